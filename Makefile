@@ -1,0 +1,53 @@
+# make demo     set everything up and upscale a photograph          make test      run the tests
+# make lint     style and types                                     make sanitize  kernel tests under ASan and UBSan
+# make format   put files into the house style                      make clean     remove what these commands made
+# PYSR_CUDA=OFF or ON instead of AUTO decides whether the CUDA kernels are built.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PLUGINS := $(wildcard plugins/*/pyproject.toml)
+NATIVE := $(shell find csrc -type f)
+SOURCES := pyproject.toml CMakeLists.txt $(NATIVE) $(shell find src plugins -type f -not -name '*.pyc' -not -name '*.so')
+
+.PHONY: demo test lint format sanitize clean
+
+demo: $(VENV)/.installed
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(filter-out %.txt,$(NATIVE))
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(filter-out %.txt,$(NATIVE))
+
+sanitize: $(VENV)/.dev
+	VENV=$(VENV) bash tests/sanitize.sh
+
+clean:
+	rm -rf $(VENV) build out
+
+$(VENV)/.environment: constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("pysr needs Python 3.11 or later" * (sys.version_info < (3, 11)))'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -q -c constraints.txt torch
+	$(PIP) install -q "scikit-build-core>=0.10" "pybind11>=2.13" "hatchling>=1.24" ninja cmake
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.environment $(SOURCES)
+	$(PIP) install -q -c constraints.txt --no-build-isolation ".[cli]"
+	$(PIP) install -q --no-build-isolation --no-deps $(patsubst %/pyproject.toml,./%,$(PLUGINS))
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(PIP) install -q -c constraints.txt clang-format hypothesis mypy pytest ruff
+	touch $@
