@@ -1,0 +1,82 @@
+"""The core's own models, losses and preprocessors, through the same hooks as everybody else's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .plugin import Loss, Model, Preprocess, Preprocessor, hookimpl
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+SCALES = (2, 3, 4, 5, 6, 7, 8)
+
+
+def _resampler(kernel: str) -> Callable[[int, str | None], nn.Module]:
+    def build(scale: int, variant: str | None) -> nn.Module:
+        from .steps import Resampler
+
+        return Resampler(kernel, scale)
+
+    return build
+
+
+def _luma() -> Preprocess:
+    from .steps import LumaOnly
+
+    return LumaOnly()
+
+
+def _bicubic() -> Preprocess:
+    from .steps import Enlarge
+
+    return Enlarge()
+
+
+def _l1() -> Callable[[Tensor, Tensor], Tensor]:
+    from torch.nn.functional import l1_loss
+
+    return l1_loss
+
+
+def _mse() -> Callable[[Tensor, Tensor], Tensor]:
+    from torch.nn.functional import mse_loss
+
+    return mse_loss
+
+
+def _charbonnier(epsilon: float = 1e-3) -> Callable[[Tensor, Tensor], Tensor]:
+    def charbonnier(output: Tensor, target: Tensor) -> Tensor:
+        return ((output - target).square() + epsilon**2).sqrt().mean()
+
+    return charbonnier
+
+
+@hookimpl
+def pysr_models() -> list[Model]:
+    return [
+        Model("bicubic", SCALES, _resampler("bicubic"), "Cubic convolution, as MATLAB's imresize", colour="any",
+              receptive_field=2, paper="Keys 1981"),
+        Model("nearest", SCALES, _resampler("nearest"), "Every pixel repeated", colour="any", receptive_field=0),
+        Model("lanczos", SCALES, _resampler("lanczos"), "Windowed sinc of three lobes", colour="any",
+              receptive_field=3, paper="Duchon 1979"),
+    ]  # fmt: skip
+
+
+@hookimpl
+def pysr_losses() -> list[Loss]:
+    return [
+        Loss("l1", _l1, "Mean absolute error"),
+        Loss("mse", _mse, "Mean squared error"),
+        Loss("charbonnier", _charbonnier, "Smooth absolute error, sqrt(d^2 + epsilon^2)"),
+    ]
+
+
+@hookimpl
+def pysr_preprocessors() -> list[Preprocessor]:
+    return [
+        Preprocessor("luma", _luma, "The network gets Y of BT.601; Cb and Cr are enlarged by bicubic", after_reach=2),
+        Preprocessor("bicubic", _bicubic, "Bicubic enlargement first: the network works at output size", reach=2,
+                     enlarges=True),
+    ]  # fmt: skip

@@ -1,0 +1,26 @@
+"""What a plugin may implement. Hooks return values; they register nothing by side effect."""
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from .plugin import Loss, Model, Preprocessor
+
+hookspec = pluggy.HookspecMarker("pysr")
+hookimpl = pluggy.HookimplMarker("pysr")
+
+
+@hookspec
+def pysr_models() -> "list[Model]":  # type: ignore[empty-body]
+    """Models that this plugin provides."""
+
+
+@hookspec
+def pysr_losses() -> "list[Loss]":  # type: ignore[empty-body]
+    """Training losses that this plugin provides."""
+
+
+@hookspec
+def pysr_preprocessors() -> "list[Preprocessor]":  # type: ignore[empty-body]
+    """Steps around a network that this plugin provides."""

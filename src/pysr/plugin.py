@@ -1,0 +1,123 @@
+"""What a plugin author needs: `hookimpl` and the descriptions that the hooks return.
+
+Importing this module imports neither torch nor numpy; a plugin's own module must not either. Everything heavy is
+behind a callable that imports inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from .hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from .training import Recipe as Recipe
+
+__all__ = ["Loss", "Model", "Preprocess", "Preprocessor", "Recipe", "Weights", "hookimpl"]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A safetensors file that comes with a plugin.
+
+    file: path of the file. sha256: its digest in lower-case hex; a file that differs is refused.
+    licence: terms of the weights (not of the code). trained_on: the data, in words.
+    """
+
+    file: Path
+    sha256: str
+    licence: str
+    trained_on: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """A named way to upscale: everything that the core needs to know about it, as data.
+
+    name, aliases: how users ask for it; unique over all installed plugins.
+    scales: enlargements per side that it offers; the first is the default.
+    colour: planes that the network takes: "rgb" (3 planes), "luma" (1) or "any" (each plane by itself).
+    domain: what pictures it was made for.
+    preprocess: names of preprocessors, in order. `bicubic` among them means that the network works at output size.
+    network: builds the untrained ``nn.Module`` for a scale and variant; imports torch inside. It maps
+        (N, C, h, w) float in [0, 1] to (N, C, h * scale, w * scale), or to (N, C, h, w) behind an enlarging
+        preprocessor; batch items and calls are independent of each other.
+    weights: by scale, or by (scale, variant); empty for networks that need none.
+    variants: named versions; the first is the default.
+    receptive_field: half width, in pixels of the network's input, beyond which an input pixel cannot influence an
+        output pixel; None when unbounded (attention, global pooling): such models are blended.
+    multiple_of: the network's input sides must be multiples of this.
+    stochastic: the network has ``sample(low, n, seed, temperature, known=None, mask=None)`` and
+        ``log_likelihood(low, high)``.
+    recipe: builds the training `Recipe`; imports inside.
+    paper, summary: one line each.
+    """
+
+    name: str
+    scales: tuple[int, ...]
+    network: Callable[[int, str | None], nn.Module]
+    summary: str
+    aliases: tuple[str, ...] = ()
+    colour: Literal["rgb", "luma", "any"] = "rgb"
+    domain: Literal["photo", "face", "digit", "style"] = "photo"
+    preprocess: tuple[str, ...] = ()
+    weights: Mapping[int | tuple[int, str], Weights] = field(default_factory=dict)
+    variants: tuple[str, ...] = ()
+    receptive_field: int | None = None
+    multiple_of: int = 1
+    stochastic: bool = False
+    recipe: Callable[[], Recipe] | None = None
+    paper: str = ""
+
+
+class Preprocess(Protocol):
+    """What a `Preprocessor` builds: the two halves of a step around the network. Must be safe to call from threads."""
+
+    def before(self, window: Tensor, scale: int) -> tuple[Tensor, Any]:
+        """(N, C, h, w) window of the image, float in [0, 1] -> what the next step gets, and a memory for `after`."""
+
+    def after(self, output: Tensor, memory: Any, scale: int) -> Tensor:
+        """What came back, (N, C', h * scale, w * scale) -> the same at the end of this step."""
+
+
+@dataclass(frozen=True)
+class Preprocessor:
+    """A step around the network that works on any window of an image.
+
+    build: makes the step; imports torch inside. reach: half width, in pixels of the step's own input, that one pixel
+    of what `before` hands on depends on; these add up along the chain. after_reach: the same for what `after` takes
+    from the window past the network. enlarges: whether `before` hands on a window `scale` times as large.
+    """
+
+    name: str
+    build: Callable[[], Preprocess]
+    summary: str
+    reach: int = 0
+    after_reach: int = 0
+    enlarges: bool = False
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A training loss.
+
+    build: called with the options of a recipe; returns a callable ``(output, target) -> scalar`` on (N, C, H, W)
+    float tensors in [0, 1]. It may own ``parameters()`` and ``update(output, target)``.
+    """
+
+    name: str
+    build: Callable[..., Callable[[Tensor, Tensor], Tensor]]
+    summary: str
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Recipe":  # training needs torch: loaded on first use
+        from .training import Recipe
+
+        return Recipe
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,212 @@
+"""Which plugins are installed and what they provide.
+
+Each plugin is loaded alone, inside a guard, in a fixed order: the core first, then by distribution name. What goes
+wrong is kept as data on the `Plugin`; it never breaks the core or another plugin. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
+from typing import Any, Generic, Literal, TypeVar
+
+import pluggy
+
+from . import hookspecs
+from .errors import PysrError, UnknownModel
+from .plugin import Loss, Model, Preprocessor
+
+GROUP = "pysr"
+CORE = "pysr-sdk"
+PROVIDERS = {  # names that a distribution outside the core is known to provide, for the "not installed" message
+    "srcnn": "pysr-srcnn",
+    "vdsr": "pysr-vdsr",
+    "perceptual": "pysr-perceptual",
+    "srresnet": "pysr-srgan",
+    "srgan": "pysr-srgan",
+    "pixelcnn": "pysr-pixelcnn",
+}
+
+Description = TypeVar("Description", Model, Loss, Preprocessor)
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One installed plugin: what it provides, and what went wrong.
+
+    state: "ok"; "partly" when something of it was refused (``error`` says what); "failed" when nothing is usable.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    state: Literal["ok", "partly", "failed"]
+    error: str | None = None
+    models: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
+    preprocessors: tuple[str, ...] = ()
+
+
+@dataclass
+class _Shelf(Generic[Description]):
+    """Descriptions of one kind by name, and whose they are."""
+
+    kind: str
+    type: type[Description]
+    items: dict[str, Description] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+
+    def add(self, item: object, owner: str) -> str:
+        """Take in one description and return its name; ValueError when it cannot be taken."""
+        if not isinstance(item, self.type):
+            raise ValueError(f"pysr_{self.kind}s gave {item!r}, which is not a {self.type.__name__}")
+        names = (item.name, *getattr(item, "aliases", ()))
+        for name in names:
+            if taken := self.owners.get(name):
+                raise ValueError(f"the {self.kind} name {name!r} is already taken by {taken}")
+        self.items[item.name] = item
+        self.owners.update(dict.fromkeys(names, owner))
+        self.aliases.update(dict.fromkeys(names[1:], item.name))
+        return item.name
+
+    def find(self, name: str) -> Description:
+        if found := self.items.get(self.aliases.get(name, name)):
+            return found
+        raise UnknownModel(self._missing(name))
+
+    def _missing(self, name: str) -> str:
+        message = f"there is no {self.kind} called {name!r}"
+        if near := difflib.get_close_matches(name, self.owners, n=1):
+            message += f"; did you mean {near[0]!r}?"
+        elif self.kind == "model" and name in PROVIDERS:
+            message += f"; it comes with the package {PROVIDERS[name]}, which is not installed or failed to load"
+        return f"{message} Installed: {', '.join(sorted(self.items)) or 'none'}."
+
+
+class Registry:
+    """The installed plugins (`plugins`) and everything they provide, by name."""
+
+    def __init__(self, sources: Iterable[Source]) -> None:
+        self._models: _Shelf[Model] = _Shelf("model", Model)
+        self._losses: _Shelf[Loss] = _Shelf("loss", Loss)
+        self._preprocessors: _Shelf[Preprocessor] = _Shelf("preprocessor", Preprocessor)
+        self.plugins = tuple(self._load(source) for source in sources)
+
+    @property
+    def models(self) -> Mapping[str, Model]:
+        return self._models.items
+
+    @property
+    def losses(self) -> Mapping[str, Loss]:
+        return self._losses.items
+
+    @property
+    def preprocessors(self) -> Mapping[str, Preprocessor]:
+        return self._preprocessors.items
+
+    def model(self, name: str) -> Model:
+        """The model of that name or alias; UnknownModel lists what is installed."""
+        return self._models.find(name)
+
+    def loss(self, name: str) -> Loss:
+        return self._losses.find(name)
+
+    def preprocessor(self, name: str) -> Preprocessor:
+        return self._preprocessors.find(name)
+
+    def owner(self, model: str) -> str:
+        """The distribution that provides a model."""
+        return self._models.owners[model]
+
+    def _load(self, source: Source) -> Plugin:
+        try:
+            contributions = _ask(source.load())
+        except (Exception, SystemExit) as error:  # a broken plugin is data, not the end of the program
+            return Plugin(source.name, source.distribution, source.version, "failed", _describe(error))
+        names: dict[str, tuple[str, ...]] = {}
+        refused: list[str] = []
+        for shelf, items in zip((self._models, self._losses, self._preprocessors), contributions, strict=True):
+            names[shelf.kind] = tuple(_take(shelf, items, source.distribution, refused))
+        usable = any(names.values()) or not refused
+        return Plugin(
+            source.name,
+            source.distribution,
+            source.version,
+            "ok" if not refused else "partly" if usable else "failed",
+            "; ".join(refused) or None,
+            models=names["model"],
+            losses=names["loss"],
+            preprocessors=names["preprocessor"],
+        )
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a plugin comes from: its entry point's name, its distribution, and how to import its module."""
+
+    name: str
+    distribution: str
+    version: str
+    load: Callable[[], ModuleType]
+
+
+def _ask(module: ModuleType) -> tuple[list[Any], list[Any], list[Any]]:
+    """What one plugin's hooks return. A manager of its own: one raising or misspelt hook stops nobody else's."""
+    manager = pluggy.PluginManager("pysr")
+    manager.add_hookspecs(hookspecs)
+    manager.register(module)
+    manager.check_pending()
+    if not manager.get_hookcallers(module):
+        raise PysrError(f"{module.__name__} has no hook; mark functions of the right name with pysr.plugin.hookimpl")
+    hook = manager.hook
+    models, losses, preprocessors = (
+        [item for items in call() for item in items]
+        for call in (hook.pysr_models, hook.pysr_losses, hook.pysr_preprocessors)
+    )
+    return models, losses, preprocessors
+
+
+def _take(shelf: _Shelf[Description], items: list[object], owner: str, refused: list[str]) -> Iterator[str]:
+    for item in items:
+        try:
+            yield shelf.add(item, owner)
+        except ValueError as error:
+            refused.append(str(error))
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _installed() -> Iterator[Source]:
+    yield Source("core", CORE, _version(), lambda: import_module("pysr.builtin"))
+
+    def order(point: EntryPoint) -> tuple[str, str]:
+        return (point.dist.name if point.dist else "", point.name)
+
+    for point in sorted(entry_points(group=GROUP), key=order):
+        name, version = (point.dist.name, point.dist.version) if point.dist else ("unknown", "0")
+        yield Source(point.name, name, version, point.load)
+
+
+def _version() -> str:
+    from . import __version__
+
+    return __version__
+
+
+@cache
+def registry() -> Registry:
+    """The installed plugins, loaded once per process."""
+    return Registry(_installed())
+
+
+def models() -> list[Model]:
+    """Descriptions of all installed models, in the order of their plugins. Imports no torch."""
+    return list(registry().models.values())
