@@ -1,0 +1,57 @@
+"""How large a patch may be: the memory model, and telling a real out-of-memory error from others."""
+
+import math
+
+import psutil
+import torch
+
+from .errors import InputError
+
+CPU_SHARE, CPU_LIMIT = 0.25, 2 * 2**30  # of the free memory, and at most: larger patches are hardly faster
+GPU_SHARE = 0.6
+
+
+def budget(device: torch.device, max_memory: int | None) -> int:
+    """Bytes that one network call may use: ``max_memory``, or a share of what is free on the device."""
+    if max_memory is not None:
+        if max_memory <= 0:
+            raise InputError(f"max_memory is {max_memory}; give a positive number of bytes")
+        return max_memory
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0] * GPU_SHARE)
+    return min(int(psutil.virtual_memory().available * CPU_SHARE), CPU_LIMIT)
+
+
+def fit_patch(height: int, width: int, *, area: float, halo: int, multiple_of: int) -> tuple[int, int]:
+    """The patch (height, width), at most ``area`` pixels, that covers an image with the least work.
+
+    All sizes in pixels of the image, sides in multiples of ``multiple_of``. A patch gives all but a halo on each
+    interior side, so few large patches waste least. Where nothing that small can work, the smallest that does.
+    """
+    smallest = math.ceil((2 * halo + 1) / multiple_of) * multiple_of
+    whole_height, whole_width = _side(height, 1, halo, multiple_of), _side(width, 1, halo, multiple_of)
+    least: tuple[float, int] = (math.inf, 0)
+    best = min(smallest, whole_height), min(smallest, whole_width)
+    for rows in range(1, whole_height // multiple_of + 1):
+        tall = _side(height, rows, halo, multiple_of)
+        widest = min(int(area // tall) // multiple_of * multiple_of, whole_width)
+        if widest < min(smallest, whole_width):
+            continue
+        columns = 1 if widest == whole_width else math.ceil((width - 2 * halo) / (widest - 2 * halo))
+        wide = min(_side(width, columns, halo, multiple_of), widest)
+        if (work := (rows * tall * columns * wide, max(tall, wide))) < least:  # of equal work, the squarest
+            least, best = work, (tall, wide)
+    return best
+
+
+def _side(length: int, count: int, halo: int, multiple_of: int) -> int:
+    """Side of each of ``count`` equal patches that cover ``length`` and share 2 * halo with their neighbours."""
+    side = math.ceil((length + (count - 1) * 2 * halo) / count)
+    return math.ceil(side / multiple_of) * multiple_of
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed; other errors that only mention memory or CUDA are not taken for one."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return type(error) is RuntimeError and "DefaultCPUAllocator: can't allocate memory" in str(error)

@@ -1,0 +1,100 @@
+"""Weights files: one gate in, one way out. safetensors only, so that no file can run code."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from .errors import WeightsError
+from .files import atomic_write
+from .plugin import Weights
+
+
+def load_weights(network: nn.Module, weights: Weights | str | Path) -> None:
+    """Fill a network with the numbers of a safetensors file.
+
+    weights: a plugin's `Weights` (whose sha256 must match) or a path. Every key must be there, no other, each of the
+    right shape and finite; numbers are converted to the network's dtype. Raises WeightsError and leaves the network
+    unfilled otherwise.
+    """
+    path = weights.file if isinstance(weights, Weights) else Path(weights)
+    data = _read(path)
+    if isinstance(weights, Weights) and (found := hashlib.sha256(data).hexdigest()) != weights.sha256:
+        raise WeightsError(f"{path} has sha256 {found}, not {weights.sha256}: it is damaged; reinstall its package")
+    tensors = _parse(path, data)
+    _check(path, tensors, network)
+    network.load_state_dict(tensors)
+
+
+def save_weights(network_or_tensors: nn.Module | Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> str:
+    """Write weights atomically as safetensors with metadata; returns the file's sha256."""
+    tensors = network_or_tensors.state_dict() if isinstance(network_or_tensors, nn.Module) else network_or_tensors
+    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, dict(metadata))
+    with atomic_write(path) as file:
+        file.write(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata that `save_weights` wrote: what the weights were trained on, how, and under which terms."""
+    try:
+        with safe_open(path, "pt") as file:
+            return file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path} cannot be read as safetensors: {error}") from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"weights file {path} cannot be read: {error.strerror or error}") from None
+
+
+def _parse(path: Path, data: bytes) -> dict[str, Tensor]:
+    if data[:2] in (b"PK", b"\x80\x02"):
+        raise WeightsError(f"{path} is a pickle (.pth), which can run code; convert it to safetensors first")
+    try:
+        _refuse_repeated_names(data)
+        return load(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise WeightsError(f"{path} is not a sound safetensors file: {error}") from None
+
+
+def _refuse_repeated_names(data: bytes) -> None:
+    """safetensors takes the last of two tensors of one name; two readers could then see different weights."""
+    if len(data) < 8:
+        raise ValueError("it is shorter than its header")
+
+    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        if len(names := dict(pairs)) < len(pairs):
+            raise ValueError("a name stands twice in its header")
+        return names
+
+    json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")], object_pairs_hook=unique)
+
+
+def _check(path: Path, tensors: Mapping[str, Tensor], network: nn.Module) -> None:
+    wanted = network.state_dict()
+    name = type(network).__name__
+    for problem, keys in (("lacks", wanted.keys() - tensors.keys()), ("has unknown", tensors.keys() - wanted.keys())):
+        if keys:
+            raise WeightsError(f"{path} is not for the network {name}: it {problem} {_few(sorted(keys))}")
+    shapes = [key for key in wanted if wanted[key].shape != tensors[key].shape]
+    if shapes:
+        key = shapes[0]
+        raise WeightsError(
+            f"{path} is not for the network {name}: {_few(shapes)} differ in shape "
+            f"({tuple(tensors[key].shape)} instead of {tuple(wanted[key].shape)})"
+        )
+    if broken := [key for key, tensor in tensors.items() if not torch.isfinite(tensor).all()]:
+        raise WeightsError(f"{path} holds NaN or infinite numbers in {_few(broken)}; train again or use another file")
+
+
+def _few(keys: list[str]) -> str:
+    return ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
