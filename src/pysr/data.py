@@ -1,0 +1,137 @@
+"""Folders of pictures -> batches of (low, high) patch pairs. Decoded once; a batch is a function of seed and step."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import lcm
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import degrade
+from .colour import luma
+from .errors import InputError
+from .files import image_files, read_image
+from .resize import resize
+
+logger = logging.getLogger("pysr")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One training picture. high: (C, H, W) uint8. low: by scale, (C, H / scale, W / scale) float32 in [0, 1]."""
+
+    high: Tensor
+    low: dict[int, Tensor]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Patches of one scale. low: (N, C, k + 2m, k + 2m) with a margin of m pixels; high: (N, C, k * scale, k * scale)."""
+
+    scale: int
+    low: Tensor
+    high: Tensor
+
+
+def read_pictures(
+    folders: Iterable[Path],
+    colour: Literal["rgb", "luma", "any"],
+    scales: Sequence[int],
+    *,
+    shrink: Sequence[float] = (1.0,),
+    smallest: int = 1,
+) -> list[Picture]:
+    """Decode every image below the folders and make its low-resolution versions.
+
+    colour: "luma" keeps Y of BT.601 rounded to 8 bits, "rgb" and "any" keep RGB. shrink: each picture is also used at
+    these sizes (an augmentation: it makes JPEG damage and blur finer). smallest: pictures with a shorter side are left
+    out, and it is an InputError when none remains.
+    """
+    pictures = []
+    multiple = lcm(*scales)
+    for path in (path for folder in folders for path in image_files(folder)):
+        planes = torch.from_numpy(np.asarray(read_image(path).convert("RGB")).copy()).permute(2, 0, 1) / 255
+        planes = luma(planes) if colour == "luma" else planes
+        for size in shrink:
+            height, width = (round(side * size) for side in planes.shape[-2:])
+            if min(height, width) >= max(smallest, multiple):
+                pictures.append(_picture(planes, (height, width), scales, multiple))
+    if not pictures:
+        raise InputError(f"no training picture has sides of at least {smallest} pixels")
+    logger.info("%d training pictures (with reduced copies)", len(pictures))
+    return pictures
+
+
+def _picture(planes: Tensor, size: tuple[int, int], scales: Sequence[int], multiple: int) -> Picture:
+    if size != planes.shape[-2:]:
+        planes = resize(planes, size=size)
+    high = (degrade.crop_to_multiple(planes, multiple).clamp(0, 1) * 255).round()
+    return Picture(high.to(torch.uint8), {scale: degrade.bicubic(high / 255, scale) for scale in scales})
+
+
+class PatchSampler:
+    """Random patch pairs, cut and augmented on the fly.
+
+    patch: side of a high-resolution patch, a multiple of every scale. margin: extra low-resolution pixels on every
+    side of a low patch (mirrored at the picture's border), for preprocessors that reach beyond it. candidates: of so
+    many random places the one with the strongest low-resolution gradients is taken: flat sky teaches little, and a
+    choice by the input alone does not bias what the network learns.
+    """
+
+    def __init__(
+        self,
+        pictures: Sequence[Picture],
+        *,
+        patch: int,
+        seed: int,
+        margin: int = 0,
+        candidates: int = 2,
+    ) -> None:
+        self._pictures = [p for p in pictures if min(p.high.shape[-2:]) >= patch]
+        if not self._pictures:
+            raise InputError(f"no training picture is as large as a patch of {patch} pixels")
+        self._areas = torch.tensor([float((p.high.shape[1] - patch + 1) * (p.high.shape[2] - patch + 1))
+                                    for p in self._pictures])  # fmt: skip
+        self._patch, self._seed, self._margin, self._candidates = patch, seed, margin, candidates
+
+    def batch(self, step: int, counts: dict[int, int]) -> list[Pairs]:
+        """The patch pairs of one step: ``counts`` gives how many of each scale."""
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step)
+        return [self._pairs(scale, count, generator) for scale, count in counts.items()]
+
+    def _pairs(self, scale: int, count: int, generator: torch.Generator) -> Pairs:
+        chosen = torch.multinomial(self._areas, count * self._candidates, replacement=True, generator=generator)
+        cuts = [self._cut(self._pictures[i], scale, generator) for i in chosen.tolist()]
+        low, high = (torch.stack(planes) for planes in zip(*cuts, strict=True))
+        detail = (low.diff(dim=2).abs().mean((1, 2, 3)) + low.diff(dim=3).abs().mean((1, 2, 3))).view(-1, count)
+        best = detail.argmax(0) * count + torch.arange(count)
+        turns = torch.randint(0, 8, (count,), generator=generator).tolist()
+        low = torch.stack([_turn(planes, k) for planes, k in zip(low[best], turns, strict=True)])
+        high = torch.stack([_turn(planes, k) for planes, k in zip(high[best], turns, strict=True)])
+        return Pairs(scale, low, high.float() / 255)
+
+    def _cut(self, picture: Picture, scale: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        low, side = picture.low[scale], self._patch // scale
+        height, width = low.shape[-2:]
+        top = int(torch.randint(0, height - side + 1, (), generator=generator))
+        left = int(torch.randint(0, width - side + 1, (), generator=generator))
+        rows, columns = (_mirrored(start, side, self._margin, n) for start, n in ((top, height), (left, width)))
+        high = picture.high[:, top * scale :, left * scale :][:, : self._patch, : self._patch]
+        return low[:, rows][:, :, columns], high
+
+
+def _mirrored(start: int, side: int, margin: int, length: int) -> Tensor:
+    index = torch.arange(start - margin, start + side + margin) % (2 * length)
+    return torch.where(index < length, index, 2 * length - 1 - index)
+
+
+def _turn(planes: Tensor, k: int) -> Tensor:
+    """One of the eight symmetries of the square, of (C, s, s) planes."""
+    planes = planes.rot90(k % 4, (-2, -1))
+    return planes.flip(-1) if k >= 4 else planes
