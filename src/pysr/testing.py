@@ -1,0 +1,153 @@
+"""`check_model`: what every model must keep, for plugin authors' own tests and for pysr's.
+
+>>> from pysr.testing import check_model
+>>> check_model("bicubic")
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from .plugin import Model
+from .registry import registry
+from .upscaler import Upscaler, load
+from .weights import load_weights
+
+SIZES = ((1, 1), (2, 3), (3, 41), (17, 16), (30, 23))  # (height, width) of test images
+
+
+def check_model(name: str, *, scales: tuple[int, ...] | None = None) -> None:
+    """Raise AssertionError, saying what is wrong, unless the installed model keeps the contract.
+
+    Checked at each scale (default: all) and variant: output sizes of odd inputs, range, dtypes; equal results from
+    patches and from the whole image; the receptive field, measured by gradients, within the declared one; equal
+    results when run again, and from several threads; the state dict's round trip.
+    """
+    model = registry().model(name)
+    for scale in scales or model.scales:
+        for variant in model.variants or (None,):
+            upscaler = load(name, scale, variant=variant, device="cpu", precision="float32")
+            _check_sizes(upscaler)
+            _check_types(upscaler)
+            _check_repeatable(upscaler)
+            _check_threads(upscaler)
+            _check_patched(upscaler, variant)
+            _check_receptive_field(model, scale, variant)
+            _check_state_dict(model, scale, variant)
+
+
+def photo(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
+    """A smooth test image with edges, (height, width, 3) float32 in [0, 1]."""
+    generator = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width] / 7.0
+    waves = [np.sin(x * a + y * b + c) for a, b, c in generator.uniform(-1, 1, (3, 3))]
+    image = np.stack(waves, -1) * 0.3 + 0.5 + 0.15 * ((x + y) % 2 > 1)[..., None]
+    return np.clip(image + generator.normal(0, 0.02, image.shape), 0, 1).astype(np.float32)
+
+
+def _colours(model: Model) -> Iterator[tuple[str, Any]]:
+    yield "colour", lambda image: image
+    yield "gray", lambda image: np.ascontiguousarray(image[..., 0])
+
+
+def _check_sizes(upscaler: Upscaler) -> None:
+    for height, width in SIZES:
+        for what, view in _colours(upscaler.model):
+            image = view(photo(height, width))
+            result = upscaler.upscale(image)
+            wanted = (height * upscaler.scale, width * upscaler.scale, *image.shape[2:])
+            assert result.shape == wanted, f"a {what} image of {image.shape} became {result.shape}, not {wanted}"
+            assert np.isfinite(result).all(), f"a {what} image of {image.shape} gave NaN or infinite pixels"
+            assert result.min() >= 0 and result.max() <= 1, f"a {what} image of {image.shape} left [0, 1]"
+
+
+def _check_types(upscaler: Upscaler) -> None:
+    image = photo(20, 20)
+    for dtype, peak in (("uint8", 255), ("uint16", 65535), ("float32", 1)):
+        given = (image * peak).round().astype(dtype) if peak > 1 else image
+        before = given.copy()
+        result = upscaler.upscale(given)
+        assert result.dtype == given.dtype, f"a {dtype} image became {result.dtype}"
+        assert np.array_equal(before, given), f"the caller's {dtype} image was changed"
+    flat = upscaler.upscale(np.full((24, 24, 3), 128, np.uint8)).astype(int)
+    middle = flat[flat.shape[0] // 3 : -flat.shape[0] // 3, flat.shape[1] // 3 : -flat.shape[1] // 3]
+    drift = int(np.abs(middle - 128).max())
+    assert drift <= 24, f"a flat gray image came out {drift} levels darker or lighter: wrong value range?"
+
+
+def _check_repeatable(upscaler: Upscaler) -> None:
+    image = photo(25, 31)
+    assert np.array_equal(upscaler.upscale(image), upscaler.upscale(image)), "two runs on one image differ"
+
+
+def _check_threads(upscaler: Upscaler) -> None:
+    images = [photo(20 + i, 24, seed=i) for i in range(8)]
+    alone = [upscaler.upscale(image) for image in images]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(upscaler.upscale, images))
+    for one, other in zip(alone, together, strict=True):
+        assert np.array_equal(one, other), "8 threads on one upscaler gave other pixels than one thread"
+
+
+def _check_patched(upscaler: Upscaler, variant: str | None) -> None:
+    model, scale = upscaler.model, upscaler.scale
+    if model.receptive_field is None:
+        return
+    image = photo(70, 83)
+    patched = load(model.name, scale, variant=variant, device="cpu", precision="float32", patch=40)
+    difference = float(np.abs(patched.upscale(image) - upscaler.upscale(image)).max())
+    assert difference <= 1e-5, (
+        f"from patches {model.name} x{scale} differs by {difference:.1e} from the whole image: "
+        f"is its receptive_field really {model.receptive_field}?"
+    )
+
+
+def _trained(model: Model, scale: int, variant: str | None) -> nn.Module:
+    network = model.network(scale, variant).eval()
+    if weights := model.weights.get(scale) or model.weights.get((scale, variant or "")):
+        load_weights(network, weights)
+    return network
+
+
+def measured_receptive_field(network: nn.Module, channels: int, scale: int, reach: int, multiple_of: int = 1) -> int:
+    """Half width in input pixels from which one input pixel's outputs are influenced, found by gradients.
+
+    scale: output pixels per input pixel of the network. reach: how far to look; a larger field reads as reach + 3.
+    """
+    side = math.ceil((2 * (reach + 3) + 1) / multiple_of) * multiple_of
+    centre = side // 2
+    low = torch.rand(1, channels, side, side, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    output = network(low)[..., centre * scale : (centre + 1) * scale, centre * scale : (centre + 1) * scale]
+    (output * torch.rand_like(output)).sum().backward()
+    assert low.grad is not None
+    rows, columns = low.grad[0].abs().sum(0).nonzero(as_tuple=True)
+    return int(max((rows - centre).abs().max(), (columns - centre).abs().max()))
+
+
+def _check_receptive_field(model: Model, scale: int, variant: str | None) -> None:
+    declared = model.receptive_field
+    if declared is None:
+        return
+    enlarged = any(registry().preprocessor(name).enlarges for name in model.preprocess)
+    channels = 3 if model.colour == "rgb" else 1
+    found = measured_receptive_field(
+        _trained(model, scale, variant), channels, 1 if enlarged else scale, declared, model.multiple_of
+    )
+    assert found <= declared, f"{model.name} declares a receptive field of {declared} pixels, but {found} were measured"
+
+
+def _check_state_dict(model: Model, scale: int, variant: str | None) -> None:
+    first, second = _trained(model, scale, variant), model.network(scale, variant).eval()
+    second.load_state_dict(first.state_dict(), strict=True)
+    side = math.ceil(24 / model.multiple_of) * model.multiple_of
+    low = torch.rand(1, 3 if model.colour == "rgb" else 1, side, side)
+    with torch.inference_mode():
+        assert torch.equal(first(low), second(low)), "a network filled from another's state dict computes otherwise"
