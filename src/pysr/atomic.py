@@ -1,0 +1,133 @@
+"""The one way in which files of any kind are written: complete, or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import BinaryIO
+
+from .errors import InputError
+
+if sys.platform != "win32":
+    import fcntl
+
+FilePath = str | os.PathLike[str]
+
+
+def file_name(path: FilePath) -> str:
+    """The path as a string. Raises InputError for what is no path."""
+    try:
+        name = os.fsdecode(path)
+    except TypeError:
+        raise InputError(f"A file name must be a string or a path; got {type(path).__name__}.") from None
+    if not name or "\0" in name:
+        raise InputError(f"{name!r} is not a file name; give the name of an image file.")
+    return name
+
+
+@contextmanager
+def atomic_write(path: FilePath) -> Iterator[BinaryIO]:
+    """A binary file, open for writing, that takes the place of ``path`` when the ``with`` block ends well.
+
+    A reader sees the complete old file or the complete new one, also when the process or the machine dies: the bytes
+    go to a sibling ``.pysr-<pid>-...``, which reaches the disk and is then renamed. If the block raises, the sibling
+    is removed and the old file is untouched. The permissions of an existing file are kept; a symbolic link stays and
+    the file that it points to is replaced. Siblings that a killed process left for the same target are removed.
+    Raises InputError where ``path`` is a folder or a device; OSError, from here or from the block, where the file
+    cannot be written.
+    """
+    target = os.path.realpath(file_name(path))
+    mode = _mode_of_target(target)
+    folder = os.path.dirname(target)
+    mark = hashlib.sha256(os.fsencode(os.path.basename(target))).hexdigest()[:16]
+    _remove_abandoned(folder, mark)
+    sibling = os.path.join(folder, f".pysr-{os.getpid()}-{mark}-{secrets.token_hex(4)}")
+    with _create(sibling, private=mode is not None) as file:
+        try:
+            yield file
+            file.flush()
+            if mode is not None:
+                os.chmod(sibling, mode)
+            os.fsync(file.fileno())
+            if sys.platform == "win32":
+                file.close()
+            os.replace(sibling, target)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(sibling)
+            raise
+    _sync_folder(folder)
+
+
+def _mode_of_target(target: str) -> int | None:
+    try:
+        status = os.stat(target)
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{target!r} is a folder or a device, not a file; choose another name.")
+    return stat.S_IMODE(status.st_mode)
+
+
+def _create(sibling: str, private: bool) -> BinaryIO:
+    """A new file, locked for as long as it is open, so that others can tell it from an abandoned one."""
+    file = open(  # noqa: SIM115 (the caller closes it)
+        sibling, "x+b", opener=lambda name, flags: os.open(name, flags, 0o600 if private else 0o666)
+    )
+    _lock(file.fileno())
+    return file
+
+
+def _lock(descriptor: int) -> bool:
+    if sys.platform == "win32":
+        return True  # an open file cannot be removed there
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _remove_abandoned(folder: str, mark: str) -> None:
+    """Remove what killed processes left behind on the way to this target."""
+    if sys.platform == "win32":
+        return  # no way to tell whether a process is alive
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            if re.fullmatch(rf"\.pysr-\d+-{mark}-[0-9a-f]{{8}}", name) and not _alive(int(name.split("-")[1])):
+                _remove_if_unlocked(os.path.join(folder, name))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _remove_if_unlocked(sibling: str) -> None:
+    """A process in another container or on another computer has a lock but no pid here."""
+    with suppress(OSError), open(sibling, "rb") as file:
+        if _lock(file.fileno()):
+            os.unlink(sibling)
+
+
+def _sync_folder(folder: str) -> None:
+    """Make the rename durable, where the system can; the file itself is already in its place."""
+    if sys.platform == "win32":
+        return
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
