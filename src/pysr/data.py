@@ -49,7 +49,7 @@ def read_pictures(
 ) -> list[Picture]:
     """Decode every image below the folders and make its low-resolution versions.
 
-    colour: "luma" keeps Y of BT.601 rounded to 8 bits, "rgb" and "any" keep RGB. shrink: each picture is also used at
+    colour: "rgb" keeps RGB; "luma" and "any" keep Y of BT.601 rounded to 8 bits. shrink: each picture is also used at
     these sizes (an augmentation: it makes JPEG damage and blur finer). smallest: pictures with a shorter side are left
     out, and it is an InputError when none remains.
     """
@@ -57,7 +57,7 @@ def read_pictures(
     multiple = lcm(*scales)
     for path in (path for folder in folders for path in image_files(folder)):
         planes = torch.from_numpy(np.asarray(read_image(path).convert("RGB")).copy()).permute(2, 0, 1) / 255
-        planes = luma(planes) if colour == "luma" else planes
+        planes = planes if colour == "rgb" else luma(planes)
         for size in shrink:
             height, width = (round(side * size) for side in planes.shape[-2:])
             if min(height, width) >= max(smallest, multiple):
@@ -102,6 +102,8 @@ class PatchSampler:
 
     def batch(self, step: int, counts: dict[int, int]) -> list[Pairs]:
         """The patch pairs of one step: ``counts`` gives how many of each scale."""
+        if wrong := [scale for scale in counts if self._patch % scale]:
+            raise InputError(f"a patch of {self._patch} pixels cannot be shrunk by {wrong[0]}; use a multiple of it")
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step)
         return [self._pairs(scale, count, generator) for scale, count in counts.items()]
 

@@ -28,18 +28,20 @@ def fit_patch(height: int, width: int, *, area: float, halo: int, multiple_of: i
     All sizes in pixels of the image, sides in multiples of ``multiple_of``. A patch gives all but a halo on each
     interior side, so few large patches waste least. Where nothing that small can work, the smallest that does.
     """
-    smallest = math.ceil((2 * halo + 1) / multiple_of) * multiple_of
+    smallest = math.ceil((2 * halo + multiple_of) / multiple_of) * multiple_of
     whole_height, whole_width = _side(height, 1, halo, multiple_of), _side(width, 1, halo, multiple_of)
-    least: tuple[float, int] = (math.inf, 0)
-    best = min(smallest, whole_height), min(smallest, whole_width)
+    lowest, narrowest = best = min(smallest, whole_height), min(smallest, whole_width)
+    least: tuple[float, int, int] = (math.inf, 0, 0)
     for rows in range(1, whole_height // multiple_of + 1):
-        tall = _side(height, rows, halo, multiple_of)
+        tall = max(_side(height, rows, halo, multiple_of), lowest)
         widest = min(int(area // tall) // multiple_of * multiple_of, whole_width)
-        if widest < min(smallest, whole_width):
+        if widest < narrowest:
             continue
-        columns = 1 if widest == whole_width else math.ceil((width - 2 * halo) / (widest - 2 * halo))
-        wide = min(_side(width, columns, halo, multiple_of), widest)
-        if (work := (rows * tall * columns * wide, max(tall, wide))) < least:  # of equal work, the squarest
+        stride = (widest - 2 * halo) // multiple_of * multiple_of
+        columns = 1 if widest == whole_width else math.ceil((width - 2 * halo) / stride)
+        wide = min(max(_side(width, columns, halo, multiple_of), narrowest), widest)
+        work = rows * tall * columns * wide, rows * columns, max(tall, wide)
+        if work < least:  # of equal work, the fewest; of equal number, the squarest
             least, best = work, (tall, wide)
     return best
 

@@ -6,6 +6,8 @@ from torch.nn.functional import conv2d
 
 
 def _checked(output: Tensor, target: Tensor, shave: int) -> tuple[Tensor, Tensor]:
+    if shave < 0:
+        raise ValueError(f"shave is {shave}; give 0 or more pixels")
     if output.shape != target.shape:
         raise ValueError(f"images differ in shape: {tuple(output.shape)} and {tuple(target.shape)}")
     height, width = target.shape[-2:]

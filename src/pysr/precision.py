@@ -103,7 +103,7 @@ class Runner:
 
     def __init__(self, network: nn.Module, device: torch.device, dtype: torch.dtype, probe: tuple[int, int, int]) -> None:
         self.device, self.dtype = device, dtype
-        network = copy.deepcopy(network).eval().requires_grad_(False)
+        network = nn.Sequential(copy.deepcopy(network).eval().requires_grad_(False))  # so that every layer has a parent
         readers, self.bytes_per_pixel = _probe(network, probe, dtype)
         if dtype != torch.float32:
             _reduce(network, readers, dtype)
@@ -119,7 +119,7 @@ class Runner:
 
 def input_readers(network: nn.Module, shape: tuple[int, int, int]) -> list[str]:
     """Names of the layers that read the network's input, (C, h, w), itself."""
-    return _probe(network, shape, torch.float32)[0]
+    return _probe(copy.deepcopy(network).eval(), shape, torch.float32)[0]
 
 
 def keep_unrounded(network: nn.Module, readers: list[str]) -> None:
@@ -138,7 +138,7 @@ def _unrounded(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor
 
 def _probe(network: nn.Module, shape: tuple[int, int, int], dtype: torch.dtype) -> tuple[list[str], float]:
     """Run once on a small (C, h, w) input: which layers read the input itself, and bytes per pixel of the widest."""
-    planes = torch.rand(1, *shape)
+    unrounded = [torch.rand(1, *shape)]  # the input, and what layers without parameters make of it
     readers: list[str] = []
     widest = 1
 
@@ -147,8 +147,11 @@ def _probe(network: nn.Module, shape: tuple[int, int, int], dtype: torch.dtype) 
             nonlocal widest
             tensors = [t for t in (*inputs, output) if isinstance(t, Tensor)]
             widest = max(widest, sum(t.numel() for t in tensors))
-            if any(t is planes for t in inputs):
-                readers.append(name)
+            if any(t is seen for t in inputs for seen in unrounded):
+                if any(True for _ in layer.parameters()):
+                    readers.append(name)
+                elif isinstance(output, Tensor):
+                    unrounded.append(output)
 
         handles.append(layer.register_forward_hook(hook))
 
@@ -158,7 +161,7 @@ def _probe(network: nn.Module, shape: tuple[int, int, int], dtype: torch.dtype) 
             watch(name, layer)
     try:
         with torch.inference_mode():
-            network(planes)
+            network(unrounded[0])
     finally:
         for handle in handles:
             handle.remove()
@@ -168,7 +171,7 @@ def _probe(network: nn.Module, shape: tuple[int, int, int], dtype: torch.dtype) 
 def _reduce(network: nn.Module, readers: list[str], dtype: torch.dtype) -> None:
     """Store weights in the low precision, except in layers that read the network's input."""
     for name, layer in list(network.named_modules()):
-        if name in readers and name:
+        if name in readers:
             parent, _, child = name.rpartition(".")
             plain = type(layer) is nn.Conv2d and layer.groups == 1 and dtype == torch.bfloat16
             kept = _Split(layer, dtype) if plain else _Unrounded(layer, dtype)  # type: ignore[arg-type]

@@ -7,11 +7,12 @@ wrong is kept as data on the `Plugin`; it never breaks the core or another plugi
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import distributions
 from types import ModuleType
 from typing import Any, Generic, Literal, TypeVar
 
@@ -20,6 +21,8 @@ import pluggy
 from . import hookspecs
 from .errors import PysrError, UnknownModel
 from .plugin import Loss, Model, Preprocessor
+
+logger = logging.getLogger("pysr")
 
 GROUP = "pysr"
 CORE = "pysr-sdk"
@@ -76,17 +79,19 @@ class _Shelf(Generic[Description]):
         return item.name
 
     def find(self, name: str) -> Description:
-        if found := self.items.get(self.aliases.get(name, name)):
+        if isinstance(name, str) and (found := self.items.get(self.aliases.get(name, name))):
             return found
-        raise UnknownModel(self._missing(name))
+        raise UnknownModel(
+            f"there is no {self.kind} called {name!r}{self._hint(str(name).lower())} "
+            f"Installed: {', '.join(sorted(self.items)) or 'none'}."
+        )
 
-    def _missing(self, name: str) -> str:
-        message = f"there is no {self.kind} called {name!r}"
-        if near := difflib.get_close_matches(name, self.owners, n=1):
-            message += f"; did you mean {near[0]!r}?"
-        elif self.kind == "model" and name in PROVIDERS:
-            message += f"; it comes with the package {PROVIDERS[name]}, which is not installed or failed to load"
-        return f"{message} Installed: {', '.join(sorted(self.items)) or 'none'}."
+    def _hint(self, name: str) -> str:
+        spelling = {known.lower(): known for known in self.owners}
+        if self.kind == "model" and name in PROVIDERS.keys() - spelling:
+            return f"; it comes with the package {PROVIDERS[name]}, which is not installed or failed to load."
+        near = difflib.get_close_matches(name, spelling, n=1)
+        return f"; did you mean {spelling[near[0]]!r}?" if near else "."
 
 
 class Registry:
@@ -176,8 +181,8 @@ def _take(shelf: _Shelf[Description], items: list[object], owner: str, refused: 
     for item in items:
         try:
             yield shelf.add(item, owner)
-        except ValueError as error:
-            refused.append(str(error))
+        except Exception as error:  # a description may hold anything
+            refused.append(str(error) if isinstance(error, ValueError) else _describe(error))
 
 
 def _describe(error: BaseException) -> str:
@@ -186,13 +191,15 @@ def _describe(error: BaseException) -> str:
 
 def _installed() -> Iterator[Source]:
     yield Source("core", CORE, _version(), lambda: import_module("pysr.builtin"))
-
-    def order(point: EntryPoint) -> tuple[str, str]:
-        return (point.dist.name if point.dist else "", point.name)
-
-    for point in sorted(entry_points(group=GROUP), key=order):
-        name, version = (point.dist.name, point.dist.version) if point.dist else ("unknown", "0")
-        yield Source(point.name, name, version, point.load)
+    sources: dict[tuple[str, str], Source] = {}
+    for distribution in distributions():
+        try:
+            for point in distribution.entry_points.select(group=GROUP):
+                name, version = distribution.name or "unknown", distribution.version or "0"
+                sources.setdefault((name, point.name), Source(point.name, name, version, point.load))
+        except Exception as error:  # metadata may be damaged too
+            logger.warning("a damaged package was left out: %s (%s)", distribution, _describe(error))
+    yield from (sources[key] for key in sorted(sources))
 
 
 def _version() -> str:

@@ -50,7 +50,7 @@ def _taps(n_in: int, n_out: int, scale: Fraction, kernel: str) -> tuple[Tensor, 
     left = torch.div(centre, 2 * scale.numerator, rounding_mode="floor")
     fraction = (centre - left * 2 * scale.numerator).double() / (2 * scale.numerator)
     offset = torch.arange(-reach, reach + 1)[:, None]
-    weight = function((offset - fraction) * shrink)
+    weight = function((fraction - offset) * shrink)
     weight /= weight.sum(0, keepdim=True)
     used = (weight != 0).any(1)
     index = (left + offset) % (2 * n_in)
@@ -82,7 +82,7 @@ def resize(
     scale: enlargement per side; the result is (..., ceil(H * scale), ceil(W * scale)). Fractions shrink
         (``Fraction(1, 3)``). Exactly one of ``scale`` and ``size`` (height, width) is given.
     kernel: "nearest", "bicubic" (a = -0.5) or "lanczos" (three lobes).
-    Raises ValueError for an unknown kernel, an empty image or both or neither of scale and size.
+    Raises ValueError for an unknown kernel, an empty image or result, or both or neither of scale and size.
     """
     if kernel not in _KERNELS:
         raise ValueError(f"unknown resize kernel {kernel!r}; use one of {', '.join(_KERNELS)}")
@@ -96,5 +96,7 @@ def resize(
     else:
         factors = Fraction(scale or 0), Fraction(scale or 0)
         size = ceil(height * factors[0]), ceil(width * factors[1])
+    if min(size) < 1:
+        raise ValueError(f"cannot resize to {size[0]} x {size[1]} pixels; give a positive scale or size")
     planes = _along(planes, planes.ndim - 2, *_taps(height, size[0], factors[0], kernel))
     return _along(planes, planes.ndim - 1, *_taps(width, size[1], factors[1], kernel))

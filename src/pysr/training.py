@@ -83,13 +83,15 @@ def train(
     name: the model. data: folders of training pictures. out: folder for ``best.safetensors``, ``last.safetensors``
     and ``log.csv``; made if missing. steps: instead of the recipe's number. validation: folder of test pictures whose
     mean PSNR decides which weights are best; without it the last are. initial: weights to start from.
-    Raises InputError for unusable data, PysrError when the loss becomes NaN (the last good weights stay).
+    Raises InputError for unusable data, PysrError when the loss or the weights become NaN (weights saved before stay).
     """
     model = registry().model(name)
     if model.recipe is None:
         raise InputError(f"{name} cannot be trained: its plugin gives no recipe")
     recipe = model.recipe()
-    steps = steps or recipe.steps
+    steps = recipe.steps if steps is None else steps
+    if steps < 1:
+        raise InputError(f"steps is {steps}; give 1 or more")
     torch.manual_seed(seed)
     run = _prepare(model, recipe, device, precision, initial)
     margin = sum(step.about.reach for step in run.steps)
@@ -106,7 +108,7 @@ def train(
         _set_rates(optimizers, rates, recipe.schedule(step / steps))
         loss = _step(run, sampler.batch(step, counts), optimizers)
         if not math.isfinite(loss):
-            raise PysrError(f"the loss became {loss} at step {step + 1}; lower the learning rate. {out} keeps the last good weights")
+            raise _diverged(f"the loss became {loss}", step, out)
         _follow(run, min(recipe.average, (step + 1) / (step + 10)))
         log.add(loss)
         if progress:
@@ -114,12 +116,18 @@ def train(
         if (step + 1) % recipe.validate == 0 or step + 1 == steps:
             scores = _validate(run, truths, recipe.scales)
             log.write(step + 1, scores)
+            if not all(value.isfinite().all() for value in run.average.values()):
+                raise _diverged("the weights became NaN or infinite", step, out)
             about = _metadata(model, recipe, step + 1, seed, data, initial)
             save_weights(run.average, out / "last.safetensors", about)
             if (score := sum(scores.values())) >= best or not truths:
                 best = score
                 save_weights(run.average, out / "best.safetensors", about)
     return out / "best.safetensors"
+
+
+def _diverged(what: str, step: int, out: Path) -> PysrError:
+    return PysrError(f"{what} at step {step + 1}; lower the learning rate. Weights saved earlier stay in {out}")
 
 
 def _prepare(model: Model, recipe: Recipe, device: str, precision: str, initial: Path | None) -> _Run:
@@ -245,7 +253,7 @@ class _Log:
         seconds = time.monotonic() - self._start
         shown = ", ".join(f"x{scale} {score:.3f} dB" for scale, score in scores.items())
         logger.info("step %d, %.0f s, loss %.5f, %s", step, seconds, mean, shown or "not validated")
-        self._rows.append([step, f"{seconds:.1f}", f"{mean:.6f}", *(f"{scores[s]:.4f}" for s in self._scales if s in scores)])
+        self._rows.append([step, f"{seconds:.1f}", f"{mean:.6f}", *(f"{scores[s]:.4f}" if scores else "" for s in self._scales)])
         self._losses = []
         with atomic_write(self._path) as file:
             text = "\n".join(",".join(map(str, row)) for row in self._rows)

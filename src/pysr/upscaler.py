@@ -143,7 +143,10 @@ class Upscaler:
         for planes, out in opened.parts(self.scale):
             self._upscale_planes(planes, out, progress)
         for alpha, out in opened.alphas(self.scale):
-            _alpha(self.scale)._upscale_planes(alpha, out, None)
+            if (alpha == alpha[0, 0, 0]).all():  # mostly: opaque
+                out[:] = alpha[0, 0, 0]
+            else:
+                _alpha(self.scale)._upscale_planes(alpha, out, None)
         return opened.result()
 
     def upscale_file(
@@ -157,7 +160,7 @@ class Upscaler:
         """
         image = files.read_image(Path(source))
         size = image.width * self.scale, image.height * self.scale
-        files.check_output(Path(target), size, image.mode)
+        files.check_output(Path(target), size, image.mode, transparent=image.has_transparency_data)
         files.write_image(self.upscale(image, progress=progress), Path(target))
 
     def _upscale_planes(self, planes: Array, out: Array, progress: Progress | None) -> None:

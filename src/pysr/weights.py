@@ -26,15 +26,16 @@ def load_weights(network: nn.Module, weights: Weights | str | Path) -> None:
     data = _read(path)
     if isinstance(weights, Weights) and (found := hashlib.sha256(data).hexdigest()) != weights.sha256:
         raise WeightsError(f"{path} has sha256 {found}, not {weights.sha256}: it is damaged; reinstall its package")
-    tensors = _parse(path, data)
-    _check(path, tensors, network)
-    network.load_state_dict(tensors)
+    network.load_state_dict(_fitting(path, _parse(path, data), network))
 
 
 def save_weights(network_or_tensors: nn.Module | Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> str:
     """Write weights atomically as safetensors with metadata; returns the file's sha256."""
     tensors = network_or_tensors.state_dict() if isinstance(network_or_tensors, nn.Module) else network_or_tensors
-    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, dict(metadata))
+    copies = {  # of their own: safetensors takes no tensors that share memory
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
+    data = save(copies, dict(metadata))
     with atomic_write(path) as file:
         file.write(data)
     return hashlib.sha256(data).hexdigest()
@@ -57,12 +58,14 @@ def _read(path: Path) -> bytes:
 
 
 def _parse(path: Path, data: bytes) -> dict[str, Tensor]:
-    if data[:2] in (b"PK", b"\x80\x02"):
-        raise WeightsError(f"{path} is a pickle (.pth), which can run code; convert it to safetensors first")
     try:
         _refuse_repeated_names(data)
         return load(data)
-    except (SafetensorError, ValueError, KeyError) as error:
+    except (SafetensorError, ValueError, KeyError, RecursionError) as error:
+        if data[:4] == b"PK\x03\x04" or (data[:1] == b"\x80" and data[2:3] != b"\0"):
+            raise WeightsError(
+                f"{path} is a pickle (.pth), which can run code; convert it to safetensors first"
+            ) from None
         raise WeightsError(f"{path} is not a sound safetensors file: {error}") from None
 
 
@@ -79,7 +82,8 @@ def _refuse_repeated_names(data: bytes) -> None:
     json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")], object_pairs_hook=unique)
 
 
-def _check(path: Path, tensors: Mapping[str, Tensor], network: nn.Module) -> None:
+def _fitting(path: Path, tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """The tensors in the network's dtypes, once keys, shapes and numbers have been checked."""
     wanted = network.state_dict()
     name = type(network).__name__
     for problem, keys in (("lacks", wanted.keys() - tensors.keys()), ("has unknown", tensors.keys() - wanted.keys())):
@@ -92,8 +96,16 @@ def _check(path: Path, tensors: Mapping[str, Tensor], network: nn.Module) -> Non
             f"{path} is not for the network {name}: {_few(shapes)} differ in shape "
             f"({tuple(tensors[key].shape)} instead of {tuple(wanted[key].shape)})"
         )
-    if broken := [key for key, tensor in tensors.items() if not torch.isfinite(tensor).all()]:
+    if kinds := [key for key in wanted if wanted[key].is_floating_point() != tensors[key].is_floating_point()]:
+        key = kinds[0]
+        raise WeightsError(
+            f"{path} is not for the network {name}: {_few(kinds)} hold another kind of numbers "
+            f"({tensors[key].dtype} instead of {wanted[key].dtype})"
+        )
+    converted = {key: tensor.to(wanted[key].dtype) for key, tensor in tensors.items()}
+    if broken := [key for key, tensor in converted.items() if not torch.isfinite(tensor).all()]:
         raise WeightsError(f"{path} holds NaN or infinite numbers in {_few(broken)}; train again or use another file")
+    return converted
 
 
 def _few(keys: list[str]) -> str:
