@@ -1,0 +1,27 @@
+"""Fixtures that several test files share."""
+
+import sys
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+
+import pysr.builtin
+from pysr.plugin import Model, hookimpl
+from pysr.registry import Registry, Source
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Call it with models: for one test, they are what an installed plugin called "fake" provides."""
+
+    def install(*models: Model) -> None:
+        module = ModuleType("fake")
+        module.pysr_models = hookimpl(lambda: list(models))
+        sources = [Source("core", "pysr-sdk", "1", lambda: pysr.builtin), Source("fake", "fake", "1", lambda: module)]
+        registry = Registry(sources)
+        for name in ("pysr.registry", "pysr.upscaler", "pysr.training", "pysr.testing"):
+            __import__(name)
+            monkeypatch.setattr(sys.modules[name], "registry", lambda: registry)
+
+    return install

@@ -1,0 +1,12 @@
+"""Every installed model keeps the contract. Nothing here changes when a model is added."""
+
+import pytest
+
+from pysr import models
+from pysr.plugin import Model
+from pysr.testing import check_model
+
+
+@pytest.mark.parametrize("model", models(), ids=lambda model: model.name)
+def test_keeps_the_contract(model: Model) -> None:
+    check_model(model.name, scales=(model.scales[0], model.scales[-1]))

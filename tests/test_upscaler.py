@@ -1,0 +1,316 @@
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import pysr
+from pysr import upscaler as upscaler_module
+from pysr.errors import InputError, OutOfMemory, PluginError, UnknownModel
+from pysr.plugin import Model
+from pysr.testing import photo
+
+Pixels = np.ndarray[Any, Any]
+
+
+def pixels(height: int, width: int, channels: int = 3, dtype: str = "uint8") -> Pixels:
+    peak = {"uint8": 255, "uint16": 65535}.get(dtype, 1)
+    values = np.random.default_rng(height * width).random((height, width, channels)) * peak
+    return values.astype(dtype)
+
+
+def doubled(array: Pixels, scale: int = 2) -> Pixels:
+    return array.repeat(scale, 0).repeat(scale, 1)
+
+
+class Convolutions(nn.Module):
+    """Random 3x3 layers behind nearest enlargement: half receptive field = depth, biases everywhere."""
+
+    def __init__(self, scale: int, depth: int = 3, channels: int = 3) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        layers: list[nn.Module] = []
+        for i in range(depth):
+            layers.append(nn.Conv2d(channels if i == 0 else 8, channels if i == depth - 1 else 8, 3, padding=1))
+            layers.append(nn.ReLU() if i < depth - 1 else nn.Identity())
+        self.layers, self.scale = nn.Sequential(*layers), scale
+        for parameter in self.parameters():
+            parameter.data = torch.randn(parameter.shape, generator=generator) * 0.15
+
+    def forward(self, low: Tensor) -> Tensor:
+        return torch.sigmoid(self.layers(low)).repeat_interleave(self.scale, -1).repeat_interleave(self.scale, -2)
+
+
+@pytest.fixture
+def probe(install: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """probe(network, **fields of Model): a model called "probe" beside those of the core."""
+
+    def add(network: Any, **fields: Any) -> None:
+        install(Model("probe", network=lambda scale, variant: network(scale), summary="", **{"scales": (2,), **fields}))
+        monkeypatch.setattr(upscaler_module, "load_weights", lambda network, weights: None)
+
+    return add
+
+
+def with_weights(**fields: Any) -> dict[str, Any]:
+    return {"weights": {2: object()}, **fields}
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 3), (5, 7, 2), (5, 7, 4), (1, 1, 3), (3, 200, 3)])
+def test_nearest_repeats_every_pixel_of_an_array(shape: tuple[int, ...], dtype: str) -> None:
+    array = pixels(shape[0], shape[1], shape[2] if len(shape) == 3 else 1, dtype).reshape(shape)
+    if shape[-1] in (2, 4):
+        array[..., -1] = np.iinfo(dtype).max if dtype != "float32" else 1  # opaque: alpha stays, nothing is bled
+    result = pysr.load("nearest", 3).upscale(array)
+    assert result.dtype == array.dtype
+    assert np.array_equal(result, doubled(array, 3))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA", "P", "I;16", "CMYK"])
+def test_nearest_keeps_mode_and_pixels_of_a_pil_image(mode: str) -> None:
+    if mode == "I;16":
+        image = Image.fromarray(pixels(6, 9, 1, "uint16")[..., 0])
+    elif mode == "CMYK":
+        image = Image.fromarray(pixels(6, 9, 4), "CMYK")
+        image.putpixel((2, 2), (10, 200, 30, 255))  # colour under full black is a colour still
+    else:
+        image = Image.fromarray(pixels(6, 9)).convert(mode)
+    result = pysr.load("nearest", 2).upscale(image)
+    assert isinstance(result, Image.Image)
+    assert result.mode == mode
+    assert np.array_equal(np.asarray(result), doubled(np.asarray(image)))
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 7), (3, 5, 7), (2, 3, 5, 7), (1, 1, 1, 1)])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.bfloat16])
+def test_nearest_repeats_every_pixel_of_a_tensor(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    low = (torch.rand(shape, generator=torch.Generator().manual_seed(1)) * (255 if dtype == torch.uint8 else 1)).to(dtype)
+    result = pysr.load("nearest", 2).upscale(low)
+    assert result.dtype == dtype
+    assert torch.equal(result, low.repeat_interleave(2, -1).repeat_interleave(2, -2))
+
+
+def test_a_path_gives_an_upright_image_and_upscale_file_writes_one(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn right to view
+    array = pixels(6, 9)
+    Image.fromarray(array).save(tmp_path / "in.png", exif=exif, icc_profile=b"profile")
+    up = pysr.load("nearest", 2)
+    result = up.upscale(tmp_path / "in.png")
+    assert np.array_equal(np.asarray(result), doubled(np.rot90(array, -1)))
+    up.upscale_file(tmp_path / "in.png", tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as written:
+        assert np.array_equal(np.asarray(written), np.asarray(result))
+        assert written.info["icc_profile"] == b"profile"
+        assert written.getexif().get(0x0112, 1) == 1
+
+
+def test_upscale_file_refuses_an_impossible_output_before_any_work(tmp_path: Path) -> None:
+    Image.new("RGBA", (4, 4)).save(tmp_path / "in.png")
+    with pytest.raises(InputError, match="JPEG"):
+        pysr.load("nearest", 2).upscale_file(tmp_path / "in.png", tmp_path / "out.jpg")
+    assert not (tmp_path / "out.jpg").exists()
+
+
+def test_transparent_edges_get_no_dark_fringe() -> None:
+    y, x = np.mgrid[:40, :40]
+    inside = (y - 20) ** 2 + (x - 20) ** 2 < 144
+    image = np.zeros((40, 40, 4), np.uint8)
+    image[inside] = 230, 30, 40, 255
+    result = pysr.load("bicubic", 3).upscale(image)
+    seen = result[result[..., 3] > 8][:, :3].astype(int)
+    assert np.abs(seen - (230, 30, 40)).max() <= 2
+
+
+def test_gray_through_a_colour_network_stays_gray(probe: Any) -> None:
+    probe(Convolutions, colour="rgb", **with_weights(receptive_field=3))
+    up = pysr.load("probe", device="cpu", precision="float32")
+    gray = pixels(20, 20, 1)[..., 0]
+    result = up.upscale(gray)
+    assert result.shape == (40, 40)
+    colour = up.upscale(np.stack([gray] * 3, -1)).astype(float) @ upscaler_module.GRAY
+    assert np.abs(result - colour).max() <= 1.5
+
+
+@pytest.mark.parametrize("patch", [9, 16, 33, 64])
+@pytest.mark.parametrize("multiple_of", [1, 4])
+def test_patches_give_exactly_the_whole_image(probe: Any, patch: int, multiple_of: int) -> None:
+    probe(Convolutions, colour="rgb", **with_weights(receptive_field=3, multiple_of=multiple_of))
+    image = photo(52, 76)
+    options = {"device": "cpu", "precision": "float32"}
+    whole = pysr.load("probe", **options).upscale(image)  # type: ignore[arg-type]
+    patched = pysr.load("probe", patch=patch, **options).upscale(image)  # type: ignore[arg-type]
+    assert np.abs(patched - whole).max() <= 1e-5
+
+
+@pytest.mark.parametrize("mode", ["blend", "mean"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_joining_patches_of_a_pixelwise_model_changes_nothing(mode: Any, dtype: str) -> None:
+    image = pixels(61, 83, 3, dtype)
+    result = pysr.load("nearest", 2, mode=mode, patch=20, overlap=5).upscale(image)
+    if dtype == "float32":
+        assert np.abs(result - doubled(image)).max() <= 1e-6
+    else:
+        assert np.array_equal(result, doubled(image))
+
+
+def test_a_model_without_receptive_field_is_blended_and_cannot_be_exact(probe: Any) -> None:
+    probe(Convolutions, colour="rgb", **with_weights())
+    image = photo(50, 50)
+    assert pysr.load("probe", device="cpu", patch=24).upscale(image).shape == (100, 100, 3)
+    with pytest.raises(InputError, match="blend"):
+        pysr.load("probe", device="cpu", mode="exact").upscale(image)
+
+
+def test_memory_limit_makes_patches_and_progress_counts_them() -> None:
+    seen: list[tuple[int, int]] = []
+    image = photo(90, 120)
+    small = pysr.load("bicubic", 2, max_memory=200_000).upscale(image, progress=lambda *now: seen.append(now))
+    assert len(seen) > 1
+    assert [done for done, _ in seen] == list(range(1, len(seen) + 1))
+    assert seen[-1] == (len(seen), len(seen))
+    assert np.abs(small - pysr.load("bicubic", 2).upscale(image)).max() <= 1e-6
+
+
+def test_an_exception_in_progress_ends_the_work_and_the_upscaler_still_works() -> None:
+    class Enough(Exception):
+        pass
+
+    def stop(done: int, total: int) -> None:
+        raise Enough
+
+    up, image = pysr.load("nearest", 2, patch=16), pixels(40, 40)
+    with pytest.raises(Enough):
+        up.upscale(image, progress=stop)
+    assert np.array_equal(up.upscale(image), doubled(image))
+
+
+def no_memory() -> RuntimeError:
+    return RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+
+@pytest.mark.parametrize("failing", range(6))
+def test_running_out_of_memory_anywhere_gives_the_right_image(failing: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    up, image = pysr.load("bicubic", 2, patch=32), photo(70, 70)
+    process, calls = up._process, iter(range(1000))
+
+    def sometimes(windows: Tensor) -> Tensor:
+        if next(calls) == failing:
+            raise no_memory()
+        return process(windows)
+
+    expected = up.upscale(image)
+    monkeypatch.setattr(up, "_process", sometimes)
+    assert np.abs(up.upscale(image) - expected).max() <= 1e-6
+
+
+def test_always_out_of_memory_ends_with_the_smallest_size_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    up = pysr.load("bicubic", 2)
+    calls = []
+
+    def never(windows: Tensor) -> Tensor:
+        calls.append(windows.shape)
+        raise no_memory()
+
+    monkeypatch.setattr(up, "_process", never)
+    with pytest.raises(OutOfMemory, match=r"patches of \d+ x \d+"):
+        up.upscale(photo(300, 300))
+    assert len(calls) < 40
+
+
+def test_other_errors_that_mention_memory_are_not_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    up, calls = pysr.load("bicubic", 2), []
+
+    def broken(windows: Tensor) -> Tensor:
+        calls.append(1)
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(up, "_process", broken)
+    with pytest.raises(RuntimeError, match="illegal"):
+        up.upscale(photo(30, 30))
+    assert calls == [1]
+
+
+class WrongSize(nn.Module):
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+
+    def forward(self, low: Tensor) -> Tensor:
+        return low
+
+
+class NotANumber(WrongSize):
+    def forward(self, low: Tensor) -> Tensor:
+        return low.repeat_interleave(2, -1).repeat_interleave(2, -2) * torch.nan
+
+
+@pytest.mark.parametrize(("network", "message"), [(WrongSize, "gave .* for an input of"), (NotANumber, "gave NaN")])
+def test_a_network_that_breaks_its_promise_is_named(probe: Any, network: Any, message: str) -> None:
+    probe(network, colour="rgb", receptive_field=0)
+    with pytest.raises(PluginError, match=f"'probe' of fake {message}"):
+        pysr.load("probe", device="cpu").upscale(photo(8, 8))
+
+
+def test_eight_threads_get_the_bits_of_one() -> None:
+    up = pysr.load("bicubic", 3, patch=20)
+    images = [photo(40 + i, 50, seed=i) for i in range(8)]
+    expected = [up.upscale(image) for image in images]
+    results: dict[int, Pixels] = {}
+    threads = [threading.Thread(target=lambda i=i: results.update({i: up.upscale(images[i])})) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(np.array_equal(results[i], expected[i]) for i in range(8))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"model": "bicubix"}, UnknownModel, "did you mean 'bicubic'"),
+        ({"scale": 99}, InputError, "scale of bicubic is 99; it can be 2, 3"),
+        ({"variant": "large"}, InputError, "variant of bicubic is 'large'"),
+        ({"device": "gpu"}, InputError, "'gpu'"),
+        ({"precision": "fp8"}, InputError, "'fp8'"),
+        ({"patch": 0}, InputError, "patch is 0"),
+        ({"patch": "big"}, InputError, "patch is 'big'"),
+        ({"mode": "crop"}, InputError, "mode is 'crop'"),
+        ({"overlap": -1}, InputError, "overlap is -1"),
+    ],
+)
+def test_what_load_cannot_use_is_named(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        pysr.load(**{"model": "bicubic", **arguments})
+
+
+def test_a_network_with_parameters_and_no_weights_is_refused(probe: Any) -> None:
+    probe(Convolutions, colour="rgb", receptive_field=3)
+    with pytest.raises(InputError, match="comes without weights for scale 2"):
+        pysr.load("probe", device="cpu")
+
+
+@pytest.mark.parametrize("image", [np.full((4, 4, 3), np.nan, np.float32), np.zeros((0, 4, 3), np.uint8), "nowhere.png"])
+def test_unusable_images_are_one_clear_error(image: Any) -> None:
+    with pytest.raises(InputError):
+        pysr.load("bicubic", 2).upscale(image)
+
+
+def test_one_shot_upscale() -> None:
+    assert np.array_equal(pysr.upscale(pixels(4, 4), "nearest", 2), doubled(pixels(4, 4)))
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+@pytest.mark.parametrize("place", ["cpu", "cuda"])
+def test_on_a_gpu_the_result_is_the_same_and_lies_where_the_image_lay(place: str) -> None:
+    image = torch.from_numpy(photo(60, 70)).permute(2, 0, 1).to(place)
+    expected = pysr.load("bicubic", 2, device="cpu").upscale(image.cpu())
+    result = pysr.load("bicubic", 2, device="cuda", patch=24).upscale(image)
+    assert result.device.type == place
+    assert (result.cpu() - expected).abs().max() <= 1e-5
