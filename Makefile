@@ -49,5 +49,5 @@ $(VENV)/.installed: $(VENV)/.environment $(SOURCES)
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(PIP) install -q -c constraints.txt clang-format hypothesis mypy pytest ruff
+	$(PIP) install -q -c constraints.txt clang-format hypothesis mypy pytest ruff types-psutil
 	touch $@

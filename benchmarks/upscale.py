@@ -31,11 +31,10 @@ def contestant(name: str) -> Callable[[], object]:
 
     low = torch.rand(1, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     if name != "eager":
-        upscaler = pysr.load("vdsr", 2, device="cpu", precision=name.split(",")[0])
+        upscaler = pysr.load("vdsr", 2, device="cpu", precision=name.split(",", 1)[0])
         return lambda: upscaler.upscale(low)
-    from pysr_vdsr.network import VDSR
-
     from pysr.resize import resize
+    from pysr_vdsr.network import VDSR
 
     network = VDSR().eval()
     enlarged = resize(low, 2)[None]
@@ -106,16 +105,17 @@ def start_up(runs: int) -> tuple[float, float]:
         "import": [sys.executable, "-c", "import pysr"],
         "help": [str(Path(sys.executable).with_name("pysr")), "--help"],
     }
-    extra: dict[str, list[float]] = {"import": [], "help": []}
+    imports: list[float] = []
+    helps: list[float] = []
     for _ in range(runs):
         seconds = {}
         for name, command in commands.items():
             start = time.perf_counter()
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             seconds[name] = time.perf_counter() - start
-        for name in extra:
-            extra[name].append(1000 * (seconds[name] - seconds["empty"]))
-    return statistics.median(extra["import"]), statistics.median(extra["help"])
+        imports.append(1000 * (seconds["import"] - seconds["empty"]))
+        helps.append(1000 * (seconds["help"] - seconds["empty"]))
+    return statistics.median(imports), statistics.median(helps)
 
 
 def main() -> None:
@@ -125,7 +125,8 @@ def main() -> None:
     parser.add_argument("--serve", choices=CONTESTANTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        return serve(options.serve)
+        serve(options.serve)
+        return
     seconds = race(options.runs)
     ratios = {
         name: statistics.median(e / s for e, s in zip(seconds["eager"], own, strict=True))

@@ -90,7 +90,8 @@ def test_nearest_keeps_mode_and_pixels_of_a_pil_image(mode: str) -> None:
 @pytest.mark.parametrize("shape", [(1, 5, 7), (3, 5, 7), (2, 3, 5, 7), (1, 1, 1, 1)])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.bfloat16])
 def test_nearest_repeats_every_pixel_of_a_tensor(shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    low = (torch.rand(shape, generator=torch.Generator().manual_seed(1)) * (255 if dtype == torch.uint8 else 1)).to(dtype)
+    values = torch.rand(shape, generator=torch.Generator().manual_seed(1))
+    low = (values * (255 if dtype == torch.uint8 else 1)).to(dtype)
     result = pysr.load("nearest", 2).upscale(low)
     assert result.dtype == dtype
     assert torch.equal(result, low.repeat_interleave(2, -1).repeat_interleave(2, -2))
@@ -295,7 +296,9 @@ def test_a_network_with_parameters_and_no_weights_is_refused(probe: Any) -> None
         pysr.load("probe", device="cpu")
 
 
-@pytest.mark.parametrize("image", [np.full((4, 4, 3), np.nan, np.float32), np.zeros((0, 4, 3), np.uint8), "nowhere.png"])
+@pytest.mark.parametrize(
+    "image", [np.full((4, 4, 3), np.nan, np.float32), np.zeros((0, 4, 3), np.uint8), "nowhere.png"]
+)
 def test_unusable_images_are_one_clear_error(image: Any) -> None:
     with pytest.raises(InputError):
         pysr.load("bicubic", 2).upscale(image)

@@ -32,7 +32,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Patches of one scale. low: (N, C, k + 2m, k + 2m) with a margin of m pixels; high: (N, C, k * scale, k * scale)."""
+    """Patches of one scale. low: (N, C, k + 2m, k + 2m), a margin of m around; high: (N, C, k * scale, k * scale)."""
 
     scale: int
     low: Tensor

@@ -13,7 +13,8 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     for _ in range(5):
         gram = x @ x.T
         x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    return x.to(matrix.dtype)
+    result: Tensor = x.to(matrix.dtype)
+    return result
 
 
 class Muon(torch.optim.Optimizer):

@@ -18,7 +18,7 @@ _REDUCED = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)  # layers whose
 
 
 def choose_device(device: str | torch.device) -> torch.device:
-    """"auto" is the first of CUDA, XPU, MPS and the CPU that works here; anything else is taken as torch names it."""
+    """For "auto" the first of CUDA, XPU, MPS and the CPU that works here; else what torch calls by that name."""
     if device == "auto":
         if torch.accelerator.is_available() and (found := torch.accelerator.current_accelerator()):
             return found
@@ -33,7 +33,7 @@ def choose_device(device: str | torch.device) -> torch.device:
 
 
 def choose_precision(precision: str, device: torch.device) -> torch.dtype:
-    """"auto" is bfloat16 where the hardware multiplies it natively, else float32."""
+    """For "auto" bfloat16 where the hardware multiplies it natively, else float32."""
     if precision == "auto":
         return torch.bfloat16 if _has_fast_bfloat16(device) else torch.float32
     if precision not in PRECISIONS:
@@ -75,7 +75,7 @@ class _Unrounded(nn.Module):
 
 
 class _Split(nn.Module):
-    """The same for a plain convolution, at low-precision speed: the input as a high and a low part, 16 bits together."""
+    """The same for a plain convolution at low-precision speed: the input in two parts, 16 bits together."""
 
     def __init__(self, conv: nn.Conv2d, dtype: torch.dtype) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class _Split(nn.Module):
         self.conv = copy.deepcopy(conv)
         self.conv.in_channels *= 2
         self.conv.weight = nn.Parameter(torch.cat([conv.weight, conv.weight], 1), requires_grad=False)
-        self.conv.to(dtype=dtype, memory_format=torch.channels_last)
+        self.conv.to(dtype=dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, planes: Tensor) -> Tensor:
         planes = planes.float()
@@ -101,7 +101,9 @@ class Runner:
     The network given is left as it was.
     """
 
-    def __init__(self, network: nn.Module, device: torch.device, dtype: torch.dtype, probe: tuple[int, int, int]) -> None:
+    def __init__(
+        self, network: nn.Module, device: torch.device, dtype: torch.dtype, probe: tuple[int, int, int]
+    ) -> None:
         self.device, self.dtype = device, dtype
         network = nn.Sequential(copy.deepcopy(network).eval().requires_grad_(False))  # so that every layer has a parent
         readers, self.bytes_per_pixel = _probe(network, probe, dtype)
@@ -125,7 +127,7 @@ def input_readers(network: nn.Module, shape: tuple[int, int, int]) -> list[str]:
 def keep_unrounded(network: nn.Module, readers: list[str]) -> None:
     """Make these layers compute in float32 under autocast, in place; the state dict's keys stay as they are."""
     for layer in map(network.get_submodule, readers):
-        layer.forward = _unrounded(layer.forward)  # type: ignore[method-assign]
+        layer.forward = _unrounded(layer.forward)
 
 
 def _unrounded(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -174,7 +176,7 @@ def _reduce(network: nn.Module, readers: list[str], dtype: torch.dtype) -> None:
         if name in readers:
             parent, _, child = name.rpartition(".")
             plain = type(layer) is nn.Conv2d and layer.groups == 1 and dtype == torch.bfloat16
-            kept = _Split(layer, dtype) if plain else _Unrounded(layer, dtype)  # type: ignore[arg-type]
+            kept = _Split(layer, dtype) if plain else _Unrounded(layer, dtype)
             setattr(network.get_submodule(parent), child, kept)
         elif isinstance(layer, _REDUCED):
             layer.to(dtype)

@@ -136,7 +136,8 @@ class Registry:
             return Plugin(source.name, source.distribution, source.version, "failed", _describe(error))
         names: dict[str, tuple[str, ...]] = {}
         refused: list[str] = []
-        for shelf, items in zip((self._models, self._losses, self._preprocessors), contributions, strict=True):
+        shelves: tuple[_Shelf[Any], ...] = (self._models, self._losses, self._preprocessors)
+        for shelf, items in zip(shelves, contributions, strict=True):
             names[shelf.kind] = tuple(_take(shelf, items, source.distribution, refused))
         usable = any(names.values()) or not refused
         return Plugin(

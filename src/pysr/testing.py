@@ -50,7 +50,9 @@ def photo(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
     y, x = np.mgrid[:height, :width] / 7.0
     waves = [np.sin(x * a + y * b + c) for a, b, c in generator.uniform(-1, 1, (3, 3))]
     image = np.stack(waves, -1) * 0.3 + 0.5 + 0.15 * ((x + y) % 2 > 1)[..., None]
-    return np.clip(image + generator.normal(0, 0.02, image.shape), 0, 1).astype(np.float32)
+    image += generator.normal(0, 0.02, image.shape)
+    result: NDArray[np.float32] = image.clip(0, 1).astype(np.float32)
+    return result
 
 
 def _colours(model: Model) -> Iterator[tuple[str, Any]]:

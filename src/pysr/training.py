@@ -253,7 +253,8 @@ class _Log:
         seconds = time.monotonic() - self._start
         shown = ", ".join(f"x{scale} {score:.3f} dB" for scale, score in scores.items())
         logger.info("step %d, %.0f s, loss %.5f, %s", step, seconds, mean, shown or "not validated")
-        self._rows.append([step, f"{seconds:.1f}", f"{mean:.6f}", *(f"{scores[s]:.4f}" if scores else "" for s in self._scales)])
+        shares = (f"{scores[scale]:.4f}" if scores else "" for scale in self._scales)
+        self._rows.append([step, f"{seconds:.1f}", f"{mean:.6f}", *shares])
         self._losses = []
         with atomic_write(self._path) as file:
             text = "\n".join(",".join(map(str, row)) for row in self._rows)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from . import files
 from .errors import InputError, OutOfMemory, PluginError
-from .image import Array, OpenedImage, open_image
+from .image import Array, open_image
 from .kernels import blend_patches, extract_patches
 from .memory import budget, fit_patch, is_out_of_memory
 from .patches import Mode, Plan, plan
@@ -122,7 +122,7 @@ class Upscaler:
 
     @property
     def precision(self) -> str:
-        """"float32", "bfloat16" or "float16": how the network computes."""
+        """How the network computes: "float32", "bfloat16" or "float16"."""
         return str(self._runner.dtype).removeprefix("torch.")
 
     def upscale(self, image: Any, *, progress: Progress | None = None) -> Any:

@@ -1,0 +1,52 @@
+"""What the documentation shows is run."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pysr.testing import photo
+
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(file: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / file).read_text(), re.DOTALL)
+
+
+def test_the_readmes_python_runs(tmp_path: Path) -> None:
+    pytest.importorskip("pysr_vdsr", reason="the plugin pysr-vdsr is not installed")
+    Image.fromarray((photo(40, 50) * 255).astype("uint8")).save(tmp_path / "photo.jpg")
+    for code in blocks("README.md", "python"):
+        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=120)
+    with Image.open(tmp_path / "photo_x3.png") as made:
+        assert made.size == (150, 120)
+
+
+def test_the_tutorials_plugin_works_as_written(tmp_path: Path) -> None:
+    toml, code = blocks("docs/plugins.md", "toml")[0], blocks("docs/plugins.md", "python")[0]
+    package = tmp_path / "pysr_double"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "plugin.py").write_text(code)
+    info = tmp_path / "pysr_double-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pysr-double\nVersion: 0.1.0\n")
+    entry = re.search(r'\[project.entry-points.pysr\]\n(\w+) = "([\w.]+)"', toml)
+    assert entry, "the tutorial's pyproject.toml has no entry point"
+    (info / "entry_points.txt").write_text(f"[pysr]\n{entry[1]} = {entry[2]}\n")
+    check = "from pysr.testing import check_model; check_model('double')"
+    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {check}"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+def test_every_hook_is_documented() -> None:
+    from pysr import hookspecs
+
+    text = (ROOT / "docs/plugins.md").read_text()
+    for name in vars(hookspecs):
+        if name.startswith("pysr_"):
+            assert f"`{name}()`" in text

@@ -1,0 +1,95 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pysr.errors import InputError, UnknownModel
+from pysr.evaluation import evaluate
+from pysr.testing import photo
+
+SET5 = Path(__file__).parents[2] / "shared" / "data" / "bench" / "Set5"
+needs_set5 = pytest.mark.skipif(not SET5.is_dir(), reason="the benchmark set Set5 is not beside the project")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    for i, size in enumerate([(33, 47), (50, 41)]):
+        array = (photo(*size, seed=i) * 255).round().astype(np.uint8)
+        Image.fromarray(array).save(tmp_path / f"picture{i}.png")
+    Image.fromarray(array[..., 0]).save(tmp_path / "gray.png")
+    return tmp_path
+
+
+def test_one_entry_a_model_with_means_over_images(pictures: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    found = evaluate(["nearest", "bicubic"], pictures, [2, 3], progress=lambda *now: seen.append(now))
+    assert [e.model for e in found] == ["nearest", "bicubic"]
+    assert seen == [(i, 12) for i in range(1, 13)]
+    for evaluation in found:
+        facts = evaluation.as_dict()
+        assert set(facts) == {"model", "protocol", "results"}
+        assert [r["scale"] for r in facts["results"]] == [2, 3]
+        for result in facts["results"]:
+            assert [i["name"] for i in result["images"]] == ["gray", "picture0", "picture1"]
+            assert result["psnr"] == pytest.approx(np.mean([i["psnr"] for i in result["images"]]))
+            assert result["ssim"] == pytest.approx(np.mean([i["ssim"] for i in result["images"]]))
+    assert found[1].results[0].psnr > found[0].results[0].psnr
+
+
+@needs_set5
+def test_bicubic_on_set5_is_the_published_number() -> None:
+    (evaluation,) = evaluate(["bicubic"], SET5, [2, 3, 4])
+    assert [r.psnr for r in evaluation.results] == pytest.approx([33.661, 30.392, 28.421], abs=0.005)
+    assert [r.ssim for r in evaluation.results] == pytest.approx([0.9299, 0.8682, 0.8104], abs=0.0002)
+
+
+@needs_set5
+def test_bfloat16_costs_vdsr_next_to_nothing() -> None:
+    pytest.importorskip("pysr_vdsr", reason="the plugin pysr-vdsr is not installed")
+    whole, reduced = (evaluate(["vdsr"], SET5, [4], precision=p)[0].results[0] for p in ("float32", "bfloat16"))
+    assert whole.psnr > 30.5
+    assert abs(whole.psnr - reduced.psnr) <= 0.02
+
+
+def test_a_colour_model_gets_rounded_colour(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    import pysr.evaluation as module
+
+    given = []
+    real = module.load
+
+    def as_colour(*args: object, **kwargs: object) -> object:
+        upscaler = real(*args, **kwargs)  # type: ignore[arg-type]
+        upscaler.model = replace(upscaler.model, colour="any")
+        return Spy(upscaler)
+
+    class Spy:
+        def __init__(self, upscaler: object) -> None:
+            self.inner, self.scale = upscaler, upscaler.scale  # type: ignore[attr-defined]
+            self.model = replace(upscaler.model, colour="rgb")  # type: ignore[attr-defined]
+
+        def upscale(self, image: torch.Tensor) -> torch.Tensor:
+            given.append((image.dtype, len(image)))
+            result: torch.Tensor = self.inner.upscale(image)  # type: ignore[attr-defined]
+            return result
+
+    monkeypatch.setattr(module, "load", as_colour)
+    (evaluation,) = evaluate(["bicubic"], pictures, [2])
+    assert given == [(torch.uint8, 1), (torch.uint8, 3), (torch.uint8, 3)]
+    assert all(20 < image.psnr < 60 for image in evaluation.results[0].images)
+
+
+def test_what_cannot_be_evaluated_is_named(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown protocol 'y'"):
+        evaluate(["bicubic"], pictures, [2], protocol="y")
+    with pytest.raises(InputError, match="no scale"):
+        evaluate(["bicubic"], pictures, [])
+    with pytest.raises(UnknownModel):
+        evaluate(["bicubix"], pictures, [2])
+    with pytest.raises(InputError, match="nowhere"):
+        evaluate(["bicubic"], tmp_path / "nowhere", [2])
+    with pytest.raises(InputError, match="scale of bicubic is 9"):
+        evaluate(["bicubic"], pictures, [9])
