@@ -1,0 +1,120 @@
+"""Make a photograph small, enlarge it again with every installed model, and compare.
+
+    python examples/demo.py [PHOTO] [--scale 3] [--out out/demo]
+
+Writes each result and comparison.png into the folder and prints PSNR and SSIM: of the luma (BT.601), rounded to
+8 bits per colour before, with ``scale`` pixels at the border left out.
+"""
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+import pysr
+from pysr.colour import luma
+from pysr.comparison import Panel, draw
+from pysr.files import read_image, write_image
+from pysr.metrics import psnr, ssim
+from pysr.resize import resize
+
+PHOTO = Path(__file__).with_name("chelsea.png")
+EYE = (136, 88, 208, 136)  # the detail of it that is magnified
+FIRST = ("nearest", "bicubic")  # what everything else is compared with
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one model made of the small image, or why it could not."""
+
+    name: str
+    image: Image.Image | None = None
+    psnr: float = 0.0
+    ssim: float = 0.0
+    seconds: float = 0.0
+    error: str = ""
+
+
+def planes(image: Image.Image) -> torch.Tensor:
+    """RGB as (3, H, W) float64 in [0, 1]."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).double() / 255
+
+
+def cropped(image: Image.Image, scale: int) -> Image.Image:
+    """RGB, with sides that are multiples of the scale."""
+    return image.convert("RGB").crop((0, 0, image.width // scale * scale, image.height // scale * scale))
+
+
+def shrunk(image: Image.Image, scale: int) -> Image.Image:
+    """The low-resolution version by MATLAB's bicubic, rounded to 8 bits."""
+    low = resize(planes(image), Fraction(1, scale)).clamp(0, 1) * 255
+    return Image.fromarray(low.round().byte().permute(1, 2, 0).numpy())
+
+
+def model_names(scale: int) -> list[str]:
+    """The installed models for photographs that offer the scale and are not random."""
+    models = [m for m in pysr.models() if scale in m.scales and m.domain == "photo" and not m.stochastic]
+    names = [model.name for model in models]
+    return [name for name in FIRST if name in names] + [name for name in names if name not in FIRST]
+
+
+def upscaled(name: str, low: Image.Image, original: Image.Image, scale: int) -> Result:
+    try:
+        upscaler = pysr.load(name, scale)
+        started = time.perf_counter()
+        image = upscaler.upscale(low)
+        seconds = time.perf_counter() - started
+    except Exception as error:  # one model that fails is shown, and the others go on
+        return Result(name, error=str(error) or type(error).__name__)
+    output, target = luma(planes(image)), luma(planes(original))
+    return Result(name, image, psnr(output, target, shave=scale), ssim(output, target, shave=scale), seconds)
+
+
+def table(results: list[Result], title: str) -> Table:
+    shown = Table("model", title=title, title_justify="left")
+    for heading in ("PSNR (dB)", "SSIM", "seconds"):
+        shown.add_column(heading, justify="right")
+    if any(result.error for result in results):
+        shown.add_column("error", overflow="fold")
+    for result in results:
+        if result.image:
+            shown.add_row(result.name, f"{result.psnr:.2f}", f"{result.ssim:.4f}", f"{result.seconds:.2f}")
+        else:
+            shown.add_row(result.name, "", "", "", result.error, style="red")
+    return shown
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Compare every installed model on one photograph.")
+    parser.add_argument("photo", nargs="?", type=Path, default=PHOTO)
+    parser.add_argument("--scale", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("out/demo"))
+    options = parser.parse_args()
+
+    original = cropped(read_image(options.photo), options.scale)
+    low = shrunk(original, options.scale)
+    results = [upscaled(name, low, original, options.scale) for name in model_names(options.scale)]
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    panels = [Panel("original", original)]
+    for result in results:
+        if result.image:
+            write_image(result.image, options.out / f"{result.name}.png")
+            panels.append(Panel(result.name, result.image, result.psnr, result.ssim))
+    write_image(draw(panels, EYE if options.photo == PHOTO else "auto"), options.out / "comparison.png")
+
+    Console().print(table(results, f"{options.photo.name}, x{options.scale}"))
+    print(f"The comparison is {options.out / 'comparison.png'}")
+    return 1 if any(result.error for result in results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
