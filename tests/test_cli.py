@@ -193,12 +193,15 @@ def test_options_reach_load(photo, monkeypatch):
     run(*arguments)
     run(*arguments, "-t", "64", "-g", "1", "--fp32", "--mode", "blend", "--max-memory", "4G")
     run(*arguments, "--patch", "0", "--device", "cpu", "--precision", "bfloat16")
+    run(*arguments[:2], "-s", "3", "--variant", "thin", "--weights", "my.safetensors")
     defaults = {"device": "auto", "precision": "auto", "patch": "auto", "mode": "auto", "max_memory": None}
-    assert [args for args, _ in asked] == [("vdsr", 3)] * 3
+    defaults |= {"variant": None, "weights": None}
+    assert [args for args, _ in asked] == [("vdsr", 3)] * 4
     assert [options for _, options in asked] == [
         defaults,
-        {"device": "cuda:1", "precision": "float32", "patch": 64, "mode": "blend", "max_memory": 4 * 2**30},
+        defaults | {"device": "cuda:1", "precision": "float32", "patch": 64, "mode": "blend", "max_memory": 4 * 2**30},
         defaults | {"device": "cpu", "precision": "bfloat16"},
+        defaults | {"variant": "thin", "weights": Path("my.safetensors")},
     ]
 
 
@@ -206,7 +209,6 @@ def test_options_reach_load(photo, monkeypatch):
     ("args", "message"),
     [
         (["-m", "nearest"], "nothing to upscale"),
-        (["photo.png"], "--model"),
         (["photo.png", "-m", "nearest", "-s", "2.5"], "'2.5' is not a scale"),
         (["photo.png", "-m", "nearest", "-s", "99"], "99"),
         (["photo.png", "-m", "naerest"], "nearest"),
