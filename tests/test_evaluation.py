@@ -87,6 +87,8 @@ def test_what_cannot_be_evaluated_is_named(pictures: Path, tmp_path: Path) -> No
         evaluate(["bicubic"], pictures, [2], protocol="y")
     with pytest.raises(InputError, match="no scale"):
         evaluate(["bicubic"], pictures, [])
+    with pytest.raises(InputError, match="takes lists"):
+        evaluate("bicubic", pictures, [2])
     with pytest.raises(UnknownModel):
         evaluate(["bicubix"], pictures, [2])
     with pytest.raises(InputError, match="nowhere"):

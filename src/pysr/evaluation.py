@@ -74,6 +74,8 @@ def evaluate(
     progress: called as progress(done, total) after each image.
     Raises UnknownModel and InputError before anything is computed where that is possible.
     """
+    if isinstance(names, str) or isinstance(scales, int):
+        raise InputError("evaluate takes lists: evaluate(['vdsr'], 'Set5', [2, 3, 4])")
     if protocol not in PROTOCOLS:
         raise InputError(f"unknown protocol {protocol!r}; use {', '.join(PROTOCOLS)}")
     if not scales:

@@ -1,0 +1,202 @@
+"""Training data: pairs that fit each other, and batches that depend on seed and step only."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pysr import InputError
+from pysr.data import PatchSampler, Picture, read_pictures
+from pysr.degrade import bicubic, crop_to_multiple
+from pysr.resize import resize
+
+
+def write(path: Path, height: int, width: int, seed: int = 0, mode: str = "RGB") -> np.ndarray[Any, Any]:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    image = Image.fromarray(pixels).convert(mode)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+    return pixels
+
+
+def picture(height: int, width: int, scales: Sequence[int] = (2, 3), seed: int = 0) -> Picture:
+    generator = torch.Generator().manual_seed(seed)
+    high = torch.randint(0, 256, (1, height, width), dtype=torch.uint8, generator=generator)
+    return Picture(high, {scale: bicubic(high.float() / 255, scale) for scale in scales})
+
+
+def symmetries(planes: Tensor) -> list[Tensor]:
+    turned = [planes.rot90(k, (-2, -1)) for k in range(4)]
+    return turned + [planes.flip(-1) for planes in turned]
+
+
+def equal(one: Any, other: Any) -> bool:
+    return all(
+        a.scale == b.scale and torch.equal(a.low, b.low) and torch.equal(a.high, b.high)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def test_luma_is_rounded_to_8_bits(tmp_path: Path) -> None:
+    rgb = write(tmp_path / "a.png", 13, 20).astype(float)
+    (found,) = read_pictures([tmp_path], "luma", [2, 3])
+    y = 16 + (65.481 * rgb[..., 0] + 128.553 * rgb[..., 1] + 24.966 * rgb[..., 2]) / 255
+    np.testing.assert_array_equal(found.high[0].numpy(), np.round(y)[:12, :18])
+    assert found.high.dtype == torch.uint8
+    for scale in (2, 3):  # the low pictures are made from what was rounded, and not rounded themselves
+        torch.testing.assert_close(found.low[scale], resize(found.high / 255, Fraction(1, scale)), rtol=0, atol=1e-6)
+
+
+def test_rgb_stays_as_it_is_and_other_modes_become_rgb(tmp_path: Path) -> None:
+    pixels = write(tmp_path / "a.png", 8, 12)
+    write(tmp_path / "below" / "b.png", 8, 12, mode="L")
+    write(tmp_path / "c.png", 8, 12, mode="RGBA")
+    write(tmp_path / "d.jpg", 8, 12, mode="CMYK")
+    pictures = read_pictures([tmp_path], "rgb", [2])
+    assert len(pictures) == 4
+    assert all(p.high.shape == (3, 8, 12) and p.low[2].shape == (3, 4, 6) for p in pictures)
+    np.testing.assert_array_equal(pictures[0].high.permute(1, 2, 0).numpy(), pixels)
+
+
+def test_any_means_one_plane(tmp_path: Path) -> None:
+    write(tmp_path / "a.png", 8, 8)
+    assert read_pictures([tmp_path], "any", [2])[0].high.shape == (1, 8, 8)
+
+
+def test_reduced_copies_and_small_pictures(tmp_path: Path) -> None:
+    write(tmp_path / "large.png", 60, 80)
+    write(tmp_path / "small.png", 30, 200)
+    found = read_pictures([tmp_path], "luma", [2, 3], shrink=(1.0, 0.5), smallest=30)
+    assert [tuple(p.high.shape) for p in found] == [(1, 60, 78), (1, 30, 36), (1, 30, 198)]
+
+
+def test_several_folders_come_in_order(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        write(tmp_path / name / "x.png", 8, 8 if name == "a" else 10)
+    assert [p.high.shape[-1] for p in read_pictures([tmp_path / "b", tmp_path / "a"], "luma", [2])] == [10, 8]
+
+
+def test_unusable_folders_are_named(tmp_path: Path) -> None:
+    empty, small = tmp_path / "empty", tmp_path / "small"
+    empty.mkdir()
+    write(small / "a.png", 9, 40)
+    with pytest.raises(InputError, match="empty"):
+        read_pictures([small, empty], "luma", [2])
+    with pytest.raises(InputError, match="missing"):
+        read_pictures([tmp_path / "missing"], "luma", [2])
+    with pytest.raises(InputError, match="sides of at least 10 pixels"):
+        read_pictures([small], "luma", [2], smallest=10)
+    (small / "b.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"b\.png"):
+        read_pictures([small], "luma", [2])
+
+
+def test_a_batch_is_a_function_of_seed_and_step() -> None:
+    pictures = [picture(60, 54), picture(48, 90, seed=1)]
+    counts = {2: 3, 3: 2}
+    one = PatchSampler(pictures, patch=12, seed=5, margin=1)
+    forward = [one.batch(step, counts) for step in range(4)]
+    torch.manual_seed(99)  # torch's own random numbers play no part
+    backward = [PatchSampler(pictures, patch=12, seed=5, margin=1).batch(step, counts) for step in (3, 2, 1, 0)][::-1]
+    assert all(equal(a, b) for a, b in zip(forward, backward, strict=True))
+    assert not equal(forward[0], forward[1])
+    assert not equal(forward[0], PatchSampler(pictures, patch=12, seed=6, margin=1).batch(0, counts))
+
+
+def test_shapes_and_ranges() -> None:
+    sampler = PatchSampler([picture(60, 54)], patch=12, seed=0, margin=2)
+    two, three = sampler.batch(0, {2: 5, 3: 1})
+    assert (two.scale, two.low.shape, two.high.shape) == (2, (5, 1, 10, 10), (5, 1, 12, 12))
+    assert (three.scale, three.low.shape, three.high.shape) == (3, (1, 1, 8, 8), (1, 1, 12, 12))
+    assert two.low.dtype == two.high.dtype == torch.float32
+    assert torch.equal((two.high * 255).round() / 255, two.high)
+    assert two.high.min() >= 0
+    assert two.high.max() <= 1
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_the_low_patch_is_the_reduced_high_patch(scale: int) -> None:
+    sampler = PatchSampler([picture(72, 96, (scale,))], patch=24, seed=0, margin=3)
+    for step in range(20):
+        (pairs,) = sampler.batch(step, {scale: 4})
+        low = pairs.low[..., 3:-3, 3:-3]
+        expected = bicubic(pairs.high, scale)
+        assert low.shape == expected.shape
+        torch.testing.assert_close(low[..., 2:-2, 2:-2], expected[..., 2:-2, 2:-2], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("margin", [0, 2, 9, 20])
+def test_margins_are_mirrored_at_the_pictures_border(margin: int) -> None:
+    only = picture(12, 12, (2,))  # the patch is the whole picture
+    (pairs,) = PatchSampler([only], patch=12, seed=0, margin=margin).batch(0, {2: 8})
+    low = np.pad(only.low[2][0].numpy(), margin, mode="symmetric")
+    for i in range(8):
+        assert any(
+            torch.equal(pairs.low[i, 0], turned_low) and torch.equal(pairs.high[i], turned_high)
+            for turned_low, turned_high in zip(
+                symmetries(torch.from_numpy(low)), symmetries(only.high / 255), strict=True
+            )
+        )
+
+
+def test_margins_inside_the_picture_are_its_pixels() -> None:
+    whole = picture(40, 40, (2,))
+    (pairs,) = PatchSampler([whole], patch=12, seed=1, margin=3).batch(0, {2: 16})
+    padded = np.pad(whole.low[2][0].numpy(), 3, mode="symmetric")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (12, 12)).reshape(-1, 12, 12)
+    for low in pairs.low[:, 0]:
+        assert any((windows == turned.numpy()).all((1, 2)).any() for turned in symmetries(low))
+
+
+def test_all_eight_symmetries_are_used() -> None:
+    only = picture(12, 12, (2,))
+    (pairs,) = PatchSampler([only], patch=12, seed=0).batch(0, {2: 100})
+    counts = [sum(torch.equal(high, turned) for high in pairs.high) for turned in symmetries(only.high / 255)]
+    assert sum(counts) == 100
+    assert min(counts) >= 4
+
+
+def test_every_place_is_reached() -> None:
+    numbers = torch.arange(14 * 16, dtype=torch.uint8).view(1, 14, 16)
+    sampler = PatchSampler([Picture(numbers, {2: bicubic(numbers / 255, 2)})], patch=12, seed=0, candidates=1)
+    (pairs,) = sampler.batch(0, {2: 200})
+    corners = {int((high * 255).round().min()) for high in pairs.high}
+    assert corners == {0, 2, 4, 32, 34, 36}  # on the grid of low pixels: two rows, three columns
+
+
+def test_candidates_prefer_detail_and_areas_count() -> None:
+    flat, busy = torch.full((1, 40, 40), 128, dtype=torch.uint8), picture(40, 40, (2,)).high
+    pictures = [Picture(high, {2: bicubic(high / 255, 2)}) for high in (flat, busy)]
+
+    def share(candidates: int) -> float:
+        sampler = PatchSampler(pictures, patch=12, seed=0, candidates=candidates)
+        return float(sampler.batch(0, {2: 300})[0].high.std((1, 2, 3)).gt(0.05).float().mean())
+
+    assert 0.4 < share(1) < 0.6
+    assert share(4) > 0.85
+    narrow = Picture(flat[:, :12, :12], {2: pictures[0].low[2][:, :6, :6]})
+    (pairs,) = PatchSampler([narrow, pictures[1]], patch=12, seed=0, candidates=1).batch(0, {2: 100})
+    assert (pairs.high.std((1, 2, 3)) > 0.05).float().mean() > 0.95  # one place against 29 x 29
+
+
+def test_patches_that_cannot_be_cut_are_refused() -> None:
+    with pytest.raises(InputError, match="no training picture is as large as a patch of 64 pixels"):
+        PatchSampler([picture(60, 90)], patch=64, seed=0)
+    with pytest.raises(InputError, match="patch of 14 pixels cannot be shrunk by 3"):
+        PatchSampler([picture(60, 90)], patch=14, seed=0).batch(0, {2: 1, 3: 1})
+    sampler = PatchSampler([picture(12, 90), picture(60, 60, seed=1)], patch=24, seed=0)  # the small one is left out
+    assert sampler.batch(0, {2: 20})[0].high.shape == (20, 1, 24, 24)
+
+
+def test_crop_to_multiple() -> None:
+    planes = torch.arange(7 * 9).view(1, 7, 9)
+    assert torch.equal(crop_to_multiple(planes, 4), planes[:, :4, :8])
+    assert torch.equal(crop_to_multiple(planes, 1), planes)
+    with pytest.raises(InputError, match="an image of 9 x 7 pixels is too small for x8"):
+        crop_to_multiple(planes, 8)

@@ -1,0 +1,267 @@
+"""Plugins: what goes wrong in one is kept as data and costs nobody else anything."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import pysr.builtin
+from pysr import UnknownModel
+from pysr.plugin import Loss, Model, Preprocessor, hookimpl
+from pysr.registry import Plugin, Registry, Source, models, registry
+
+
+def model(name: str, **about: Any) -> Model:
+    return Model(name, (2,), lambda scale, variant: None, "a model for tests", **about)
+
+
+def module(**members: Any) -> ModuleType:
+    made = ModuleType("fake")
+    vars(made).update(members)
+    return made
+
+
+def providing(*items: Any) -> ModuleType:
+    return module(pysr_models=hookimpl(lambda: list(items)))
+
+
+def source(distribution: str, made: ModuleType | None = None, *, error: BaseException | None = None) -> Source:
+    def load() -> ModuleType:
+        if error:
+            raise error
+        return made
+
+    return Source(distribution, distribution, "1.0", load)
+
+
+CORE = source("pysr-sdk", pysr.builtin)
+
+
+def raising(error: BaseException) -> Callable[[], Any]:
+    def hook() -> Any:
+        raise error
+
+    return hook
+
+
+def raising_late() -> Any:
+    yield model("early")
+    raise ValueError("too late")
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise ValueError("no repr")
+
+
+BROKEN = {
+    "import error": (source("bad", error=ImportError("no module named torchvision")), "torchvision"),
+    "exit at import": (source("bad", error=SystemExit(3)), "SystemExit"),
+    "syntax error": (source("bad", error=SyntaxError("invalid syntax")), "SyntaxError"),
+    "endless recursion": (source("bad", error=RecursionError()), "RecursionError"),
+    "nothing imported": (source("bad", None), ""),
+    "no hook": (source("bad", module(helper=len)), "no hook"),
+    "unmarked hook": (source("bad", module(pysr_models=lambda: [model("x")])), "no hook"),
+    "misspelt hook": (source("bad", module(pysr_modles=hookimpl(lambda: [model("x")]))), "pysr_modles"),
+    "unknown argument": (source("bad", module(pysr_models=hookimpl(lambda upscaler: []))), "upscaler"),
+    "raising hook": (source("bad", module(pysr_models=hookimpl(raising(RuntimeError("no licence"))))), "no licence"),
+    "exiting hook": (source("bad", module(pysr_losses=hookimpl(raising(SystemExit(1))))), "SystemExit"),
+    "raising generator": (source("bad", module(pysr_models=hookimpl(raising_late))), "too late"),
+    "a model instead of a list": (source("bad", module(pysr_models=hookimpl(lambda: model("x")))), "not iterable"),
+    "not a model": (source("bad", providing("vdsr")), "'vdsr', which is not a Model"),
+    "the class instead of a model": (source("bad", providing(Model)), "not a Model"),
+    "a loss as a model": (source("bad", providing(Loss("x", lambda: None, ""))), "not a Model"),
+    "a name that is a list": (source("bad", providing(model(["x"]))), "TypeError"),
+    "aliases that are None": (source("bad", providing(model("x", aliases=None))), "TypeError"),
+    "no repr": (source("bad", providing(Unprintable())), "no repr"),
+}
+
+
+@pytest.mark.parametrize(("bad", "reason"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_plugin_is_data_and_stops_nobody(bad: Source, reason: str) -> None:
+    found = Registry([CORE, bad, source("good", providing(model("fine")))])
+    core, broken, good = found.plugins
+    assert (core.state, good.state) == ("ok", "ok")
+    assert broken.state == "failed"
+    assert broken.error is not None
+    assert reason in broken.error
+    assert broken.models == broken.losses == broken.preprocessors == ()
+    assert set(found.models) == {"bicubic", "nearest", "lanczos", "fine"}
+    assert found.model("fine").name == "fine"
+
+
+def test_a_hook_that_gives_none_provides_nothing() -> None:
+    found = Registry([source("quiet", module(pysr_models=hookimpl(lambda: None))), CORE])
+    assert found.plugins[0].models == ()
+    assert "bicubic" in found.models
+
+
+def test_keyboard_interrupt_is_not_swallowed() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Registry([source("slow", error=KeyboardInterrupt())])
+
+
+def test_only_the_bad_item_of_a_plugin_is_refused() -> None:
+    found = Registry([source("mixed", providing(model("one"), 3, model("two")))])
+    assert set(found.models) == {"one", "two"}
+    assert found.plugins[0].state == "partly"
+    assert "3, which is not a Model" in (found.plugins[0].error or "")
+
+
+def test_a_repeated_name_is_refused_and_the_first_wins() -> None:
+    first, second = model("same"), model("same")
+    found = Registry([source("a", providing(first)), source("b", providing(second, model("other")))])
+    assert found.model("same") is first
+    assert found.owner("same") == "a"
+    assert found.plugins[1].state == "partly"
+    assert found.plugins[1].models == ("other",)
+    assert found.plugins[1].error == "the model name 'same' is already taken by a"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (model("a", aliases=("shared",)), model("b", aliases=("shared",))),
+        (model("a", aliases=("b",)), model("b")),
+        (model("a"), model("b", aliases=("a",))),
+    ],
+    ids=["alias and alias", "alias and name", "name and alias"],
+)
+def test_a_repeated_alias_is_refused_whole(first: Model, second: Model) -> None:
+    found = Registry([source("one", providing(first)), source("two", providing(second))])
+    assert set(found.models) == {"a"}
+    assert found.plugins[1].state == "failed"
+    assert "already taken by one" in (found.plugins[1].error or "")
+    for name in ("a", *first.aliases):
+        assert found.model(name) is first
+
+
+def test_a_refused_model_leaves_no_alias_behind() -> None:
+    refused = model("taken", aliases=("fresh",))
+    found = Registry([source("a", providing(model("taken"))), source("b", providing(refused, model("fresh")))])
+    assert found.model("fresh").name == "fresh"
+    assert found.plugins[1].models == ("fresh",)
+
+
+def test_losses_and_preprocessors_come_the_same_way() -> None:
+    loss, step = Loss("edges", lambda: None, ""), Preprocessor("gamma", lambda: None, "")
+    members = {"pysr_losses": hookimpl(lambda: [loss]), "pysr_preprocessors": hookimpl(lambda: [step])}
+    found = Registry([CORE, source("more", module(**members))])
+    assert found.loss("edges") is loss
+    assert found.preprocessor("gamma") is step
+    assert found.plugins[1] == Plugin("more", "more", "1.0", "ok", None, (), ("edges",), ("gamma",))
+    with pytest.raises(UnknownModel, match=r"no loss called 'vgg'\. Installed: .*edges"):
+        found.loss("vgg")
+    with pytest.raises(UnknownModel, match="no preprocessor called 'gama'; did you mean 'gamma'"):
+        found.preprocessor("gama")
+
+
+def message(found: Registry, name: Any) -> str:
+    with pytest.raises(UnknownModel) as raised:
+        found.model(name)
+    return str(raised.value)
+
+
+def test_unknown_model_lists_what_is_installed() -> None:
+    assert message(Registry([CORE]), "qqq") == "there is no model called 'qqq'. Installed: bicubic, lanczos, nearest."
+    assert message(Registry([]), "qqq") == "there is no model called 'qqq'. Installed: none."
+
+
+@pytest.mark.parametrize("name", ["bicubc", "BICUBIC", "Bicubik"])
+def test_unknown_model_gives_the_nearest_spelling(name: str) -> None:
+    assert "; did you mean 'bicubic'? Installed: " in message(Registry([CORE]), name)
+
+
+def test_unknown_model_names_the_package_that_provides_it() -> None:
+    similar = Registry([CORE, source("x", providing(model("srcnn")))])  # a near spelling does not hide the package
+    for name in ("srgan", "SRGAN"):
+        assert "; it comes with the package pysr-srgan, which is not installed" in message(similar, name)
+    assert "did you mean 'srcnn'" in message(similar, "SRCNN")
+
+
+@pytest.mark.parametrize("name", [3, None, ["bicubic"], ""])
+def test_a_name_that_is_no_name_is_unknown(name: Any) -> None:
+    assert f"no model called {name!r}" in message(Registry([CORE]), name)
+
+
+def test_an_alias_finds_its_model() -> None:
+    found = Registry([source("a", providing(model("real", aliases=("short", "old"))))])
+    assert found.model("short") is found.model("old") is found.model("real")
+    assert list(found.models) == ["real"]
+
+
+def test_the_core_comes_first() -> None:
+    first = registry().plugins[0]
+    assert (first.name, first.distribution, first.state) == ("core", "pysr-sdk", "ok")
+    assert [m.name for m in models()][:3] == ["bicubic", "nearest", "lanczos"]
+    others = [(p.distribution, p.name) for p in registry().plugins[1:]]
+    assert others == sorted(others)
+
+
+def distribution(folder: Path, name: str, code: str, *, metadata: bool = True, points: str | None = None) -> None:
+    module_name = name.replace("-", "_")
+    (folder / f"{module_name}.py").write_text(code)
+    info = folder / f"{module_name}-1.0.dist-info"
+    info.mkdir()
+    info.joinpath("entry_points.txt").write_text(points or f"[pysr]\n{name} = {module_name}\n")
+    if metadata:
+        info.joinpath("METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+
+
+GOOD = """
+from pysr.plugin import Model, hookimpl
+@hookimpl
+def pysr_models():
+    return [Model("{0}", (2,), lambda scale, variant: None, "")]
+"""
+
+
+def run(code: str, path: Path) -> str:
+    """What a fresh interpreter prints that also finds packages at that path."""
+    command = [sys.executable, "-c", f"import sys; sys.path.append({str(path)!r})\n{code}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_broken_distributions_do_not_hide_the_others(tmp_path: Path) -> None:
+    distribution(tmp_path, "zz-good", GOOD.format("good"))
+    distribution(tmp_path, "aa-good", GOOD.format("early"))
+    distribution(tmp_path, "mm-crash", "raise RuntimeError('broken at import')")
+    distribution(tmp_path, "mm-exit", "raise SystemExit(1)")
+    distribution(tmp_path, "mm-syntax", "def (")
+    distribution(tmp_path, "mm-gone", "", points="[pysr]\ngone = no_such_module\n")
+    distribution(tmp_path, "mm-nameless", GOOD.format("nameless"), metadata=False)
+    distribution(tmp_path, "mm-damaged", "", points="[pysr]\nthis is no entry point\n")
+    code = (
+        "import pysr\nfrom pysr.registry import registry\nprint([m.name for m in pysr.models()])\n"
+        "for p in registry().plugins: print(p.distribution, p.state, p.error)"
+    )
+    first, *lines = run(code, tmp_path).splitlines()
+    for name in ("bicubic", "good", "early", "nameless"):
+        assert f"'{name}'" in first
+    states = {line.split()[0]: line for line in lines}
+    for name, reason in {
+        "mm-crash": "failed RuntimeError: broken at import",
+        "mm-exit": "failed SystemExit: 1",
+        "mm-syntax": "failed SyntaxError",
+        "mm-gone": "failed ModuleNotFoundError",
+        "zz-good": "ok",
+        "unknown": "ok",
+    }.items():
+        assert states[name].startswith(f"{name} {reason}")
+    order = [line.split()[0] for line in lines]
+    assert order == ["pysr-sdk", *sorted(order[1:])]
+
+
+def test_listing_models_imports_neither_torch_nor_numpy(tmp_path: Path) -> None:
+    code = (
+        "import sys, pysr\nassert not {'torch', 'numpy', 'PIL'} & set(sys.modules), 'import pysr'\n"
+        "pysr.models()\nfrom pysr.registry import registry\nregistry()\n"
+        "import pysr.plugin\nprint({'torch', 'numpy', 'PIL'} & set(sys.modules))"
+    )
+    assert run(code, tmp_path).strip() == "set()"
