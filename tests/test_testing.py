@@ -1,0 +1,101 @@
+"""The conformance check finds what it is there to find."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pysr.errors import PluginError
+from pysr.plugin import Model
+from pysr.testing import check_model, measured_receptive_field
+
+
+class Doubling(nn.Module):
+    """Sound: nearest enlargement; the tests below break one thing each."""
+
+    def forward(self, low: Tensor) -> Tensor:
+        return low.repeat_interleave(2, -1).repeat_interleave(2, -2)
+
+
+class Inverting(Doubling):
+    def forward(self, low: Tensor) -> Tensor:
+        return super().forward(low * 0.5)
+
+
+class Random(Doubling):
+    def forward(self, low: Tensor) -> Tensor:
+        return super().forward(low + torch.rand(()) * 0.1)
+
+
+class Remembering(Doubling):
+    """Not safe for threads: the state of one call reaches the next."""
+
+    last = 0.0
+
+    def forward(self, low: Tensor) -> Tensor:
+        shift, self.last = self.last, float(low.mean()) * 0.1
+        return super().forward(low + shift)
+
+
+class Seeing(Doubling):
+    """Sees two pixels to every side."""
+
+    def forward(self, low: Tensor) -> Tensor:
+        return super().forward(nn.functional.avg_pool2d(nn.functional.pad(low, (2, 2, 2, 2)), 5, 1))
+
+
+class Larger(Doubling):
+    def forward(self, low: Tensor) -> Tensor:
+        return nn.functional.pad(super().forward(low), (0, 1))
+
+
+class Unloadable(Doubling):
+    """Builds other numbers each time and keeps them out of its state dict."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = 1 - float(torch.rand(())) * 0.01
+
+    def forward(self, low: Tensor) -> Tensor:
+        return super().forward(low * self.gain)
+
+
+def model(network: type[nn.Module], name: str = "probe", receptive_field: int = 0) -> Model:
+    return Model(name, (2,), lambda scale, variant: network(), "", colour="rgb", receptive_field=receptive_field)
+
+
+def test_a_sound_model_passes(install: Callable[..., None]) -> None:
+    install(model(Doubling), model(Seeing, "other", receptive_field=2))
+    check_model("probe")
+    check_model("other")
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (Inverting, "wrong value range"),
+        (Random, "two runs on one image differ"),
+        (Remembering, "two runs|8 threads"),
+        (Seeing, "receptive"),
+        (Unloadable, "state dict|differs"),
+    ],
+)
+def test_a_broken_model_is_told_what_is_wrong(
+    install: Callable[..., None], network: type[nn.Module], message: str
+) -> None:
+    install(model(network))
+    with pytest.raises(AssertionError, match=message):
+        check_model("probe")
+
+
+def test_a_wrong_size_is_found(install: Callable[..., None]) -> None:
+    install(model(Larger))
+    with pytest.raises(PluginError, match="gave"):
+        check_model("probe")
+
+
+@pytest.mark.parametrize("radius", [1, 2, 5])
+def test_the_receptive_field_is_measured(radius: int) -> None:
+    network = nn.Conv2d(1, 1, 2 * radius + 1, padding=radius)
+    assert measured_receptive_field(network, 1, 1, reach=8) == radius
