@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -83,20 +84,22 @@ def evaluate(
     paths = image_files(Path(data))
     upscalers = [[load(name, scale, device=device, precision=precision) for scale in scales] for name in names]
     pictures = [(path.stem, _rgb(path)) for path in paths]
-    total, done = len(names) * len(scales) * len(pictures), 0
-    evaluations = []
-    for name, row in zip(names, upscalers, strict=True):
-        results = []
-        for upscaler in row:
-            images = []
-            for stem, rgb in pictures:
-                images.append(_measure(upscaler, stem, rgb))
-                done += 1
-                if progress:
-                    progress(done, total)
-            results.append(_summarise(upscaler.scale, images))
-        evaluations.append(Evaluation(name, protocol, tuple(results)))
-    return evaluations
+    total, done = len(names) * len(scales) * len(pictures), count(1)
+
+    def measured(upscaler: Upscaler, name: str, rgb: Tensor) -> ImageResult:
+        result = _measure(upscaler, name, rgb)
+        if progress:
+            progress(next(done), total)
+        return result
+
+    return [
+        Evaluation(
+            name,
+            protocol,
+            tuple(_summarise(up.scale, [measured(up, *picture) for picture in pictures]) for up in row),
+        )
+        for name, row in zip(names, upscalers, strict=True)
+    ]
 
 
 def _rgb(path: Path) -> Tensor:

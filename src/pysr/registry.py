@@ -79,6 +79,7 @@ class _Shelf(Generic[Description]):
         return item.name
 
     def find(self, name: str) -> Description:
+        """The description of that name or alias."""
         if isinstance(name, str) and (found := self.items.get(self.aliases.get(name, name))):
             return found
         raise UnknownModel(
@@ -105,14 +106,17 @@ class Registry:
 
     @property
     def models(self) -> Mapping[str, Model]:
+        """Installed models by name, in the order of their plugins; without aliases."""
         return self._models.items
 
     @property
     def losses(self) -> Mapping[str, Loss]:
+        """Installed losses by name."""
         return self._losses.items
 
     @property
     def preprocessors(self) -> Mapping[str, Preprocessor]:
+        """Installed preprocessors by name."""
         return self._preprocessors.items
 
     def model(self, name: str) -> Model:
@@ -120,9 +124,11 @@ class Registry:
         return self._models.find(name)
 
     def loss(self, name: str) -> Loss:
+        """The loss of that name; UnknownModel lists what is installed."""
         return self._losses.find(name)
 
     def preprocessor(self, name: str) -> Preprocessor:
+        """The preprocessor of that name; UnknownModel lists what is installed."""
         return self._preprocessors.find(name)
 
     def owner(self, model: str) -> str:
