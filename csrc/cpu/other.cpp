@@ -1,0 +1,13 @@
+// A processor for which there is no hand-tuned member yet.
+#include "cpu/isa.h"
+
+namespace pysr {
+
+extern const Rows rows_baseline;
+
+const Rows* const* available_isas() {
+    static const Rows* const baseline_alone[] = {&rows_baseline, nullptr};
+    return baseline_alone;
+}
+
+}  // namespace pysr
