@@ -37,7 +37,7 @@ clean:
 	rm -rf $(VENV) build out
 
 $(VENV)/.environment: constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit("pysr needs Python 3.11 or later" * (sys.version_info < (3, 11)))'
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("pysr needs Python 3.11 or later")'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -q -c constraints.txt torch
 	$(PIP) install -q "scikit-build-core>=0.10" "pybind11>=2.13" "hatchling>=1.24" ninja cmake

@@ -32,19 +32,6 @@ _FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 Out = TypeVar("Out", Tensor, NDArray[Any])
 
 
-@overload
-def extract_patches(
-    image: Tensor | NDArray[Any], origins: ArrayLike, size: tuple[int, int], *, dtype: torch.dtype = torch.float32
-) -> Tensor: ...
-@overload
-def extract_patches(
-    image: Tensor | NDArray[Any],
-    origins: ArrayLike,
-    size: tuple[int, int],
-    *,
-    dtype: torch.dtype = torch.float32,
-    out: Tensor,
-) -> Tensor: ...
 def extract_patches(
     image: Tensor | NDArray[Any],
     origins: ArrayLike,
