@@ -1,0 +1,1 @@
+"""VDSR (Kim, Lee, Lee, CVPR 2016) for pysr."""
