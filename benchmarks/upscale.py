@@ -80,7 +80,7 @@ def overhead(runs: int) -> list[float]:
 
     upscaler = pysr.load("vdsr", 2, device="cpu")
     low = torch.randint(0, 256, (3, 512, 512), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    plan = upscaler._plan(512, 512)
+    plan = upscaler._plan(low.shape)
     patches = [
         resize(low[:1, y : y + plan.rows.patch, x : x + plan.columns.patch][None] / 255, 2)
         for y in plan.rows.starts

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from pysr import InputError
-from pysr.data import PatchSampler, Picture, read_pictures
+from pysr.data import PatchSampler, Picture, read_pictures, read_planes
 from pysr.degrade import bicubic, crop_to_multiple
 from pysr.resize import resize
 
@@ -200,3 +200,12 @@ def test_crop_to_multiple() -> None:
     assert torch.equal(crop_to_multiple(planes, 1), planes)
     with pytest.raises(InputError, match="an image of 9 x 7 pixels is too small for x8"):
         crop_to_multiple(planes, 8)
+
+
+def test_sixteen_bit_gray_keeps_its_brightness(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 40 * 30).round().astype(np.uint16).reshape(40, 30)
+    Image.fromarray(ramp).save(tmp_path / "ramp.png")
+    assert read_planes(tmp_path / "ramp.png").shape == (1, 40, 30)
+    assert float(read_planes(tmp_path / "ramp.png").mean()) == pytest.approx(0.5, abs=1e-3)
+    (picture,) = read_pictures([tmp_path], "luma", [2])
+    assert float(picture.high.float().mean()) == pytest.approx(127.5, abs=0.5)

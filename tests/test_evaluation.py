@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,13 @@ def test_a_colour_model_gets_rounded_colour(pictures: Path, monkeypatch: pytest.
     assert all(20 < image.psnr < 60 for image in evaluation.results[0].images)
 
 
+def test_a_perfect_output_is_no_infinity_in_json(tmp_path: Path) -> None:
+    Image.new("L", (40, 40), 90).save(tmp_path / "flat.png")
+    (evaluation,) = evaluate(["nearest"], tmp_path, [2])
+    assert evaluation.results[0].psnr == float("inf")
+    assert json.loads(json.dumps(evaluation.as_dict(), allow_nan=False))["results"][0]["psnr"] is None
+
+
 def test_what_cannot_be_evaluated_is_named(pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown protocol 'y'"):
         evaluate(["bicubic"], pictures, [2], protocol="y")
@@ -91,6 +99,9 @@ def test_what_cannot_be_evaluated_is_named(pictures: Path, tmp_path: Path) -> No
         evaluate("bicubic", pictures, [2])
     with pytest.raises(UnknownModel):
         evaluate(["bicubix"], pictures, [2])
+    Image.new("L", (12, 40)).save(pictures / "tiny.png")
+    with pytest.raises(InputError, match=r"tiny\.png is too small to be measured at scale 4"):
+        evaluate(["bicubic"], pictures, [2, 4])
     with pytest.raises(InputError, match="nowhere"):
         evaluate(["bicubic"], tmp_path / "nowhere", [2])
     with pytest.raises(InputError, match="scale of bicubic is 9"):

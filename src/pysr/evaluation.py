@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
@@ -9,15 +10,15 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from . import degrade
 from .colour import luma
+from .data import read_planes
 from .errors import InputError
-from .files import image_files, read_image
-from .metrics import psnr, ssim
+from .files import image_files
+from .metrics import SSIM_WINDOW, psnr, ssim
 from .upscaler import Upscaler, load
 
 PROTOCOLS = ("y-shave",)
@@ -51,8 +52,13 @@ class Evaluation:
     results: tuple[ScaleResult, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain lists and dicts, for JSON."""
-        return asdict(self)
+        """Plain lists and dicts, for JSON; the PSNR of an output without any error is None, as JSON has no infinity."""
+        facts: dict[str, Any] = asdict(self, dict_factory=_finite)
+        return facts
+
+
+def _finite(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: None if value == math.inf else value for name, value in items}
 
 
 def evaluate(
@@ -83,11 +89,12 @@ def evaluate(
         raise InputError("no scale given; use for example 2 3 4")
     paths = image_files(Path(data))
     upscalers = [[load(name, scale, device=device, precision=precision) for scale in scales] for name in names]
-    pictures = [(path.stem, _rgb(path)) for path in paths]
-    total, done = len(names) * len(scales) * len(pictures), count(1)
+    for path in paths:
+        _check_size(path, read_planes(path), max(scales))
+    total, done = len(names) * len(scales) * len(paths), count(1)
 
-    def measured(upscaler: Upscaler, name: str, rgb: Tensor) -> ImageResult:
-        result = _measure(upscaler, name, rgb)
+    def measured(upscaler: Upscaler, path: Path) -> ImageResult:
+        result = _measure(upscaler, path.stem, read_planes(path))
         if progress:
             progress(next(done), total)
         return result
@@ -96,31 +103,32 @@ def evaluate(
         Evaluation(
             name,
             protocol,
-            tuple(_summarise(up.scale, [measured(up, *picture) for picture in pictures]) for up in row),
+            tuple(_summarise(up.scale, [measured(up, path) for path in paths]) for up in row),
         )
         for name, row in zip(names, upscalers, strict=True)
     ]
 
 
-def _rgb(path: Path) -> Tensor:
-    """(C, H, W) float64 in [0, 1]; C is 1 for gray pictures, else 3."""
-    image = read_image(path)
-    array = np.asarray(image if image.mode == "L" else image.convert("RGB"))
-    planes = torch.from_numpy(array.copy()).double() / 255
-    return planes[None] if planes.ndim == 2 else planes.permute(2, 0, 1)
+def _check_size(path: Path, planes: Tensor, scale: int) -> None:
+    smallest = min(side // scale * scale for side in planes.shape[-2:]) - 2 * scale
+    if smallest < SSIM_WINDOW:
+        raise InputError(
+            f"{path} is too small to be measured at scale {scale}: SSIM needs {SSIM_WINDOW} pixels a side after"
+            f" {scale} are shaved off every border; leave it out"
+        )
 
 
-def _measure(upscaler: Upscaler, name: str, rgb: Tensor) -> ImageResult:
-    rgb = degrade.crop_to_multiple(rgb, upscaler.scale)
-    truth = _round(rgb if len(rgb) == 1 else luma(rgb))
+def _measure(upscaler: Upscaler, name: str, picture: Tensor) -> ImageResult:
+    scale = upscaler.scale
+    picture = degrade.crop_to_multiple(picture, scale).double()
+    truth = _round(picture if len(picture) == 1 else luma(picture))
     if upscaler.model.colour == "rgb":
-        low = (degrade.bicubic(rgb, upscaler.scale).clamp(0, 1) * 255).round().to(torch.uint8)
+        low = (degrade.bicubic(picture, scale).clamp(0, 1) * 255).round().to(torch.uint8)
         output = upscaler.upscale(low).double() / 255
         output = output if len(output) == 1 else luma(output)
     else:
-        output = _round(upscaler.upscale(degrade.bicubic(truth, upscaler.scale).float()).double())
-    shave = upscaler.scale
-    return ImageResult(name, psnr(output, truth, shave=shave), ssim(output, truth, shave=shave))
+        output = _round(upscaler.upscale(degrade.bicubic(truth, scale).float()).double())
+    return ImageResult(name, psnr(output, truth, shave=scale), ssim(output, truth, shave=scale))
 
 
 def _round(planes: Tensor) -> Tensor:

@@ -5,8 +5,6 @@ import math
 import psutil
 import torch
 
-from .errors import InputError
-
 CPU_SHARE, CPU_LIMIT = 0.25, 2 * 2**30  # of the free memory, and at most: larger patches are hardly faster
 GPU_SHARE = 0.6
 
@@ -14,11 +12,10 @@ GPU_SHARE = 0.6
 def budget(device: torch.device, max_memory: int | None) -> int:
     """Bytes that one network call may use: ``max_memory``, or a share of what is free on the device."""
     if max_memory is not None:
-        if max_memory <= 0:
-            raise InputError(f"max_memory is {max_memory}; give a positive number of bytes")
         return max_memory
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0] * GPU_SHARE)
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, for reuse
+        return int((torch.cuda.mem_get_info(device)[0] + kept) * GPU_SHARE)
     return min(int(psutil.virtual_memory().available * CPU_SHARE), CPU_LIMIT)
 
 
@@ -28,7 +25,7 @@ def fit_patch(height: int, width: int, *, area: float, halo: int, multiple_of: i
     All sizes in pixels of the image, sides in multiples of ``multiple_of``. A patch gives all but a halo on each
     interior side, so few large patches waste least. Where nothing that small can work, the smallest that does.
     """
-    smallest = math.ceil((2 * halo + multiple_of) / multiple_of) * multiple_of
+    smallest = smallest_patch(halo, multiple_of)
     whole_height, whole_width = _side(height, 1, halo, multiple_of), _side(width, 1, halo, multiple_of)
     lowest, narrowest = best = min(smallest, whole_height), min(smallest, whole_width)
     least: tuple[float, int, int] = (math.inf, 0, 0)
@@ -44,6 +41,11 @@ def fit_patch(height: int, width: int, *, area: float, halo: int, multiple_of: i
         if work < least:  # of equal work, the fewest; of equal number, the squarest
             least, best = work, (tall, wide)
     return best
+
+
+def smallest_patch(halo: int, multiple_of: int) -> int:
+    """The smallest side worth computing: four halos and something between, so that a quarter of the work is kept."""
+    return math.ceil((4 * halo + multiple_of) / multiple_of) * multiple_of
 
 
 def _side(length: int, count: int, halo: int, multiple_of: int) -> int:

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
+SSIM_WINDOW = 11  # pixels a side
+
 
 def _checked(output: Tensor, target: Tensor, shave: int) -> tuple[Tensor, Tensor]:
     if shave < 0:
@@ -33,7 +35,7 @@ def ssim(output: Tensor, target: Tensor, *, shave: int = 0, peak: float = 1.0) -
     output, target: same shape (..., H, W), values in [0, peak]; at least 11 x 11 after shaving.
     """
     output, target = _checked(output, target, shave)
-    if min(target.shape[-2:]) < 11:
+    if min(target.shape[-2:]) < SSIM_WINDOW:
         raise ValueError(f"SSIM needs at least 11 x 11 pixels, got {tuple(target.shape[-2:])} after shaving")
     position = torch.arange(11, dtype=torch.float64, device=target.device) - 5
     window = torch.exp(-(position**2) / (2 * 1.5**2))

@@ -74,6 +74,10 @@ class Model:
     recipe: Callable[[], Recipe] | None = None
     paper: str = ""
 
+    def __post_init__(self) -> None:
+        if not self.scales or min(self.scales) < 1:
+            raise ValueError(f"the model {self.name!r} offers the scales {self.scales}; give whole numbers from 1")
+
 
 class Preprocess(Protocol):
     """What a `Preprocessor` builds: the two halves of a step around the network. Must be safe to call from threads."""

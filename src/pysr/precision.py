@@ -5,11 +5,14 @@ scale 4. Convolutions run in channels-last order, which is up to 1.9 times as fa
 """
 
 import copy
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from .errors import InputError
 
@@ -18,15 +21,18 @@ _REDUCED = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)  # layers whose
 
 
 def choose_device(device: str | torch.device) -> torch.device:
-    """For "auto" the first of CUDA, XPU, MPS and the CPU that works here; else what torch calls by that name."""
+    """For "auto" the accelerator that works here or else the CPU; otherwise what torch calls by that name.
+
+    The result has an index where there can be several: work goes there, whatever the calling thread's device is.
+    """
     if device == "auto":
-        if torch.accelerator.is_available() and (found := torch.accelerator.current_accelerator()):
-            return found
-        return torch.device("cpu")
+        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        device = found or "cpu"
     try:
-        chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        chosen = torch.empty(0, device=device or "none").device
+        if chosen.type == "meta":
+            raise NotImplementedError("it computes nothing")
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"device {str(device)!r} cannot be used here ({reason}); use 'auto' or 'cpu'") from None
     return chosen
@@ -58,9 +64,33 @@ def arithmetic(device: torch.device, dtype: torch.dtype) -> AbstractContextManag
     """The context in which a network computes in that precision, and in float32 without TF32's rounding."""
     if dtype != torch.float32:
         return torch.autocast(device.type, dtype=dtype)
-    if device.type == "cuda":
-        return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-    return nullcontext()
+    return _UNROUNDED_CONVOLUTIONS.hold() if device.type == "cuda" else nullcontext()
+
+
+class _Setting:
+    """torch's process-wide choice of TF32 for convolutions: off while anybody holds it, then what it was before."""
+
+    def __init__(self) -> None:
+        self._lock, self._holders, self._before = threading.Lock(), 0, ""
+        self._conv: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        with self._lock:
+            if not self._holders:
+                self._before = self._conv.fp32_precision
+                self._conv.fp32_precision = "ieee"
+            self._holders += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holders -= 1
+                if not self._holders:
+                    self._conv.fp32_precision = self._before
+
+
+_UNROUNDED_CONVOLUTIONS = _Setting()
 
 
 class _Unrounded(nn.Module):
@@ -70,8 +100,9 @@ class _Unrounded(nn.Module):
         super().__init__()
         self.layer, self.dtype = layer, dtype
 
-    def forward(self, planes: Tensor) -> Tensor:
-        return _unrounded(self.layer)(planes).to(self.dtype)
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        output = _unrounded(self.layer)(*inputs, **named)
+        return output.to(self.dtype) if isinstance(output, Tensor) else output
 
 
 class _Split(nn.Module):
@@ -104,9 +135,12 @@ class Runner:
     def __init__(
         self, network: nn.Module, device: torch.device, dtype: torch.dtype, probe: tuple[int, int, int]
     ) -> None:
-        self.device, self.dtype = device, dtype
-        network = nn.Sequential(copy.deepcopy(network).eval().requires_grad_(False))  # so that every layer has a parent
+        network = copy.deepcopy(network).float().eval().requires_grad_(False)
+        network = nn.Sequential(network)  # so that every layer has a parent
         readers, self.bytes_per_pixel = _probe(network, probe, dtype)
+        if not readers or readers == ["0"]:  # nothing to gain: no layer has parameters, or the first is the last
+            dtype = torch.float32
+        self.device, self.dtype = device, dtype
         if dtype != torch.float32:
             _reduce(network, readers, dtype)
         self._network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -130,18 +164,29 @@ def keep_unrounded(network: nn.Module, readers: list[str]) -> None:
         layer.forward = _unrounded(layer.forward)
 
 
-def _unrounded(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    def in_float32(planes: Tensor) -> Tensor:
-        with torch.autocast(planes.device.type, enabled=False):
-            return forward(planes.float())
+def _unrounded(forward: Callable[..., Any]) -> Callable[..., Any]:
+    def wide(value: Any) -> Any:
+        return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value
+
+    def in_float32(*inputs: Any, **named: Any) -> Any:
+        device = next((value.device.type for value in (*inputs, *named.values()) if isinstance(value, Tensor)), "cpu")
+        with torch.autocast(device, enabled=False):
+            return forward(*map(wide, inputs), **{name: wide(value) for name, value in named.items()})
 
     return in_float32
 
 
 def _probe(network: nn.Module, shape: tuple[int, int, int], dtype: torch.dtype) -> tuple[list[str], float]:
-    """Run once on a small (C, h, w) input: which layers read the input itself, and bytes per pixel of the widest."""
-    unrounded = [torch.rand(1, *shape)]  # the input, and what layers without parameters make of it
+    """Run once on a small (C, h, w) input: which layers read the input itself, and bytes per pixel of the widest.
+
+    Where the input reaches no layer as it is (it is padded or scaled first), the first layer that has parameters is
+    taken to read it.
+    """
+    generator = torch.Generator().manual_seed(0)
+    planes = torch.rand(1, *shape, generator=generator, dtype=torch.float32, device="cpu")
+    unrounded = [planes]  # the input, and what layers without parameters make of it
     readers: list[str] = []
+    first: list[str] = []
     widest = 1
 
     def watch(name: str, layer: nn.Module) -> None:
@@ -149,8 +194,11 @@ def _probe(network: nn.Module, shape: tuple[int, int, int], dtype: torch.dtype) 
             nonlocal widest
             tensors = [t for t in (*inputs, output) if isinstance(t, Tensor)]
             widest = max(widest, sum(t.numel() for t in tensors))
+            has_parameters = any(True for _ in layer.parameters())
+            if has_parameters and not first:
+                first.append(name)
             if any(t is seen for t in inputs for seen in unrounded):
-                if any(True for _ in layer.parameters()):
+                if has_parameters:
                     readers.append(name)
                 elif isinstance(output, Tensor):
                     unrounded.append(output)
@@ -163,11 +211,11 @@ def _probe(network: nn.Module, shape: tuple[int, int, int], dtype: torch.dtype) 
             watch(name, layer)
     try:
         with torch.inference_mode():
-            network(unrounded[0])
+            network(planes)
     finally:
         for handle in handles:
             handle.remove()
-    return readers, 1.5 * widest * dtype.itemsize / (shape[1] * shape[2]) + 16
+    return readers or first, 1.5 * widest * dtype.itemsize / (shape[1] * shape[2]) + 16
 
 
 def _reduce(network: nn.Module, readers: list[str], dtype: torch.dtype) -> None:
@@ -176,7 +224,8 @@ def _reduce(network: nn.Module, readers: list[str], dtype: torch.dtype) -> None:
         if name in readers:
             parent, _, child = name.rpartition(".")
             plain = type(layer) is nn.Conv2d and layer.groups == 1 and dtype == torch.bfloat16
+            plain = plain and layer.padding_mode == "zeros" and not layer._forward_pre_hooks
             kept = _Split(layer, dtype) if plain else _Unrounded(layer, dtype)
             setattr(network.get_submodule(parent), child, kept)
-        elif isinstance(layer, _REDUCED):
+        elif isinstance(layer, _REDUCED) and not layer._forward_pre_hooks and not is_parametrized(layer):
             layer.to(dtype)

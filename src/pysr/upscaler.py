@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from . import files
-from .errors import InputError, OutOfMemory, PluginError
+from .errors import InputError, OutOfMemory, PluginError, PysrError
 from .image import Array, open_image
 from .kernels import blend_patches, extract_patches
-from .memory import budget, fit_patch, is_out_of_memory
+from .memory import budget, fit_patch, is_out_of_memory, smallest_patch
 from .patches import Mode, Plan, plan
 from .plugin import Model, Preprocess, Preprocessor
 from .precision import Runner, choose_device, choose_precision
@@ -29,6 +30,7 @@ logger = logging.getLogger("pysr")
 
 Progress = Callable[[int, int], None]
 OVERLAP = 16  # pixels of the low-resolution image that neighbouring patches share in the modes "blend" and "mean"
+_WHITE = {"uint8": 255, "uint16": 65535}
 GRAY = (0.299, 0.587, 0.114)  # BT.601 luma of full-range RGB: what a gray image gets back from a colour network
 
 
@@ -60,7 +62,8 @@ def load(
     device: "auto" (a GPU when there is one), "cpu", "cuda", "cuda:1", "mps", ...
     precision: "auto" (bfloat16 where the hardware has it, else float32), "float32", "bfloat16", "float16".
     weights: a safetensors file instead of the ones that come with the model.
-    patch: side in pixels of the low-resolution image, or "auto": as large as ``max_memory`` allows.
+    patch: side in pixels of the low-resolution image, or "auto": as large as ``max_memory`` allows. At least four
+        times what a patch loses on a side (halo or overlap): smaller ones would be all margin.
     mode: how patches are joined. "exact" gives what the whole image would give; "blend" fades neighbours into each
         other over ``overlap`` pixels; "mean" averages all that overlap; "auto" is exact wherever the model allows it.
     max_memory: bytes that one network call may use; default: a share of what is free, on a CPU at most 2 GiB.
@@ -72,7 +75,7 @@ def load(
     torch_device = choose_device(device)
     dtype = choose_precision(precision, torch_device)
     steps = tuple(Step(p, p.build()) for p in map(registry().preprocessor, about.preprocess))
-    network = about.network(scale, variant)
+    network = _built(about, scale, variant)
     if chosen := weights or about.weights.get(scale) or about.weights.get((scale, variant or "")):
         load_weights(network, chosen if not isinstance(chosen, (str, PathLike)) else Path(chosen))
     elif any(True for _ in network.parameters()):
@@ -82,12 +85,23 @@ def load(
     return Upscaler(about, scale, runner, steps, Cutting(patch, mode, overlap, max_memory))
 
 
+def _built(about: Model, scale: int, variant: str | None) -> nn.Module:
+    try:
+        with torch.no_grad():
+            return about.network(scale, variant)
+    except PysrError:
+        raise
+    except Exception as error:
+        owner = registry().owner(about.name)
+        raise PluginError(f"{owner} could not build the network of {about.name!r}: {error!r}") from error
+
+
 def _choose(what: str, given: Any, allowed: tuple[Any, ...]) -> Any:
     if given is None:
         return allowed[0]
     if given not in allowed:
         raise InputError(f"{what} is {given!r}; it can be {', '.join(map(str, allowed)) or 'nothing'}")
-    return given
+    return allowed[allowed.index(given)]  # 2, where 2.0 was given
 
 
 @dataclass(frozen=True)
@@ -104,8 +118,10 @@ class Cutting:
             raise InputError(f"patch is {self.patch!r}; give 'auto' or a positive number of pixels")
         if self.mode not in ("auto", "exact", "blend", "mean"):
             raise InputError(f"mode is {self.mode!r}; it can be auto, exact, blend or mean")
-        if self.overlap < 0:
-            raise InputError(f"overlap is {self.overlap}; give 0 or more pixels")
+        if not isinstance(self.overlap, int) or self.overlap < 0:
+            raise InputError(f"overlap is {self.overlap!r}; give 0 or more whole pixels")
+        if self.max_memory is not None and (not isinstance(self.max_memory, int) or self.max_memory < 1):
+            raise InputError(f"max_memory is {self.max_memory!r}; give a positive number of bytes")
 
 
 class Upscaler:
@@ -140,11 +156,15 @@ class Upscaler:
         if isinstance(image, (str, PathLike)):
             image = files.read_image(Path(image))
         opened = open_image(image)
-        for planes, out in opened.parts(self.scale):
+        parts = opened.parts(self.scale)
+        if progress and len(parts) > 1:
+            progress = _counting(progress, sum(math.prod(self._plan(planes.shape).shape) for planes, _ in parts))
+        for planes, out in parts:
             self._upscale_planes(planes, out, progress)
         for alpha, out in opened.alphas(self.scale):
-            if (alpha == alpha[0, 0, 0]).all():  # mostly: opaque
-                out[:] = alpha[0, 0, 0]
+            white = _WHITE.get(str(alpha.dtype).removeprefix("torch."), 1)
+            if (alpha == white).all():  # opaque, as most are
+                out[:] = white
             else:
                 _alpha(self.scale)._upscale_planes(alpha, out, None)
         return opened.result()
@@ -165,7 +185,7 @@ class Upscaler:
 
     def _upscale_planes(self, planes: Array, out: Array, progress: Progress | None) -> None:
         """Fill ``out`` (C, H * scale, W * scale) from ``planes`` (C, H, W), with smaller patches if memory runs out."""
-        cut = self._plan(planes.shape[1], planes.shape[2])
+        cut = self._plan(planes.shape)
         while True:
             failure = None
             try:
@@ -175,7 +195,7 @@ class Upscaler:
                     raise
                 failure = str(error)
             size = "{} x {}".format(*cut.patch)  # outside the except: the traceback held the tensors
-            smaller = self._plan(planes.shape[1], planes.shape[2], area=math.prod(cut.patch) // 2)
+            smaller = self._plan(planes.shape, area=math.prod(cut.patch) // 2)
             if math.prod(smaller.patch) >= math.prod(cut.patch):
                 raise OutOfMemory(
                     f"upscaling ran out of memory even with patches of {size} pixels; close other programs or use "
@@ -186,8 +206,9 @@ class Upscaler:
                 torch.cuda.empty_cache()
             cut = smaller
 
-    def _plan(self, height: int, width: int, area: float = math.inf) -> Plan:
-        """Where to cut an image; ``area``: at most so many pixels a patch."""
+    def _plan(self, shape: Sequence[int], area: float = math.inf) -> Plan:
+        """Where to cut an image of shape (C, H, W); ``area``: at most so many pixels a patch."""
+        channels, height, width = shape
         halo, mode, multiple_of = self._halo(), self._cutting.mode, self.model.multiple_of
         if mode == "auto":
             mode = "blend" if halo is None else "exact"
@@ -196,11 +217,11 @@ class Upscaler:
         overlap = 0 if mode == "exact" else self._cutting.overlap
         margin = (halo or 0) if mode == "exact" else overlap
         if self._cutting.patch == "auto":
-            area = min(self._area(), area)
+            area = min(self._area(channels), area)
             size = fit_patch(height, width, area=area, halo=margin, multiple_of=multiple_of)
         else:
             side = self._cutting.patch if area == math.inf else min(self._cutting.patch, math.isqrt(int(area)))
-            size = (max(side, 2 * margin + 1),) * 2
+            size = (max(side, smallest_patch(margin, multiple_of)),) * 2
         logger.debug("patches of %d x %d pixels, mode %s, halo %s", *size, mode, halo)
         return plan(height, width, scale=self.scale, patch=size, halo=halo or 0, overlap=overlap, mode=mode,
                     multiple_of=multiple_of)  # fmt: skip
@@ -217,9 +238,9 @@ class Upscaler:
     def _fill(self, planes: Array, out: Array, cut: Plan, progress: Progress | None) -> None:
         bands: dict[int, Tensor] = {}  # the outputs of those rows of patches that are still needed
         for strip in cut.strips():
-            bands[strip.row] = self._band(planes, cut, strip.row, progress)
             held = range(cut.oldest(strip.row), strip.row + 1)
-            bands = {row: bands[row] for row in held}
+            bands = {row: band for row, band in bands.items() if row in held}
+            bands[strip.row] = self._band(planes, cut, strip.row, progress)
             blend_patches(
                 list(bands.values()),
                 [cut.rows.output_starts[row] for row in held],
@@ -233,36 +254,42 @@ class Upscaler:
 
     def _band(self, planes: Array, cut: Plan, row: int, progress: Progress | None) -> Tensor:
         """The outputs of one row of patches, (K, C, h * scale, w * scale) float32, where the image lies."""
+        origins = cut.origins(row)
         place = planes.device if isinstance(planes, Tensor) else torch.device("cpu")
-        origins, outputs = cut.origins(row), []
-        batch = 1 if self.device.type == "cpu" else self._batch(cut.patch)
+        batch = 1 if self.device.type == "cpu" else max(1, int(self._area(len(planes)) // math.prod(cut.patch)))
+        band: Tensor | None = None
         for first in range(0, len(origins), batch):
             group = origins[first : first + batch]
-            outputs.append(self._process(extract_patches(planes, group, cut.patch)).to(place))
+            output = self._process(extract_patches(planes, group, cut.patch)).to(place)
+            if len(group) == len(origins):
+                band = output
+            else:
+                band = output.new_empty(len(origins), *output.shape[1:]) if band is None else band
+                band[first : first + len(group)] = output
             if progress:
-                progress(row * len(origins) + first + len(group), cut.shape[0] * cut.shape[1])
-        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+                progress(row * len(origins) + first + len(group), math.prod(cut.shape))
+        assert band is not None
+        return band
 
-    def _batch(self, size: tuple[int, int]) -> int:
-        return max(1, int(self._area() // math.prod(size)))
-
-    def _area(self) -> float:
-        """Pixels of the image that one network call has the memory for."""
-        enlarged = any(step.about.enlarges for step in self._steps)
-        per_pixel = self._runner.bytes_per_pixel * (self.scale**2 if enlarged else 1)
+    def _area(self, channels: int) -> float:
+        """Pixels of the image that one network call has the memory for, its input and output included."""
+        enlarged = self.scale**2 if any(step.about.enlarges for step in self._steps) else 1
+        networks = channels if self.model.colour == "any" else 1
+        per_pixel = self._runner.bytes_per_pixel * enlarged * networks + 8 * channels * (1 + self.scale**2)
         return budget(self.device, self._cutting.max_memory) / per_pixel
 
+    @torch.inference_mode()
     def _process(self, windows: Tensor) -> Tensor:
         """(N, C, h, w) windows of an image -> (N, C, h * scale, w * scale), both float32."""
-        windows = windows.to(self.device)
+        planes = windows = windows.to(self.device)
         memories = []
-        planes = windows
-        for step in self._steps:
-            planes, memory = step.run.before(planes, self.scale)
-            memories.append(memory)
-        planes = self._network(planes)
-        for step, memory in zip(reversed(self._steps), reversed(memories), strict=True):
-            planes = step.run.after(planes, memory, self.scale)
+        with torch.autocast(self.device.type, enabled=False):  # the caller's is not ours
+            for step in self._steps:
+                planes, memory = step.run.before(planes, self.scale)
+                memories.append(memory)
+            planes = self._network(planes)
+            for step, memory in zip(reversed(self._steps), reversed(memories), strict=True):
+                planes = step.run.after(planes, memory, self.scale)
         self._check(windows, planes)
         return planes
 
@@ -283,9 +310,15 @@ class Upscaler:
         who = f"the model {self.model.name!r} of {registry().owner(self.model.name)}"
         if output.shape != wanted:
             raise PluginError(f"{who} gave {tuple(output.shape)} for an input of {tuple(windows.shape)}, not {wanted}")
-        if not torch.isfinite(output.sum(dtype=torch.float64)):
+        if not torch.isfinite(output).all():
             hint = "" if self.precision == "float32" else "; try precision='float32'"
             raise PluginError(f"{who} gave NaN or infinite pixels in {self.precision}{hint}")
+
+
+def _counting(progress: Progress, total: int) -> Progress:
+    """For several parts of one image: counts every call, whatever the parts count."""
+    calls = count(1)
+    return lambda done, of: progress(min(next(calls), total), total)
 
 
 def _alpha(scale: int) -> Upscaler:
