@@ -87,7 +87,7 @@ Axis part_of(const Axis& axis, const Reach& reach) {
 }
 
 void blend_piece(Cuda on, const Batch* bands, Axis rows, Axis columns, std::int64_t first_row, bool clip, Image out,
-                 std::int64_t left, std::int64_t first_patch) {
+                 std::int64_t left, std::int64_t first_patch, Type type) {
     Pieces pieces{};
     std::copy_n(rows.starts, rows.count, pieces.row_starts);
     std::copy_n(columns.starts, columns.count, pieces.column_starts);
@@ -95,7 +95,7 @@ void blend_piece(Cuda on, const Batch* bands, Axis rows, Axis columns, std::int6
     for (std::int64_t i = 0; i < rows.count; ++i)
         pieces.bands[i].first.data = static_cast<char*>(bands[i].first.data) + first_patch * bands[i].stride;
     const dim3 grid = grid_of(out.channels * out.height, out.width);
-    with_float_type(bands[0].first.type, [&](auto in) {
+    with_float_type(type, [&](auto in) {
         with_type(out.type, [&](auto to) {
             blend<decltype(in), decltype(to)><<<grid, kThreads, 0, static_cast<cudaStream_t>(on.stream)>>>(
                 rows, columns, first_row, clip, out, left, pieces);
@@ -143,7 +143,7 @@ void Ops<Cuda>::blend_patches(const Batch* bands, Axis rows, Axis columns, std::
         for (std::int64_t left = 0; left < out.width;) {
             const Reach across = reach(columns, left, out.width, kPatches);
             blend_piece(on, bands + down.begin, part_of(rows, down), part_of(columns, across), first_row + top, clip,
-                        view(out, top, left, height, across.last - left), left, across.begin);
+                        view(out, top, left, height, across.last - left), left, across.begin, bands[0].first.type);
             left = across.last;
         }
         top += height;

@@ -68,7 +68,7 @@ def extract_patches(
         return result
     if image.ndim != 3:
         raise InputError(f"image must have shape (channels, height, width); got {image.shape}")
-    out = torch.empty(len(corners) // 2, image.shape[0], height, width, dtype=dtype)
+    out = torch.empty(len(corners) // 2, image.shape[0], height, width, dtype=dtype, device="cpu")
     _extract_into(out, image, corners)
     return out
 
@@ -238,11 +238,12 @@ def extract_patches_reference(
     image: Tensor, origins: Sequence[int], height: int, width: int, dtype: torch.dtype
 ) -> Tensor:
     """`extract_patches` in plain PyTorch: the same arguments, origins as top, left, top, left, ..."""
-    planes = image.to(torch.float32)
-    if image.dtype in _WHITE:
-        planes = planes / _WHITE[image.dtype]
     rows, columns = _sources(origins, (height, width), image)
-    return planes[:, rows, columns].transpose(0, 1).to(dtype).contiguous()
+    readable = image.view(torch.int16) if image.dtype == torch.uint16 else image  # torch does not index uint16
+    patches = readable[:, rows, columns].view(image.dtype).to(torch.float32)
+    if image.dtype in _WHITE:
+        patches = patches / _WHITE[image.dtype]
+    return patches.transpose(0, 1).to(dtype).contiguous()
 
 
 def _extract_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
