@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pysr.errors import InputError
 from pysr.patches import Cut, Plan, plan
 
-many = settings(derandomize=True, deadline=None, max_examples=300)
+many = settings(derandomize=True, deadline=None, max_examples=150)
 some = settings(derandomize=True, deadline=None, max_examples=40)
 
 

@@ -198,9 +198,8 @@ def _exact(starts: NDArray[np.int64], size: int, overlap: int) -> Weights:
 def _blend(starts: NDArray[np.int64], size: int, overlap: int) -> Weights:
     """One inside, linear ramps of up to `overlap` around the middles of what neighbours share."""
     lines = (starts[1:] + starts[:-1] + size) // 2
-    shared = starts[:-1] + size - starts[1:]
     apart = np.diff(lines, prepend=-(2**62), append=2**62)  # from line to line: a third patch begins there
-    half = np.minimum(np.minimum(shared, overlap), np.minimum(apart[1:], apart[:-1])) // 2
+    half = np.minimum(overlap, np.minimum(apart[1:], apart[:-1])) // 2
     pixels = starts[:, None] + np.arange(size)
     weights = np.ones((len(starts), size))
     weights[1:] *= _risen(pixels[1:], lines[:, None], half[:, None])
