@@ -15,6 +15,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(NATIVE) $(shell find src plugins -typ
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
+	@echo "Your own: $(BIN)/pysr upscale PHOTO -s 3"
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
@@ -40,7 +41,7 @@ $(VENV)/.environment: constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("pysr needs Python 3.11 or later")'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -q -c constraints.txt torch
-	$(PIP) install -q "scikit-build-core>=0.10" "pybind11>=2.13" "hatchling>=1.24" ninja cmake
+	$(PIP) install -q "scikit-build-core>=0.10" "pybind11>=2.13" "hatchling>=1.24" editables ninja cmake
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.environment $(SOURCES)

@@ -119,6 +119,21 @@ def test_upscale_file_refuses_an_impossible_output_before_any_work(tmp_path: Pat
     assert not (tmp_path / "out.jpg").exists()
 
 
+def test_upscale_file_never_overwrites_its_input(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "in.png")
+    (tmp_path / "link.png").symlink_to(tmp_path / "in.png")
+    for target in ("in.png", "link.png"):
+        with pytest.raises(InputError, match="is the input and would be overwritten"):
+            pysr.load("nearest", 2).upscale_file(tmp_path / "in.png", tmp_path / target)
+    with Image.open(tmp_path / "in.png") as image:
+        assert image.size == (4, 4)
+
+
+def test_a_memory_limit_that_cannot_be_kept_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    pysr.load("bicubic", 2, max_memory=1).upscale(pixels(20, 20))
+    assert "max_memory is too little" in caplog.text
+
+
 def test_transparent_edges_get_no_dark_fringe() -> None:
     y, x = np.mgrid[:40, :40]
     inside = (y - 20) ** 2 + (x - 20) ** 2 < 144

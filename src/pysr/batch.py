@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .upscaler import Upscaler
 
 WRITABLE = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm"})
-READABLE = WRITABLE | {".gif"}
+READABLE = WRITABLE | {".gif", ".pgm", ".pbm", ".pnm"}
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,10 @@ def _check_targets(jobs: Sequence[Job]) -> None:
     for job in jobs:
         if job.target.resolve() in sources or (job.target.exists() and job.source.exists()
                                                and job.target.samefile(job.source)):  # fmt: skip
-            raise InputError(f"{job.target} is an input and would be overwritten; choose another -o or --suffix")
+            raise InputError(
+                f"{job.target} is an input and would be overwritten by what {job.source} becomes; "
+                "if it is the result of an earlier run, give a folder with -o"
+            )
     target, count = Counter(job.target.resolve() for job in jobs).most_common(1)[0]
     if count > 1:
         names = ", ".join(str(job.source) for job in jobs if job.target.resolve() == target)

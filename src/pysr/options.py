@@ -54,7 +54,7 @@ def _with_flag_repeated(args: Sequence[str], *flags: str) -> Iterator[str]:
 def scale(text: str) -> int:
     """3, x3 or 3x as a number."""
     match = _SCALE.fullmatch(text)
-    if not match:
+    if not match or int(match[1]) < 1:
         raise click.BadParameter(f"{text!r} is not a scale; give a whole number such as 2, x3 or 4x")
     return int(match[1])
 

@@ -60,7 +60,8 @@ def load(
     model: a name or alias from `pysr.models`. scale: enlargement per side; default: the model's first.
     variant: one of the model's variants; default: its first.
     device: "auto" (a GPU when there is one), "cpu", "cuda", "cuda:1", "mps", ...
-    precision: "auto" (bfloat16 where the hardware has it, else float32), "float32", "bfloat16", "float16".
+    precision: "auto" (bfloat16 where the hardware has it, else float32), "float32", "bfloat16", "float16". bfloat16
+        is as good as float32 to a few thousandths of a dB in 8 bits; 16-bit images want "float32".
     weights: a safetensors file instead of the ones that come with the model.
     patch: side in pixels of the low-resolution image, or "auto": as large as ``max_memory`` allows. At least four
         times what a patch loses on a side (halo or overlap): smaller ones would be all margin.
@@ -131,6 +132,9 @@ class Upscaler:
         self.model, self.scale = model, scale
         self._runner, self._steps, self._cutting = runner, steps, cutting
 
+    def __repr__(self) -> str:
+        return f"<Upscaler {self.model.name} x{self.scale} on {self.device} in {self.precision}>"
+
     @property
     def device(self) -> torch.device:
         """Where the network runs. Images may lie elsewhere; results lie where the image lay."""
@@ -176,8 +180,10 @@ class Upscaler:
 
         The target appears only when it is complete; an older file of that name is kept until then. The orientation
         noted by a camera is applied, the colour profile is kept. Raises InputError before any work when the target
-        cannot take the result.
+        cannot take the result or is the source itself.
         """
+        if Path(target).exists() and Path(source).exists() and Path(target).samefile(source):
+            raise InputError(f"{target} is the input and would be overwritten; choose another name for the output")
         image = files.read_image(Path(source))
         size = image.width * self.scale, image.height * self.scale
         files.check_output(Path(target), size, image.mode, transparent=image.has_transparency_data)
@@ -219,6 +225,8 @@ class Upscaler:
         if self._cutting.patch == "auto":
             area = min(self._area(channels), area)
             size = fit_patch(height, width, area=area, halo=margin, multiple_of=multiple_of)
+            if self._cutting.max_memory and math.prod(size) > self._area(channels):
+                logger.warning("max_memory is too little even for patches of %d x %d pixels; using those", *size)
         else:
             side = self._cutting.patch if area == math.inf else min(self._cutting.patch, math.isqrt(int(area)))
             size = (max(side, smallest_patch(margin, multiple_of)),) * 2
