@@ -21,7 +21,7 @@ except ModuleNotFoundError:
 
 from . import __version__
 from .errors import InputError, PysrError, UnknownModel
-from .options import PATH, Session, SeveralScales, UpscaleOptions, hardware, memory, scale, verbosity
+from .options import PATH, Settings, SeveralScales, UpscaleOptions, hardware, memory, scale, verbosity
 
 if TYPE_CHECKING:
     from .batch import Job
@@ -132,7 +132,7 @@ def commands(ctx: click.Context) -> None:
 @click.option("--json", is_flag=True, help="Print one JSON line per file.")
 @verbosity
 @click.pass_obj
-def upscale(session: Session, /, **options: Any) -> int:
+def upscale(settings: Settings, /, **options: Any) -> int:
     """Enlarge an image, several, or every image in a folder.
 
     IN: image files and folders (without their sub-folders). Outputs keep the input's format unless -f says
@@ -140,14 +140,14 @@ def upscale(session: Session, /, **options: Any) -> int:
     output is replaced when the new one is complete; an input is never overwritten. A file that cannot be used
     costs only itself and is listed at the end.
     """
-    return _upscale(session, UpscaleOptions(**options))
+    return _upscale(settings, UpscaleOptions(**options))
 
 
-def _upscale(session: Session, options: UpscaleOptions) -> int:
+def _upscale(settings: Settings, options: UpscaleOptions) -> int:
     from . import batch
     from .registry import registry
 
-    session.show_log()
+    settings.show_log()
     enlargement = options.scale or registry().model(options.model).scales[0]
     inputs = options.inputs + options.more_inputs
     jobs = batch.plan(inputs, options.output, scale=enlargement, extension=options.format, suffix=options.suffix)
@@ -157,8 +157,8 @@ def _upscale(session: Session, options: UpscaleOptions) -> int:
     from .upscaler import load
 
     upscaler = load(options.model, enlargement, **options.for_load())
-    quiet = session.verbosity < 0
-    failed = batch.run(upscaler, jobs, batch.Report(options.json, quiet, session.verbosity > 0))
+    quiet = settings.verbosity < 0
+    failed = batch.run(upscaler, jobs, batch.Report(options.json, quiet, settings.verbosity > 0))
     if failed:
         click.echo(f"{len(failed)} of {len(jobs)} images failed: {', '.join(str(j.source) for j in failed)}", err=True)
     elif options.comparison:
@@ -188,12 +188,12 @@ def _tune_allocator() -> None:
 @click.option("--json", is_flag=True, help="Print JSON.")
 @verbosity
 @click.pass_obj
-def list_models(session: Session, /, json: bool) -> None:
+def list_models(settings: Settings, /, json: bool) -> None:
     """List the installed models."""
     from . import terminal
     from .registry import registry
 
-    session.show_log()
+    settings.show_log()
     models = list(registry().models.values())
     if json:
         _print_json([_facts(model) for model in models])
@@ -214,14 +214,14 @@ def _facts(model: Model) -> dict[str, Any]:
 @click.option("--json", is_flag=True, help="Print JSON.")
 @verbosity
 @click.pass_obj
-def list_plugins(session: Session, /, json: bool) -> None:
+def list_plugins(settings: Settings, /, json: bool) -> None:
     """List the installed plugins, and what is wrong with them."""
     from dataclasses import asdict
 
     from . import terminal
     from .registry import registry
 
-    session.show_log()
+    settings.show_log()
     plugins = registry().plugins
     if json:
         _print_json([asdict(plugin) for plugin in plugins])
@@ -259,13 +259,15 @@ def _print_json(facts: Any) -> None:
 @hardware
 @verbosity
 @click.pass_obj
-def evaluate(session: Session, /, names: tuple[str, ...], json_file: Path | None, images: bool, **options: Any) -> None:
+def evaluate(
+    settings: Settings, /, names: tuple[str, ...], json_file: Path | None, images: bool, **options: Any
+) -> None:
     """Measure models on a folder of images, side by side: PSNR in dB and SSIM."""
     from . import terminal
 
-    session.show_log()
+    settings.show_log()
     options["scales"] = options["scales"] or _common_scales(names)
-    evaluations = _evaluate(session, names, **options)
+    evaluations = _evaluate(settings, names, **options)
     facts = [evaluation.as_dict() for evaluation in evaluations]
     if json_file == Path("-"):
         _print_json(facts)
@@ -286,13 +288,13 @@ def _common_scales(names: Sequence[str]) -> list[int]:
     return sorted(common)
 
 
-def _evaluate(session: Session, names: Sequence[str], **options: Any) -> list[Evaluation]:
+def _evaluate(settings: Settings, names: Sequence[str], **options: Any) -> list[Evaluation]:
     _tune_allocator()
     from .evaluation import evaluate
     from .terminal import Bar
 
     device, precision = options.pop("device") or "auto", options.pop("precision") or "auto"
-    with Bar("evaluating", unit="images", shown=session.verbosity >= 0) as bar:
+    with Bar("evaluating", unit="images", shown=settings.verbosity >= 0) as bar:
         return evaluate(names, device=device, precision=precision, progress=bar.update, **options)
 
 
@@ -322,28 +324,28 @@ def _write_json(facts: Any, path: Path) -> None:
 @click.option("--seed", metavar="N", type=int, default=0, show_default=True, help="Of everything random.")
 @verbosity
 @click.pass_obj
-def train(session: Session, /, name: str, data: tuple[Path, ...], out: Path, **options: Any) -> None:
+def train(settings: Settings, /, name: str, data: tuple[Path, ...], out: Path, **options: Any) -> None:
     """Train a model by its recipe."""
-    session.show_log("INFO")
+    settings.show_log("INFO")
     from .terminal import Bar
     from .training import train
 
-    with Bar(f"training {name}", unit="steps", shown=session.verbosity >= 0) as bar:
+    with Bar(f"training {name}", unit="steps", shown=settings.verbosity >= 0) as bar:
         train(name, list(data), out, progress=bar.update, **options)
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code. args: without the program's name; None: those of the process."""
-    session = Session()
+    settings = Settings()
     with _stoppable():
         try:
-            code: int | None = commands.main(args, prog_name="pysr", standalone_mode=False, obj=session)
+            code: int | None = commands.main(args, prog_name="pysr", standalone_mode=False, obj=settings)
         except click.ClickException as error:
             return _usage_error(error)
         except Exception as error:
             from .terminal import complain
 
-            complain(error, verbose=session.verbosity > 0)
+            complain(error, verbose=settings.verbosity > 0)
             return _exit_code(error)
     return code or 0
 

@@ -17,7 +17,7 @@ _COMMAND = TypeVar("_COMMAND", bound=Callable[..., Any])
 
 
 @dataclass
-class Session:
+class Settings:
     """What the options -q and -v say: below 0 only errors, above 0 everything."""
 
     verbosity: int = 0
@@ -69,7 +69,7 @@ def memory(text: str) -> int:
 
 def _verbosity(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value:
-        ctx.ensure_object(Session).verbosity = -1 if param.name == "quiet" else 1
+        ctx.ensure_object(Settings).verbosity = -1 if param.name == "quiet" else 1
 
 
 def verbosity(command: _COMMAND) -> _COMMAND:
