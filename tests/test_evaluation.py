@@ -6,8 +6,11 @@ import pytest
 import torch
 from PIL import Image
 
+import pysr
+from pysr.degrade import bicubic
 from pysr.errors import InputError, UnknownModel
 from pysr.evaluation import evaluate
+from pysr.metrics import psnr
 from pysr.testing import photo
 
 SET5 = Path(__file__).parents[2] / "shared" / "data" / "bench" / "Set5"
@@ -81,6 +84,18 @@ def test_a_colour_model_gets_rounded_colour(pictures: Path, monkeypatch: pytest.
     (evaluation,) = evaluate(["bicubic"], pictures, [2])
     assert given == [(torch.uint8, 1), (torch.uint8, 3), (torch.uint8, 3)]
     assert all(20 < image.psnr < 60 for image in evaluation.results[0].images)
+
+
+def test_border_pixels_do_not_count(tmp_path: Path) -> None:
+    picture = np.full((40, 40), 90, np.uint8)
+    picture[0], picture[-1], picture[:, 0], picture[:, -1] = 0, 255, 255, 0  # what only shaved pixels get wrong
+    Image.fromarray(picture.repeat(3, 0).repeat(3, 1)).save(tmp_path / "framed.png")
+    truth = torch.from_numpy(picture.repeat(3, 0).repeat(3, 1)).double()[None] / 255
+    low = bicubic(truth, 3).float()
+    output = (pysr.load("nearest", 3).upscale(low).double() * 255).round() / 255
+    (evaluation,) = evaluate(["nearest"], tmp_path, [3])
+    assert evaluation.results[0].psnr == pytest.approx(psnr(output, truth, shave=3), abs=1e-9)
+    assert abs(psnr(output, truth) - psnr(output, truth, shave=3)) > 0.1
 
 
 def test_a_perfect_output_is_no_infinity_in_json(tmp_path: Path) -> None:

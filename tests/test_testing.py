@@ -45,6 +45,14 @@ class Seeing(Doubling):
         return super().forward(nn.functional.avg_pool2d(nn.functional.pad(low, (2, 2, 2, 2)), 5, 1))
 
 
+class Faint(Doubling):
+    """Sees two pixels to every side, too faintly for patches to differ."""
+
+    def forward(self, low: Tensor) -> Tensor:
+        seen = nn.functional.avg_pool2d(nn.functional.pad(low, (2, 2, 2, 2)), 5, 1)
+        return super().forward(low + 1e-7 * seen)
+
+
 class Larger(Doubling):
     def forward(self, low: Tensor) -> Tensor:
         return nn.functional.pad(super().forward(low), (0, 1))
@@ -77,7 +85,8 @@ def test_a_sound_model_passes(install: Callable[..., None]) -> None:
         (Inverting, "wrong value range"),
         (Random, "two runs on one image differ"),
         (Remembering, "two runs|8 threads"),
-        (Seeing, "receptive"),
+        (Seeing, "from patches"),
+        (Faint, "declares a receptive field of 0 pixels, but 2 were measured"),
         (Unloadable, "state dict|differs"),
     ],
 )

@@ -110,8 +110,8 @@ class Preprocessor:
 class Loss:
     """A training loss.
 
-    build: called with the options of a recipe; returns a callable ``(output, target) -> scalar`` on (N, C, H, W)
-    float tensors in [0, 1]. It may own ``parameters()`` and ``update(output, target)``.
+    build: called without arguments by a recipe (options have defaults); returns a callable
+    ``(output, target) -> scalar`` on (N, C, H, W) float tensors in [0, 1].
     """
 
     name: str
