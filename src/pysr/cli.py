@@ -10,9 +10,8 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 try:
     import click
@@ -20,13 +19,12 @@ except ModuleNotFoundError:
     sys.exit("pysr: error: the command line needs packages that are not installed: pip install 'pysr-sdk[cli]'")
 
 from . import __version__
+from .command_evaluate import evaluate
+from .command_models import list_models, list_plugins
+from .command_train import train
+from .command_upscale import upscale
 from .errors import InputError, PysrError, UnknownModel
-from .options import PATH, Settings, SeveralScales, UpscaleOptions, hardware, memory, scale, verbosity
-
-if TYPE_CHECKING:
-    from .batch import Job
-    from .evaluation import Evaluation
-    from .plugin import Model
+from .options import Settings
 
 EXIT_CODES = """\b
 Exit codes:
@@ -73,265 +71,8 @@ def commands(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-@commands.command()
-@click.argument("inputs", metavar="[IN]...", nargs=-1, type=PATH)
-@click.option(
-    "-i", "--input", "more_inputs", metavar="IN", multiple=True, type=PATH, help="Another way to name an input."
-)
-@click.option(
-    "-o",
-    "--output",
-    metavar="OUT",
-    type=PATH,
-    help="File to make, or folder for several; default: beside the input as NAME_x3.EXT.",
-)
-@click.option(
-    "-m",
-    "--model",
-    "-n",
-    "--model-name",
-    "model",
-    metavar="NAME",
-    default="vdsr",
-    show_default=True,
-    help="Which model; `pysr models` lists them.",
-)
-@click.option("--variant", metavar="NAME", help="Which version of the model; default: its first.")
-@click.option("--weights", metavar="FILE", type=PATH, help="A safetensors file instead of the weights that come along.")
-@click.option(
-    "-s", "--scale", metavar="N", type=scale, help="Enlargement per side: 3, x3 or 3x; default: the model's first."
-)
-@click.option(
-    "-t",
-    "--tile",
-    "--patch",
-    "patch",
-    metavar="PIXELS",
-    type=click.IntRange(min=0),
-    default=0,
-    help="Patch side in pixels of the input; 0 (the default) chooses by memory.",
-)
-@click.option("-g", "--gpu-id", metavar="N", type=click.IntRange(min=0), help="The same as --device cuda:N.")
-@hardware
-@click.option("--fp32", is_flag=True, help="The same as --precision float32.")
-@click.option(
-    "--mode",
-    type=click.Choice(["auto", "exact", "blend", "mean"]),
-    default="auto",
-    help="How patches are joined; auto is exact wherever the model allows it.",
-)
-@click.option("--max-memory", metavar="SIZE", type=memory, help="Memory for one network call, such as 4G.")
-@click.option("-f", "--format", metavar="EXT", help="png, jpg, webp, tif, ...; default: the input's.")
-@click.option("--suffix", metavar="TEXT", help="Name outputs NAME_TEXT.EXT.")
-@click.option(
-    "--comparison",
-    metavar="FILE",
-    type=PATH,
-    help="Also draw nearest, bicubic and the result side by side (one input only).",
-)
-@click.option("--json", is_flag=True, help="Print one JSON line per file.")
-@verbosity
-@click.pass_obj
-def upscale(settings: Settings, /, **options: Any) -> int:
-    """Enlarge an image, several, or every image in a folder.
-
-    IN: image files and folders (without their sub-folders). Outputs keep the input's format unless -f says
-    otherwise (GIF becomes PNG) and its name; beside the input, and with --suffix, NAME_SUFFIX. An existing
-    output is replaced when the new one is complete; an input is never overwritten. A file that cannot be used
-    costs only itself and is listed at the end.
-    """
-    return _upscale(settings, UpscaleOptions(**options))
-
-
-def _upscale(settings: Settings, options: UpscaleOptions) -> int:
-    from . import batch
-    from .registry import registry
-
-    settings.show_log()
-    enlargement = options.scale or registry().model(options.model).scales[0]
-    inputs = options.inputs + options.more_inputs
-    jobs = batch.plan(inputs, options.output, scale=enlargement, extension=options.format, suffix=options.suffix)
-    if options.comparison:
-        _check_comparison(options.comparison, jobs)
-    _tune_allocator()
-    from .upscaler import load
-
-    upscaler = load(options.model, enlargement, **options.for_load())
-    quiet = settings.verbosity < 0
-    failed = batch.run(upscaler, jobs, batch.Report(options.json, quiet, settings.verbosity > 0))
-    if failed:
-        click.echo(f"{len(failed)} of {len(jobs)} images failed: {', '.join(str(j.source) for j in failed)}", err=True)
-    elif options.comparison:
-        from .comparison import compare_files
-
-        compare_files(jobs[0].source, jobs[0].target, options.comparison, title=upscaler.model.name)
-    return 3 if failed else 0
-
-
-def _check_comparison(path: Path, jobs: Sequence[Job]) -> None:
-    from .files import check_output
-
-    if len(jobs) > 1:
-        raise InputError(f"--comparison draws one image, and {len(jobs)} are to be upscaled; leave it out")
-    if path.resolve() in (jobs[0].source.resolve(), jobs[0].target.resolve()):
-        raise InputError(f"--comparison {path} is the input or the output; choose another file")
-    check_output(path, (1, 1), "RGB")
-
-
-def _tune_allocator() -> None:
-    from .allocator import tune_allocator
-
-    tune_allocator()
-
-
-@commands.command("models")
-@click.option("--json", is_flag=True, help="Print JSON.")
-@verbosity
-@click.pass_obj
-def list_models(settings: Settings, /, json: bool) -> None:
-    """List the installed models."""
-    from . import terminal
-    from .registry import registry
-
-    settings.show_log()
-    models = list(registry().models.values())
-    if json:
-        _print_json([_facts(model) for model in models])
-    else:
-        terminal.print_table(terminal.models_table(models))
-
-
-def _facts(model: Model) -> dict[str, Any]:
-    names = ("name", "aliases", "scales", "variants", "colour", "domain", "stochastic", "summary", "paper")
-    weights = []
-    for key, entry in model.weights.items():
-        scale, variant = key if isinstance(key, tuple) else (key, None)
-        weights.append({"scale": scale, "variant": variant, "licence": entry.licence, "trained_on": entry.trained_on})
-    return {name: getattr(model, name) for name in names} | {"weights": weights}
-
-
-@commands.command("plugins")
-@click.option("--json", is_flag=True, help="Print JSON.")
-@verbosity
-@click.pass_obj
-def list_plugins(settings: Settings, /, json: bool) -> None:
-    """List the installed plugins, and what is wrong with them."""
-    from dataclasses import asdict
-
-    from . import terminal
-    from .registry import registry
-
-    settings.show_log()
-    plugins = registry().plugins
-    if json:
-        _print_json([asdict(plugin) for plugin in plugins])
-    else:
-        terminal.print_table(terminal.plugins_table(plugins))
-
-
-def _print_json(facts: Any) -> None:
-    import json
-
-    click.echo(json.dumps(facts, indent=2))
-
-
-@commands.command(cls=SeveralScales)
-@click.argument("names", metavar="MODEL...", nargs=-1, required=True)
-@click.option("--data", metavar="DIR", required=True, type=PATH, help="Folder of true images.")
-@click.option(
-    "-s",
-    "--scale",
-    "scales",
-    metavar="N...",
-    multiple=True,
-    type=scale,
-    help="Scales, such as 2 3 4; default: all that the models have in common.",
-)
-@click.option("--protocol", metavar="NAME", default="y-shave", show_default=True, help="How scores are computed.")
-@click.option("--images", is_flag=True, help="Show the scores of every image, too.")
-@click.option(
-    "--json",
-    "json_file",
-    metavar="FILE",
-    type=PATH,
-    help="Write the scores as JSON; - prints them instead of the table.",
-)
-@hardware
-@verbosity
-@click.pass_obj
-def evaluate(
-    settings: Settings, /, names: tuple[str, ...], json_file: Path | None, images: bool, **options: Any
-) -> None:
-    """Measure models on a folder of images, side by side: PSNR in dB and SSIM."""
-    from . import terminal
-
-    settings.show_log()
-    options["scales"] = options["scales"] or _common_scales(names)
-    evaluations = _evaluate(settings, names, **options)
-    facts = [evaluation.as_dict() for evaluation in evaluations]
-    if json_file == Path("-"):
-        _print_json(facts)
-    else:
-        terminal.print_table(terminal.evaluation_table(evaluations, images=images))
-    if json_file not in (None, Path("-")):
-        _write_json(facts, json_file)
-
-
-def _common_scales(names: Sequence[str]) -> list[int]:
-    from .registry import registry
-
-    offered = [(name, registry().model(name).scales) for name in names]
-    common = set.intersection(*(set(scales) for _, scales in offered))
-    if not common:
-        listed = ", ".join(f"{name}: {' '.join(map(str, scales))}" for name, scales in offered)
-        raise InputError(f"these models have no scale in common ({listed}); evaluate them one by one")
-    return sorted(common)
-
-
-def _evaluate(settings: Settings, names: Sequence[str], **options: Any) -> list[Evaluation]:
-    _tune_allocator()
-    from .evaluation import evaluate
-    from .terminal import Bar
-
-    device, precision = options.pop("device") or "auto", options.pop("precision") or "auto"
-    with Bar("evaluating", unit="images", shown=settings.verbosity >= 0) as bar:
-        return evaluate(names, device=device, precision=precision, progress=bar.update, **options)
-
-
-def _write_json(facts: Any, path: Path) -> None:
-    import json
-
-    from .files import atomic_write
-
-    with atomic_write(path) as file:
-        file.write(json.dumps(facts, indent=2).encode() + b"\n")
-
-
-@commands.command()
-@click.argument("name", metavar="MODEL")
-@click.option(
-    "--data",
-    metavar="DIR",
-    required=True,
-    multiple=True,
-    type=PATH,
-    help="Folder of images to learn from; may be given several times.",
-)
-@click.option("--out", metavar="DIR", required=True, type=PATH, help="Folder for the weights and the log.")
-@click.option("--steps", metavar="N", type=click.IntRange(min=1), help="Default: as the recipe says.")
-@click.option("--validation", metavar="DIR", type=PATH, help="Folder of images that decide which weights are the best.")
-@click.option("--initial", metavar="FILE", type=PATH, help="Weights to start from.")
-@click.option("--seed", metavar="N", type=int, default=0, show_default=True, help="Of everything random.")
-@verbosity
-@click.pass_obj
-def train(settings: Settings, /, name: str, data: tuple[Path, ...], out: Path, **options: Any) -> None:
-    """Train a model by its recipe."""
-    settings.show_log("INFO")
-    from .terminal import Bar
-    from .training import train
-
-    with Bar(f"training {name}", unit="steps", shown=settings.verbosity >= 0) as bar:
-        train(name, list(data), out, progress=bar.update, **options)
+for command in (upscale, list_models, list_plugins, evaluate, train):
+    commands.add_command(command)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -67,6 +67,13 @@ def memory(text: str) -> int:
     return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
 
 
+def print_json(facts: Any) -> None:
+    """Facts as JSON on standard output."""
+    import json
+
+    click.echo(json.dumps(facts, indent=2))
+
+
 def _verbosity(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value:
         ctx.ensure_object(Settings).verbosity = -1 if param.name == "quiet" else 1
