@@ -17,7 +17,8 @@ from pysr import InputError, PysrError, UnknownModel, WeightsError, load
 from pysr.data import read_pictures
 from pysr.metrics import psnr
 from pysr.plugin import Model
-from pysr.training import Recipe, train
+from pysr.recipe import Recipe
+from pysr.training import train
 from pysr.weights import load_weights, read_metadata, save_weights
 
 Install = Callable[..., None]
@@ -59,7 +60,7 @@ def recipe(**changes: Any) -> Recipe:
 
 def tiny(network: Callable[[], nn.Module] = Sharpen, about: dict[str, Any] | None = None, **changes: Any) -> Model:
     values = {"colour": "luma", "preprocess": ("luma", "bicubic"), "receptive_field": 1} | (about or {})
-    values["recipe"] = lambda: recipe(**changes)
+    values["recipes"] = {"shipped": lambda: recipe(**changes)}
     return Model("tiny", (2, 3), lambda scale, variant: network(), "for tests", **values)
 
 

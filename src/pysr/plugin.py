@@ -16,9 +16,10 @@ from .hookspecs import hookimpl
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from .training import Recipe as Recipe
+    from .recipe import Fit as Fit
+    from .recipe import Recipe as Recipe
 
-__all__ = ["Loss", "Model", "Preprocess", "Preprocessor", "Recipe", "Weights", "hookimpl"]
+__all__ = ["Fit", "Loss", "Model", "Preprocess", "Preprocessor", "Recipe", "Weights", "hookimpl"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class Model:
     multiple_of: the network's input sides must be multiples of this.
     stochastic: the network has ``sample(low, n, seed, temperature, known=None, mask=None)`` and
         ``log_likelihood(low, high)``.
-    recipe: builds the training `Recipe`; imports inside.
+    recipes: ways to train it, by name; the first is the default, and usually how the shipped weights were made. Each
+        builds a `Recipe`, or a `Fit` for a method without gradient steps; imports inside.
     paper, summary: one line each.
     """
 
@@ -71,7 +73,7 @@ class Model:
     receptive_field: int | None = None
     multiple_of: int = 1
     stochastic: bool = False
-    recipe: Callable[[], Recipe] | None = None
+    recipes: Mapping[str, Callable[[], Recipe | Fit]] = field(default_factory=dict)
     paper: str = ""
 
     def __post_init__(self) -> None:
@@ -120,8 +122,8 @@ class Loss:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Recipe":  # training needs torch: loaded on first use
-        from .training import Recipe
+    if name in ("Fit", "Recipe"):  # they need torch: loaded on first use
+        from . import recipe
 
-        return Recipe
+        return getattr(recipe, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,36 +21,12 @@ from .files import atomic_write
 from .metrics import psnr
 from .plugin import Model
 from .precision import arithmetic, choose_device, choose_precision, input_readers, keep_unrounded
+from .recipe import Recipe
 from .registry import registry
 from .upscaler import Step
 from .weights import load_weights, save_weights
 
 logger = logging.getLogger("pysr")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a model is trained: every value that matters, by name.
-
-    losses: weights of registered losses, summed. optimizers: builds them for a network. schedule: what their learning
-    rates are multiplied by, from the share of the training that is done, 0 to 1. steps: how many. batch: patches a
-    step, dealt evenly to the scales. patch: side at high resolution. scales: trained together in one network.
-    shrink, candidates: see `pysr.data`. average: decay of the running mean of the weights, which is what is
-    validated and kept. validate: steps between validations. reasons: why, by value name.
-    """
-
-    losses: Mapping[str, float]
-    optimizers: Callable[[nn.Module], list[torch.optim.Optimizer]]
-    schedule: Callable[[float], float]
-    steps: int
-    batch: int
-    patch: int
-    scales: tuple[int, ...]
-    shrink: tuple[float, ...] = (1.0,)
-    candidates: int = 1
-    average: float = 0.999
-    validate: int = 500
-    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -86,9 +62,11 @@ def train(
     Raises InputError for unusable data, PysrError when the loss or the weights become NaN (weights saved before stay).
     """
     model = registry().model(name)
-    if model.recipe is None:
+    if not model.recipes:
         raise InputError(f"{name} cannot be trained: its plugin gives no recipe")
-    recipe = model.recipe()
+    recipe = next(iter(model.recipes.values()))()
+    if not isinstance(recipe, Recipe):
+        raise NotImplementedError
     steps = recipe.steps if steps is None else steps
     if steps < 1:
         raise InputError(f"steps is {steps}; give 1 or more")

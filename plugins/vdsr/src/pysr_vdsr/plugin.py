@@ -45,7 +45,7 @@ def pysr_models() -> list[Model]:
             preprocess=("luma", "bicubic"),
             weights=dict.fromkeys(SCALES, WEIGHTS),
             receptive_field=20,
-            recipe=recipe,
+            recipes={"shipped": recipe},
             paper="Kim, Lee, Lee: Accurate Image Super-Resolution Using Very Deep Convolutional Networks, CVPR 2016",
         )
     ]

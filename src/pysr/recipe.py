@@ -1,0 +1,57 @@
+"""How a model is trained, as named values: what a plugin's `train.py` holds. The work is done by `training`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from .data import Picture
+
+Progress = Callable[[int, int, str], None]  # done, total, what to say about it
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained by gradient steps: every value that matters, by name.
+
+    losses: weights of registered losses, summed. optimizers: builds them for a network. schedule: what their learning
+    rates are multiplied by, from the share of the training that is done, 0 to 1. steps: how many. batch: patches a
+    step, dealt evenly to the scales. patch: side at high resolution. scales: trained together in one network.
+    initialise: changes the new network's numbers in place before the first step. clip: theta of VDSR's adjustable
+    gradient clipping: each value of a gradient is clipped to [-theta / rate, theta / rate], where the rate is the
+    present learning rate of its parameter. shrink, candidates: see `pysr.data`. average: decay of the running mean of
+    the weights, which is what is validated and kept. validate: steps between validations. reasons: why, by value name.
+    """
+
+    losses: Mapping[str, float]
+    optimizers: Callable[[nn.Module], list[torch.optim.Optimizer]]
+    schedule: Callable[[float], float]
+    steps: int
+    batch: int
+    patch: int
+    scales: tuple[int, ...]
+    initialise: Callable[[nn.Module], None] | None = None
+    clip: float | None = None
+    shrink: tuple[float, ...] = (1.0,)
+    candidates: int = 1
+    average: float = 0.999
+    validate: int = 500
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a model without gradient steps is made from pictures, for one scale at a time.
+
+    fit: called as ``fit(network, pictures, scale, seed, progress)``; fills the network's numbers in place. The same
+    seed and pictures give the same numbers. scales: the first is the default. shrink: see `pysr.data.read_pictures`.
+    reasons: why, by value name.
+    """
+
+    fit: Callable[[nn.Module, Sequence[Picture], int, int, Progress], None]
+    scales: tuple[int, ...]
+    shrink: tuple[float, ...] = (1.0,)
+    reasons: Mapping[str, str] = field(default_factory=dict)
