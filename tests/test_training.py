@@ -96,7 +96,9 @@ def test_twenty_steps_lower_the_loss_and_write_everything(install: Install, pict
     seen: list[tuple[int, int, str]] = []
     best = run(pictures, out, validation=pictures, progress=lambda *what: seen.append(what))
     assert best == out / "best.safetensors"
-    assert {path.name for path in out.iterdir()} == {"best.safetensors", "last.safetensors", "log.csv"}
+    assert {path.name for path in out.iterdir()} == {
+        *("best.safetensors", "last.safetensors", "log.csv", "checkpoints", "samples", "tensorboard")
+    }
     assert [row["step"] for row in rows(out)] == ["5", "10", "15", "20"]
     assert losses(out)[-1] < 0.75 * losses(out)[0]
     assert all(float(row["psnr_x2"]) > 10 and float(row["psnr_x3"]) > 10 for row in rows(out))
@@ -147,7 +149,7 @@ def test_bfloat16_trains_too(install: Install, pictures: Path, tmp_path: Path) -
     "about",
     [
         {"colour": "any", "preprocess": ("bicubic",)},
-        {"colour": "luma", "preprocess": ("bicubic",)},
+        {"colour": "luma", "preprocess": ("luma", "bicubic")},
         {"colour": "rgb", "preprocess": ("bicubic",)},
     ],
     ids=lambda about: about["colour"],
@@ -280,14 +282,14 @@ def test_training_goes_on_from_given_weights(install: Install, pictures: Path, t
     install(tiny(schedule=lambda done: 0.0, average=0.0))
     start = Sharpen()
     save_weights(start, tmp_path / "start.safetensors", {})
-    best = run(pictures, tmp_path / "out", steps=1, initial=tmp_path / "start.safetensors")
+    best = run(pictures, tmp_path / "out", steps=1, weights=tmp_path / "start.safetensors")
     trained = Sharpen()
     load_weights(trained, best)
     assert torch.equal(trained.conv.weight, start.conv.weight)
-    assert read_metadata(best)["pysr.initial"] == "start.safetensors"
+    assert read_metadata(best)["pysr.weights"] == "start.safetensors"
     save_weights(Sharpen(3), tmp_path / "other.safetensors", {})
     with pytest.raises(WeightsError, match="differ in shape"):
-        run(pictures, tmp_path / "out", initial=tmp_path / "other.safetensors")
+        run(pictures, tmp_path / "again", weights=tmp_path / "other.safetensors")
 
 
 def test_the_schedule_multiplies_every_learning_rate(install: Install, pictures: Path, tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from math import lcm
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -20,6 +22,8 @@ from .files import image_files, read_image
 from .resize import resize
 
 logger = logging.getLogger("pysr")
+
+Share = tuple[int, int]  # r, n: the r-th of n equal parts, counted from 0
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,15 @@ def _picture(planes: Tensor, size: tuple[int, int], scales: Sequence[int], multi
     return Picture(high.to(torch.uint8), {scale: degrade.bicubic(high / 255, scale) for scale in scales})
 
 
+@dataclass(frozen=True)
+class _Draw:
+    """What is random about one patch: pictures and relative places of its candidates, and which symmetry it gets."""
+
+    pictures: list[int]
+    places: list[tuple[float, float]]
+    turn: int
+
+
 class PatchSampler:
     """Random patch pairs, cut and augmented on the fly.
 
@@ -113,32 +126,91 @@ class PatchSampler:
                                     for p in self._pictures])  # fmt: skip
         self._patch, self._seed, self._margin, self._candidates = patch, seed, margin, candidates
 
-    def batch(self, step: int, counts: dict[int, int]) -> list[Pairs]:
-        """The patch pairs of one step: ``counts`` gives how many of each scale."""
+    def batch(self, step: int, counts: Mapping[int, int], share: Share = (0, 1)) -> list[Pairs]:
+        """The patch pairs of one step: ``counts`` gives how many of each scale.
+
+        share: (r, n) makes every n-th of them only, from the r-th on: what the r-th of n processes gets. Together the
+        n shares are what one process would get; scales of which a share has nothing are left out.
+        """
         if wrong := [scale for scale in counts if self._patch % scale]:
             raise InputError(f"a patch of {self._patch} pixels cannot be shrunk by {wrong[0]}; use a multiple of it")
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step)
-        return [self._pairs(scale, count, generator) for scale, count in counts.items()]
+        pairs, first = [], 0
+        for scale, count in counts.items():
+            draws = self._draw(count, generator)
+            mine = range((share[0] - first) % share[1], count, share[1])
+            if mine:
+                pairs.append(self._pairs(scale, [draws[i] for i in mine]))
+            first += count
+        return pairs
 
-    def _pairs(self, scale: int, count: int, generator: torch.Generator) -> Pairs:
+    def _draw(self, count: int, generator: torch.Generator) -> list[_Draw]:
+        """Everything random about ``count`` patches, before any is cut."""
         chosen = torch.multinomial(self._areas, count * self._candidates, replacement=True, generator=generator)
-        cuts = [self._cut(self._pictures[i], scale, generator) for i in chosen.tolist()]
-        low, high = (torch.stack(planes) for planes in zip(*cuts, strict=True))
-        detail = (low.diff(dim=2).abs().mean((1, 2, 3)) + low.diff(dim=3).abs().mean((1, 2, 3))).view(-1, count)
-        best = detail.argmax(0) * count + torch.arange(count)
+        places = torch.rand(count, self._candidates, 2, generator=generator, dtype=torch.float64).tolist()
         turns = torch.randint(0, 8, (count,), generator=generator).tolist()
-        low = torch.stack([_turn(planes, k) for planes, k in zip(low[best], turns, strict=True)])
-        high = torch.stack([_turn(planes, k) for planes, k in zip(high[best], turns, strict=True)])
+        pictures = chosen.view(count, self._candidates).tolist()
+        return [_Draw(*values) for values in zip(pictures, places, turns, strict=True)]
+
+    def _pairs(self, scale: int, draws: Sequence[_Draw]) -> Pairs:
+        cuts = [self._cut(scale, draw) for draw in draws]
+        low = torch.stack([_turn(planes, draw.turn) for (planes, _), draw in zip(cuts, draws, strict=True)])
+        high = torch.stack([_turn(planes, draw.turn) for (_, planes), draw in zip(cuts, draws, strict=True)])
         return Pairs(scale, low, high.float() / 255)
 
-    def _cut(self, picture: Picture, scale: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        low, side = picture.low[scale], self._patch // scale
+    def _cut(self, scale: int, draw: _Draw) -> tuple[Tensor, Tensor]:
+        """The candidate with most detail, (C, k + 2m, k + 2m), and its truth."""
+        side = self._patch // scale
+        candidates = []
+        for index, (down, right) in zip(draw.pictures, draw.places, strict=True):
+            height, width = self._pictures[index].low[scale].shape[-2:]
+            candidates.append((index, int(down * (height - side + 1)), int(right * (width - side + 1))))
+        lows = [self._low(scale, *candidate) for candidate in candidates]
+        best = max(range(len(lows)), key=lambda i: _detail(lows[i])) if len(lows) > 1 else 0
+        index, top, left = candidates[best]
+        high = self._pictures[index].high[:, top * scale :, left * scale :][:, : self._patch, : self._patch]
+        return lows[best], high
+
+    def _low(self, scale: int, index: int, top: int, left: int) -> Tensor:
+        low, side, margin = self._pictures[index].low[scale], self._patch // scale, self._margin
         height, width = low.shape[-2:]
-        top = int(torch.randint(0, height - side + 1, (), generator=generator))
-        left = int(torch.randint(0, width - side + 1, (), generator=generator))
-        rows, columns = (_mirrored(start, side, self._margin, n) for start, n in ((top, height), (left, width)))
-        high = picture.high[:, top * scale :, left * scale :][:, : self._patch, : self._patch]
-        return low[:, rows][:, :, columns], high
+        if min(top, left) >= margin and top + side + margin <= height and left + side + margin <= width:
+            return low[:, top - margin : top + side + margin, left - margin : left + side + margin]
+        rows, columns = (_mirrored(start, side, margin, n) for start, n in ((top, height), (left, width)))
+        return low[:, rows][:, :, columns]
+
+
+class Ahead:
+    """Makes the next item of a sequence in a thread of its own while the present one is used.
+
+    waited: seconds that the user of the items has waited for them.
+    """
+
+    def __init__(self, make: Callable[[int], list[Pairs]]) -> None:
+        self.waited = 0.0
+        self._make = make
+        self._pool = ThreadPoolExecutor(1, "pysr-data")
+        self._next: tuple[int, Future[list[Pairs]]] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def get(self, step: int) -> list[Pairs]:
+        """The item of that step; the one after it is begun."""
+        started = time.perf_counter()
+        if self._next is None or self._next[0] != step:
+            self._next = step, self._pool.submit(self._make, step)
+        item = self._next[1].result()
+        self._next = step + 1, self._pool.submit(self._make, step + 1)
+        self.waited += time.perf_counter() - started
+        return item
+
+
+def _detail(low: Tensor) -> float:
+    return float(low.diff(dim=1).abs().mean() + low.diff(dim=2).abs().mean())
 
 
 def _mirrored(start: int, side: int, margin: int, length: int) -> Tensor:

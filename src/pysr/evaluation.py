@@ -90,11 +90,11 @@ def evaluate(
     paths = image_files(Path(data))
     upscalers = [[load(name, scale, device=device, precision=precision) for scale in scales] for name in names]
     for path in paths:
-        _check_size(path, read_planes(path), max(scales))
+        check_size(path, read_planes(path), max(scales))
     total, done = len(names) * len(scales) * len(paths), count(1)
 
     def measured(upscaler: Upscaler, path: Path) -> ImageResult:
-        result = _measure(upscaler, path.stem, read_planes(path))
+        result = measure(upscaler, path.stem, read_planes(path))
         if progress:
             progress(next(done), total)
         return result
@@ -109,7 +109,8 @@ def evaluate(
     ]
 
 
-def _check_size(path: Path, planes: Tensor, scale: int) -> None:
+def check_size(path: Path, planes: Tensor, scale: int) -> None:
+    """InputError for a picture, (C, H, W), that is too small to be measured at that scale."""
     smallest = min(side // scale * scale for side in planes.shape[-2:]) - 2 * scale
     if smallest < SSIM_WINDOW:
         raise InputError(
@@ -118,7 +119,8 @@ def _check_size(path: Path, planes: Tensor, scale: int) -> None:
         )
 
 
-def _measure(upscaler: Upscaler, name: str, picture: Tensor) -> ImageResult:
+def measure(upscaler: Upscaler, name: str, picture: Tensor) -> ImageResult:
+    """Shrink a true picture, (C, H, W) float in [0, 1], upscale it, and compare by the protocol `y-shave`."""
     scale = upscaler.scale
     picture = degrade.crop_to_multiple(picture, scale).double()
     truth = _round(picture if len(picture) == 1 else luma(picture))

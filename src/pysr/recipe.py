@@ -20,7 +20,8 @@ class Recipe:
     losses: weights of registered losses, summed. optimizers: builds them for a network. schedule: what their learning
     rates are multiplied by, from the share of the training that is done, 0 to 1. steps: how many. batch: patches a
     step, dealt evenly to the scales. patch: side at high resolution. scales: trained together in one network.
-    initialise: changes the new network's numbers in place before the first step. clip: theta of VDSR's adjustable
+    shave: pixels of an output's border that the losses do not see. initialise: changes the new network's numbers in
+    place before the first step. clip: theta of VDSR's adjustable
     gradient clipping: each value of a gradient is clipped to [-theta / rate, theta / rate], where the rate is the
     present learning rate of its parameter. shrink, candidates: see `pysr.data`. average: decay of the running mean of
     the weights, which is what is validated and kept. validate: steps between validations. reasons: why, by value name.
@@ -33,6 +34,7 @@ class Recipe:
     batch: int
     patch: int
     scales: tuple[int, ...]
+    shave: int = 0
     initialise: Callable[[nn.Module], None] | None = None
     clip: float | None = None
     shrink: tuple[float, ...] = (1.0,)

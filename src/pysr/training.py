@@ -1,239 +1,319 @@
-"""One training loop for every model whose recipe is one network and a sum of losses."""
+"""Train a model by one of its recipes: pictures in, weights out, and nothing lost when it is stopped on the way."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from . import degrade
-from .data import Pairs, PatchSampler, read_pictures
+from .checkpoints import Checkpoints, check_same
+from .data import Ahead, Pairs, PatchSampler, read_pictures
 from .errors import InputError, PysrError
-from .files import atomic_write
-from .metrics import psnr
+from .files import image_files, write_image
+from .interruption import Interruption
 from .plugin import Model
-from .precision import arithmetic, choose_device, choose_precision, input_readers, keep_unrounded
-from .recipe import Recipe
+from .precision import Runner
+from .recipe import Fit, Progress, Recipe
 from .registry import registry
-from .upscaler import Step
+from .run import Run, accelerator_for
+from .training_log import Log, check_tensorboard
+from .upscaler import Cutting, Step, Upscaler
+from .validation import Validation
 from .weights import load_weights, save_weights
 
 logger = logging.getLogger("pysr")
 
 
-@dataclass
-class _Run:
-    """What one training works with."""
+@dataclass(frozen=True)
+class _Order:
+    """What was asked of `train`, complete: model and recipe found, defaults filled in."""
 
-    network: nn.Module
-    average: dict[str, Tensor]
-    steps: tuple[Step, ...]
-    losses: list[tuple[float, Callable[[Tensor, Tensor], Tensor]]]
-    device: torch.device
-    dtype: torch.dtype
+    model: Model
+    recipe_name: str
+    scales: tuple[int, ...]
+    variant: str | None
+    data: Sequence[Path]
+    out: Path
+    validation: Path | None
+    seed: int
+    weights: Path | None
+
+    def metadata(self, step: int, values: Mapping[str, Any]) -> dict[str, str]:
+        """What a weights file says about itself."""
+        return {
+            "pysr.model": self.model.name,
+            "pysr.variant": self.variant or "",
+            "pysr.scales": " ".join(map(str, self.scales)),
+            "pysr.recipe": self.recipe_name,
+            "pysr.values": json.dumps(values),
+            "pysr.step": str(step),
+            "pysr.seed": str(self.seed),
+            "pysr.data": ", ".join(folder.name for folder in self.data),
+            "pysr.weights": self.weights.name if self.weights else "",
+            "pysr.licence": "the trainer's choice; say it before you share this file",
+        }
 
 
 def train(
-    name: str,
+    model: str | Model,
     data: Sequence[Path],
     out: Path,
     *,
+    recipe: str | None = None,
+    scales: Sequence[int] | None = None,
+    variant: str | None = None,
     steps: int | None = None,
     validation: Path | None = None,
     seed: int = 0,
     device: str = "auto",
     precision: str = "auto",
-    initial: Path | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    weights: Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
 ) -> Path:
-    """Train a model by its recipe and return the path of the best weights.
+    """Train a model by a recipe and return the path of the best weights.
 
-    name: the model. data: folders of training pictures. out: folder for ``best.safetensors``, ``last.safetensors``
-    and ``log.csv``; made if missing. steps: instead of the recipe's number. validation: folder of test pictures whose
-    mean PSNR decides which weights are best; without it the last are. initial: weights to start from.
-    Raises InputError for unusable data, PysrError when the loss or the weights become NaN (weights saved before stay).
+    model: a name, or a description that need not be installed. data: folders of training pictures. out: folder, made
+    if missing, for ``best.safetensors`` and ``last.safetensors`` (the running mean of the weights), ``log.csv``,
+    ``tensorboard``, ``checkpoints`` and ``samples``. recipe: one of the model's; default: its first. scales: instead
+    of the recipe's; together in one network. variant: default: the model's first. steps: instead of the recipe's
+    number. validation: folder of true pictures whose mean PSNR (`y-shave`) decides which weights are best; without it
+    the last are. device, precision: as in `pysr.load`; started by torchrun, each process takes its own GPU and an even
+    share of every batch. weights: a file to start from. resume: go on with the run that was stopped in ``out``, to the
+    very bits that it would have had; begins one where there is none. progress: called as progress(done, total, text)
+    after each step.
+    SIGTERM and Ctrl-C write a checkpoint after the present step and then act as they would have.
+    Raises InputError for what cannot be trained, PysrError when the loss or the weights become NaN: what was saved
+    before stays.
     """
-    model = registry().model(name)
-    if not model.recipes:
-        raise InputError(f"{name} cannot be trained: its plugin gives no recipe")
-    recipe = next(iter(model.recipes.values()))()
-    if not isinstance(recipe, Recipe):
-        raise NotImplementedError
-    steps = recipe.steps if steps is None else steps
+    about = model if isinstance(model, Model) else registry().model(model)
+    name, chosen = _recipe(about, recipe)
+    trained = tuple(scales or (chosen.scales if isinstance(chosen, Recipe) else chosen.scales[:1]))
+    if wrong := set(trained) - set(about.scales):
+        raise InputError(f"{about.name} has no scale {min(wrong)}; it has {', '.join(map(str, about.scales))}")
+    if about.variants:
+        variant = variant or about.variants[0]
+    if variant not in (about.variants or (None,)):
+        raise InputError(f"{about.name} has no variant {variant!r}; it has {', '.join(about.variants) or 'none'}")
+    order = _Order(about, name, trained, variant, data, out, validation, seed, weights)
+    if isinstance(chosen, Fit):
+        return _fit(order, chosen, progress, unused={"steps": steps, "resume": resume, "weights": weights})
+    steps = chosen.steps if steps is None else steps
     if steps < 1:
         raise InputError(f"steps is {steps}; give 1 or more")
-    torch.manual_seed(seed)
-    run = _prepare(model, recipe, device, precision, initial)
-    margin = sum(step.about.reach for step in run.steps)
-    pictures = read_pictures(data, model.colour, recipe.scales, shrink=recipe.shrink, smallest=recipe.patch)
-    sampler = PatchSampler(pictures, patch=recipe.patch, seed=seed, margin=margin, candidates=recipe.candidates)
-    truths = read_pictures([validation], model.colour, recipe.scales) if validation else []
-    optimizers = recipe.optimizers(run.network)
-    rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
-    counts = _deal(recipe.batch, recipe.scales)
-    out.mkdir(parents=True, exist_ok=True)
-    log = _Log(out / "log.csv", recipe.scales)
-    best = -math.inf
-    for step in range(steps):
-        _set_rates(optimizers, rates, recipe.schedule(step / steps))
-        loss = _step(run, sampler.batch(step, counts), optimizers)
-        if not math.isfinite(loss):
-            raise _diverged(f"the loss became {loss}", step, out)
-        _follow(run, min(recipe.average, (step + 1) / (step + 10)))
-        log.add(loss)
+    check_tensorboard()
+    return _Training(order, chosen, steps, device, precision, resume).go(progress)
+
+
+def _recipe(model: Model, name: str | None) -> tuple[str, Recipe | Fit]:
+    if not model.recipes:
+        raise InputError(f"{model.name} cannot be trained: its plugin gives no recipe")
+    name = name or next(iter(model.recipes))
+    if name not in model.recipes:
+        raise InputError(f"{model.name} has no recipe {name!r}; it has {', '.join(model.recipes)}")
+    return name, model.recipes[name]()
+
+
+def _fit(order: _Order, fit: Fit, progress: Progress | None, unused: Mapping[str, Any]) -> Path:
+    if given := [name for name, value in unused.items() if value]:
+        raise InputError(f"{order.model.name} is fitted in one go; it takes no {', '.join(given)}")
+    if len(order.scales) > 1:
+        raise InputError(f"{order.model.name} has a network for each scale; fit one at a time")
+    (scale,) = order.scales
+    network = order.model.network(scale, order.variant)
+    pictures = read_pictures(order.data, order.model.colour, order.scales, shrink=fit.shrink)
+    fit.fit(network, pictures, scale, order.seed, progress or (lambda done, total, text: None))
+    order.out.mkdir(parents=True, exist_ok=True)
+    best = order.out / "best.safetensors"
+    save_weights(network, best, order.metadata(1, {"shrink": fit.shrink}))
+    if order.validation:
+        validation = Validation(order.validation, order.scales)
+        upscaler = _upscaler(order, scale, network.state_dict(), "cpu", torch.float32)
+        scores = validation.scores({scale: upscaler}, lambda: False) or {}
+        logger.info("x%d %.3f dB", scale, scores[scale])
+    return best
+
+
+class _Training:
+    """One training by gradient steps, from the first step or a checkpoint to the last."""
+
+    def __init__(self, order: _Order, recipe: Recipe, steps: int, device: str, precision: str, resume: bool) -> None:
+        self.order, self.recipe, self.steps = order, recipe, steps
+        self.checkpoints = Checkpoints(order.out / "checkpoints")
+        if self.checkpoints.files() and not resume:
+            raise InputError(f"{order.out} holds a training; resume it, or choose another folder")
+        self.accelerator = accelerator_for(device)
+        self.main = self.accelerator.is_main_process
+        torch.manual_seed(order.seed)
+        preprocess = {scale: _built_steps(order.model) for scale in order.scales}
+        self.run = Run(order.model, self._network(), recipe, preprocess, accelerator=self.accelerator, device=device,
+                       precision=precision, seed=order.seed)  # fmt: skip
+        if recipe.batch % self.run.share[1]:
+            raise InputError(f"a batch of {recipe.batch} cannot be dealt evenly to {self.run.share[1]} processes")
+        self.sampler = self._sampler()
+        self.validation = Validation(order.validation, order.scales)
+        self.counts = deal(recipe.batch, order.scales)
+        self.log = Log(order.out if self.main else None, list(recipe.losses), order.scales)
+        self.best = -math.inf
+        self.facts = self._facts()
+        if resume and (found := self.checkpoints.newest()):
+            self._restore(*found)
+
+    def _network(self) -> nn.Module:
+        network = self.order.model.network(self.order.scales[0], self.order.variant)
+        if self.order.weights:
+            load_weights(network, self.order.weights)
+        elif self.recipe.initialise:
+            self.recipe.initialise(network)
+        return network
+
+    def _sampler(self) -> PatchSampler:
+        order, recipe = self.order, self.recipe
+        margin = sum(step.about.reach for step in _built_steps(order.model))
+        pictures = read_pictures(
+            order.data, order.model.colour, order.scales, shrink=recipe.shrink, smallest=recipe.patch
+        )
+        return PatchSampler(pictures, patch=recipe.patch, seed=order.seed, margin=margin, candidates=recipe.candidates)
+
+    def go(self, progress: Progress | None) -> Path:
+        """Train to the end; the path of the best weights."""
+        order, run = self.order, self.run
+        order.out.mkdir(parents=True, exist_ok=True)
+        with Interruption() as interruption, Ahead(self._batch) as batches, self.log:
+            while True:
+                if self._due() and self.log.step < run.step:
+                    self._validate(interruption, batches.waited)
+                if number := self._agreed(interruption.noted):
+                    self._save_checkpoint()
+                    logger.warning("stopped at step %d of %d; a checkpoint is in %s", run.step, self.steps, order.out)
+                    interruption.deliver(number)
+                    break
+                if run.step >= self.steps:
+                    break
+                self._advance(batches.get(run.step), progress)
+        return order.out / "best.safetensors"
+
+    def _batch(self, step: int) -> list[Pairs]:
+        return self.sampler.batch(step, self.counts, self.run.share)
+
+    def _due(self) -> bool:
+        return self.run.step > 0 and (self.run.step % self.recipe.validate == 0 or self.run.step == self.steps)
+
+    def _agreed(self, noted: int | None) -> int | None:
+        """The signal that any of the processes got: all stop after the same step."""
+        if self.accelerator.num_processes == 1:
+            return noted
+        told = self.accelerator.gather(torch.tensor([noted or 0], device=self.run.device))
+        return int(told.max()) or None
+
+    def _advance(self, batch: Sequence[Pairs], progress: Progress | None) -> None:
+        losses = self.run.advance(batch, self.run.step / self.steps)
+        total = sum(losses.values())
+        if not math.isfinite(total):
+            raise self._diverged(f"the loss became {total}")
+        self.log.add(losses)
         if progress:
-            progress(step + 1, steps, f"loss {loss:.5f}")
-        if (step + 1) % recipe.validate == 0 or step + 1 == steps:
-            scores = _validate(run, truths, recipe.scales)
-            log.write(step + 1, scores)
-            if not all(value.isfinite().all() for value in run.average.values()):
-                raise _diverged("the weights became NaN or infinite", step, out)
-            about = _metadata(model, recipe, step + 1, seed, data, initial)
-            save_weights(run.average, out / "last.safetensors", about)
-            if (score := sum(scores.values())) >= best or not truths:
-                best = score
-                save_weights(run.average, out / "best.safetensors", about)
-    return out / "best.safetensors"
+            progress(self.run.step, self.steps, f"loss {total:.5f}")
+
+    def _validate(self, interruption: Interruption, waited: float) -> None:
+        """Measure, write a row, the weights and a checkpoint; nothing of it if a signal comes in between."""
+        if not self.run.is_sound():
+            raise self._diverged("the weights became NaN or infinite")
+        if self.main:
+            self._measure(interruption, waited)
+        else:
+            self.log.step = self.run.step
+        self.accelerator.wait_for_everyone()
+
+    def _measure(self, interruption: Interruption, waited: float) -> None:
+        order, run = self.order, self.run
+        upscalers = {s: _upscaler(order, s, run.average, run.device, run.dtype) for s in order.scales}
+        scores = self.validation.scores(upscalers, lambda: interruption.noted is not None)
+        if scores is None:
+            return
+        if scores:
+            title = f"step {run.step}"
+            (order.out / "samples").mkdir(exist_ok=True)
+            sheet = self.validation.sample(upscalers[order.scales[-1]], title)
+            write_image(sheet, order.out / "samples" / f"step-{run.step:08d}.png")
+        about = order.metadata(run.step, self._values())
+        save_weights(run.average, order.out / "last.safetensors", about)
+        if (score := sum(scores.values())) >= self.best or not scores:
+            self.best = score
+            save_weights(run.average, order.out / "best.safetensors", about)
+        self.log.write(run.step, scores, waited)
+        self._save_checkpoint()
+
+    def _save_checkpoint(self) -> None:
+        if not self.main:
+            return
+        tensors, facts = self.run.state()
+        facts |= {"about": self.facts, "log": self.log.state(), "threads": torch.get_num_threads()}
+        facts["best"] = None if self.best == -math.inf else self.best
+        self.checkpoints.save(self.run.step, tensors, facts)
+
+    def _restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        check_same(facts["about"], self.facts)
+        torch.set_num_threads(facts["threads"])
+        self.run.restore(tensors, facts)
+        self.log.restore(facts["log"])
+        self.best = -math.inf if facts["best"] is None else facts["best"]
+        logger.info("resumed at step %d of %d", self.run.step, self.steps)
+
+    def _values(self) -> dict[str, Any]:
+        """Those values of the recipe that are data."""
+        values = {name: getattr(self.recipe, name) for name in self.recipe.__dataclass_fields__}
+        return {name: value for name, value in values.items() if name != "reasons" and not callable(value)}
+
+    def _facts(self) -> dict[str, Any]:
+        """What must be the same for a run to go on as if it had not been stopped."""
+        order = self.order
+        return {
+            **{name: list(value) if isinstance(value, tuple) else value for name, value in self._values().items()},
+            "model": order.model.name, "recipe": order.recipe_name, "variant": order.variant, "scales": order.scales,
+            "steps": self.steps, "seed": order.seed, "processes": self.run.share[1], "device": self.run.device.type,
+            "precision": str(self.run.dtype), "weights": order.weights.name if order.weights else None,
+            "data": [_digest(folder) for folder in order.data],
+            "validation": _digest(order.validation) if order.validation else None,
+        }  # fmt: skip
+
+    def _diverged(self, what: str) -> PysrError:
+        return PysrError(
+            f"{what} at step {self.run.step}; lower the learning rate. Weights saved earlier stay in {self.order.out}"
+        )
 
 
-def _diverged(what: str, step: int, out: Path) -> PysrError:
-    return PysrError(f"{what} at step {step + 1}; lower the learning rate. Weights saved earlier stay in {out}")
-
-
-def _prepare(model: Model, recipe: Recipe, device: str, precision: str, initial: Path | None) -> _Run:
-    place = choose_device(device)
-    network = model.network(recipe.scales[0], model.variants[0] if model.variants else None)
-    if initial:
-        load_weights(network, initial)
-    dtype = choose_precision(precision, place)
-    if dtype != torch.float32:
-        keep_unrounded(network, input_readers(network, (3 if model.colour == "rgb" else 1, 32, 32)))
-    network.to(device=place, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    return _Run(
-        network=network,
-        average={name: value.detach().clone() for name, value in network.state_dict().items()},
-        steps=tuple(Step(p, p.build()) for p in map(registry().preprocessor, model.preprocess)),
-        losses=[(weight, registry().loss(name).build()) for name, weight in recipe.losses.items()],
-        device=place,
-        dtype=dtype,
-    )
-
-
-def _deal(batch: int, scales: Sequence[int]) -> dict[int, int]:
+def deal(batch: int, scales: Sequence[int]) -> dict[int, int]:
     """Patches of each scale; the first scales get what does not divide evenly."""
     share, rest = divmod(batch, len(scales))
     return {scale: share + (i < rest) for i, scale in enumerate(scales) if share + (i < rest)}
 
 
-def _set_rates(optimizers: Sequence[torch.optim.Optimizer], rates: list[list[float]], share: float) -> None:
-    for optimizer, own in zip(optimizers, rates, strict=True):
-        for group, rate in zip(optimizer.param_groups, own, strict=True):
-            group["lr"] = rate * share
+def _digest(folder: Path) -> str:
+    """Of the names and sizes of a folder's images."""
+    names = [f"{path.name} {path.stat().st_size}" for path in image_files(folder)]
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
-def _step(run: _Run, pairs: Sequence[Pairs], optimizers: Sequence[torch.optim.Optimizer]) -> float:
-    inputs, targets = zip(*(_network_pair(run, pair) for pair in pairs), strict=True)
-    low, high = torch.cat(inputs), torch.cat(targets)  # (N, C, h, w)
-    with arithmetic(run.device, run.dtype):
-        output = run.network(low.contiguous(memory_format=torch.channels_last)).float()
-    loss: Tensor = sum((weight * loss(output, high) for weight, loss in run.losses), torch.zeros((), device=run.device))
-    for optimizer in optimizers:
-        optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    for optimizer in optimizers:
-        optimizer.step()
-    return float(loss.detach())
+def _built_steps(model: Model) -> tuple[Step, ...]:
+    return tuple(Step(p, p.build()) for p in map(registry().preprocessor, model.preprocess))
 
 
-def _network_pair(run: _Run, pairs: Pairs) -> tuple[Tensor, Tensor]:
-    """What the network gets and should give: the preprocessors' `before`, then the margin cut off."""
-    planes, high = pairs.low.to(run.device), pairs.high.to(run.device)
-    for step in run.steps:
-        planes, _ = step.run.before(planes, pairs.scale)
-    margin = (planes.shape[-1] - high.shape[-1]) // 2
-    side = planes.shape[-1] - margin
-    return (planes[..., margin:side, margin:side], high) if margin > 0 else (planes, high)
-
-
-@torch.no_grad()
-def _follow(run: _Run, decay: float) -> None:
-    for name, value in run.network.state_dict().items():
-        if value.is_floating_point():
-            run.average[name].lerp_(value, 1 - decay)
-        else:
-            run.average[name].copy_(value)
-
-
-@torch.inference_mode()
-def _validate(run: _Run, truths: Sequence[Any], scales: Sequence[int]) -> dict[int, float]:
-    """Mean PSNR by scale of the averaged weights, outputs rounded to 8 bits, ``scale`` pixels shaved."""
-    if not truths:
-        return {}
-    present = {name: value.clone() for name, value in run.network.state_dict().items()}
-    run.network.load_state_dict(run.average)
-    run.network.eval()
-    scores = {}
-    for scale in scales:
-        found = []
-        for truth in truths:
-            high = degrade.crop_to_multiple(truth.high, scale).float() / 255
-            pair = Pairs(scale, degrade.bicubic(high, scale)[None], high[None])
-            low, high = _network_pair(run, pair)
-            with arithmetic(run.device, run.dtype):
-                output = run.network(low.contiguous(memory_format=torch.channels_last)).float()
-            found.append(psnr((output.clamp(0, 1) * 255).round() / 255, high, shave=scale))
-        scores[scale] = sum(found) / len(found)
-    run.network.load_state_dict(present)
-    run.network.train()
-    return scores
-
-
-def _metadata(
-    model: Model, recipe: Recipe, step: int, seed: int, data: Sequence[Path], initial: Path | None
-) -> dict[str, str]:
-    values = {
-        "losses": dict(recipe.losses), "batch": recipe.batch, "patch": recipe.patch, "scales": recipe.scales,
-        "shrink": recipe.shrink, "candidates": recipe.candidates, "average": recipe.average,
-    }  # fmt: skip
-    return {
-        "pysr.model": model.name,
-        "pysr.step": str(step),
-        "pysr.seed": str(seed),
-        "pysr.recipe": json.dumps(values),
-        "pysr.data": ", ".join(folder.name for folder in data),
-        "pysr.initial": initial.name if initial else "",
-        "pysr.licence": "the trainer's choice; say it before you share this file",
-    }
-
-
-class _Log:
-    """Rows of step, seconds, mean loss since the last row, and PSNR by scale: a CSV file and the log."""
-
-    def __init__(self, path: Path, scales: Sequence[int]) -> None:
-        self._path, self._scales = path, scales
-        self._rows: list[list[object]] = [["step", "seconds", "loss", *(f"psnr_x{scale}" for scale in scales)]]
-        self._losses: list[float] = []
-        self._start = time.monotonic()
-
-    def add(self, loss: float) -> None:
-        self._losses.append(loss)
-
-    def write(self, step: int, scores: Mapping[int, float]) -> None:
-        mean = sum(self._losses) / len(self._losses)
-        seconds = time.monotonic() - self._start
-        shown = ", ".join(f"x{scale} {score:.3f} dB" for scale, score in scores.items())
-        logger.info("step %d, %.0f s, loss %.5f, %s", step, seconds, mean, shown or "not validated")
-        shares = (f"{scores[scale]:.4f}" if scores else "" for scale in self._scales)
-        self._rows.append([step, f"{seconds:.1f}", f"{mean:.6f}", *shares])
-        self._losses = []
-        with atomic_write(self._path) as file:
-            text = "\n".join(",".join(map(str, row)) for row in self._rows)
-            file.write(f"{text}\n".encode())
+def _upscaler(
+    order: _Order, scale: int, tensors: Mapping[str, Tensor], device: torch.device | Literal["cpu"], dtype: torch.dtype
+) -> Upscaler:
+    """The model with these weights, as a user would load it."""
+    model = order.model
+    network = model.network(scale, order.variant)
+    network.load_state_dict(tensors)
+    side = math.ceil(32 / model.multiple_of) * model.multiple_of
+    runner = Runner(network, torch.device(device), dtype, (3 if model.colour == "rgb" else 1, side, side))
+    return Upscaler(model, scale, runner, _built_steps(model), Cutting("auto", "auto", 16, None))

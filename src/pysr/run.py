@@ -1,0 +1,180 @@
+"""One training under way: the network, the running mean of its weights, its optimizers, and the step."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor, nn
+
+from .data import Pairs, Share
+from .plugin import Model
+from .precision import arithmetic, choose_device, choose_precision, input_readers, keep_unrounded
+from .recipe import Recipe
+from .registry import registry
+from .upscaler import Step
+
+MULTIPLIER = 1_000_003  # of the seed, so that neither seeds nor steps next to each other share random numbers
+
+
+def accelerator_for(device: str) -> Accelerator:
+    """Accelerate's view of this process: alone on ``device``, or one of several that torchrun started."""
+    if "WORLD_SIZE" not in os.environ:
+        AcceleratorState._reset_state(reset_partial_state=True)  # an earlier training may have been elsewhere
+    return Accelerator(cpu=choose_device(device).type == "cpu", mixed_precision="no", device_placement=False)
+
+
+class Run:
+    """What a recipe makes of a network, step by step. A step is a function of the state, the seed and its number."""
+
+    def __init__(
+        self,
+        model: Model,
+        network: nn.Module,
+        recipe: Recipe,
+        steps: Mapping[int, Sequence[Step]],
+        *,
+        accelerator: Accelerator,
+        device: str,
+        precision: str,
+        seed: int,
+    ) -> None:
+        self.step = 0
+        self.recipe, self._seed, self._preprocess = recipe, seed, steps
+        self._accelerator = accelerator
+        self.device = accelerator.device if accelerator.num_processes > 1 else choose_device(device)
+        self.dtype = choose_precision(precision, self.device)
+        if self.dtype != torch.float32:
+            keep_unrounded(network, input_readers(network, (3 if model.colour == "rgb" else 1, 32, 32)))
+        self.network = network.to(device=self.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self._forward = accelerator.prepare_model(self.network) if accelerator.num_processes > 1 else self.network
+        self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        self.losses = {name: (weight, registry().loss(name).build()) for name, weight in recipe.losses.items()}
+        self.optimizers = recipe.optimizers(self.network)
+        self._rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
+
+    @property
+    def share(self) -> Share:
+        """Which part of every batch is this process's."""
+        return self._accelerator.process_index, self._accelerator.num_processes
+
+    def advance(self, batch: Sequence[Pairs], done: float) -> dict[str, float]:
+        """Take one step with this process's share of a batch; the losses by name, means over all processes.
+
+        done: share of the training before this step, for the schedule.
+        """
+        self._seed_everything()
+        self._set_rates(self.recipe.schedule(done))
+        inputs, targets = zip(*(self._network_pair(pairs) for pairs in batch), strict=True)
+        low, high = torch.cat(inputs), torch.cat(targets)  # (N, C, h, w)
+        with arithmetic(self.device, self.dtype):
+            output = self._forward(low.contiguous(memory_format=torch.channels_last)).float()
+        if shave := self.recipe.shave:
+            output, high = (planes[..., shave:-shave, shave:-shave] for planes in (output, high))
+        losses = {name: weight * loss(output, high) for name, (weight, loss) in self.losses.items()}
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        self._accelerator.backward(torch.stack(list(losses.values())).sum())
+        self._clip()
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.step += 1
+        self._follow(min(self.recipe.average, self.step / (self.step + 9)))
+        return dict(zip(losses, self._over_processes(list(losses.values())), strict=True))
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that a step changes, as tensors and as JSON facts."""
+        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in self.average.items()}
+        numbers = {}
+        for name, value in self._optimizer_values():
+            if isinstance(value, Tensor):
+                tensors[name] = value
+            else:
+                numbers[name] = value
+        return tensors, {"step": self.step, "optimizer": numbers}
+
+    def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Become what `state` described, with every tensor in the memory order that it had."""
+        self.step = facts["step"]
+        self.network.load_state_dict(_below("network.", tensors))
+        for name, value in _below("average.", tensors).items():
+            self.average[name].copy_(value)
+        for number, optimizer in enumerate(self.optimizers):
+            values = _below(f"optimizer.{number}.", {**tensors, **facts["optimizer"]})
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            state: dict[int, dict[str, Any]] = {}
+            for key, value in values.items():
+                index, _, name = key.partition(".")
+                state.setdefault(int(index), {})[name] = _ordered_as(parameters[int(index)], value)
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+    def is_sound(self) -> bool:
+        """Whether no weight is NaN or infinite."""
+        return all(bool(value.isfinite().all()) for value in self.average.values())
+
+    def _optimizer_values(self) -> Iterator[tuple[str, Any]]:
+        for number, optimizer in enumerate(self.optimizers):
+            for index, values in optimizer.state_dict()["state"].items():
+                for name, value in values.items():
+                    yield f"optimizer.{number}.{index}.{name}", value
+
+    def _seed_everything(self) -> None:
+        seed = self._seed * MULTIPLIER + self.step
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)  # a plugin's loss may use it
+
+    def _set_rates(self, share: float) -> None:
+        for optimizer, rates in zip(self.optimizers, self._rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * share
+
+    def _clip(self) -> None:
+        """Section 3.2 of VDSR: gradients within [-theta / rate, theta / rate], so that no step exceeds theta."""
+        if self.recipe.clip is None:
+            return
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                if group["lr"] > 0:
+                    nn.utils.clip_grad_value_(group["params"], self.recipe.clip / group["lr"])
+
+    def _network_pair(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
+        """What the network gets and should give: the preprocessors' `before`, then the margin cut off."""
+        planes, high = pairs.low.to(self.device), pairs.high.to(self.device)
+        for step in self._preprocess[pairs.scale]:
+            planes, _ = step.run.before(planes, pairs.scale)
+        margin = (planes.shape[-1] - high.shape[-1]) // 2
+        side = planes.shape[-1] - margin
+        return (planes[..., margin:side, margin:side], high) if margin > 0 else (planes, high)
+
+    @torch.no_grad()
+    def _follow(self, decay: float) -> None:
+        for name, value in self.network.state_dict().items():
+            if value.is_floating_point():
+                self.average[name].lerp_(value, 1 - decay)
+            else:
+                self.average[name].copy_(value)
+
+    def _over_processes(self, losses: Sequence[Tensor]) -> list[float]:
+        values = torch.stack([loss.detach() for loss in losses])
+        if self._accelerator.num_processes > 1:
+            values = self._accelerator.reduce(values, "mean")
+        return [float(value) for value in values]
+
+
+def _below(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+
+
+def _ordered_as(parameter: Tensor, value: Any) -> Any:
+    """A value of an optimizer, laid out in memory as its parameter: the order of sums depends on it."""
+    if not isinstance(value, Tensor) or value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
