@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from .options import PATH, Settings, verbosity
+from .options import PATH, Settings, SeveralScales, hardware, scale, verbosity
 
 
-@click.command()
+@click.command(cls=SeveralScales)
 @click.argument("name", metavar="MODEL")
 @click.option(
     "--data",
@@ -20,18 +20,41 @@ from .options import PATH, Settings, verbosity
     type=PATH,
     help="Folder of images to learn from; may be given several times.",
 )
-@click.option("--out", metavar="DIR", required=True, type=PATH, help="Folder for the weights and the log.")
+@click.option("--out", metavar="DIR", required=True, type=PATH, help="Folder for weights, checkpoints and logs.")
+@click.option("--recipe", metavar="NAME", help="Which of the model's recipes; default: its first.")
+@click.option(
+    "-s",
+    "--scale",
+    "scales",
+    metavar="N...",
+    multiple=True,
+    type=scale,
+    help="Scales to train together, such as 2 3 4; default: as the recipe says.",
+)
+@click.option("--variant", metavar="NAME", help="Which version of the model; default: its first.")
 @click.option("--steps", metavar="N", type=click.IntRange(min=1), help="Default: as the recipe says.")
 @click.option("--validation", metavar="DIR", type=PATH, help="Folder of images that decide which weights are the best.")
-@click.option("--initial", metavar="FILE", type=PATH, help="Weights to start from.")
+@click.option("--weights", metavar="FILE", type=PATH, help="A safetensors file to start from.")
 @click.option("--seed", metavar="N", type=int, default=0, show_default=True, help="Of everything random.")
+@click.option("--resume", is_flag=True, help="Go on with the training in --out; begin it if there is none.")
+@hardware
 @verbosity
 @click.pass_obj
 def train(settings: Settings, /, name: str, data: tuple[Path, ...], out: Path, **options: Any) -> None:
-    """Train a model by its recipe."""
+    """Train a model by one of its recipes.
+
+    \b
+    OUT/best.safetensors    the weights with the best validation; for pysr upscale --weights
+    OUT/log.csv             losses and PSNR; OUT/tensorboard has the same as curves
+    OUT/samples             the first validation image after each validation
+    OUT/checkpoints         what --resume goes on from, to the same bits
+
+    Ctrl-C and SIGTERM write a checkpoint first. On several GPUs: torchrun --nproc-per-node N -m pysr train ...
+    """
     settings.show_log("INFO")
     from .terminal import Bar
     from .training import train
 
+    device, precision = options.pop("device") or "auto", options.pop("precision") or "auto"
     with Bar(f"training {name}", unit="steps", shown=settings.verbosity >= 0) as bar:
-        train(name, list(data), out, progress=bar.update, **options)
+        train(name, list(data), out, device=device, precision=precision, progress=bar.update, **options)

@@ -132,8 +132,8 @@ class Registry:
         return self._preprocessors.find(name)
 
     def owner(self, model: str) -> str:
-        """The distribution that provides a model."""
-        return self._models.owners[model]
+        """The distribution that provides a model; a description may also be used without being installed."""
+        return self._models.owners.get(model, "no installed package")
 
     def _load(self, source: Source) -> Plugin:
         try:
