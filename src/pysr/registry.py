@@ -29,6 +29,7 @@ CORE = "pysr-sdk"
 PROVIDERS = {  # names that a distribution outside the core is known to provide, for the "not installed" message
     "srcnn": "pysr-srcnn",
     "vdsr": "pysr-vdsr",
+    "aplus": "pysr-anchored",
     "perceptual": "pysr-perceptual",
     "srresnet": "pysr-srgan",
     "srgan": "pysr-srgan",

@@ -1,0 +1,1 @@
+"""A+ (Timofte, De Smet, Van Gool, ACCV 2014) for pysr."""
