@@ -117,10 +117,14 @@ def _rich_progress(text: str) -> tuple[Any, Any]:
 
 
 def print_table(table: Table) -> None:
-    """Draw a table on standard output, as wide as the terminal; wide enough for its content in a file or pipe."""
+    """Draw a table on standard output: as wide as its content, but within the terminal where there is one."""
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
+    console = Console(highlight=False)
+    if not sys.stdout.isatty():
+        unbounded = console.options.update(max_width=10**6)
+        console.width = console.measure(table, options=unbounded).maximum
+    console.print(table)
 
 
 def _table(*columns: str) -> Table:
