@@ -20,7 +20,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         module.pysr_models = hookimpl(lambda: list(models))
         sources = [Source("core", "pysr-sdk", "1", lambda: pysr.builtin), Source("fake", "fake", "1", lambda: module)]
         registry = Registry(sources)
-        for name in ("pysr.registry", "pysr.upscaler", "pysr.training", "pysr.testing"):
+        for name in ("pysr.registry", "pysr.upscaler", "pysr.training", "pysr.testing", "pysr.evaluation"):
             __import__(name)
             monkeypatch.setattr(sys.modules[name], "registry", lambda: registry)
 
