@@ -1,7 +1,7 @@
 """Fixtures that several test files share."""
 
-import sys
 from collections.abc import Callable
+from importlib import import_module
 from types import ModuleType
 
 import pytest
@@ -20,8 +20,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         module.pysr_models = hookimpl(lambda: list(models))
         sources = [Source("core", "pysr-sdk", "1", lambda: pysr.builtin), Source("fake", "fake", "1", lambda: module)]
         registry = Registry(sources)
-        for name in ("pysr.registry", "pysr.upscaler", "pysr.training", "pysr.run", "pysr.testing"):
-            __import__(name)
-            monkeypatch.setattr(sys.modules[name], "registry", lambda: registry)
+        for name in ("registry", "upscaler", "training", "run", "evaluation", "testing"):
+            monkeypatch.setattr(import_module(f"pysr.{name}"), "registry", lambda: registry)
 
     return install

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pysr.atomic import atomic_write
+from pysr.atomic import atomic_write, check_place
 from pysr.errors import InputError
 from pysr.files import read_image, write_image
 
@@ -190,3 +190,11 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, ending: str) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert target.read_bytes() == old
     assert os.listdir(tmp_path) == [target.name]
+
+
+def test_a_place_that_cannot_be_written_is_known_before(tmp_path: Path) -> None:
+    check_place(tmp_path / "new.csv")
+    assert os.listdir(tmp_path) == []
+    for place in (tmp_path, tmp_path / "missing" / "new.csv", tmp_path / ("x" * 256), "/dev/null", ""):
+        with pytest.raises(InputError):
+            check_place(place)

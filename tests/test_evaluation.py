@@ -1,16 +1,20 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn import Upsample
 
 import pysr
+from pysr.data import read_planes
 from pysr.degrade import bicubic
 from pysr.errors import InputError, UnknownModel
 from pysr.evaluation import evaluate
-from pysr.metrics import psnr
+from pysr.metrics import psnr, ssim
+from pysr.plugin import Model
 from pysr.testing import photo
 
 SET5 = Path(__file__).parents[2] / "shared" / "data" / "bench" / "Set5"
@@ -33,13 +37,81 @@ def test_one_entry_a_model_with_means_over_images(pictures: Path) -> None:
     assert seen == [(i, 12) for i in range(1, 13)]
     for evaluation in found:
         facts = evaluation.as_dict()
-        assert set(facts) == {"model", "protocol", "results"}
+        assert set(facts) == {"model", "data", "protocol", "results"}
+        assert facts["data"] == pictures.name
         assert [r["scale"] for r in facts["results"]] == [2, 3]
         for result in facts["results"]:
             assert [i["name"] for i in result["images"]] == ["gray", "picture0", "picture1"]
             assert result["psnr"] == pytest.approx(np.mean([i["psnr"] for i in result["images"]]))
             assert result["ssim"] == pytest.approx(np.mean([i["ssim"] for i in result["images"]]))
+            assert result["seconds"] == pytest.approx(np.mean([i["seconds"] for i in result["images"]]))
     assert found[1].results[0].psnr > found[0].results[0].psnr
+
+
+def test_several_sets_give_what_each_gives_alone(pictures: Path) -> None:
+    other = pictures / "other"
+    other.mkdir()
+    (pictures / "gray.png").rename(other / "gray.png")
+    seen: list[tuple[int, int]] = []
+    found = evaluate(["nearest", "bicubic"], [other, pictures], [2], progress=lambda *now: seen.append(now))
+    assert [(e.data, e.model) for e in found] == [
+        (data.name, model) for data in (other, pictures) for model in ("nearest", "bicubic")
+    ]
+    assert seen == [(i, 8) for i in range(1, 9)]
+    alone = evaluate(["nearest"], other, [2])[0]
+    assert [image.name for image in alone.results[0].images] == ["gray"]
+    assert (found[0].results[0].psnr, found[0].results[0].ssim) == (alone.results[0].psnr, alone.results[0].ssim)
+
+
+def test_seconds_are_those_of_upscaling_alone(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+
+    def takes(seconds: float, real: Callable[..., object]) -> Callable[..., object]:
+        def call(*args: object, **options: object) -> object:
+            clock[0] += seconds
+            return real(*args, **options)
+
+        return call
+
+    monkeypatch.setattr("pysr.evaluation.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("pysr.evaluation.read_planes", takes(100, read_planes))
+    monkeypatch.setattr("pysr.evaluation.ssim", takes(100, ssim))
+    monkeypatch.setattr(pysr.Upscaler, "upscale", takes(3, pysr.Upscaler.upscale))
+    (evaluation,) = evaluate(["bicubic"], pictures, [2])
+    assert [image.seconds for image in evaluation.results[0].images] == [3, 3, 3]
+    assert evaluation.results[0].seconds == 3
+
+
+@pytest.fixture
+def even(install: Callable[..., None]) -> None:
+    """A model called "even" that offers the scales 2 and 4."""
+    install(Model("even", (2, 4), lambda scale, _: Upsample(scale_factor=scale), "Every pixel repeated", colour="any"))
+
+
+@pytest.mark.usefixtures("even")
+def test_a_model_is_measured_at_those_of_the_scales_that_it_offers(tmp_path: Path) -> None:
+    Image.new("L", (40, 40), 90).save(tmp_path / "flat.png")
+    seen: list[tuple[int, int]] = []
+    found = evaluate(["even", "bicubic"], tmp_path, [3, 2, 2], progress=lambda *now: seen.append(now))
+    assert [[result.scale for result in evaluation.results] for evaluation in found] == [[2], [3, 2]]
+    assert [[evaluation.at(scale) is None for scale in (2, 3)] for evaluation in found] == [[False, True], [False] * 2]
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+@pytest.mark.usefixtures("even")
+@pytest.mark.parametrize(
+    ("names", "scales", "message"),
+    [
+        (["even"], [2, 3], r"offers scale 3 \(even: 2 4\)"),
+        (["even", "bicubic"], [2, 9], r"offers scale 9 \(even: 2 4, bicubic: 2 3"),
+        (["bicubic", "even"], [3, 5], r"even offers none of the scales"),
+    ],
+)
+def test_a_gap_that_cannot_be_meant_is_an_error(
+    pictures: Path, names: list[str], scales: list[int], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        evaluate(names, pictures, scales)
 
 
 @needs_set5
@@ -82,7 +154,7 @@ def test_a_colour_model_gets_rounded_colour(pictures: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(module, "load", as_colour)
     (evaluation,) = evaluate(["bicubic"], pictures, [2])
-    assert given == [(torch.uint8, 1), (torch.uint8, 3), (torch.uint8, 3)]
+    assert given[-3:] == [(torch.uint8, 1), (torch.uint8, 3), (torch.uint8, 3)]
     assert all(20 < image.psnr < 60 for image in evaluation.results[0].images)
 
 
@@ -119,5 +191,21 @@ def test_what_cannot_be_evaluated_is_named(pictures: Path, tmp_path: Path) -> No
         evaluate(["bicubic"], pictures, [2, 4])
     with pytest.raises(InputError, match="nowhere"):
         evaluate(["bicubic"], tmp_path / "nowhere", [2])
-    with pytest.raises(InputError, match="scale of bicubic is 9"):
-        evaluate(["bicubic"], pictures, [9])
+    with pytest.raises(InputError, match="no model"):
+        evaluate([], pictures, [2])
+    with pytest.raises(InputError, match="no folder"):
+        evaluate(["bicubic"], [], [2])
+
+
+def test_every_set_is_checked_before_the_first_is_measured(pictures: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    good, small = pictures / "good", pictures / "small"
+    good.mkdir()
+    small.mkdir()
+    (pictures / "gray.png").rename(good / "gray.png")
+    Image.new("L", (12, 40)).save(small / "tiny.png")
+    with pytest.raises(InputError, match=r"tiny\.png is too small"):
+        evaluate(["nearest"], [good, small], [4], progress=lambda *now: seen.append(now))
+    with pytest.raises(InputError, match="two folders are called 'good'"):
+        evaluate(["nearest"], [good, f"{good}/"], [2], progress=lambda *now: seen.append(now))
+    assert seen == []

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pysr.cli import commands
-from pysr.options import SeveralScales, memory, scale
+from pysr.options import SeveralValues, memory, scale
 
 
 @settings(derandomize=True, deadline=None, max_examples=60)
@@ -20,15 +20,30 @@ def test_scales_after_one_flag_or_several(data):
         args.append(name)
         if left and data.draw(st.booleans()):
             args += spelled(data, left.pop(0))
-    for group in left:
-        args += [*spelled(data, group), "--data", "3"]
-    seen = {}
-    command = SeveralScales("evaluate", params=commands.commands["evaluate"].params)
-    command.callback = lambda **options: seen.update(options)
-    command.main([*args, "--data", "3"], standalone_mode=False)
+    folders = []
+    for group in [*left, [2]]:
+        some = data.draw(st.lists(st.sampled_from(["3", "vdsr", "a/Set5"]), min_size=1, max_size=3))
+        flag = data.draw(st.sampled_from([["--data", some[0]], [f"--data={some[0]}"]]))
+        args += [*spelled(data, group), "-q", *flag, *some[1:]]
+        folders += some
+    seen = parsed(*args)
     assert list(seen["names"]) == names
-    assert list(seen["scales"]) == [number for group in groups for number in group]
-    assert seen["data"] == Path("3")
+    assert list(seen["scales"]) == [number for group in [*groups, [2]] for number in group]
+    assert list(seen["data"]) == [Path(folder) for folder in folders]
+
+
+def parsed(*args):
+    seen = {}
+    command = SeveralValues("evaluate", params=commands.commands["evaluate"].params)
+    command.callback = lambda **options: seen.update(options)
+    command.main([*args], standalone_mode=False)
+    return seen
+
+
+def test_before_the_models_a_flag_names_one_folder():
+    for args in (["--data", "a", "--data=b"], ["--device", "cpu", "--scale", "2", "3", "--data", "a", "--data", "b"]):
+        seen = parsed(*args, "vdsr", "srcnn")
+        assert (seen["names"], seen["data"]) == (("vdsr", "srcnn"), (Path("a"), Path("b")))
 
 
 def spelled(data, group):

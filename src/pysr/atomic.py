@@ -31,6 +31,27 @@ def file_name(path: FilePath) -> str:
     return name
 
 
+def check_place(path: FilePath) -> None:
+    """Whether a file can be written there, asked before the work whose result it will hold.
+
+    Raises InputError where the folder is missing or not writable, or the path is a folder, a device, write-protected
+    or too long.
+    """
+    name = file_name(path)
+    target = os.path.realpath(name)
+    folder = os.path.dirname(target)
+    if not os.path.isdir(folder):
+        raise InputError(f"There is no folder {folder!r} for {name!r}; create it first.")
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise InputError(f"{name!r} is a folder or a device, not a file; choose another name.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"The folder {folder!r} is write-protected; choose another one.")
+    if os.path.exists(target) and not os.access(target, os.W_OK):
+        raise InputError(f"{name!r} exists and is write-protected; choose another name.")
+    if len(os.fsencode(os.path.basename(target))) > 255:
+        raise InputError(f"{name!r} is too long for a file name; use at most 255 bytes.")
+
+
 @contextmanager
 def atomic_write(path: FilePath) -> Iterator[BinaryIO]:
     """A binary file, open for writing, that takes the place of ``path`` when the ``with`` block ends well.

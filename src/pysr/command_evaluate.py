@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .errors import InputError
-from .options import PATH, Settings, SeveralScales, hardware, print_json, scale, verbosity
+from .options import PATH, Settings, SeveralValues, hardware, scale, verbosity
 
 if TYPE_CHECKING:
     from .evaluation import Evaluation
 
+STDOUT = Path("-")
 
-@click.command(cls=SeveralScales)
+
+@click.command(cls=SeveralValues)
 @click.argument("names", metavar="MODEL...", nargs=-1, required=True)
-@click.option("--data", metavar="DIR", required=True, type=PATH, help="Folder of true images.")
+@click.option(
+    "--data",
+    metavar="DIR...",
+    required=True,
+    multiple=True,
+    type=PATH,
+    help="Folders of true images, such as Set5 Set14; each is a data set.",
+)
 @click.option(
     "-s",
     "--scale",
@@ -29,32 +38,42 @@ if TYPE_CHECKING:
 )
 @click.option("--protocol", metavar="NAME", default="y-shave", show_default=True, help="How scores are computed.")
 @click.option("--images", is_flag=True, help="Show the scores of every image, too.")
-@click.option(
-    "--json",
-    "json_file",
-    metavar="FILE",
-    type=PATH,
-    help="Write the scores as JSON; - prints them instead of the table.",
-)
+@click.option("--json", metavar="FILE", type=PATH, help="Write all scores as JSON; - prints them instead of the table.")
+@click.option("--markdown", metavar="FILE", type=PATH, help="Write tables for a page on GitHub; - likewise.")
+@click.option("--csv", metavar="FILE", type=PATH, help="Write a line per image, with its seconds; - likewise.")
 @hardware
 @verbosity
 @click.pass_obj
-def evaluate(
-    settings: Settings, /, names: tuple[str, ...], json_file: Path | None, images: bool, **options: Any
-) -> None:
-    """Measure models on a folder of images, side by side: PSNR in dB and SSIM."""
-    from . import terminal
+def evaluate(settings: Settings, /, names: tuple[str, ...], images: bool, **options: Any) -> None:
+    """Measure models on folders of images, side by side: PSNR in dB and SSIM.
+
+    Where several models are named, each is measured at those of the scales that it offers.
+    """
+    from . import report, terminal
 
     settings.show_log()
+    texts = {"json": report.to_json, "markdown": report.to_markdown, "csv": report.to_csv}
+    files = {kind: path for kind in texts if (path := options.pop(kind))}
+    _check_files(files)
     options["scales"] = options["scales"] or _common_scales(names)
     evaluations = _evaluate(settings, names, **options)
-    facts = [evaluation.as_dict() for evaluation in evaluations]
-    if json_file == Path("-"):
-        print_json(facts)
-    else:
+    if STDOUT not in files.values():
         terminal.print_table(terminal.evaluation_table(evaluations, images=images))
-    if json_file not in (None, Path("-")):
-        _write_json(facts, json_file)
+    for kind, path in files.items():
+        _write(texts[kind](evaluations), path)
+
+
+def _check_files(files: Mapping[str, Path]) -> None:
+    """Find what is wrong with the names before the work, not after it."""
+    from .atomic import check_place
+
+    kinds: dict[Path, str] = {}
+    for kind, path in files.items():
+        if path != STDOUT:
+            check_place(path)
+        if other := kinds.get(path.resolve()):
+            raise InputError(f"--{other} and --{kind} both name {str(path)!r}; give each a file of its own")
+        kinds[path.resolve()] = kind
 
 
 def _common_scales(names: Sequence[str]) -> list[int]:
@@ -64,7 +83,7 @@ def _common_scales(names: Sequence[str]) -> list[int]:
     common = set.intersection(*(set(scales) for _, scales in offered))
     if not common:
         listed = ", ".join(f"{name}: {' '.join(map(str, scales))}" for name, scales in offered)
-        raise InputError(f"these models have no scale in common ({listed}); evaluate them one by one")
+        raise InputError(f"these models have no scale in common ({listed}); choose some with --scale")
     return sorted(common)
 
 
@@ -80,10 +99,12 @@ def _evaluate(settings: Settings, names: Sequence[str], **options: Any) -> list[
         return evaluate(names, device=device, precision=precision, progress=bar.update, **options)
 
 
-def _write_json(facts: Any, path: Path) -> None:
-    import json
+def _write(text: str, path: Path) -> None:
+    from .atomic import atomic_write
 
-    from .files import atomic_write
-
-    with atomic_write(path) as file:
-        file.write(json.dumps(facts, indent=2).encode() + b"\n")
+    content = text.encode("utf-8", "surrogateescape")  # a file name may hold any bytes
+    if path == STDOUT:
+        click.echo(content, nl=False)
+    else:
+        with atomic_write(path) as file:
+            file.write(content)

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from .options import PATH, Settings, SeveralScales, hardware, scale, verbosity
+from .options import PATH, Settings, SeveralValues, hardware, scale, verbosity
 
 
-@click.command(cls=SeveralScales)
+@click.command(cls=SeveralValues)
 @click.argument("name", metavar="MODEL")
 @click.option(
     "--data",

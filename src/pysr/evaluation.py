@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from statistics import fmean
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -17,8 +19,9 @@ from . import degrade
 from .colour import luma
 from .data import read_planes
 from .errors import InputError
-from .files import image_files
+from .files import FilePath, image_files
 from .metrics import SSIM_WINDOW, psnr, ssim
+from .registry import registry
 from .upscaler import Upscaler, load
 
 PROTOCOLS = ("y-shave",)
@@ -26,11 +29,12 @@ PROTOCOLS = ("y-shave",)
 
 @dataclass(frozen=True)
 class ImageResult:
-    """PSNR in dB and SSIM of one image."""
+    """PSNR in dB and SSIM of one image, and the wall time of its upscaling alone."""
 
     name: str
     psnr: float
     ssim: float
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -40,16 +44,22 @@ class ScaleResult:
     scale: int
     psnr: float
     ssim: float
+    seconds: float
     images: tuple[ImageResult, ...]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One model on one set by one protocol."""
+    """One model on one set by one protocol. data: the name of the set's folder. results: one a scale."""
 
     model: str
+    data: str
     protocol: str
     results: tuple[ScaleResult, ...]
+
+    def at(self, scale: int) -> ScaleResult | None:
+        """The result at a scale; None where the model does not offer it."""
+        return next((result for result in self.results if result.scale == scale), None)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain lists and dicts, for JSON; the PSNR of an output without any error is None, as JSON has no infinity."""
@@ -63,7 +73,7 @@ def _finite(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 def evaluate(
     names: Sequence[str],
-    data: str | Path,
+    data: FilePath | Sequence[FilePath],
     scales: Sequence[int],
     *,
     protocol: str = "y-shave",
@@ -71,27 +81,34 @@ def evaluate(
     precision: str = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Evaluation]:
-    """Measure models on a folder of pictures.
+    """Measure models on test sets: one evaluation a model, set by set.
 
-    names: models. data: folder of images, the truth. scales: enlargements; each model must offer them all.
+    names: models. data: a folder of images, the truth, or several folders of different names.
+    scales: enlargements. Models may differ in what they offer: one is measured at those of the scales that it has.
+        Each scale must be offered by one of the models, and each model must offer one of the scales.
     protocol: "y-shave", the convention of SRCNN's and VDSR's tables: luma of BT.601 in the studio range, rounded to
         8 bits; cropped to a multiple of the scale; shrunk by MATLAB's bicubic and kept unrounded; the output rounded to
         8 bits; ``scale`` pixels shaved off every side; mean of per-image PSNR. Models that take RGB get the
         shrunk RGB rounded to 8 bits instead, and the luma of their rounded output is compared.
-    progress: called as progress(done, total) after each image.
+    progress: called as progress(done, total) after each image, with the total over all models, sets and scales.
     Raises UnknownModel and InputError before anything is computed where that is possible.
     """
     if isinstance(names, str) or isinstance(scales, int):
         raise InputError("evaluate takes lists: evaluate(['vdsr'], 'Set5', [2, 3, 4])")
     if protocol not in PROTOCOLS:
         raise InputError(f"unknown protocol {protocol!r}; use {', '.join(PROTOCOLS)}")
-    if not scales:
-        raise InputError("no scale given; use for example 2 3 4")
-    paths = image_files(Path(data))
-    upscalers = [[load(name, scale, device=device, precision=precision) for scale in scales] for name in names]
-    for path in paths:
+    if not names or not scales:
+        raise InputError(f"no {'scale' if names else 'model'} given; for example: evaluate(['vdsr'], 'Set5', [2, 3])")
+    sets = _sets([data] if isinstance(data, (str, os.PathLike)) else data)
+    upscalers = [
+        [load(name, scale, device=device, precision=precision) for scale in offered]
+        for name, offered in zip(names, _offered(names, scales), strict=True)
+    ]
+    for path in chain(*sets.values()):
         check_size(path, read_planes(path), max(scales))
-    total, done = len(names) * len(scales) * len(paths), count(1)
+    for upscaler in chain(*upscalers):
+        upscaler.upscale(torch.zeros(1, 16, 16))  # what only a first call takes is in no image's seconds
+    total, done = sum(map(len, upscalers)) * sum(map(len, sets.values())), count(1)
 
     def measured(upscaler: Upscaler, path: Path) -> ImageResult:
         result = measure(upscaler, path.stem, read_planes(path))
@@ -102,11 +119,39 @@ def evaluate(
     return [
         Evaluation(
             name,
+            folder,
             protocol,
             tuple(_summarise(up.scale, [measured(up, path) for path in paths]) for up in row),
         )
+        for folder, paths in sets.items()
         for name, row in zip(names, upscalers, strict=True)
     ]
+
+
+def _sets(folders: Iterable[FilePath]) -> dict[str, list[Path]]:
+    """The images of each folder by the folder's name."""
+    sets: dict[str, list[Path]] = {}
+    for folder in folders:
+        images = image_files(folder)
+        name = os.path.basename(os.path.abspath(folder))
+        if name in sets:
+            raise InputError(f"two folders are called {name!r}, and their scores could not be told apart; rename one")
+        sets[name] = images
+    if not sets:
+        raise InputError("no folder of images given; name one or several, such as 'Set5'")
+    return sets
+
+
+def _offered(names: Sequence[str], scales: Sequence[int]) -> list[list[int]]:
+    """Those of the scales that each model has."""
+    offers = {name: registry().model(name).scales for name in names}
+    listed = ", ".join(f"{name}: {' '.join(map(str, offer))}" for name, offer in offers.items())
+    if missing := [scale for scale in scales if not any(scale in offer for offer in offers.values())]:
+        raise InputError(f"none of these models offers scale {missing[0]!r} ({listed}); choose among their scales")
+    for name, offer in offers.items():
+        if not set(scales) & set(offer):
+            raise InputError(f"{name} offers none of the scales asked for ({listed}); leave it out or ask for its own")
+    return [[scale for scale in dict.fromkeys(scales) if scale in offers[name]] for name in names]
 
 
 def check_size(path: Path, planes: Tensor, scale: int) -> None:
@@ -126,11 +171,20 @@ def measure(upscaler: Upscaler, name: str, picture: Tensor) -> ImageResult:
     truth = _round(picture if len(picture) == 1 else luma(picture))
     if upscaler.model.colour == "rgb":
         low = (degrade.bicubic(picture, scale).clamp(0, 1) * 255).round().to(torch.uint8)
-        output = upscaler.upscale(low).double() / 255
+        output, seconds = _timed(upscaler, low)
+        output = output / 255
         output = output if len(output) == 1 else luma(output)
     else:
-        output = _round(upscaler.upscale(degrade.bicubic(truth, scale).float()).double())
-    return ImageResult(name, psnr(output, truth, shave=scale), ssim(output, truth, shave=scale))
+        output, seconds = _timed(upscaler, degrade.bicubic(truth, scale).float())
+        output = _round(output)
+    return ImageResult(name, psnr(output, truth, shave=scale), ssim(output, truth, shave=scale), seconds)
+
+
+def _timed(upscaler: Upscaler, low: Tensor) -> tuple[Tensor, float]:
+    started = perf_counter()
+    output: Tensor = upscaler.upscale(low)
+    seconds = perf_counter() - started
+    return output.double(), seconds
 
 
 def _round(planes: Tensor) -> Tensor:
@@ -139,4 +193,5 @@ def _round(planes: Tensor) -> Tensor:
 
 def _summarise(scale: int, images: Iterable[ImageResult]) -> ScaleResult:
     images = tuple(images)
-    return ScaleResult(scale, fmean(i.psnr for i in images), fmean(i.ssim for i in images), images)
+    psnrs, ssims, seconds = zip(*((image.psnr, image.ssim, image.seconds) for image in images), strict=True)
+    return ScaleResult(scale, fmean(psnrs), fmean(ssims), fmean(seconds), images)

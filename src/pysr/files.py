@@ -29,7 +29,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from .atomic import FilePath, atomic_write, file_name
+from .atomic import FilePath, atomic_write, check_place, file_name
 from .errors import InputError
 from .exif import described, upright
 
@@ -208,7 +208,7 @@ def check_output(path: FilePath, size: tuple[int, int], mode: str, *, transparen
     if kind is None:
         endings = ", ".join(ending for kind in _FORMATS for ending in kind.endings)
         raise InputError(f"{name!r} does not end like an image file that pysr can write; use one of {endings}.")
-    _check_place(name)
+    check_place(name)
     _check_mode(kind, mode, transparent)
     width, height = size
     if max(size) > kind.longest_side:
@@ -226,21 +226,6 @@ def check_output(path: FilePath, size: tuple[int, int], mode: str, *, transparen
 
 def _bytes_per_pixel(mode: str) -> int:
     return 2 if mode == "I;16" else Image.getmodebands(mode)
-
-
-def _check_place(name: str) -> None:
-    target = os.path.realpath(name)
-    folder = os.path.dirname(target)
-    if not os.path.isdir(folder):
-        raise InputError(f"There is no folder {folder!r} for {name!r}; create it first.")
-    if os.path.exists(target) and not os.path.isfile(target):
-        raise InputError(f"{name!r} is a folder or a device, not a file; choose another name.")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"The folder {folder!r} is write-protected; choose another one.")
-    if os.path.exists(target) and not os.access(target, os.W_OK):
-        raise InputError(f"{name!r} exists and is write-protected; choose another name.")
-    if len(os.fsencode(os.path.basename(target))) > 255:
-        raise InputError(f"{name!r} is too long for a file name; use at most 255 bytes.")
 
 
 def _check_mode(kind: _Format, mode: str, transparent: bool) -> None:

@@ -31,19 +31,28 @@ class Settings:
         terminal.show_log(level or logging.getLevelNamesMapping()[normal])
 
 
-class SeveralScales(click.Command):
-    """A command whose --scale takes several values after one flag: ``--scale 2 3 4``."""
+class SeveralValues(click.Command):
+    """A command whose --scale and --data take several values after one flag: ``vdsr --data Set5 Set14 --scale 2 3 4``.
+
+    --scale holds for all scales that follow it. --data holds up to the next option, but for one folder only where no
+    model was named before it: in ``--data Set5 vdsr`` nothing tells a model from a folder.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, list(_with_flag_repeated(args, "-s", "--scale")))
+        args = list(_with_flag_repeated(args, _SCALE.fullmatch, "-s", "--scale"))
+        first = next((place for place, arg in enumerate(args) if arg.startswith("--data")), len(args))
+        names = self.make_parser(ctx).parse_args(args[:first])[0].get("names")
+        if names and isinstance(names, tuple):  # where there are none, it depends on Click's version what this is
+            args = list(_with_flag_repeated(args, lambda arg: not arg.startswith("-"), "--data"))
+        return super().parse_args(ctx, args)
 
 
-def _with_flag_repeated(args: Sequence[str], *flags: str) -> Iterator[str]:
-    """``--scale 2 3 vdsr`` -> ``--scale 2 --scale 3 vdsr``: the flag holds for all scales that follow it."""
+def _with_flag_repeated(args: Sequence[str], fits: Callable[[str], object], *flags: str) -> Iterator[str]:
+    """``--scale 2 3 vdsr`` -> ``--scale 2 --scale 3 vdsr``: the flag holds for all that follow it and fit."""
     previous, holds = "", False
     for arg in args:
         if holds and previous not in flags:
-            holds = bool(_SCALE.fullmatch(arg))
+            holds = bool(fits(arg))
             if holds:
                 yield flags[-1]
         yield arg

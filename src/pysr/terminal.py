@@ -18,7 +18,7 @@ from .errors import PysrError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from .evaluation import Evaluation, ScaleResult
+    from .evaluation import Evaluation, ImageResult, ScaleResult
     from .plugin import Model
     from .registry import Plugin
 
@@ -117,10 +117,14 @@ def _rich_progress(text: str) -> tuple[Any, Any]:
 
 
 def print_table(table: Table) -> None:
-    """Draw a table on standard output, as wide as the terminal; wide enough for its content in a file or pipe."""
+    """Draw a table on standard output: as wide as its content, but within the terminal where there is one."""
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
+    console = Console(highlight=False)
+    if not sys.stdout.isatty():
+        unbounded = console.options.update(max_width=10**6)
+        console.width = console.measure(table, options=unbounded).maximum
+    console.print(table)
 
 
 def _table(*columns: str) -> Table:
@@ -165,15 +169,25 @@ def plugins_table(plugins: Iterable[Plugin]) -> Table:
 
 
 def evaluation_table(evaluations: Sequence[Evaluation], *, images: bool = False) -> Table:
-    """Models side by side: a row per scale, and with ``images`` a row per image above it."""
-    table = _table("PSNR in dB / SSIM", *(evaluation.model for evaluation in evaluations))
-    for results in zip(*(evaluation.results for evaluation in evaluations), strict=True):
-        if images:
-            for row in zip(*(result.images for result in results), strict=True):
-                table.add_row(f"x{results[0].scale} {row[0].name}", *map(_scores, row), style="dim")
-        table.add_row(f"x{results[0].scale}", *map(_scores, results), style="bold" if images else None)
+    """Models side by side: per data set a row per scale, and with ``images`` a row per image above it."""
+    from rich.text import Text
+
+    from .report import by_data, scales_of
+
+    blocks = by_data(evaluations)
+    table = _table("PSNR in dB / SSIM", *dict.fromkeys(evaluation.model for evaluation in evaluations))
+    for data, block in blocks.items():
+        table.add_row(Text(data, "bold"))
+        for scale in scales_of(block):
+            results = [evaluation.at(scale) for evaluation in block]
+            names = next([image.name for image in result.images] for result in results if result)
+            for i, name in enumerate(names if images else []):
+                scores = [_scores(result and result.images[i]) for result in results]
+                table.add_row(Text(f"  x{scale} {name}"), *scores, style="dim")
+            table.add_row(f"  x{scale}", *map(_scores, results), style="bold" if images else None)
+        table.add_section()
     return table
 
 
-def _scores(result: ScaleResult | Any) -> str:
-    return f"{result.psnr:.3f} / {result.ssim:.4f}"
+def _scores(result: ScaleResult | ImageResult | None) -> str:
+    return f"{result.psnr:.3f} / {result.ssim:.4f}" if result else "-"
