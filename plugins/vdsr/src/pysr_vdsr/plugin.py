@@ -33,6 +33,12 @@ def recipe() -> Recipe:
     return recipe()
 
 
+def paper() -> Recipe:
+    from .train import paper
+
+    return paper()
+
+
 @hookimpl
 def pysr_models() -> list[Model]:
     return [
@@ -45,7 +51,7 @@ def pysr_models() -> list[Model]:
             preprocess=("luma", "bicubic"),
             weights=dict.fromkeys(SCALES, WEIGHTS),
             receptive_field=20,
-            recipes={"shipped": recipe},
+            recipes={"shipped": recipe, "paper": paper},
             paper="Kim, Lee, Lee: Accurate Image Super-Resolution Using Very Deep Convolutional Networks, CVPR 2016",
         )
     ]

@@ -1,0 +1,75 @@
+"""VDSR as the paper has it, and what its gradient clipping is for."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from pysr.errors import PysrError
+from pysr.plugin import Model, Recipe
+from pysr.testing import photo
+from pysr.training import train
+from pysr_vdsr.network import VDSR
+from pysr_vdsr.plugin import pysr_models
+from pysr_vdsr.train import paper
+
+
+def test_the_network_is_the_papers() -> None:
+    network = VDSR()
+    assert sum(p.numel() for p in network.parameters()) == 665_921
+    flat = torch.full((1, 1, 9, 7), 0.5)
+    assert network(flat).shape == flat.shape
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+    assert torch.equal(network(flat), flat)  # what is learned is the difference
+
+
+def with_recipe(change: Callable[[Recipe], Recipe]) -> Model:
+    (model,) = pysr_models()
+    return replace(model, recipes={"paper": lambda: change(paper())})
+
+
+def losses(tmp_path: Path, clip: float | None, steps: int = 25) -> list[float]:
+    """Of the paper's recipe with fewer and smaller patches, step by step."""
+    data = tmp_path / "pictures"
+    data.mkdir(exist_ok=True)
+    for i in range(3):
+        Image.fromarray((photo(60, 72, seed=i) * 255).astype(np.uint8)).save(data / f"{i}.png")
+    model = with_recipe(lambda recipe: replace(recipe, clip=clip, batch=12, patch=24, losses={"mse": 24 * 24 / 2}))
+    seen: list[float] = []
+    out = tmp_path / str(clip)
+    train(model, [data], out, steps=steps, seed=1, device="cpu", precision="float32",
+          progress=lambda done, total, text: seen.append(float(text.split()[1])))  # fmt: skip
+    return seen
+
+
+def test_adjustable_clipping_keeps_the_papers_rate_stable(tmp_path: Path) -> None:
+    clipped = losses(tmp_path, paper().clip)
+    assert np.mean(clipped[-10:]) < 0.7 * np.mean(clipped[:5])
+    with pytest.raises(PysrError, match=r"became (nan|inf).* at step \d\b; lower the learning rate"):
+        losses(tmp_path, None)
+
+
+def test_the_clipping_bounds_every_step(tmp_path: Path) -> None:
+    """theta / rate, times the rate: without momentum and decay no weight moves by more than theta."""
+    (tmp_path / "pictures").mkdir()
+    Image.fromarray((photo(40, 40) * 255).astype(np.uint8)).save(tmp_path / "pictures" / "a.png")
+    before: list[torch.Tensor] = []
+
+    def optimizers(network: torch.nn.Module) -> list[torch.optim.Optimizer]:
+        before.extend(p.detach().clone() for p in network.parameters())
+        return [torch.optim.SGD(network.parameters(), 0.1)]
+
+    model = with_recipe(lambda recipe: replace(recipe, batch=3, patch=24, optimizers=optimizers, clip=1e-4))
+    best = train(model, [tmp_path / "pictures"], tmp_path / "out", steps=1, device="cpu", precision="float32")
+    after = VDSR()
+    after.load_state_dict(load_file(best))
+    moves = [float((new.detach() - old).abs().max()) for new, old in zip(after.parameters(), before, strict=True)]
+    assert max(moves) <= 1e-4 * 1.01
+    assert max(moves) > 0.8e-4
