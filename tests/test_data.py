@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from pysr import InputError
-from pysr.data import PatchSampler, Picture, read_pictures, read_planes
+from pysr.data import Ahead, Pairs, PatchSampler, Picture, read_pictures, read_planes
 from pysr.degrade import bicubic, crop_to_multiple
 from pysr.resize import resize
 
@@ -209,3 +209,33 @@ def test_sixteen_bit_gray_keeps_its_brightness(tmp_path: Path) -> None:
     assert float(read_planes(tmp_path / "ramp.png").mean()) == pytest.approx(0.5, abs=1e-3)
     (picture,) = read_pictures([tmp_path], "luma", [2])
     assert float(picture.high.float().mean()) == pytest.approx(127.5, abs=0.5)
+
+
+def test_the_shares_of_a_batch_are_the_batch() -> None:
+    sampler = PatchSampler([picture(60, 54), picture(48, 90, seed=1)], patch=12, seed=5, margin=1, candidates=2)
+    counts = {2: 5, 3: 3, 1: 0}
+    whole = sampler.batch(4, {2: 5, 3: 3})
+    shares = [sampler.batch(4, {2: 5, 3: 3}, (r, 2)) for r in range(2)]
+    assert [sum(len(pairs.low) for pairs in share) for share in shares] == [4, 4]
+    for pairs in whole:
+        mine = [high for share in shares for p in share if p.scale == pairs.scale for high in p.high]
+        assert all(any(torch.equal(high, other) for other in mine) for high in pairs.high)
+        assert len(mine) == len(pairs.high) == counts[pairs.scale]
+    many = [sampler.batch(4, {2: 1, 3: 1}, (r, 2)) for r in range(2)]
+    assert [[pairs.scale for pairs in share] for share in many] == [[2], [3]]
+
+
+def test_the_next_batch_is_made_while_this_one_is_used() -> None:
+    made: list[int] = []
+
+    def make(step: int) -> list[Pairs]:
+        made.append(step)
+        return [Pairs(step, torch.zeros(1), torch.zeros(1))]
+
+    with Ahead(make) as batches:
+        assert [batches.get(step)[0].scale for step in (7, 8, 9)] == [7, 8, 9]
+        assert batches.get(3)[0].scale == 3  # what nobody foresaw is made at once
+        assert batches.waited >= 0
+    assert made[:4] == [7, 8, 9, 10]
+    with Ahead(lambda step: 1 / 0) as broken, pytest.raises(ZeroDivisionError):  # type: ignore[arg-type,return-value]
+        broken.get(0)

@@ -3,6 +3,7 @@
 import csv
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pysr import InputError, PysrError, UnknownModel, WeightsError, load
-from pysr.data import read_pictures
+from pysr.data import Picture, read_pictures
 from pysr.metrics import psnr
-from pysr.plugin import Model
+from pysr.plugin import Fit, Model
 from pysr.recipe import Recipe
 from pysr.training import train
 from pysr.weights import load_weights, read_metadata, save_weights
@@ -353,3 +354,88 @@ def test_what_cannot_be_trained_is_said(install: Install, pictures: Path, tmp_pa
     with pytest.raises(InputError, match="sides of at least 120 pixels"):
         run(pictures, tmp_path / "out")
     assert not (tmp_path / "out" / "best.safetensors").exists()
+
+
+def test_recipes_scales_and_variants_are_chosen_by_name(install: Install, pictures: Path, tmp_path: Path) -> None:
+    model = tiny(about={"variants": ("plain", "other")})
+    recipes = {"shipped": lambda: recipe(steps=2), "quick": lambda: recipe(steps=1)}
+    install(replace(model, recipes=recipes))
+    best = run(pictures, tmp_path / "a", recipe="quick", scales=[3], variant="other")
+    about = read_metadata(best)
+    assert (about["pysr.recipe"], about["pysr.scales"], about["pysr.variant"]) == ("quick", "3", "other")
+    assert list(rows(tmp_path / "a")[0]) == ["step", "seconds", "loss", "psnr_x3", "waiting"]
+    with pytest.raises(InputError, match="tiny has no recipe 'slow'; it has shipped, quick"):
+        run(pictures, tmp_path / "b", recipe="slow")
+    with pytest.raises(InputError, match="tiny has no scale 4; it has 2, 3"):
+        run(pictures, tmp_path / "b", scales=[2, 4])
+    with pytest.raises(InputError, match="tiny has no variant 'best'; it has plain, other"):
+        run(pictures, tmp_path / "b", variant="best")
+
+
+def test_a_fitted_model_is_made_in_one_call(install: Install, pictures: Path, tmp_path: Path) -> None:
+    given: list[object] = []
+
+    def fit(network: nn.Module, data: list[Picture], scale: int, seed: int, progress: Any) -> None:
+        given.extend([len(data), scale, seed])
+        progress(1, 1, "all")
+        with torch.no_grad():
+            network.conv.weight.fill_(0.01)
+
+    install(replace(tiny(), recipes={"only": lambda: Fit(fit, (2, 3), shrink=(1.0, 0.5))}))
+    seen: list[tuple[int, int, str]] = []
+    best = run(pictures, tmp_path / "out", scales=[3], seed=8, validation=pictures, progress=lambda *w: seen.append(w))
+    assert given == [4, 3, 8]
+    assert seen == [(1, 1, "all")]
+    trained = Sharpen()
+    load_weights(trained, best)
+    assert bool((trained.conv.weight == 0.01).all())
+    run(pictures, tmp_path / "default")
+    assert read_metadata(tmp_path / "default" / "best.safetensors")["pysr.scales"] == "2"
+    with pytest.raises(InputError, match="fit one at a time"):
+        run(pictures, tmp_path / "out", scales=[2, 3])
+    with pytest.raises(InputError, match="tiny is fitted in one go; it takes no steps, resume"):
+        run(pictures, tmp_path / "out", steps=5, resume=True)
+
+
+def test_shaved_borders_do_not_count(install: Install, pictures: Path, tmp_path: Path) -> None:
+    """A loss that sees only the inside is that of a crop."""
+
+    class Framed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.value = nn.Parameter(torch.zeros(1))
+
+        def forward(self, enlarged: Tensor) -> Tensor:
+            frame = torch.full_like(enlarged, 100.0)
+            frame[..., 2:-2, 2:-2] = enlarged[..., 2:-2, 2:-2]
+            return frame + self.value
+
+    install(tiny(Framed, {"receptive_field": 0}, shave=2, schedule=lambda done: 0.0))
+    run(pictures, tmp_path / "out", steps=1)
+    assert losses(tmp_path / "out")[0] < 1
+
+
+def test_several_losses_have_columns_of_their_own(install: Install, pictures: Path, tmp_path: Path) -> None:
+    install(tiny(losses={"l1": 1.0, "mse": 2.0}))
+    run(pictures, tmp_path / "out", steps=5)
+    (row,) = rows(tmp_path / "out")
+    assert float(row["loss"]) == pytest.approx(float(row["loss_l1"]) + float(row["loss_mse"]), rel=1e-4)
+
+
+def test_a_validation_draws_a_sample_and_curves(install: Install, pictures: Path, tmp_path: Path) -> None:
+    install(tiny())
+    run(pictures, tmp_path / "out", validation=pictures, steps=5)
+    with Image.open(tmp_path / "out" / "samples" / "step-00000005.png") as sheet:
+        assert sheet.width > 3 * 66
+    (events,) = (tmp_path / "out" / "tensorboard").iterdir()
+    assert all(name in events.read_bytes() for name in (b"loss", b"psnr_x2", b"psnr_x3", b"waiting"))
+
+
+def test_without_tensorboard_it_says_what_to_install(
+    install: Install, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tiny())
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'pysr-sdk\[train\]'"):
+        run(pictures, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
