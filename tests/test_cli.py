@@ -16,7 +16,6 @@ from PIL import Image
 
 from pysr import cli, registry
 from pysr.errors import InputError, OutOfMemory
-from pysr.evaluation import Evaluation, ImageResult, ScaleResult
 from pysr.registry import Plugin
 
 HEAVY = {"torch", "numpy", "rich", "PIL", "importlib.metadata", "ctypes"}
@@ -344,86 +343,6 @@ def test_a_bar_is_drawn_on_a_terminal(photo):
     os.close(ours)
     assert b"photo.png" in shown
     assert b"MP/s" in shown
-
-
-def test_evaluate_side_by_side(photo, capsys):
-    written = photo.with_name("scores.json")
-    code = run(
-        "evaluate", "nearest", "bicubic", "--data", photo.parent, "--scale", "2", "x3", "--json", written, "--images"
-    )
-    assert code == 0
-    table = capsys.readouterr().out
-    assert "nearest" in table
-    assert photo.parent.name in table
-    assert "x3 photo" in table
-    facts = json.loads(written.read_text())
-    assert [model["model"] for model in facts] == ["nearest", "bicubic"]
-    assert [result["scale"] for result in facts[0]["results"]] == [2, 3]
-    for model in facts:
-        assert list(model) == ["model", "data", "protocol", "results"]
-        for result in model["results"]:
-            assert list(result) == ["scale", "psnr", "ssim", "seconds", "images"]
-            assert [list(image) for image in result["images"]] == [["name", "psnr", "ssim", "seconds"]]
-            assert f"{result['psnr']:.3f} / {result['ssim']:.4f}" in table
-
-
-@pytest.fixture
-def evaluated(monkeypatch):
-    """What `evaluate` of the library is asked for, in place of doing it."""
-    asked = []
-
-    def evaluate(names, data, scales, **options):
-        asked.append((list(names), list(data), list(scales), *map(options.get, ("protocol", "device", "precision"))))
-        results = tuple(ScaleResult(scale, 30.0, 0.9, 1.0, (ImageResult("x", 30.0, 0.9, 1.0),)) for scale in scales)
-        return [Evaluation(name, folder.name, "y-shave", results) for folder in data for name in names]
-
-    monkeypatch.setattr("pysr.evaluation.evaluate", evaluate)
-    return asked
-
-
-FORMATS = {"--json": '"psnr": 30.0', "--markdown": "| nearest | 30.00 / 0.9000 |", "--csv": "a,nearest,2,x,30.0000,"}
-
-
-@pytest.mark.parametrize("option", FORMATS)
-def test_evaluate_prints_nothing_but_the_format_asked_for(evaluated, tmp_path, capsysbinary, option):
-    command = ("evaluate", "nearest", "--data", "a", "--scale", "2", option)
-    assert run(*command, "-") == 0
-    printed = capsysbinary.readouterr().out
-    assert FORMATS[option] in printed.decode()
-    assert b"PSNR in dB / SSIM   " not in printed
-    assert run(*command, tmp_path / "file") == 0
-    assert b"PSNR in dB / SSIM   " in capsysbinary.readouterr().out
-    assert (tmp_path / "file").read_bytes() == printed
-
-
-def test_evaluate_takes_the_scales_that_all_models_have(evaluated):
-    assert run("evaluate", "nearest", "bicubic", "--data", ".", "--device", "cpu", "--precision", "float32") == 0
-    assert evaluated == [(["nearest", "bicubic"], [Path(".")], [2, 3, 4, 5, 6, 7, 8], "y-shave", "cpu", "float32")]
-
-
-def test_evaluate_takes_several_data_sets(evaluated, capsys):
-    assert run("evaluate", "nearest", "--data", "a/Set5", "Set14", "--scale", "2", "--data", "b") == 0
-    assert evaluated[0][1] == [Path("a/Set5"), Path("Set14"), Path("b")]
-    words = capsys.readouterr().out.split()
-    assert [word for word in words if word in ("Set5", "Set14", "b", "x2")] == ["Set5", "x2", "Set14", "x2", "b", "x2"]
-
-
-@pytest.mark.parametrize(
-    ("args", "message"),
-    [
-        (["--csv", "missing/scores.csv"], "There is no folder"),
-        (["--markdown", "."], "not a file"),
-        (["--json", "-", "--csv", "-"], "--json and --csv both name '-'"),
-        (["--markdown", "a", "--csv", "./a"], "--markdown and --csv both name 'a'"),
-    ],
-)
-def test_a_file_that_cannot_be_written_is_known_before_the_work(
-    evaluated, tmp_path, monkeypatch, capsys, args, message
-):
-    monkeypatch.chdir(tmp_path)
-    assert run("evaluate", "nearest", "--data", ".", "--scale", "2", *args) == 2
-    assert message in capsys.readouterr().err
-    assert evaluated == []
 
 
 def test_train_passes_everything_on(monkeypatch):
