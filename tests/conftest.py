@@ -1,6 +1,6 @@
 """Fixtures that several test files share."""
 
-import sys
+import importlib
 from collections.abc import Callable
 from types import ModuleType
 
@@ -20,8 +20,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         module.pysr_models = hookimpl(lambda: list(models))
         sources = [Source("core", "pysr-sdk", "1", lambda: pysr.builtin), Source("fake", "fake", "1", lambda: module)]
         registry = Registry(sources)
-        for name in ("pysr.registry", "pysr.upscaler", "pysr.training", "pysr.testing"):
-            __import__(name)
-            monkeypatch.setattr(sys.modules[name], "registry", lambda: registry)
+        for name in ("registry", "chain", "loading", "stage", "upscaler", "training", "testing"):
+            monkeypatch.setattr(importlib.import_module(f"pysr.{name}"), "registry", lambda: registry)
 
     return install

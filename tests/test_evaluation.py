@@ -1,16 +1,19 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 import pysr
 from pysr.degrade import bicubic
 from pysr.errors import InputError, UnknownModel
 from pysr.evaluation import evaluate
 from pysr.metrics import psnr
+from pysr.plugin import Model
 from pysr.testing import photo
 
 SET5 = Path(__file__).parents[2] / "shared" / "data" / "bench" / "Set5"
@@ -40,6 +43,19 @@ def test_one_entry_a_model_with_means_over_images(pictures: Path) -> None:
             assert result["psnr"] == pytest.approx(np.mean([i["psnr"] for i in result["images"]]))
             assert result["ssim"] == pytest.approx(np.mean([i["ssim"] for i in result["images"]]))
     assert found[1].results[0].psnr > found[0].results[0].psnr
+
+
+def test_models_in_a_row_and_models_that_begin_with_another(pictures: Path, install: Callable[..., None]) -> None:
+    copy = Model("copy", (2, 4), lambda scale, variant: nn.Identity(), "", colour="luma",
+                 preprocess=("luma", "bicubic"), receptive_field=0)  # fmt: skip
+    install(copy)
+    nearest, twice = evaluate(["nearest", "nearest+nearest"], pictures, [4])
+    (begun,) = evaluate(["copy"], pictures, [4], initial="nearest")
+    assert (twice.model, begun.model) == ("nearest+nearest", "copy, initial nearest")
+    assert nearest.results == twice.results == begun.results
+    assert nearest.results != evaluate(["copy"], pictures, [4])[0].results
+    with pytest.raises(InputError, match="lanczos cannot take the initial nearest"):
+        evaluate(["copy", "lanczos"], pictures, [4], initial="nearest")
 
 
 @needs_set5

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     type=scale,
     help="Scales, such as 2 3 4; default: all that the models have in common.",
 )
+@click.option("--initial", metavar="NAME", help="A model that makes the first enlargement instead of bicubic.")
 @click.option("--protocol", metavar="NAME", default="y-shave", show_default=True, help="How scores are computed.")
 @click.option("--images", is_flag=True, help="Show the scores of every image, too.")
 @click.option(
@@ -42,11 +43,15 @@ if TYPE_CHECKING:
 def evaluate(
     settings: Settings, /, names: tuple[str, ...], json_file: Path | None, images: bool, **options: Any
 ) -> None:
-    """Measure models on a folder of images, side by side: PSNR in dB and SSIM."""
+    """Measure models on a folder of images, side by side: PSNR in dB and SSIM.
+
+    MODEL: a name that `pysr models` lists, or A+B: first A, then B.
+    """
     from . import terminal
 
     settings.show_log()
-    options["scales"] = options["scales"] or _common_scales(names)
+    initial = options["initial"]
+    options["scales"] = options["scales"] or _common_scales([*names, initial] if initial else names)
     evaluations = _evaluate(settings, names, **options)
     facts = [evaluation.as_dict() for evaluation in evaluations]
     if json_file == Path("-"):
@@ -58,9 +63,9 @@ def evaluate(
 
 
 def _common_scales(names: Sequence[str]) -> list[int]:
-    from .registry import registry
+    from .chain import Chain
 
-    offered = [(name, registry().model(name).scales) for name in names]
+    offered = [(name, Chain.parse(name).scales) for name in names]
     common = set.intersection(*(set(scales) for _, scales in offered))
     if not common:
         listed = ", ".join(f"{name}: {' '.join(map(str, scales))}" for name, scales in offered)

@@ -18,8 +18,9 @@ from .colour import luma
 from .data import read_planes
 from .errors import InputError
 from .files import image_files
+from .loading import load
 from .metrics import SSIM_WINDOW, psnr, ssim
-from .upscaler import Upscaler, load
+from .upscaler import Upscaler
 
 PROTOCOLS = ("y-shave",)
 
@@ -66,6 +67,7 @@ def evaluate(
     data: str | Path,
     scales: Sequence[int],
     *,
+    initial: str | None = None,
     protocol: str = "y-shave",
     device: str = "auto",
     precision: str = "auto",
@@ -73,7 +75,8 @@ def evaluate(
 ) -> list[Evaluation]:
     """Measure models on a folder of pictures.
 
-    names: models. data: folder of images, the truth. scales: enlargements; each model must offer them all.
+    names: models; "a+b" for one after the other. data: folder of images, the truth. scales: enlargements; each model
+        must offer them all. initial: a model that makes the first enlargement of each of them, as in `pysr.load`.
     protocol: "y-shave", the convention of SRCNN's and VDSR's tables: luma of BT.601 in the studio range, rounded to
         8 bits; cropped to a multiple of the scale; shrunk by MATLAB's bicubic and kept unrounded; the output rounded to
         8 bits; ``scale`` pixels shaved off every side; mean of per-image PSNR. Models that take RGB get the
@@ -88,7 +91,8 @@ def evaluate(
     if not scales:
         raise InputError("no scale given; use for example 2 3 4")
     paths = image_files(Path(data))
-    upscalers = [[load(name, scale, device=device, precision=precision) for scale in scales] for name in names]
+    options: dict[str, Any] = {"initial": initial, "device": device, "precision": precision}
+    upscalers = [[load(name, scale, **options) for scale in scales] for name in names]
     for path in paths:
         _check_size(path, read_planes(path), max(scales))
     total, done = len(names) * len(scales) * len(paths), count(1)
@@ -101,7 +105,7 @@ def evaluate(
 
     return [
         Evaluation(
-            name,
+            f"{name}, initial {initial}" if initial else name,
             protocol,
             tuple(_summarise(up.scale, [measured(up, path) for path in paths]) for up in row),
         )

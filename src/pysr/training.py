@@ -23,7 +23,7 @@ from .plugin import Model
 from .precision import arithmetic, choose_device, choose_precision, input_readers, keep_unrounded
 from .recipe import Recipe
 from .registry import registry
-from .upscaler import Step
+from .stage import Step
 from .weights import load_weights, save_weights
 
 logger = logging.getLogger("pysr")
