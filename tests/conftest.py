@@ -20,7 +20,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         module.pysr_models = hookimpl(lambda: list(models))
         sources = [Source("core", "pysr-sdk", "1", lambda: pysr.builtin), Source("fake", "fake", "1", lambda: module)]
         registry = Registry(sources)
-        for name in ("registry", "upscaler", "training", "run", "evaluation", "testing"):
+        for name in ("registry", "chain", "loading", "stage", "upscaler", "training", "run", "testing"):
             monkeypatch.setattr(import_module(f"pysr.{name}"), "registry", lambda: registry)
 
     return install

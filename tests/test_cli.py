@@ -128,6 +128,14 @@ def test_without_scale_it_is_the_models_first(photo):
     assert size(photo.with_name("photo_x2.png")) == (60, 40)
 
 
+@pytest.mark.parametrize(("model", "scale", "side"), [("nearest+bicubic", 4, 4), ("nearest:2+bicubic:3", None, 6)])
+def test_models_in_a_row(photo, capsys, model, scale, side):
+    assert run("upscale", photo, "-m", model, *(["-s", scale] if scale else []), "--json") == 0
+    assert size(photo.with_name(f"photo_x{side}.png")) == (30 * side, 20 * side)
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["model"], facts["scale"]) == (f"nearest:2+bicubic:{side // 2}", side)
+
+
 def test_a_folder_goes_into_a_folder(photo):
     Image.open(photo).save(photo.with_name("other.JPG"))
     photo.with_name("notes.txt").write_text("not an image")
@@ -187,20 +195,20 @@ def test_options_reach_load(photo, monkeypatch):
         asked.append((args, options))
         raise InputError("enough")
 
-    monkeypatch.setattr("pysr.upscaler.load", load)
+    monkeypatch.setattr("pysr.loading.load", load)
     arguments = ["upscale", photo, "-m", "vdsr", "-s", "3"]
     run(*arguments)
     run(*arguments, "-t", "64", "-g", "1", "--fp32", "--mode", "blend", "--max-memory", "4G")
     run(*arguments, "--patch", "0", "--device", "cpu", "--precision", "bfloat16")
-    run(*arguments[:2], "-s", "3", "--variant", "thin", "--weights", "my.safetensors")
+    run(*arguments[:2], "-s", "3", "--variant", "thin", "--initial", "lanczos", "--weights", "my.safetensors")
     defaults = {"device": "auto", "precision": "auto", "patch": "auto", "mode": "auto", "max_memory": None}
-    defaults |= {"variant": None, "weights": None}
+    defaults |= {"variant": None, "initial": None, "weights": None}
     assert [args for args, _ in asked] == [("vdsr", 3)] * 4
     assert [options for _, options in asked] == [
         defaults,
         defaults | {"device": "cuda:1", "precision": "float32", "patch": 64, "mode": "blend", "max_memory": 4 * 2**30},
         defaults | {"device": "cpu", "precision": "bfloat16"},
-        defaults | {"variant": "thin", "weights": Path("my.safetensors")},
+        defaults | {"variant": "thin", "initial": "lanczos", "weights": Path("my.safetensors")},
     ]
 
 
@@ -211,6 +219,8 @@ def test_options_reach_load(photo, monkeypatch):
         (["photo.png", "-m", "nearest", "-s", "2.5"], "'2.5' is not a scale"),
         (["photo.png", "-m", "nearest", "-s", "99"], "99"),
         (["photo.png", "-m", "naerest"], "nearest"),
+        (["photo.png", "-m", "nearest+lanczos", "-s", "6"], "name the parts, as in nearest:2+lanczos:2"),
+        (["photo.png", "-m", "nearest", "--initial", "bicubic"], "nearest cannot take the initial bicubic"),
         (["missing.png", "-m", "nearest"], "missing.png"),
         (["empty", "-m", "nearest"], "no image in it"),
         (["photo.png", "-m", "nearest", "-g", "0", "--device", "cpu"], "only one of them"),
@@ -262,7 +272,7 @@ def fails_with(photo, monkeypatch):
 
     def prepare(error):
         upscaler = SimpleNamespace(scale=2, upscale_file=Mock(side_effect=error))
-        monkeypatch.setattr("pysr.upscaler.load", lambda *args, **options: upscaler)
+        monkeypatch.setattr("pysr.loading.load", lambda *args, **options: upscaler)
         return "upscale", photo, "-m", "nearest"
 
     return prepare
@@ -293,7 +303,7 @@ def test_errors_are_one_line_and_a_code(fails_with, capsys, error, code, message
 
 SLOW = """
 import sys, time
-import pysr.upscaler
+import pysr.loading
 from pysr.cli import main
 from pysr.files import atomic_write
 
@@ -309,7 +319,7 @@ class Slow:
                 time.sleep(0.01)
                 progress and progress(1, 2)
 
-pysr.upscaler.load = lambda *args, **options: Slow()
+pysr.loading.load = lambda *args, **options: Slow()
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -7,6 +7,7 @@ from PIL import Image
 
 from pysr import cli
 from pysr.evaluation import Evaluation, ImageResult, ScaleResult
+from pysr.plugin import Model
 
 
 def run(*args):
@@ -96,3 +97,15 @@ def test_a_wrong_file_name_is_found_before_the_work(evaluated, tmp_path, monkeyp
     assert run("evaluate", "nearest", "--data", ".", "--scale", "2", *args) == 2
     assert message in capsys.readouterr().err
     assert evaluated == []
+
+
+def test_the_scales_of_chains_and_of_the_initial_count(evaluated, install):
+    install(Model("few", (3, 2, 4), lambda scale, variant: None, ""))
+    assert run("evaluate", "nearest", "few+bicubic", "--data", ".") == 0
+    assert run("evaluate", "nearest", "bicubic", "--initial", "few", "--data", ".") == 0
+    assert run("evaluate", "few+bicubic", "--initial", "few", "--data", ".", "--scale", "9") == 0
+    assert [(names, scales) for names, _, scales, *_ in evaluated] == [
+        (["nearest", "few+bicubic"], [4]),
+        (["nearest", "bicubic"], [2, 3, 4]),
+        (["few+bicubic"], [9]),
+    ]

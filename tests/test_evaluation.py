@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 from torch.nn import Upsample
 
 import pysr
@@ -112,6 +113,19 @@ def test_a_gap_that_cannot_be_meant_is_an_error(
 ) -> None:
     with pytest.raises(InputError, match=message):
         evaluate(names, pictures, scales)
+
+
+def test_models_in_a_row_and_models_that_begin_with_another(pictures: Path, install: Callable[..., None]) -> None:
+    copy = Model("copy", (2, 4), lambda scale, variant: nn.Identity(), "", colour="luma",
+                 preprocess=("luma", "bicubic"), receptive_field=0)  # fmt: skip
+    install(copy)
+    nearest, twice = evaluate(["nearest", "nearest+nearest"], pictures, [4])
+    (begun,) = evaluate(["copy"], pictures, [4], initial="nearest")
+    assert (twice.model, begun.model) == ("nearest+nearest", "copy, initial nearest")
+    assert nearest.results[0].psnr == twice.results[0].psnr == begun.results[0].psnr
+    assert nearest.results[0].psnr != evaluate(["copy"], pictures, [4])[0].results[0].psnr
+    with pytest.raises(InputError, match="lanczos cannot take the initial nearest"):
+        evaluate(["copy", "lanczos"], pictures, [4], initial="nearest")
 
 
 @needs_set5

@@ -25,7 +25,7 @@ class Inverting(Doubling):
 
 class Random(Doubling):
     def forward(self, low: Tensor) -> Tensor:
-        return super().forward(low + torch.rand(()) * 0.1)
+        return super().forward(low + torch.rand(()) * 0.05)
 
 
 class Remembering(Doubling):

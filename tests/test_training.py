@@ -439,3 +439,22 @@ def test_without_tensorboard_it_says_what_to_install(
     with pytest.raises(InputError, match=r"pip install 'pysr-sdk\[train\]'"):
         run(pictures, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_network_learns_to_go_on_from_another_models_result(install: Install, pictures: Path, tmp_path: Path) -> None:
+    """The seen input is that model's result: with nothing to learn, the loss is its error."""
+    install(tiny(schedule=lambda done: 0.0, steps=1), replace(tiny(), name="other"))
+    found = {}
+    for initial in (None, "nearest", "lanczos"):
+        best = run(pictures, tmp_path / str(initial), initial=initial, validation=pictures)
+        found[initial] = rows(tmp_path / str(initial))[0]
+        assert read_metadata(best)["pysr.initial"] == (initial or "")
+    assert len({row["loss"] for row in found.values()}) == 3
+    assert float(found["nearest"]["psnr_x2"]) < float(found["lanczos"]["psnr_x2"])
+    weights = tmp_path / "nearest" / "best.safetensors"
+    upscaler = load("tiny", 2, initial="nearest", weights=weights, device="cpu", precision="float32")
+    truth = read_pictures([pictures], "luma", [2])[0]
+    score = psnr((upscaler.upscale(truth.low[2]) * 255).round() / 255, truth.high / 255, shave=2)
+    assert abs(score - float(found["nearest"]["psnr_x2"])) < 3  # one of the two pictures
+    install(tiny(losses={"l1": 1.0}))
+    assert losses(tmp_path / "nearest") != losses(tmp_path / "lanczos")

@@ -10,10 +10,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 import pysr
-from pysr import upscaler as upscaler_module
-from pysr.errors import InputError, OutOfMemory, PluginError, UnknownModel
+from pysr import loading
+from pysr.cutting import Cutting
+from pysr.errors import InputError, OutOfMemory
 from pysr.plugin import Model
+from pysr.stage import GRAY
 from pysr.testing import photo
+from pysr.upscaler import _empty
 
 Pixels = np.ndarray[Any, Any]
 
@@ -52,7 +55,7 @@ def probe(install: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def add(network: Any, **fields: Any) -> None:
         install(Model("probe", network=lambda scale, variant: network(scale), summary="", **{"scales": (2,), **fields}))
-        monkeypatch.setattr(upscaler_module, "load_weights", lambda network, weights: None)
+        monkeypatch.setattr(loading, "load_weights", lambda network, weights: None)
 
     return add
 
@@ -129,11 +132,6 @@ def test_upscale_file_never_overwrites_its_input(tmp_path: Path) -> None:
         assert image.size == (4, 4)
 
 
-def test_a_memory_limit_that_cannot_be_kept_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    pysr.load("bicubic", 2, max_memory=1).upscale(pixels(20, 20))
-    assert "max_memory is too little" in caplog.text
-
-
 def test_transparent_edges_get_no_dark_fringe() -> None:
     y, x = np.mgrid[:40, :40]
     inside = (y - 20) ** 2 + (x - 20) ** 2 < 144
@@ -150,7 +148,7 @@ def test_gray_through_a_colour_network_stays_gray(probe: Any) -> None:
     gray = pixels(20, 20, 1)[..., 0]
     result = up.upscale(gray)
     assert result.shape == (40, 40)
-    colour = up.upscale(np.stack([gray] * 3, -1)).astype(float) @ upscaler_module.GRAY
+    colour = up.upscale(np.stack([gray] * 3, -1)).astype(float) @ GRAY
     assert np.abs(result - colour).max() <= 1.5
 
 
@@ -207,81 +205,6 @@ def test_an_exception_in_progress_ends_the_work_and_the_upscaler_still_works() -
     assert np.array_equal(up.upscale(image), doubled(image))
 
 
-def no_memory() -> RuntimeError:
-    return RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
-
-
-@pytest.mark.parametrize("failing", range(6))
-def test_running_out_of_memory_anywhere_gives_the_right_image(failing: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    up, image = pysr.load("bicubic", 2, patch=32), photo(70, 70)
-    process, calls = up._process, iter(range(1000))
-
-    def sometimes(windows: Tensor) -> Tensor:
-        if next(calls) == failing:
-            raise no_memory()
-        return process(windows)
-
-    expected = up.upscale(image)
-    monkeypatch.setattr(up, "_process", sometimes)
-    assert np.abs(up.upscale(image) - expected).max() <= 1e-6
-
-
-def test_always_out_of_memory_ends_with_the_smallest_size_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    up = pysr.load("bicubic", 2)
-    calls = []
-
-    def never(windows: Tensor) -> Tensor:
-        calls.append(windows.shape)
-        raise no_memory()
-
-    monkeypatch.setattr(up, "_process", never)
-    with pytest.raises(OutOfMemory, match=r"patches of \d+ x \d+"):
-        up.upscale(photo(300, 300))
-    assert len(calls) < 40
-
-
-def test_other_errors_that_mention_memory_are_not_retried(monkeypatch: pytest.MonkeyPatch) -> None:
-    up, calls = pysr.load("bicubic", 2), []
-
-    def broken(windows: Tensor) -> Tensor:
-        calls.append(1)
-        raise RuntimeError("CUDA error: an illegal memory access was encountered")
-
-    monkeypatch.setattr(up, "_process", broken)
-    with pytest.raises(RuntimeError, match="illegal"):
-        up.upscale(photo(30, 30))
-    assert calls == [1]
-
-
-class WrongSize(nn.Module):
-    def __init__(self, scale: int) -> None:
-        super().__init__()
-
-    def forward(self, low: Tensor) -> Tensor:
-        return low
-
-
-class NotANumber(WrongSize):
-    def forward(self, low: Tensor) -> Tensor:
-        return low.repeat_interleave(2, -1).repeat_interleave(2, -2) * torch.nan
-
-
-@pytest.mark.parametrize(("network", "message"), [(WrongSize, "gave .* for an input of"), (NotANumber, "gave NaN")])
-def test_a_network_that_breaks_its_promise_is_named(probe: Any, network: Any, message: str) -> None:
-    probe(network, colour="rgb", receptive_field=0)
-    with pytest.raises(PluginError, match=f"'probe' of fake {message}"):
-        pysr.load("probe", device="cpu").upscale(photo(8, 8))
-
-
-def test_a_network_that_cannot_be_built_is_named(probe: Any) -> None:
-    def broken(scale: int) -> nn.Module:
-        raise KeyError("width")
-
-    probe(broken, colour="rgb")
-    with pytest.raises(PluginError, match=r"fake could not build the network of 'probe': KeyError\('width'\)"):
-        pysr.load("probe")
-
-
 def test_the_callers_autocast_and_default_dtype_change_nothing(probe: Any) -> None:
     probe(Convolutions, colour="rgb", **with_weights(receptive_field=3))
     image = photo(30, 30)
@@ -296,12 +219,6 @@ def test_the_callers_autocast_and_default_dtype_change_nothing(probe: Any) -> No
         torch.set_default_dtype(torch.float32)
 
 
-def test_loading_leaves_the_callers_random_state_alone(probe: Any) -> None:
-    state = torch.random.get_rng_state()
-    pysr.load("bicubic", 2)
-    assert torch.equal(torch.random.get_rng_state(), state)
-
-
 def test_progress_counts_all_items_of_a_batch() -> None:
     seen: list[tuple[int, int]] = []
     pysr.load("nearest", 2).upscale(torch.rand(3, 1, 4, 4), progress=lambda *now: seen.append(now))
@@ -311,7 +228,7 @@ def test_progress_counts_all_items_of_a_batch() -> None:
 def test_a_tiny_patch_is_raised_to_what_is_worth_computing(probe: Any) -> None:
     probe(Convolutions, colour="rgb", **with_weights(receptive_field=3, multiple_of=8))
     up = pysr.load("probe", device="cpu", precision="float32", patch=1)
-    assert up._plan((3, 500, 500)).patch == (24, 24)
+    assert up._plans((3, 500, 500))[0].patch == (24, 24)
     whole = pysr.load("probe", device="cpu", precision="float32").upscale(photo(30, 50))
     assert np.abs(up.upscale(photo(30, 50)) - whole).max() <= 1e-5
 
@@ -330,45 +247,11 @@ def test_eight_threads_get_the_bits_of_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ({"model": "bicubix"}, UnknownModel, "did you mean 'bicubic'"),
-        ({"scale": 99}, InputError, "scale of bicubic is 99; it can be 2, 3"),
-        ({"variant": "large"}, InputError, "variant of bicubic is 'large'"),
-        ({"device": "gpu"}, InputError, "'gpu'"),
-        ({"precision": "fp8"}, InputError, "'fp8'"),
-        ({"patch": 0}, InputError, "patch is 0"),
-        ({"patch": "big"}, InputError, "patch is 'big'"),
-        ({"mode": "crop"}, InputError, "mode is 'crop'"),
-        ({"overlap": -1}, InputError, "overlap is -1"),
-        ({"overlap": 2.5}, InputError, "overlap is 2.5"),
-        ({"max_memory": 0}, InputError, "max_memory is 0"),
-        ({"max_memory": "4G"}, InputError, "max_memory is '4G'"),
-        ({"device": "meta"}, InputError, "'meta'"),
-        ({"device": None}, InputError, "None"),
-    ],
-)
-def test_what_load_cannot_use_is_named(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
-        pysr.load(**{"model": "bicubic", **arguments})
-
-
-def test_a_network_with_parameters_and_no_weights_is_refused(probe: Any) -> None:
-    probe(Convolutions, colour="rgb", receptive_field=3)
-    with pytest.raises(InputError, match="comes without weights for scale 2"):
-        pysr.load("probe", device="cpu")
-
-
-@pytest.mark.parametrize(
     "image", [np.full((4, 4, 3), np.nan, np.float32), np.zeros((0, 4, 3), np.uint8), "nowhere.png"]
 )
 def test_unusable_images_are_one_clear_error(image: Any) -> None:
     with pytest.raises(InputError):
         pysr.load("bicubic", 2).upscale(image)
-
-
-def test_one_shot_upscale() -> None:
-    assert np.array_equal(pysr.upscale(pixels(4, 4), "nearest", 2), doubled(pixels(4, 4)))
 
 
 @pytest.mark.cuda
@@ -380,3 +263,103 @@ def test_on_a_gpu_the_result_is_the_same_and_lies_where_the_image_lay(place: str
     result = pysr.load("bicubic", 2, device="cuda", patch=24).upscale(image)
     assert result.device.type == place
     assert (result.cpu() - expected).abs().max() <= 1e-5
+
+
+# --- chains ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3), (5, 7, 4), (1, 1, 3)])
+def test_a_chain_gives_the_kind_that_came_in(shape: tuple[int, ...], dtype: str) -> None:
+    array = pixels(shape[0], shape[1], shape[2] if len(shape) == 3 else 1, dtype).reshape(shape)
+    if shape[-1] == 4:
+        array[..., -1] = np.iinfo(dtype).max if dtype != "float32" else 1
+    up = pysr.load(["nearest:2", "nearest:3"])
+    result = up.upscale(array)
+    assert result.dtype == array.dtype
+    assert np.array_equal(result, doubled(array, 6))
+    batch = torch.from_numpy(np.stack([array.reshape(*shape[:2], -1).transpose(2, 0, 1)] * 2))
+    assert torch.equal(up.upscale(batch), batch.repeat_interleave(6, -1).repeat_interleave(6, -2))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA", "P", "CMYK"])
+def test_a_chain_keeps_the_mode_of_a_pil_image(mode: str) -> None:
+    image = Image.fromarray(pixels(6, 9, 4 if mode == "CMYK" else 3), "CMYK" if mode == "CMYK" else "RGB").convert(mode)
+    result = pysr.load("nearest+nearest", 4).upscale(image)
+    assert result.mode == mode
+    assert np.array_equal(np.asarray(result), doubled(np.asarray(image), 4))
+
+
+def test_a_chain_is_its_models_one_after_the_other(tmp_path: Path) -> None:
+    image = photo(31, 45) * 0.6 + 0.2  # overshoots nowhere
+    chain = pysr.load(["bicubic", "lanczos"], 9)
+    expected = pysr.load("lanczos", 3).upscale(pysr.load("bicubic", 3).upscale(image))
+    assert np.abs(chain.upscale(image) - expected).max() <= 1e-6
+    Image.fromarray(pixels(6, 9)).save(tmp_path / "in.png")
+    chain.upscale_file(tmp_path / "in.png", tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as written:
+        assert written.size == (81, 54)
+
+
+class Times(nn.Module):
+    def __init__(self, gain: float) -> None:
+        super().__init__()
+        self.gain = gain
+
+    def forward(self, low: Tensor) -> Tensor:
+        return low.repeat_interleave(2, -1).repeat_interleave(2, -2) * self.gain
+
+
+@pytest.mark.parametrize("gain", [0.01, 3.0])
+@pytest.mark.parametrize("patch", ["auto", 8])
+def test_nothing_is_rounded_or_clipped_between_stages(install: Any, gain: float, patch: Any) -> None:
+    networks = {"up": lambda scale, variant: Times(gain), "down": lambda scale, variant: Times(1 / gain)}
+    install(*(Model(name, (2,), network, "", colour="any", receptive_field=0) for name, network in networks.items()))
+    image = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    assert np.array_equal(pysr.load("up+down", 4, patch=patch).upscale(image), doubled(image, 4))
+    assert pysr.load("up+up", 4).upscale(image.astype(np.float32) / 255).max() <= 1
+
+
+def test_the_stages_of_a_chain_are_exact_in_patches(probe: Any) -> None:
+    probe(Convolutions, colour="rgb", **with_weights(receptive_field=3, multiple_of=4))
+    image, options = photo(52, 76), {"device": "cpu", "precision": "float32"}
+    whole = pysr.load("probe+bicubic+probe", 8, **options).upscale(image)  # type: ignore[arg-type]
+    patched = pysr.load("probe+bicubic+probe", 8, patch=1, **options).upscale(image)  # type: ignore[arg-type]
+    assert np.abs(patched - whole).max() <= 1e-5
+
+
+def test_progress_of_a_chain_ends_at_the_total() -> None:
+    seen: list[tuple[int, int]] = []
+    up = pysr.load("nearest+nearest", 4, patch=16)
+    up.upscale(torch.rand(2, 3, 30, 40), progress=lambda *now: seen.append(now))
+    total = sum(np.prod(plan.shape) for plan in up._plans((3, 30, 40))) * 2
+    assert seen == [(done, total) for done in range(1, total + 1)]
+
+
+def test_progress_in_batches_ends_at_the_total_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def in_one(self: Any, stage: Any, planes: Any, out: Any, cut: Any, *, progress: Any, clip: bool) -> None:
+        progress(7, 7)
+
+    monkeypatch.setattr(Cutting, "enlarge", in_one)
+    seen: list[tuple[int, int]] = []
+    pysr.load("nearest", 2, patch=16).upscale(torch.rand(3, 1, 4, 40), progress=lambda *now: seen.append(now))
+    assert [done for done, _ in seen] == [seen[-1][1] * i // 3 for i in (1, 2, 3)]
+
+
+def test_alpha_is_enlarged_by_bicubic_once() -> None:
+    image = pixels(12, 15, 4)
+    result = pysr.load("nearest+nearest", 4).upscale(image)
+    assert np.array_equal(result[..., 3], pysr.load("bicubic", 4).upscale(image)[..., 3])
+
+
+def test_a_chain_that_cannot_be_exact_says_so_before_any_work(probe: Any) -> None:
+    probe(Convolutions, colour="rgb", **with_weights())
+    seen: list[int] = []
+    with pytest.raises(InputError, match="probe sees the whole image at once"):
+        pysr.load("nearest+probe", 4, mode="exact").upscale(photo(9, 9), progress=lambda *now: seen.append(1))
+    assert not seen
+
+
+def test_no_room_between_the_stages_is_out_of_memory() -> None:
+    with pytest.raises(OutOfMemory, match=r"hands to the next, 2147483648 x 1073741824 pixels, does not fit"):
+        _empty(3, (2**30, 2**31), torch.device("cpu"))

@@ -18,8 +18,9 @@ if os.path.exists(os.path.join(os.path.dirname(__file__), "sr.py")):
 if TYPE_CHECKING:
     from .errors import InputError, OutOfMemory, PluginError, PysrError, UnknownModel, WeightsError
     from .evaluation import evaluate
+    from .loading import load, upscale
     from .registry import models
-    from .upscaler import Upscaler, load, upscale
+    from .upscaler import Upscaler
 
 __version__ = "0.1.0"
 __all__ = [
@@ -38,9 +39,9 @@ __all__ = [
 
 _HOME = {
     "evaluate": "evaluation",
-    "load": "upscaler",
+    "load": "loading",
     "models": "registry",
-    "upscale": "upscaler",
+    "upscale": "loading",
     "Upscaler": "upscaler",
 }  # every other public name lives in errors
 

@@ -36,6 +36,7 @@ STDOUT = Path("-")
     type=scale,
     help="Scales, such as 2 3 4; default: all that the models have in common.",
 )
+@click.option("--initial", metavar="NAME", help="A model that makes the first enlargement instead of bicubic.")
 @click.option("--protocol", metavar="NAME", default="y-shave", show_default=True, help="How scores are computed.")
 @click.option("--images", is_flag=True, help="Show the scores of every image, too.")
 @click.option("--json", metavar="FILE", type=PATH, help="Write all scores as JSON; - prints them instead of the table.")
@@ -47,7 +48,8 @@ STDOUT = Path("-")
 def evaluate(settings: Settings, /, names: tuple[str, ...], images: bool, **options: Any) -> None:
     """Measure models on folders of images, side by side: PSNR in dB and SSIM.
 
-    Where several models are named, each is measured at those of the scales that it offers.
+    MODEL: a name that `pysr models` lists, or A+B: first A, then B. Where several models are named, each is measured at
+    those of the scales that it offers.
     """
     from . import report, terminal
 
@@ -55,7 +57,8 @@ def evaluate(settings: Settings, /, names: tuple[str, ...], images: bool, **opti
     texts = {"json": report.to_json, "markdown": report.to_markdown, "csv": report.to_csv}
     files = {kind: path for kind in texts if (path := options.pop(kind))}
     _check_files(files)
-    options["scales"] = options["scales"] or _common_scales(names)
+    initial = options["initial"]
+    options["scales"] = options["scales"] or _common_scales([*names, initial] if initial else names)
     evaluations = _evaluate(settings, names, **options)
     if STDOUT not in files.values():
         terminal.print_table(terminal.evaluation_table(evaluations, images=images))
@@ -77,9 +80,9 @@ def _check_files(files: Mapping[str, Path]) -> None:
 
 
 def _common_scales(names: Sequence[str]) -> list[int]:
-    from .registry import registry
+    from .chain import Chain
 
-    offered = [(name, registry().model(name).scales) for name in names]
+    offered = [(name, Chain.parse(name).scales) for name in names]
     common = set.intersection(*(set(scales) for _, scales in offered))
     if not common:
         listed = ", ".join(f"{name}: {' '.join(map(str, scales))}" for name, scales in offered)

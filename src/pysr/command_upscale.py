@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,9 +37,10 @@ if TYPE_CHECKING:
     metavar="NAME",
     default="vdsr",
     show_default=True,
-    help="Which model; `pysr models` lists them.",
+    help="Which model; `pysr models` lists them. A+B: first A, then B.",
 )
 @click.option("--variant", metavar="NAME", help="Which version of the model; default: its first.")
+@click.option("--initial", metavar="NAME", help="A model that makes the first enlargement instead of bicubic.")
 @click.option("--weights", metavar="FILE", type=PATH, help="A safetensors file instead of the weights that come along.")
 @click.option(
     "-s", "--scale", metavar="N", type=scale, help="Enlargement per side: 3, x3 or 3x; default: the model's first."
@@ -88,16 +90,16 @@ def upscale(settings: Settings, /, **options: Any) -> int:
 def _upscale(settings: Settings, options: UpscaleOptions) -> int:
     from . import batch
     from .allocator import tune_allocator
-    from .registry import registry
+    from .chain import Chain
 
     settings.show_log()
-    enlargement = options.scale or registry().model(options.model).scales[0]
+    enlargement = math.prod(Chain.parse(options.model).at(options.scale).parts)
     inputs = options.inputs + options.more_inputs
     jobs = batch.plan(inputs, options.output, scale=enlargement, extension=options.format, suffix=options.suffix)
     if options.comparison:
         _check_comparison(options.comparison, jobs)
     tune_allocator()
-    from .upscaler import load
+    from .loading import load
 
     upscaler = load(options.model, enlargement, **options.for_load())
     quiet = settings.verbosity < 0

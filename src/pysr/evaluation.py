@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 
 from . import degrade
+from .chain import Chain
 from .colour import luma
 from .data import read_planes
 from .errors import InputError
 from .files import FilePath, image_files
+from .loading import load
 from .metrics import SSIM_WINDOW, psnr, ssim
-from .registry import registry
-from .upscaler import Upscaler, load
+from .upscaler import Upscaler
 
 PROTOCOLS = ("y-shave",)
 
@@ -76,6 +77,7 @@ def evaluate(
     data: FilePath | Sequence[FilePath],
     scales: Sequence[int],
     *,
+    initial: str | None = None,
     protocol: str = "y-shave",
     device: str = "auto",
     precision: str = "auto",
@@ -83,9 +85,10 @@ def evaluate(
 ) -> list[Evaluation]:
     """Measure models on test sets: one evaluation a model, set by set.
 
-    names: models. data: a folder of images, the truth, or several folders of different names.
+    names: models; "a+b" for one after the other. data: a folder of images, the truth, or several of different names.
     scales: enlargements. Models may differ in what they offer: one is measured at those of the scales that it has.
         Each scale must be offered by one of the models, and each model must offer one of the scales.
+    initial: a model that makes the first enlargement of each of them, as in `pysr.load`.
     protocol: "y-shave", the convention of SRCNN's and VDSR's tables: luma of BT.601 in the studio range, rounded to
         8 bits; cropped to a multiple of the scale; shrunk by MATLAB's bicubic and kept unrounded; the output rounded to
         8 bits; ``scale`` pixels shaved off every side; mean of per-image PSNR. Models that take RGB get the
@@ -100,8 +103,9 @@ def evaluate(
     if not names or not scales:
         raise InputError(f"no {'scale' if names else 'model'} given; for example: evaluate(['vdsr'], 'Set5', [2, 3])")
     sets = _sets([data] if isinstance(data, (str, os.PathLike)) else data)
+    options: dict[str, Any] = {"initial": initial, "device": device, "precision": precision}
     upscalers = [
-        [load(name, scale, device=device, precision=precision) for scale in offered]
+        [load(name, scale, **options) for scale in offered]
         for name, offered in zip(names, _offered(names, scales), strict=True)
     ]
     for path in chain(*sets.values()):
@@ -118,7 +122,7 @@ def evaluate(
 
     return [
         Evaluation(
-            name,
+            f"{name}, initial {initial}" if initial else name,
             folder,
             protocol,
             tuple(_summarise(up.scale, [measured(up, path) for path in paths]) for up in row),
@@ -144,7 +148,7 @@ def _sets(folders: Iterable[FilePath]) -> dict[str, list[Path]]:
 
 def _offered(names: Sequence[str], scales: Sequence[int]) -> list[list[int]]:
     """Those of the scales that each model has."""
-    offers = {name: registry().model(name).scales for name in names}
+    offers = {name: Chain.parse(name).scales for name in names}
     listed = ", ".join(f"{name}: {' '.join(map(str, offer))}" for name, offer in offers.items())
     if missing := [scale for scale in scales if not any(scale in offer for offer in offers.values())]:
         raise InputError(f"none of these models offers scale {missing[0]!r} ({listed}); choose among their scales")

@@ -114,6 +114,7 @@ class UpscaleOptions:
     output: Path | None
     model: str
     variant: str | None
+    initial: str | None
     weights: Path | None
     scale: int | None
     patch: int
@@ -141,6 +142,7 @@ class UpscaleOptions:
         device = f"cuda:{self.gpu_id}" if self.gpu_id is not None else self.device
         return {
             "variant": self.variant,
+            "initial": self.initial,
             "weights": self.weights,
             "device": device or "auto",
             "precision": "float32" if self.fp32 else self.precision or "auto",

@@ -18,7 +18,7 @@ from .plugin import Model
 from .precision import arithmetic, choose_device, choose_precision, input_readers, keep_unrounded
 from .recipe import Recipe
 from .registry import registry
-from .upscaler import Step
+from .stage import Step
 
 MULTIPLIER = 1_000_003  # of the seed, so that neither seeds nor steps next to each other share random numbers
 
@@ -150,6 +150,7 @@ class Run:
         planes, high = pairs.low.to(self.device), pairs.high.to(self.device)
         for step in self._preprocess[pairs.scale]:
             planes, _ = step.run.before(planes, pairs.scale)
+        planes = planes.clone() if planes.is_inference() else planes  # those of another model
         margin = (planes.shape[-1] - high.shape[-1]) // 2
         side = planes.shape[-1] - margin
         return (planes[..., margin:side, margin:side], high) if margin > 0 else (planes, high)

@@ -16,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from .loading import load
 from .plugin import Model
 from .registry import registry
-from .upscaler import Upscaler, load
+from .upscaler import Upscaler
 from .weights import load_weights
 
 SIZES = ((1, 1), (2, 3), (3, 41), (17, 16), (30, 23))  # (height, width) of test images
@@ -104,9 +105,9 @@ def _check_patched(upscaler: Upscaler, variant: str | None) -> None:
     if model.receptive_field is None:
         return
     patched = load(model.name, scale, variant=variant, device="cpu", precision="float32", patch=1)
-    side = patched._plan((3, 10_000, 10_000)).patch[0]  # the smallest patch that this model can work with
+    side = patched._plans((3, 10_000, 10_000))[0].patch[0]  # the smallest patch that this model can work with
     image = photo(side + 21, 2 * side + 13)
-    assert math.prod(patched._plan((3, *image.shape[:2])).shape) > 1
+    assert math.prod(patched._plans((3, *image.shape[:2]))[0].shape) > 1
     difference = float(np.abs(patched.upscale(image) - upscaler.upscale(image)).max())
     assert difference <= 1e-5, (
         f"from patches {model.name} x{scale} differs by {difference:.1e} from the whole image: "

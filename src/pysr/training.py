@@ -9,23 +9,26 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .checkpoints import Checkpoints, check_same
+from .cutting import Cutting
 from .data import Ahead, Pairs, PatchSampler, read_pictures
 from .errors import InputError, PysrError
 from .files import image_files, write_image
 from .interruption import Interruption
+from .loading import stage_of
 from .plugin import Model
-from .precision import Runner
+from .precision import choose_device, choose_precision
 from .recipe import Fit, Progress, Recipe
 from .registry import registry
 from .run import Run, accelerator_for
+from .stage import Stage
 from .training_log import Log, check_tensorboard
-from .upscaler import Cutting, Step, Upscaler
+from .upscaler import Upscaler
 from .validation import Validation
 from .weights import load_weights, save_weights
 
@@ -45,6 +48,18 @@ class _Order:
     validation: Path | None
     seed: int
     weights: Path | None
+    initial: str | None
+
+    def stage(self, scale: int, network: nn.Module, device: torch.device, dtype: torch.dtype) -> Stage:
+        """A network of the model as users will load it."""
+        return stage_of(self.model, scale, network, (device, dtype), self.initial)
+
+    def upscaler(self, scale: int, tensors: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> Upscaler:
+        """The model with these numbers, as users will load it."""
+        network = self.model.network(scale, self.variant)
+        network.load_state_dict(tensors)
+        stage = self.stage(scale, network, device, dtype)
+        return Upscaler(stage.model, scale, (stage,), Cutting())
 
     def metadata(self, step: int, values: Mapping[str, Any]) -> dict[str, str]:
         """What a weights file says about itself."""
@@ -58,6 +73,7 @@ class _Order:
             "pysr.seed": str(self.seed),
             "pysr.data": ", ".join(folder.name for folder in self.data),
             "pysr.weights": self.weights.name if self.weights else "",
+            "pysr.initial": self.initial or "",
             "pysr.licence": "the trainer's choice; say it before you share this file",
         }
 
@@ -76,6 +92,7 @@ def train(
     device: str = "auto",
     precision: str = "auto",
     weights: Path | None = None,
+    initial: str | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Path:
@@ -87,7 +104,8 @@ def train(
     of the recipe's; together in one network. variant: default: the model's first. steps: instead of the recipe's
     number. validation: folder of true pictures whose mean PSNR (`y-shave`) decides which weights are best; without it
     the last are. device, precision: as in `pysr.load`; started by torchrun, each process takes its own GPU and an even
-    share of every batch. weights: a file to start from. resume: go on with the run that was stopped in ``out``, to the
+    share of every batch. weights: a file to start from. initial: a model whose result the network gets instead of the
+    bicubic enlargement, as in `pysr.load`. resume: go on with the run that was stopped in ``out``, to the
     very bits that it would have had; begins one where there is none. progress: called as progress(done, total, text)
     after each step.
     SIGTERM and Ctrl-C write a checkpoint after the present step and then act as they would have.
@@ -103,9 +121,11 @@ def train(
         variant = variant or about.variants[0]
     if variant not in (about.variants or (None,)):
         raise InputError(f"{about.name} has no variant {variant!r}; it has {', '.join(about.variants) or 'none'}")
-    order = _Order(about, name, trained, variant, data, out, validation, seed, weights)
+    order = _Order(about, name, trained, variant, data, out, validation, seed, weights, initial)
     if isinstance(chosen, Fit):
-        return _fit(order, chosen, progress, unused={"steps": steps, "resume": resume, "weights": weights})
+        return _fit(
+            order, chosen, progress, unused={"steps": steps, "resume": resume, "weights": weights, "initial": initial}
+        )
     steps = chosen.steps if steps is None else steps
     if steps < 1:
         raise InputError(f"steps is {steps}; give 1 or more")
@@ -136,7 +156,7 @@ def _fit(order: _Order, fit: Fit, progress: Progress | None, unused: Mapping[str
     save_weights(network, best, order.metadata(1, {"shrink": fit.shrink}))
     if order.validation:
         validation = Validation(order.validation, order.scales)
-        upscaler = _upscaler(order, scale, network.state_dict(), "cpu", torch.float32)
+        upscaler = order.upscaler(scale, network.state_dict(), torch.device("cpu"), torch.float32)
         scores = validation.scores({scale: upscaler}, lambda: False) or {}
         logger.info("x%d %.3f dB", scale, scores[scale])
     return best
@@ -153,8 +173,14 @@ class _Training:
         self.accelerator = accelerator_for(device)
         self.main = self.accelerator.is_main_process
         torch.manual_seed(order.seed)
-        preprocess = {scale: _built_steps(order.model) for scale in order.scales}
-        self.run = Run(order.model, self._network(), recipe, preprocess, accelerator=self.accelerator, device=device,
+        network = self._network()
+        place = choose_device(device)
+        stages = {
+            scale: order.stage(scale, network, place, choose_precision(precision, place)) for scale in order.scales
+        }
+        self.reach = max(sum(step.about.reach for step in stage.steps) for stage in stages.values())
+        preprocess = {scale: stage.steps for scale, stage in stages.items()}
+        self.run = Run(order.model, network, recipe, preprocess, accelerator=self.accelerator, device=device,
                        precision=precision, seed=order.seed)  # fmt: skip
         if recipe.batch % self.run.share[1]:
             raise InputError(f"a batch of {recipe.batch} cannot be dealt evenly to {self.run.share[1]} processes")
@@ -177,11 +203,12 @@ class _Training:
 
     def _sampler(self) -> PatchSampler:
         order, recipe = self.order, self.recipe
-        margin = sum(step.about.reach for step in _built_steps(order.model))
         pictures = read_pictures(
             order.data, order.model.colour, order.scales, shrink=recipe.shrink, smallest=recipe.patch
         )
-        return PatchSampler(pictures, patch=recipe.patch, seed=order.seed, margin=margin, candidates=recipe.candidates)
+        return PatchSampler(
+            pictures, patch=recipe.patch, seed=order.seed, margin=self.reach, candidates=recipe.candidates
+        )
 
     def go(self, progress: Progress | None) -> Path:
         """Train to the end; the path of the best weights."""
@@ -235,7 +262,7 @@ class _Training:
 
     def _measure(self, interruption: Interruption, waited: float) -> None:
         order, run = self.order, self.run
-        upscalers = {s: _upscaler(order, s, run.average, run.device, run.dtype) for s in order.scales}
+        upscalers = {s: order.upscaler(s, run.average, run.device, run.dtype) for s in order.scales}
         scores = self.validation.scores(upscalers, lambda: interruption.noted is not None)
         if scores is None:
             return
@@ -280,7 +307,8 @@ class _Training:
             **{name: list(value) if isinstance(value, tuple) else value for name, value in self._values().items()},
             "model": order.model.name, "recipe": order.recipe_name, "variant": order.variant, "scales": order.scales,
             "steps": self.steps, "seed": order.seed, "processes": self.run.share[1], "device": self.run.device.type,
-            "precision": str(self.run.dtype), "weights": order.weights.name if order.weights else None,
+            "precision": str(self.run.dtype), "initial": order.initial,
+            "weights": order.weights.name if order.weights else None,
             "data": [_digest(folder) for folder in order.data],
             "validation": _digest(order.validation) if order.validation else None,
         }  # fmt: skip
@@ -301,19 +329,3 @@ def _digest(folder: Path) -> str:
     """Of the names and sizes of a folder's images."""
     names = [f"{path.name} {path.stat().st_size}" for path in image_files(folder)]
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
-
-
-def _built_steps(model: Model) -> tuple[Step, ...]:
-    return tuple(Step(p, p.build()) for p in map(registry().preprocessor, model.preprocess))
-
-
-def _upscaler(
-    order: _Order, scale: int, tensors: Mapping[str, Tensor], device: torch.device | Literal["cpu"], dtype: torch.dtype
-) -> Upscaler:
-    """The model with these weights, as a user would load it."""
-    model = order.model
-    network = model.network(scale, order.variant)
-    network.load_state_dict(tensors)
-    side = math.ceil(32 / model.multiple_of) * model.multiple_of
-    runner = Runner(network, torch.device(device), dtype, (3 if model.colour == "rgb" else 1, side, side))
-    return Upscaler(model, scale, runner, _built_steps(model), Cutting("auto", "auto", 16, None))

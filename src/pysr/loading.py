@@ -1,0 +1,155 @@
+"""From names to an upscaler: models, their networks and weights, the device and the precision."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from .chain import Chain, choose
+from .cutting import OVERLAP, Cutting
+from .errors import InputError, PluginError, PysrError
+from .patches import Mode
+from .plugin import Model, Preprocessor
+from .precision import Runner, choose_device, choose_precision
+from .registry import registry
+from .stage import Initial, Stage, Step
+from .upscaler import Upscaler
+from .weights import load_weights
+
+Hardware = tuple[torch.device, torch.dtype]
+
+
+def load(
+    model: str | Sequence[str],
+    scale: int | None = None,
+    *,
+    variant: str | None = None,
+    initial: str | None = None,
+    device: str | torch.device = "auto",
+    precision: str = "auto",
+    weights: str | PathLike[str] | None = None,
+    patch: int | Literal["auto"] = "auto",
+    mode: Mode | Literal["auto"] = "auto",
+    overlap: int = OVERLAP,
+    max_memory: int | None = None,
+) -> Upscaler:
+    """Load a model once, to upscale any number of images.
+
+    model: a name or alias from `pysr.models`; or several models, each of which enlarges what the one before it made:
+        ``["srcnn", "vdsr"]`` in equal parts, ``["vdsr:2", "vdsr:3"]`` in parts of your own; ``"srcnn+vdsr"`` and
+        ``"vdsr:2+vdsr:3"`` mean the same. The options below hold for each of them; ``variant``, ``initial`` and
+        ``weights`` are for a single model.
+    scale: enlargement per side, of all models together; default: the model's first, or the product of the parts.
+    variant: one of the model's variants; default: its first.
+    initial: a model that makes the first enlargement instead of bicubic, where the model begins with one.
+    device: "auto" (a GPU when there is one), "cpu", "cuda", "cuda:1", "mps", ...
+    precision: "auto" (bfloat16 where the hardware has it, else float32), "float32", "bfloat16", "float16". bfloat16
+        is as good as float32 to a few thousandths of a dB in 8 bits; 16-bit images want "float32".
+    weights: a safetensors file instead of the ones that come with the model.
+    patch: side in pixels of the image that a model gets, or "auto": as large as ``max_memory`` allows. At least four
+        times what a patch loses on a side (halo or overlap): smaller ones would be all margin.
+    mode: how patches are joined. "exact" gives what the whole image would give; "blend" fades neighbours into each
+        other over ``overlap`` pixels; "mean" averages all that overlap; "auto" is exact wherever the model allows it.
+    max_memory: bytes that one network call may use; default: a share of what is free, on a CPU at most 2 GiB.
+    Raises UnknownModel, InputError, WeightsError.
+    """
+    chain = Chain.parse(model).at(scale)
+    if len(chain.models) > 1:
+        _refuse_options_of_one(chain, variant=variant, initial=initial, weights=weights)
+    cutting = Cutting(patch, mode, overlap, max_memory)
+    torch_device = choose_device(device)
+    hardware = torch_device, choose_precision(precision, torch_device)
+    parts = zip(chain.models, chain.parts, strict=True)
+    stages = tuple(_stage(about, part, hardware, variant, weights) for about, part in parts)
+    about = chain.describe()
+    if initial is not None:
+        stages = (_begun_by(_initial(initial, stages[0], hardware), stages[0]),)
+        about = replace(stages[0].model, name=f"{about.name}, initial {registry().model(initial).name}")
+    return Upscaler(about, math.prod(chain.parts), stages, cutting)
+
+
+def upscale(image: Any, model: str | Sequence[str] = "vdsr", scale: int | None = None, *, device: str = "auto") -> Any:
+    """Upscale one image: ``pysr.load(model, scale, device=device).upscale(image)``. See `Upscaler.upscale`."""
+    return load(model, scale, device=device).upscale(image)
+
+
+def _refuse_options_of_one(chain: Chain, **options: Any) -> None:
+    if given := [name for name, value in options.items() if value is not None]:
+        raise InputError(
+            f"{' and '.join(given)} cannot be given for several models ({chain.name}), only for one; load them one by "
+            "one, and upscale by one after the other"
+        )
+
+
+def _stage(
+    about: Model,
+    scale: int,
+    hardware: Hardware,
+    variant: str | None = None,
+    weights: str | PathLike[str] | None = None,
+) -> Stage:
+    variant = choose(f"variant of {about.name}", variant, about.variants) if variant or about.variants else None
+    network = _built(about, scale, variant)
+    if chosen := weights or about.weights.get(scale) or about.weights.get((scale, variant or "")):
+        load_weights(network, chosen if not isinstance(chosen, (str, PathLike)) else Path(chosen))
+    elif any(True for _ in network.parameters()):
+        raise InputError(f"{about.name} comes without weights for scale {scale}; give weights=, a safetensors file")
+    return stage_of(about, scale, network, hardware)
+
+
+def stage_of(about: Model, scale: int, network: nn.Module, hardware: Hardware, initial: str | None = None) -> Stage:
+    """A network of a model, made ready: with its preprocessors, or with a model in place of the one that enlarges."""
+    side = math.ceil(32 / about.multiple_of) * about.multiple_of
+    runner = Runner(network, *hardware, (3 if about.colour == "rgb" else 1, side, side))
+    stage = Stage(
+        about, scale, runner, tuple(Step(p, p.build()) for p in map(registry().preprocessor, about.preprocess))
+    )
+    return _begun_by(_initial(initial, stage, hardware), stage) if initial else stage
+
+
+def _built(about: Model, scale: int, variant: str | None) -> nn.Module:
+    try:
+        with torch.no_grad():
+            return about.network(scale, variant)
+    except PysrError:
+        raise
+    except Exception as error:
+        owner = registry().owner(about.name)
+        raise PluginError(f"{owner} could not build the network of {about.name!r}: {error!r}") from error
+
+
+def _initial(name: str, stage: Stage, hardware: Hardware) -> Stage:
+    """The model that is to make the first enlargement of a stage, loaded."""
+    about, asking = registry().model(name), stage.model.name
+    if not any(step.about.enlarges for step in stage.steps):
+        raise InputError(
+            f"{asking} cannot take the initial {about.name}: it begins with no enlargement (no preprocessor such as "
+            "bicubic) that another model could make; leave initial out"
+        )
+    if stage.scale not in about.scales:
+        offered = ", ".join(map(str, about.scales))
+        raise InputError(
+            f"{about.name} cannot be the initial of {asking} at scale {stage.scale}, as it offers only {offered}; "
+            "choose one of these, or another initial"
+        )
+    return _stage(about, stage.scale, hardware)
+
+
+def _begun_by(initial: Stage, stage: Stage) -> Stage:
+    """The stage with ``initial`` in place of its enlarging preprocessor."""
+    halo, model, run = initial.halo, stage.model, Initial(initial)
+    about = Preprocessor(initial.model.name, lambda: run, initial.model.summary, reach=halo or 0, enlarges=True)
+    step = Step(about, run, initial.bytes_per_pixel(1 if model.colour == "luma" else 3))
+    model = replace(
+        model,
+        receptive_field=None if halo is None else model.receptive_field,
+        multiple_of=math.lcm(model.multiple_of, initial.model.multiple_of),
+    )
+    return replace(stage, model=model, steps=tuple(step if s.about.enlarges else s for s in stage.steps))
