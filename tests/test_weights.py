@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from pysr import WeightsError
@@ -270,3 +270,13 @@ def test_no_source_file_can_unpickle(path: Path) -> None:
 )
 def test_the_lint_finds_what_it_looks_for(code: str) -> None:
     assert unsafe(ast.parse(code))
+
+
+def test_equal_weights_give_equal_files(tmp_path: Path) -> None:
+    metadata = {f"pysr.{letter}": letter for letter in "abcdefghij"}
+    tensors = {"b": torch.ones(3), "a": torch.zeros(2, 2, dtype=torch.float16)}
+    digests = {save_weights(tensors, tmp_path / f"{i}.safetensors", metadata) for i in range(5)}
+    assert len(digests) == 1
+    assert read_metadata(tmp_path / "0.safetensors") == metadata
+    found = load_file(tmp_path / "0.safetensors")
+    assert all(torch.equal(found[name], value) for name, value in tensors.items())

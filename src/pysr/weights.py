@@ -35,10 +35,18 @@ def save_weights(network_or_tensors: nn.Module | Mapping[str, Tensor], path: Pat
     copies = {  # of their own: safetensors takes no tensors that share memory
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
-    data = save(copies, dict(metadata))
+    data = _with_sorted_header(save(copies, dict(metadata)))
     with atomic_write(path) as file:
         file.write(data)
     return hashlib.sha256(data).hexdigest()
+
+
+def _with_sorted_header(data: bytes) -> bytes:
+    """The same file with its header in one order: safetensors writes metadata in any, and digests would differ."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[8 + size :]
 
 
 def read_metadata(path: Path) -> dict[str, str]:
