@@ -458,3 +458,12 @@ def test_a_network_learns_to_go_on_from_another_models_result(install: Install, 
     assert abs(score - float(found["nearest"]["psnr_x2"])) < 3  # one of the two pictures
     install(tiny(losses={"l1": 1.0}))
     assert losses(tmp_path / "nearest") != losses(tmp_path / "lanczos")
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+def test_a_gpu_trains_as_the_cpu_does(install: Install, pictures: Path, tmp_path: Path) -> None:
+    install(tiny())
+    for device in ("cpu", "cuda"):
+        train("tiny", [pictures], tmp_path / device, device=device, precision="float32", validation=pictures)
+    np.testing.assert_allclose(losses(tmp_path / "cuda"), losses(tmp_path / "cpu"), rtol=1e-3)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .data import Pairs, Share
 from .plugin import Model
-from .precision import arithmetic, choose_device, choose_precision, input_readers, keep_unrounded
+from .precision import arithmetic, choose_device, input_readers, keep_unrounded
 from .recipe import Recipe
 from .registry import registry
 from .stage import Step
@@ -23,11 +23,13 @@ from .stage import Step
 MULTIPLIER = 1_000_003  # of the seed, so that neither seeds nor steps next to each other share random numbers
 
 
-def accelerator_for(device: str) -> Accelerator:
-    """Accelerate's view of this process: alone on ``device``, or one of several that torchrun started."""
+def accelerator_for(device: str) -> tuple[Accelerator, torch.device]:
+    """Accelerate's view of this process, alone or one of several that torchrun started, and where it computes."""
     if "WORLD_SIZE" not in os.environ:
         AcceleratorState._reset_state(reset_partial_state=True)  # an earlier training may have been elsewhere
-    return Accelerator(cpu=choose_device(device).type == "cpu", mixed_precision="no", device_placement=False)
+    chosen = choose_device(device)
+    accelerator = Accelerator(cpu=chosen.type == "cpu", mixed_precision="no", device_placement=False)
+    return accelerator, accelerator.device if accelerator.num_processes > 1 else chosen
 
 
 class Run:
@@ -41,15 +43,13 @@ class Run:
         steps: Mapping[int, Sequence[Step]],
         *,
         accelerator: Accelerator,
-        device: str,
-        precision: str,
+        device: torch.device,
+        dtype: torch.dtype,
         seed: int,
     ) -> None:
         self.step = 0
         self.recipe, self._seed, self._preprocess = recipe, seed, steps
-        self._accelerator = accelerator
-        self.device = accelerator.device if accelerator.num_processes > 1 else choose_device(device)
-        self.dtype = choose_precision(precision, self.device)
+        self._accelerator, self.device, self.dtype = accelerator, device, dtype
         if self.dtype != torch.float32:
             keep_unrounded(network, input_readers(network, (3 if model.colour == "rgb" else 1, 32, 32)))
         self.network = network.to(device=self.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]

@@ -22,7 +22,7 @@ from .files import image_files, write_image
 from .interruption import Interruption
 from .loading import stage_of
 from .plugin import Model
-from .precision import choose_device, choose_precision
+from .precision import choose_precision
 from .recipe import Fit, Progress, Recipe
 from .registry import registry
 from .run import Run, accelerator_for
@@ -170,18 +170,14 @@ class _Training:
         self.checkpoints = Checkpoints(order.out / "checkpoints")
         if self.checkpoints.files() and not resume:
             raise InputError(f"{order.out} holds a training; resume it, or choose another folder")
-        self.accelerator = accelerator_for(device)
+        self.accelerator, place = accelerator_for(device)
         self.main = self.accelerator.is_main_process
         torch.manual_seed(order.seed)
-        network = self._network()
-        place = choose_device(device)
-        stages = {
-            scale: order.stage(scale, network, place, choose_precision(precision, place)) for scale in order.scales
-        }
+        network, dtype = self._network(), choose_precision(precision, place)
+        stages = {scale: order.stage(scale, network, place, dtype) for scale in order.scales}
         self.reach = max(sum(step.about.reach for step in stage.steps) for stage in stages.values())
-        preprocess = {scale: stage.steps for scale, stage in stages.items()}
-        self.run = Run(order.model, network, recipe, preprocess, accelerator=self.accelerator, device=device,
-                       precision=precision, seed=order.seed)  # fmt: skip
+        self.run = Run(order.model, network, recipe, {scale: stage.steps for scale, stage in stages.items()},
+                       accelerator=self.accelerator, device=place, dtype=dtype, seed=order.seed)  # fmt: skip
         if recipe.batch % self.run.share[1]:
             raise InputError(f"a batch of {recipe.batch} cannot be dealt evenly to {self.run.share[1]} processes")
         self.sampler = self._sampler()

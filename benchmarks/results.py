@@ -1,0 +1,78 @@
+"""Every installed model on every test set: writes the page docs/results.md.
+
+    python benchmarks/results.py --data BENCH [--out docs/results.md] [--sets Set5 Set14] [--models vdsr srcnn]
+
+BENCH is a folder of folders, each a test set of true images. Models that are random or not made for photographs are
+left out. Below the measured rows stand those of the papers, where they have that set.
+"""
+
+import argparse
+from importlib.metadata import version
+from pathlib import Path
+
+import pysr
+from pysr.evaluation import Evaluation
+from pysr.files import atomic_write, image_files
+from pysr.report import by_data, markdown_row, markdown_table, scales_of
+from pysr.terminal import Bar
+
+SCALES = (2, 3, 4)
+COMPLETE = {"Set5": 5, "Set14": 14, "BSD100": 100, "Urban100": 100}
+PAPERS = {  # PSNR / SSIM by set and scale: Dong et al. 2016, tables 2 to 4; Kim et al. 2016, table 3
+    "A+ in its paper": {"Set5": ("36.54 / 0.9544", "32.59 / 0.9088", "30.28 / 0.8603"),
+                        "Set14": ("32.28 / 0.9056", "29.13 / 0.8188", "27.32 / 0.7491")},
+    "SRCNN in its paper": {"Set5": ("36.66 / 0.9542", "32.75 / 0.9090", "30.49 / 0.8628"),
+                           "Set14": ("32.45 / 0.9067", "29.30 / 0.8215", "27.50 / 0.7513")},
+    "VDSR in its paper": {"Set5": ("37.53 / 0.9587", "33.66 / 0.9213", "31.35 / 0.8838"),
+                          "Set14": ("33.03 / 0.9124", "29.77 / 0.8314", "28.01 / 0.7674"),
+                          "BSD100": ("31.90 / 0.8960", "28.82 / 0.7976", "27.29 / 0.7251"),
+                          "Urban100": ("30.76 / 0.9140", "27.14 / 0.8279", "25.18 / 0.7524")},
+}  # fmt: skip
+PAGE = """# Results
+
+PSNR in dB / SSIM by the protocol `y-shave`, as in the papers' tables: luma of BT.601, images cropped to a multiple of
+the scale and shrunk by MATLAB's bicubic, outputs rounded to 8 bits, `scale` pixels shaved off every side, means over
+the images. The best measured value of a column is bold. Written by `{command}` with pysr {pysr}
+and torch {torch}; `pysr models` tells what the weights were trained on.
+
+{tables}"""
+
+
+def model_names() -> list[str]:
+    """The installed models for photographs that are not random, plain resampling first."""
+    return [m.name for m in pysr.models() if m.domain == "photo" and not m.stochastic and set(m.scales) & set(SCALES)]
+
+
+def section(data: str, evaluations: list[Evaluation], images: int) -> str:
+    """The heading and table of one set."""
+    whole = COMPLETE.get(data, images)
+    count = f"{images} images" if images == whole else f"{images} of its {whole} images, so not comparable with papers"
+    table = markdown_table(data, evaluations)
+    if images == whole and tuple(scales_of(evaluations)) == SCALES:
+        table += "".join(markdown_row([name, *sets[data]]) for name, sets in PAPERS.items() if data in sets)
+    return f"## {data}\n\n{count}\n\n{table}\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure all models on all test sets.")
+    parser.add_argument("--data", type=Path, required=True, help="folder of test sets")
+    parser.add_argument("--out", type=Path, default=Path("docs/results.md"))
+    parser.add_argument("--sets", nargs="+", help="only these folders")
+    parser.add_argument("--models", nargs="+", help="only these models")
+    options = parser.parse_args()
+
+    folders = [options.data / name for name in options.sets or sorted(COMPLETE) if (options.data / name).is_dir()]
+    names = options.models or model_names()
+    with Bar("evaluating", unit="images") as bar:
+        evaluations = pysr.evaluate(names, folders, SCALES, progress=bar.update)
+    blocks = by_data(evaluations)
+    tables = [section(folder.name, blocks[folder.name], len(image_files(folder))) for folder in folders]
+    page = PAGE.format(command="python benchmarks/results.py --data BENCH", pysr=pysr.__version__,
+                       torch=version("torch"), tables="\n".join(tables))  # fmt: skip
+    with atomic_write(options.out) as file:
+        file.write(page.rstrip().encode() + b"\n")
+    print(f"wrote {options.out}")
+
+
+if __name__ == "__main__":
+    main()
