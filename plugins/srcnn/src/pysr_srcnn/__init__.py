@@ -1,0 +1,1 @@
+"""SRCNN (Dong, Loy, He, Tang, TPAMI 2016) for pysr."""

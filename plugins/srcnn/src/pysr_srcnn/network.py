@@ -1,0 +1,33 @@
+"""SRCNN: Dong, Loy, He, Tang, "Image Super-Resolution Using Deep Convolutional Networks", TPAMI 38(2), 2016."""
+
+import torch
+from torch import Tensor, nn
+
+
+class SRCNN(nn.Module):
+    """Patch extraction, non-linear mapping, reconstruction (section 3.1): three convolutions and nothing else.
+
+    Input and output: (N, 1, H, W) float luma in [0, 1], already at output size; one network for each scale.
+    middle: side of the second layer's filters: 1 in 9-1-5, 5 in 9-5-5. Half receptive field: 6 pixels for 9-1-5, 8 for
+    9-5-5. Parameters: 8,129 and 57,281. Beyond its border an image goes on as it ends there.
+    """
+
+    def __init__(self, middle: int = 5) -> None:
+        super().__init__()
+        self.extract = _convolution(1, 64, 9)
+        self.map = _convolution(64, 32, middle)
+        self.reconstruct = _convolution(32, 1, 5)
+
+    def forward(self, enlarged: Tensor) -> Tensor:  # (N, 1, H, W)
+        features = torch.relu(self.extract(enlarged))  # (N, 64, H, W)
+        output: Tensor = self.reconstruct(torch.relu(self.map(features)))
+        return output
+
+
+def _convolution(inputs: int, outputs: int, side: int) -> nn.Conv2d:
+    """With the paper's first numbers: normal with deviation 0.001, biases zero (section 3.3)."""
+    layer = nn.Conv2d(inputs, outputs, side, padding=side // 2, padding_mode="replicate")
+    nn.init.normal_(layer.weight, std=1e-3)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
