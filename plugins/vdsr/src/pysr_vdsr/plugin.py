@@ -12,13 +12,20 @@ if TYPE_CHECKING:
 
     from pysr.plugin import Recipe
 
-WEIGHTS = Weights(
-    file=Path(__file__).with_name("weights") / "vdsr.safetensors",
-    sha256="fe322361529e7f3686eab77b84aecf8085315abbcea7070bc97ce3033841a475",
-    licence="Apache-2.0; trained on research image sets without a formal licence",
-    trained_on="T91, BSDS200 (without 302003, which is Set5's woman), BSDS500 test",
-)
-SCALES = (2, 3, 4)
+DIGESTS = {
+    2: "a92948cafcef4e88facbda1c75171061900647a3b42be447bf677cf9f5388cb1",
+    3: "02ee9ad55fbcf61b9a89466bfab9477c8a88d2cc04f1ac4d7cc94fcb86147e53",
+    4: "723410a465bd759f28fac08f64a8bd355d0b3373a44070e4e5b10b1f29b1b838",
+}
+
+
+def weights(scale: int) -> Weights:
+    return Weights(
+        file=Path(__file__).with_name("weights") / f"vdsr-x{scale}.safetensors",
+        sha256=DIGESTS[scale],
+        licence="Apache-2.0; trained on research image sets without a formal licence",
+        trained_on="T91, BSDS200 (without 302003, which is Set5's woman), BSDS500 test",
+    )
 
 
 def network(scale: int, variant: str | None) -> nn.Module:
@@ -44,12 +51,12 @@ def pysr_models() -> list[Model]:
     return [
         Model(
             name="vdsr",
-            scales=SCALES,
+            scales=tuple(DIGESTS),
             network=network,
             summary="Twenty 3x3 layers that add detail to the bicubic enlargement",
             colour="luma",
             preprocess=("luma", "bicubic"),
-            weights=dict.fromkeys(SCALES, WEIGHTS),
+            weights={scale: weights(scale) for scale in DIGESTS},
             receptive_field=20,
             recipes={"shipped": recipe, "paper": paper},
             paper="Kim, Lee, Lee: Accurate Image Super-Resolution Using Very Deep Convolutional Networks, CVPR 2016",
