@@ -7,12 +7,15 @@ left out. Below the measured rows stand those of the papers, where they have tha
 """
 
 import argparse
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import pysr
+from pysr.atomic import atomic_write, check_place
 from pysr.evaluation import Evaluation
-from pysr.files import atomic_write, image_files
+from pysr.files import image_files
+from pysr.registry import registry
 from pysr.report import by_data, markdown_row, markdown_table, scales_of
 from pysr.terminal import Bar
 
@@ -43,6 +46,21 @@ def model_names() -> list[str]:
     return [m.name for m in pysr.models() if m.domain == "photo" and not m.stochastic and set(m.scales) & set(SCALES)]
 
 
+def set_names(data: Path) -> list[str]:
+    """The published sets that lie in a folder."""
+    found = [name for name in COMPLETE if (data / name).is_dir()]
+    if not found:
+        raise pysr.InputError(f"{str(data)!r} holds none of {', '.join(COMPLETE)}; give --data the folder above them")
+    return found
+
+
+def measure(names: list[str], folders: list[Path]) -> list[Evaluation]:
+    """The models at those of the scales that they offer."""
+    offered = {scale for name in names for scale in registry().model(name).scales}
+    with Bar("evaluating", unit="images") as bar:
+        return pysr.evaluate(names, folders, [scale for scale in SCALES if scale in offered], progress=bar.update)
+
+
 def section(data: str, evaluations: list[Evaluation], images: int) -> str:
     """The heading and table of one set."""
     whole = COMPLETE.get(data, images)
@@ -61,10 +79,12 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", help="only these models")
     options = parser.parse_args()
 
-    folders = [options.data / name for name in options.sets or sorted(COMPLETE) if (options.data / name).is_dir()]
-    names = options.models or model_names()
-    with Bar("evaluating", unit="images") as bar:
-        evaluations = pysr.evaluate(names, folders, SCALES, progress=bar.update)
+    try:
+        check_place(options.out)
+        folders = [options.data / name for name in options.sets or set_names(options.data)]
+        evaluations = measure(options.models or model_names(), folders)
+    except pysr.PysrError as error:
+        sys.exit(f"results.py: error: {error}")
     blocks = by_data(evaluations)
     tables = [section(folder.name, blocks[folder.name], len(image_files(folder))) for folder in folders]
     page = PAGE.format(command="python benchmarks/results.py --data BENCH", pysr=pysr.__version__,

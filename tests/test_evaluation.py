@@ -1,5 +1,6 @@
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
@@ -67,17 +68,17 @@ def test_several_sets_give_what_each_gives_alone(pictures: Path) -> None:
 def test_seconds_are_those_of_upscaling_alone(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
 
-    def takes(seconds: float, real: Callable[..., object]) -> Callable[..., object]:
+    def takes(seconds: Iterator[int], real: Callable[..., object]) -> Callable[..., object]:
         def call(*args: object, **options: object) -> object:
-            clock[0] += seconds
+            clock[0] += next(seconds)
             return real(*args, **options)
 
         return call
 
     monkeypatch.setattr("pysr.evaluation.perf_counter", lambda: clock[0])
-    monkeypatch.setattr("pysr.evaluation.read_planes", takes(100, read_planes))
-    monkeypatch.setattr("pysr.evaluation.ssim", takes(100, ssim))
-    monkeypatch.setattr(pysr.Upscaler, "upscale", takes(3, pysr.Upscaler.upscale))
+    monkeypatch.setattr("pysr.evaluation.read_planes", takes(repeat(100), read_planes))
+    monkeypatch.setattr("pysr.evaluation.ssim", takes(repeat(100), ssim))
+    monkeypatch.setattr(pysr.Upscaler, "upscale", takes(chain([100], repeat(3)), pysr.Upscaler.upscale))  # a slow start
     (evaluation,) = evaluate(["bicubic"], pictures, [2])
     assert [image.seconds for image in evaluation.results[0].images] == [3, 3, 3]
     assert evaluation.results[0].seconds == 3

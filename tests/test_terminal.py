@@ -41,13 +41,13 @@ def test_an_evaluation_has_a_block_a_data_set_and_gaps(capsys):
     found = [
         Evaluation("a", "Set5", "y-shave", (at(2, 30.0),)),
         Evaluation("b", "Set5", "y-shave", (at(3, 31.0), at(2, 32.0))),
-        Evaluation("a", "[Set14]", "y-shave", (at(2, 33.0),)),
-        Evaluation("b", "[Set14]", "y-shave", (at(2, 34.0),)),
+        Evaluation("a", "[set14]", "y-shave", (at(2, 33.0),)),
+        Evaluation("b", "[set14]", "y-shave", (at(2, 34.0),)),
     ]
     print_table(evaluation_table(found, images=True))
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
     assert lines[0][-2:] == ["a", "b"]
     assert [" ".join(line).replace(" / 0.5000", "") for line in lines[2:]] == [
         *("Set5", "x2 [x] 30.000 32.000", "x2 30.000 32.000", "x3 [x] - 31.000", "x3 - 31.000"),
-        *("[Set14]", "x2 [x] 33.000 34.000", "x2 33.000 34.000"),
+        *("[set14]", "x2 [x] 33.000 34.000", "x2 33.000 34.000"),
     ]

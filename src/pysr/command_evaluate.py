@@ -25,7 +25,7 @@ STDOUT = Path("-")
     required=True,
     multiple=True,
     type=PATH,
-    help="Folders of true images, such as Set5 Set14; each is a data set.",
+    help="Folders of true images, each a data set, such as Set5 Set14; name the models before them.",
 )
 @click.option(
     "-s",
@@ -40,8 +40,10 @@ STDOUT = Path("-")
 @click.option("--protocol", metavar="NAME", default="y-shave", show_default=True, help="How scores are computed.")
 @click.option("--images", is_flag=True, help="Show the scores of every image, too.")
 @click.option("--json", metavar="FILE", type=PATH, help="Write all scores as JSON; - prints them instead of the table.")
-@click.option("--markdown", metavar="FILE", type=PATH, help="Write tables for a page on GitHub; - likewise.")
-@click.option("--csv", metavar="FILE", type=PATH, help="Write a line per image, with its seconds; - likewise.")
+@click.option("--markdown", metavar="FILE", type=PATH, help="Write tables in GitHub's Markdown; - prints them instead.")
+@click.option(
+    "--csv", metavar="FILE", type=PATH, help="Write a line per image, with the seconds it took; - prints it instead."
+)
 @hardware
 @verbosity
 @click.pass_obj

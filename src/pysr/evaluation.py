@@ -139,7 +139,9 @@ def _sets(folders: Iterable[FilePath]) -> dict[str, list[Path]]:
         images = image_files(folder)
         name = os.path.basename(os.path.abspath(folder))
         if name in sets:
-            raise InputError(f"two folders are called {name!r}, and their scores could not be told apart; rename one")
+            raise InputError(
+                f"two folders are called {name!r}, and their scores could not be told apart; leave one out or rename it"
+            )
         sets[name] = images
     if not sets:
         raise InputError("no folder of images given; name one or several, such as 'Set5'")
