@@ -359,8 +359,8 @@ def test_train_passes_everything_on(monkeypatch):
     asked = []
     monkeypatch.setattr("pysr.training.train", lambda *args, **options: asked.append((args, options)))
     assert run("train", "vdsr", "--data", "a", "--data", "b", "--out", "run", "--steps", "9", "--seed", "4",
-               "--validation", "set5", "--weights", "w.safetensors", "--initial", "srcnn", "--resume", "--scale", "2", "3",
-               "--recipe", "paper", "--variant", "915", "--device", "cpu") == 0  # fmt: skip
+               "--validation", "set5", "--weights", "w.safetensors", "--initial", "srcnn", "--resume",
+               "--scale", "2", "3", "--recipe", "paper", "--variant", "915", "--device", "cpu") == 0  # fmt: skip
     ((name, data, out), options) = asked[0]
     assert (name, data, out) == ("vdsr", [Path("a"), Path("b")], Path("run"))
     assert options.pop("progress")
