@@ -87,7 +87,8 @@ def main() -> None:
         sys.exit(f"results.py: error: {error}")
     blocks = by_data(evaluations)
     tables = [section(folder.name, blocks[folder.name], len(image_files(folder))) for folder in folders]
-    page = PAGE.format(command="python benchmarks/results.py --data BENCH", pysr=pysr.__version__,
+    sets = f" --sets {' '.join(options.sets)}" if options.sets else ""
+    page = PAGE.format(command=f"python benchmarks/results.py --data BENCH{sets}", pysr=pysr.__version__,
                        torch=version("torch"), tables="\n".join(tables))  # fmt: skip
     with atomic_write(options.out) as file:
         file.write(page.rstrip().encode() + b"\n")

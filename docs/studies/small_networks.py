@@ -151,7 +151,7 @@ def table(scores: dict[str, dict[int, float]], costs: dict[str, int] | None = No
     lines = [head, ["---"] * len(head)]
     for name, found in scores.items():
         cells = [f"{found[scale]:.3f}" if scale in found else "" for scale in SCALES]
-        lines.append([name, *cells, *([f"{costs[name] / 1000:.0f}"] if costs else [])])
+        lines.append([name, *cells, *([f"{costs[name] / 1000:.0f}" if costs[name] else "-"] if costs else [])])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -163,9 +163,15 @@ def page(facts: dict[str, dict[str, dict[int, float]]], steps: int) -> str:
 
     srcnn, vdsr = 57_184, macs(20, 64)
     chains = {
-        "srcnn": srcnn, "srcnn+srcnn": srcnn + srcnn // 4, "aplus": 0, "aplus+aplus": 0, "vdsr": vdsr,
-        "srcnn+vdsr": vdsr + srcnn // 4, "vdsr+srcnn": srcnn + vdsr // 4, "vdsr+vdsr": vdsr + vdsr // 4,
-    }  # fmt: skip
+        "srcnn": srcnn,
+        "srcnn+srcnn": srcnn + srcnn // 4,
+        "aplus": 0,
+        "aplus+aplus": 0,
+        "vdsr": vdsr,
+        "srcnn+vdsr": vdsr + srcnn // 4,
+        "vdsr+srcnn": srcnn + vdsr // 4,
+        "vdsr+vdsr": vdsr + vdsr // 4,
+    }  # fmt: skip (A+ is no convolutional network: its cost is not counted so)
     at_four = {name: {4: shipped[name][4]} for name in chains}
     return (HERE / "small_networks.template.md").read_text().format(
         steps=steps,

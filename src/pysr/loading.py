@@ -107,7 +107,13 @@ def _stage(
 def stage_of(about: Model, scale: int, network: nn.Module, hardware: Hardware, initial: str | None = None) -> Stage:
     """A network of a model, made ready: with its preprocessors, or with a model in place of the one that enlarges."""
     side = math.ceil(32 / about.multiple_of) * about.multiple_of
-    runner = Runner(network, *hardware, (3 if about.colour == "rgb" else 1, side, side))
+    device, dtype = hardware
+    runner = Runner(
+        network,
+        device,
+        torch.float32 if about.needs_float32 else dtype,
+        (3 if about.colour == "rgb" else 1, side, side),
+    )
     stage = Stage(
         about, scale, runner, tuple(Step(p, p.build()) for p in map(registry().preprocessor, about.preprocess))
     )

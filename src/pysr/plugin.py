@@ -53,6 +53,8 @@ class Model:
     receptive_field: half width, in pixels of the network's input, beyond which an input pixel cannot influence an
         output pixel; None when unbounded (attention, global pooling): such models are blended.
     multiple_of: the network's input sides must be multiples of this.
+    needs_float32: the image itself, not only a correction to it, passes through the network's layers, so that a lower
+        precision would round it; the model then computes in float32 whatever is asked for.
     stochastic: the network has ``sample(low, n, seed, temperature, known=None, mask=None)`` and
         ``log_likelihood(low, high)``.
     recipes: ways to train it, by name; the first is the default, and usually how the shipped weights were made. Each
@@ -73,6 +75,7 @@ class Model:
     receptive_field: int | None = None
     multiple_of: int = 1
     stochastic: bool = False
+    needs_float32: bool = False
     recipes: Mapping[str, Callable[[], Recipe | Fit]] = field(default_factory=dict)
     paper: str = ""
 

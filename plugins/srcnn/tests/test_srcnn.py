@@ -65,6 +65,11 @@ def test_the_shipped_weights_reach_their_numbers() -> None:
     assert all(result.psnr > least for result, least in zip(evaluation.results, (36.35, 32.4, 30.2), strict=True))
 
 
+def test_bfloat16_does_not_round_the_image() -> None:
+    """Without a sum at its end the network hands the image on layer by layer: 0.07 dB on Set5 x2 in bfloat16."""
+    assert pysr.load("srcnn", 2, device="cpu", precision="bfloat16").precision == "float32"
+
+
 def test_every_scale_and_variant_has_weights() -> None:
     (model,) = [model for model in pysr.models() if model.name == "srcnn"]
     assert set(DIGESTS) == {(scale, variant) for scale in model.scales for variant in model.variants}

@@ -63,6 +63,7 @@ def pysr_models() -> list[Model]:
             weights={key: weights(*key) for key in DIGESTS},
             variants=tuple(MIDDLE),
             receptive_field=8,
+            needs_float32=True,
             recipes={"shipped": recipe, "paper": paper},
             paper="Dong, Loy, He, Tang: Image Super-Resolution Using Deep Convolutional Networks, TPAMI 2016",
         )
