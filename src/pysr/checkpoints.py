@@ -52,7 +52,7 @@ class Checkpoints:
         for path in reversed(files):
             try:
                 return _read(path)
-            except (OSError, SafetensorError, ValueError, KeyError) as error:
+            except (SafetensorError, ValueError, KeyError) as error:
                 logger.warning("the checkpoint %s is damaged (%s); trying the one before", path, error)
         if files:
             raise PysrError(f"all checkpoints in {self.folder} are damaged; start again in another folder")
@@ -77,7 +77,7 @@ def _digest(text: str, tensors: bytes) -> str:
 def check_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """InputError when a run is to go on as another one than it was begun as. Both: facts that JSON can hold."""
     plain = json.loads(json.dumps(now))
-    for name in before.keys() | plain.keys():
+    for name in sorted(before.keys() | plain.keys()):
         if before.get(name) != plain.get(name):
             raise InputError(
                 f"the run to be resumed had {name} = {before.get(name)!r}, and now it is {plain.get(name)!r}; "

@@ -25,9 +25,8 @@ from .plugin import Model
 from .precision import choose_precision
 from .recipe import Fit, Progress, Recipe
 from .registry import registry
-from .run import Run, accelerator_for
 from .stage import Stage
-from .training_log import Log, check_tensorboard
+from .training_log import Log, check_installed
 from .upscaler import Upscaler
 from .validation import Validation
 from .weights import load_weights, save_weights
@@ -114,7 +113,8 @@ def train(
     """
     about = model if isinstance(model, Model) else registry().model(model)
     name, chosen = _recipe(about, recipe)
-    trained = tuple(scales or (chosen.scales if isinstance(chosen, Recipe) else chosen.scales[:1]))
+    data, out = [Path(folder) for folder in data], Path(out)
+    trained = tuple(dict.fromkeys(scales or (chosen.scales if isinstance(chosen, Recipe) else chosen.scales[:1])))
     if wrong := set(trained) - set(about.scales):
         raise InputError(f"{about.name} has no scale {min(wrong)}; it has {', '.join(map(str, about.scales))}")
     if about.variants:
@@ -129,7 +129,7 @@ def train(
     steps = chosen.steps if steps is None else steps
     if steps < 1:
         raise InputError(f"steps is {steps}; give 1 or more")
-    check_tensorboard()
+    check_installed()
     return _Training(order, chosen, steps, device, precision, resume).go(progress)
 
 
@@ -157,8 +157,8 @@ def _fit(order: _Order, fit: Fit, progress: Progress | None, unused: Mapping[str
     if order.validation:
         validation = Validation(order.validation, order.scales)
         upscaler = order.upscaler(scale, network.state_dict(), torch.device("cpu"), torch.float32)
-        scores = validation.scores({scale: upscaler}, lambda: False) or {}
-        logger.info("x%d %.3f dB", scale, scores[scale])
+        for measured, score in (validation.scores({scale: upscaler}, lambda: False) or {}).items():
+            logger.info("x%d %.3f dB", measured, score)
     return best
 
 
@@ -170,10 +170,15 @@ class _Training:
         self.checkpoints = Checkpoints(order.out / "checkpoints")
         if self.checkpoints.files() and not resume:
             raise InputError(f"{order.out} holds a training; resume it, or choose another folder")
+        from .run import Run, accelerator_for  # needs Accelerate, an extra
+
         self.accelerator, place = accelerator_for(device)
         self.main = self.accelerator.is_main_process
         torch.manual_seed(order.seed)
-        network, dtype = self._network(), choose_precision(precision, place)
+        network = self._network()
+        dtype = torch.float32 if order.model.needs_float32 else choose_precision(precision, place)
+        if dtype == torch.float16:
+            raise InputError("precision 'float16' is for upscaling; train in 'bfloat16' or 'float32'")
         stages = {scale: order.stage(scale, network, place, dtype) for scale in order.scales}
         self.reach = max(sum(step.about.reach for step in stage.steps) for stage in stages.values())
         self.run = Run(order.model, network, recipe, {scale: stage.steps for scale, stage in stages.items()},
@@ -216,6 +221,7 @@ class _Training:
                     self._validate(interruption, batches.waited)
                 if number := self._agreed(interruption.noted):
                     self._save_checkpoint()
+                    self.accelerator.wait_for_everyone()
                     logger.warning("stopped at step %d of %d; a checkpoint is in %s", run.step, self.steps, order.out)
                     interruption.deliver(number)
                     break
@@ -242,7 +248,8 @@ class _Training:
         total = sum(losses.values())
         if not math.isfinite(total):
             raise self._diverged(f"the loss became {total}")
-        self.log.add(losses)
+        if self.main:
+            self.log.add(losses)
         if progress:
             progress(self.run.step, self.steps, f"loss {total:.5f}")
 
@@ -276,7 +283,7 @@ class _Training:
         self._save_checkpoint()
 
     def _save_checkpoint(self) -> None:
-        if not self.main:
+        if not self.main or not self.run.is_sound():  # a later resume would begin with NaN
             return
         tensors, facts = self.run.state()
         facts |= {"about": self.facts, "log": self.log.state(), "threads": torch.get_num_threads()}
@@ -311,7 +318,8 @@ class _Training:
 
     def _diverged(self, what: str) -> PysrError:
         return PysrError(
-            f"{what} at step {self.run.step}; lower the learning rate. Weights saved earlier stay in {self.order.out}"
+            f"{what} at step {self.run.step}; lower the learning rate of the recipe. "
+            f"Weights saved earlier stay in {self.order.out}"
         )
 
 

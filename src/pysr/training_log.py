@@ -64,7 +64,7 @@ class Log:
         """Go on where `state` was called; rows that were written after it are dropped."""
         self.step, self._rows, self._losses = facts["step"], facts["rows"], facts["losses"]
         self._seconds, self._since = facts["seconds"], time.monotonic()
-        if self._folder and self._rows:
+        if self._folder:
             self._write_csv()
 
     def _elapsed(self) -> float:
@@ -96,9 +96,9 @@ def _tensorboard(folder: Path, step: int) -> Any:
     return SummaryWriter(str(folder), purge_step=step)
 
 
-def check_tensorboard() -> None:
-    """InputError, before any work, where TensorBoard is not installed."""
+def check_installed() -> None:
+    """InputError, before any work, where Accelerate or TensorBoard is not installed."""
     from importlib.util import find_spec
 
-    if find_spec("tensorboard") is None:
+    if find_spec("accelerate") is None or find_spec("tensorboard") is None:
         raise InputError("training needs packages that are not installed: pip install 'pysr-sdk[train]'")

@@ -48,7 +48,7 @@ def recipe() -> Recipe:
 def paper() -> Recipe:
     """Section 3.3 and 4.1 of the paper."""
     return Recipe(
-        losses={"mse": 1.0},
+        losses={"mse": 20 * 20},
         optimizers=paper_optimizers,
         schedule=constant,
         steps=6_250_000,
@@ -59,6 +59,7 @@ def paper() -> Recipe:
         average=0.0,
         validate=10_000,
         reasons={
+            "losses": "the paper's error is summed over a patch (20 x 20 after shaving), averaged over patches",
             "optimizers": "the last layer learns ten times as slowly, which the paper calls important to converge",
             "steps": "8e8 backpropagated patches, 128 at a time",
             "batch": "as in the released training files; the text does not say",
