@@ -11,7 +11,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """Within its ``with`` block the signals are only noted; a second one of the same kind acts at once.
+    """Within its ``with`` block the signals are only noted; a second one acts at once.
 
     Outside the main thread, where Python delivers no signals, nothing is ever noted.
     """
