@@ -1,0 +1,1 @@
+"""Pixel recursive super resolution (Dahl, Norouzi, Shlens, ICCV 2017) for pysr."""
