@@ -21,6 +21,7 @@ except ModuleNotFoundError:
 from . import __version__
 from .command_evaluate import evaluate
 from .command_models import list_models, list_plugins
+from .command_sample import sample
 from .command_train import train
 from .command_upscale import upscale
 from .errors import InputError, PysrError, UnknownModel
@@ -71,7 +72,7 @@ def commands(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (upscale, list_models, list_plugins, evaluate, train):
+for command in (upscale, sample, list_models, list_plugins, evaluate, train):
     commands.add_command(command)
 
 

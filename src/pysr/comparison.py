@@ -20,6 +20,7 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels of the pan
 WIDEST = 1800  # of a drawn comparison, in pixels, as are all lengths here
 _COLUMNS = 5
 _CELL = 420  # width of a panel where few are drawn
+_THUMBNAIL = 160  # width of a panel on a contact sheet
 _MARGIN = 24
 _GAP = 8  # between the parts of one panel
 _SPACE = 18  # between scores
@@ -62,12 +63,17 @@ def draw(panels: Sequence[Panel], detail: Box | Literal["auto"] = "auto") -> Ima
     layout = _Layout(width, box, _TWO_LINES if scored else _ONE_LINE, _best(panels))
     cells = [_cell(panel, layout) for panel in panels]
     _outline(cells[0], panels[0].image, box)
-    height = cells[0].height
-    sheet = Image.new("RGB", (_MARGIN + columns * (width + _MARGIN), _MARGIN + rows * (height + _MARGIN)), _PAPER)
-    for number, cell in enumerate(cells):
-        row, column = divmod(number, columns)
-        sheet.paste(cell, (_MARGIN + column * (width + _MARGIN), _MARGIN + row * (height + _MARGIN)))
-    return sheet
+    return _arranged(cells, columns)
+
+
+def contact_sheet(panels: Sequence[Panel], columns: int) -> Image.Image:
+    """Draw whole panels in rows of ``columns``, each with its title below, magnified where they are small.
+
+    Returns an RGB image at most 1800 pixels wide. Raises InputError for no panels or panels of different sizes.
+    """
+    _check_sizes(panels)
+    width = min(_THUMBNAIL, (WIDEST - _MARGIN) // columns - _MARGIN)
+    return _arranged([_titled(panel, width) for panel in panels], columns)
 
 
 def compare_files(
@@ -170,6 +176,29 @@ def _cell(panel: Panel, layout: _Layout) -> Image.Image:
     paper.paste(detail, ((width - detail.width) // 2, whole.height + _GAP))
     _write(paper, whole.height + detail.height + 2 * _GAP, panel, layout.best)
     return paper
+
+
+def _titled(panel: Panel, width: int) -> Image.Image:
+    """A whole image with its title below, centred on paper."""
+    whole = _fitted(_rgb(panel.image), width)
+    paper = Image.new("RGB", (width, whole.height + _GAP + _ONE_LINE), _PAPER)
+    paper.paste(whole, ((width - whole.width) // 2, 0))
+    _write(paper, whole.height + _GAP, panel, set())
+    return paper
+
+
+def _arranged(cells: Sequence[Image.Image], columns: int) -> Image.Image:
+    """Cells of one size in rows on a sheet of paper."""
+    width, height = cells[0].size
+    sheet = Image.new(
+        "RGB",
+        (_MARGIN + columns * (width + _MARGIN), _MARGIN + ceil(len(cells) / columns) * (height + _MARGIN)),
+        _PAPER,
+    )
+    for number, cell in enumerate(cells):
+        row, column = divmod(number, columns)
+        sheet.paste(cell, (_MARGIN + column * (width + _MARGIN), _MARGIN + row * (height + _MARGIN)))
+    return sheet
 
 
 def _write(paper: Image.Image, top: int, panel: Panel, best: set[str]) -> None:

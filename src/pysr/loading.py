@@ -51,7 +51,8 @@ def load(
     initial: a model that makes the first enlargement instead of bicubic, where the model begins with one.
     device: "auto" (a GPU when there is one), "cpu", "cuda", "cuda:1", "mps", ...
     precision: "auto" (bfloat16 where the hardware has it, else float32), "float32", "bfloat16", "float16". bfloat16
-        is as good as float32 to a few thousandths of a dB in 8 bits; 16-bit images want "float32".
+        is as good as float32 to a few thousandths of a dB in 8 bits; 16-bit images want "float32". Models that draw
+        their result at random take "auto" for "float32".
     weights: a safetensors file instead of the ones that come with the model.
     patch: side in pixels of the image that a model gets, or "auto": as large as ``max_memory`` allows. At least four
         times what a patch loses on a side (halo or overlap): smaller ones would be all margin.
@@ -63,6 +64,10 @@ def load(
     chain = Chain.parse(model).at(scale)
     if len(chain.models) > 1:
         _refuse_options_of_one(chain, variant=variant, initial=initial, weights=weights)
+    if any(about.stochastic for about in chain.models):
+        if len(chain.models) > 1:
+            raise InputError(f"of {chain.name} one draws its result at random; such models work only by themselves")
+        precision = "float32" if precision == "auto" else precision  # the same seed, the same image on every machine
     cutting = Cutting(patch, mode, overlap, max_memory)
     torch_device = choose_device(device)
     hardware = torch_device, choose_precision(precision, torch_device)
@@ -106,7 +111,7 @@ def _stage(
 
 def stage_of(about: Model, scale: int, network: nn.Module, hardware: Hardware, initial: str | None = None) -> Stage:
     """A network of a model, made ready: with its preprocessors, or with a model in place of the one that enlarges."""
-    side = math.ceil(32 / about.multiple_of) * about.multiple_of
+    side = math.ceil((8 if about.stochastic else 32) / about.multiple_of) * about.multiple_of
     device, dtype = hardware
     runner = Runner(
         network,

@@ -152,6 +152,20 @@ class Runner:
             output: Tensor = self._network(planes)
         return output.float()
 
+    @torch.inference_mode()
+    def sample(self, low: Tensor, n: int, **options: Any) -> Tensor:
+        """(N, C, h, w) float32 -> (N, n, C, h * scale, w * scale) float32, from the network's own `sample`."""
+        with arithmetic(self.device, self.dtype):
+            output: Tensor = self._network.get_submodule("0").sample(low.to(self.device), n, **options)
+        return output.float().cpu()
+
+    @torch.inference_mode()
+    def log_likelihood(self, low: Tensor, high: Tensor) -> Tensor:
+        """In nats, (N,), from the network's own `log_likelihood`."""
+        with arithmetic(self.device, self.dtype):
+            nats: Tensor = self._network.get_submodule("0").log_likelihood(low.to(self.device), high.to(self.device))
+        return nats.cpu()
+
 
 def input_readers(network: nn.Module, shape: tuple[int, int, int]) -> list[str]:
     """Names of the layers that read the network's input, (C, h, w), itself."""

@@ -80,6 +80,8 @@ def _check_types(upscaler: Upscaler) -> None:
         result = upscaler.upscale(given)
         assert result.dtype == given.dtype, f"a {dtype} image became {result.dtype}"
         assert np.array_equal(before, given), f"the caller's {dtype} image was changed"
+    if upscaler.model.stochastic:
+        return  # what it draws from a flat image need not be flat
     flat = upscaler.upscale(np.full((24, 24, 3), 128, np.uint8)).astype(int)
     middle = flat[flat.shape[0] // 3 : -flat.shape[0] // 3, flat.shape[1] // 3 : -flat.shape[1] // 3]
     drift = int(np.abs(middle - 128).max())

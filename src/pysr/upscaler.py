@@ -8,13 +8,15 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from . import files
+from . import files, stochastic
 from .cutting import Cutting, Progress, place_of
 from .errors import InputError, OutOfMemory
-from .image import Array, open_image
+from .image import Array, OpenedImage, open_image
 from .patches import Plan
 from .plugin import Model
 from .precision import Runner
@@ -50,7 +52,7 @@ class Upscaler:
         dtype = min((stage.runner.dtype for stage in self._stages), key=lambda dtype: dtype.itemsize)
         return str(dtype).removeprefix("torch.")
 
-    def upscale(self, image: Any, *, progress: Progress | None = None) -> Any:
+    def upscale(self, image: Any, *, seed: int | None = None, progress: Progress | None = None) -> Any:
         """The image, ``scale`` times as large per side, as the same kind of object.
 
         image: a PIL image of mode 1, L, LA, P, I;16, RGB, RGBA or CMYK; a NumPy array (H, W) or (H, W, C), uint8,
@@ -60,17 +62,104 @@ class Upscaler:
         Returns the same type, dtype, mode and device; floats are clipped to [0, 1], integers rounded half to even;
             between the models of a chain nothing is clipped or rounded.
             Alpha is enlarged by bicubic, and colours are bled into transparent pixels first, so edges stay clean.
+        seed: for models that draw their result at random: another seed, another result; default: 0.
         progress: called as progress(done, total) after each patch; an exception raised in it ends the work.
         Raises InputError for images that cannot be used, OutOfMemory when even the smallest patch does not fit.
         """
-        if isinstance(image, (str, PathLike)):
-            image = files.read_image(Path(image))
-        opened = open_image(image)
+        if self.model.stochastic:
+            return self._draw(image, stochastic.Draw(seed=seed or 0), progress=progress)[0]
+        if seed is not None:
+            raise InputError(f"{self.model.name} draws nothing at random; leave the seed out")
+        opened = _opened(image)
         parts = opened.parts(self.scale)
         plans = [self._plans(planes.shape) for planes, _ in parts]
         reports = _shares(progress, [math.prod(cut.shape) for cuts in plans for cut in cuts])
         for (planes, out), cuts in zip(parts, plans, strict=True):
             self._upscale_planes(planes, out, cuts, reports)
+        return self._finish(opened)
+
+    def sample(
+        self,
+        image: Any,
+        n: int = 16,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        known: Any = None,
+        mask: Any = None,
+        progress: Progress | None = None,
+    ) -> Any:
+        """``n`` results that the model draws at random, for models that do (`Model.stochastic`).
+
+        image: as `upscale` takes it. seed: the same gives the same results; the first is what `upscale` gives.
+        temperature: divides the logits: below 1 safer results, 0 the likeliest value of every sub-pixel in turn.
+        known: an image of the result's size, of which the pixels where ``mask``, bool (H, W) or a PIL image of mode 1,
+            is True are kept, while the others are drawn to fit them.
+        Returns n of what `upscale` returns: a list of PIL images, one array (n, H, W) or (n, H, W, C), or one tensor
+            (n, C, H, W) or (n, N, C, H, W).
+        progress: called as progress(done, total) now and then; an exception raised in it ends the work.
+        Raises InputError for models that draw nothing at random and for arguments that cannot be used.
+        """
+        results = self._draw(image, stochastic.Draw(n, seed, temperature), known, mask, progress)
+        if isinstance(results[0], np.ndarray):
+            return np.stack(results)
+        return torch.stack(results) if isinstance(results[0], Tensor) else results
+
+    def uncertainty(self, image: Any, n: int = 16, *, seed: int = 0, temperature: float = 1.0) -> NDArray[np.float32]:
+        """How much ``n`` samples of an image differ, pixel by pixel: (H, W) or, for a batch, (N, H, W).
+
+        Standard deviations over the samples, in units of white, 0 to 0.5: the root of the colours' mean variance.
+        Arguments and errors: as for `sample`.
+        """
+        stage, opened, draw = self._stochastic(), _opened(image), stochastic.Draw(n, seed, temperature)
+        maps = [
+            stochastic.spread(stochastic.samples(stage, planes, draw, None, None)).numpy()
+            for planes, _ in opened.parts(self.scale)
+        ]
+        return np.stack(maps) if isinstance(image, Tensor) and image.ndim == 4 else maps[0]
+
+    def bits_per_dim(self, low: Any, high: Any) -> float:
+        """What the model needs to tell ``high`` when it knows ``low``: bits per sub-pixel; the mean over a batch.
+
+        low, high: images as `upscale` takes them, of the same kind; ``high`` is ``scale`` times as large. 8 is what
+        it takes without a model. Raises InputError for models that have no likelihood and for wrong sizes.
+        """
+        stage, small, large = self._stochastic(), _opened(low), _opened(high)
+        wanted = small.size[0] * self.scale, small.size[1] * self.scale
+        if large.size != wanted:
+            raise InputError(
+                f"high is {large.size[1]} x {large.size[0]} pixels; for this low it must be {wanted[1]} x {wanted[0]}"
+            )
+        pairs = [(a, b) for (a, _), (b, _) in zip(small.parts(1), large.parts(1), strict=True)]
+        nats = sum(stochastic.log_likelihood(stage, *pair) for pair in pairs)
+        return -nats / math.log(2) / sum(math.prod(planes.shape) for _, planes in pairs)
+
+    def _stochastic(self) -> Stage:
+        if not self.model.stochastic:
+            raise InputError(f"{self.model.name} draws nothing at random; use upscale, or a model such as pixelcnn")
+        return self._stages[0]
+
+    def _draw(
+        self, image: Any, draw: stochastic.Draw, known: Any = None, mask: Any = None, progress: Progress | None = None
+    ) -> list[Any]:
+        """The results of `sample`, each by itself."""
+        stage, opened = self._stochastic(), _opened(image)
+        parts = opened.parts(self.scale)
+        size = opened.size[0] * self.scale, opened.size[1] * self.scale
+        reports = _shares(progress, [math.prod(size)] * len(parts))
+        drawn = [
+            stochastic.samples(stage, planes, draw, stochastic.given(known, mask, size, len(planes)), next(reports))
+            for planes, _ in parts
+        ]
+        results = []
+        for number in range(draw.n):
+            for (_, out), images in zip(opened.parts(self.scale), drawn, strict=True):
+                stochastic.write(images[number], out)
+            results.append(self._finish(opened))
+        return results
+
+    def _finish(self, opened: OpenedImage) -> Any:
+        """The result, now that its colours are filled: alpha is enlarged by bicubic."""
         for alpha, out in opened.alphas(self.scale):
             white = _WHITE.get(str(alpha.dtype).removeprefix("torch."), 1)
             if (alpha == white).all():  # opaque, as most are
@@ -113,6 +202,11 @@ class Upscaler:
             result = out if last else _empty(len(planes), cut.output_shape, place_of(planes))
             self._cutting.enlarge(stage, planes, result, cut, progress=next(reports), clip=last)
             planes = result
+
+
+def _opened(image: Any) -> OpenedImage:
+    """An image, or the file of a path."""
+    return open_image(files.read_image(Path(image)) if isinstance(image, (str, PathLike)) else image)
 
 
 def _shares(progress: Progress | None, sizes: Sequence[int]) -> Iterator[Progress | None]:

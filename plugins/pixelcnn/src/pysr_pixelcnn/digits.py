@@ -1,0 +1,63 @@
+"""The corners: a digit in the top left or in the bottom right of a canvas, and nothing in the input says which."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .network import PixelCNN, ResidualBlock
+from .prior import Prior
+
+SIDE = 28
+CHANNELS = 32
+
+
+def read_digits(folder: Path, part: str) -> Tensor:
+    """MNIST's images, (N, 1, 28, 28) in [0, 1]. part: "train" (60,000) or "t10k" (10,000)."""
+    path = folder / f"{part}-images-idx3-ubyte.gz"
+    with gzip.open(path) as file:
+        data = file.read()
+    pixels = np.frombuffer(data, np.uint8, offset=16).reshape(-1, 1, SIDE, SIDE)
+    return torch.from_numpy(pixels.astype(np.float32) / 255)
+
+
+def place(digits: Tensor, generator: torch.Generator) -> Tensor:
+    """(N, 1, 28, 28) digits, each in one of the two corners of a (N, 1, 56, 56) canvas, with probability one half."""
+    count, planes, side, _ = digits.shape
+    canvas = torch.zeros(count, planes, 2 * side, 2 * side)
+    bottom = torch.rand(count, generator=generator) < 0.5
+    canvas[~bottom, :, :side, :side] = digits[~bottom]
+    canvas[bottom, :, side:, side:] = digits[bottom]
+    return canvas
+
+
+class CornersConditioning(nn.Module):
+    """(N, 1, h, w) digits in [-0.5, 0.5] to (N, 32, 2 h, 2 w) features.
+
+    No convolution moves a digit by half a canvas, so the input is repeated in all four corners, beside two planes that
+    say where a pixel is; residual blocks make of it what stands where.
+    """
+
+    def __init__(self, blocks: int = 4) -> None:
+        super().__init__()
+        layers = [nn.Conv2d(3, CHANNELS, 3, padding=1), nn.ReLU(inplace=True)]
+        self.body = nn.Sequential(*layers, *(ResidualBlock(CHANNELS) for _ in range(blocks)))
+
+    def forward(self, low: Tensor) -> Tensor:
+        canvas = low.repeat(1, 1, 2, 2)
+        rows, columns = (torch.linspace(-0.5, 0.5, side, device=low.device) for side in canvas.shape[2:])
+        place = torch.stack(torch.meshgrid(rows, columns, indexing="ij")).to(canvas.dtype)
+        features: Tensor = self.body(torch.cat([canvas, place.expand(len(low), -1, -1, -1)], 1))
+        return features
+
+
+def corners() -> PixelCNN:
+    """PixelCNN for the corners: 18 layers see 39 rows up, so that a digit in the other corner is seen."""
+    return PixelCNN(CornersConditioning(), CHANNELS, Prior(planes=1, channels=32, layers=18, hidden=128))
+
+
+def independent(outputs: int) -> nn.Sequential:
+    """The same conditioning network with a head that knows no other pixel: 256 logits, or one value."""
+    return nn.Sequential(CornersConditioning(), nn.Conv2d(CHANNELS, outputs, 1))

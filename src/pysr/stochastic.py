@@ -1,0 +1,140 @@
+"""Models that draw their result at random: arguments checked, planes in, samples and likelihoods out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .errors import InputError, PluginError
+from .image import Array, open_image
+from .kernels import blend_patches
+from .stage import GRAY, Stage
+
+Progress = Callable[[int, int], None]
+SEEDS = 2**64
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How results are drawn; see `Upscaler.sample`."""
+
+    n: int = 1
+    seed: int = 0
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.n, int) or self.n < 1:
+            raise InputError(f"n is {self.n!r}; give the number of samples, 1 or more")
+        if not isinstance(self.seed, int) or not 0 <= self.seed < SEEDS:
+            raise InputError(f"seed is {self.seed!r}; give a whole number from 0 to 2^64 - 1")
+        if not isinstance(self.temperature, (int, float)) or not 0 <= self.temperature < math.inf:
+            raise InputError(
+                f"temperature is {self.temperature!r}; give 1 for the model's own odds, less for safer results, "
+                "0 for the likeliest value of each pixel"
+            )
+
+
+@dataclass(frozen=True)
+class Given:
+    """High-resolution pixels that are to stay as they are.
+
+    levels: (C, H, W) uint8, C being 1 or 3. mask: (H, W) bool, True where they are given.
+    """
+
+    levels: Tensor
+    mask: Tensor
+
+
+def given(known: Any, mask: Any, size: tuple[int, int], channels: int) -> Given | None:
+    """What a user handed in as known and mask, for a result of (height, width) with 1 or 3 planes of colour."""
+    if (known is None) != (mask is None):
+        raise InputError("known and mask belong together: known holds the pixels, mask says which of them count")
+    if known is None:
+        return None
+    opened, where = open_image(known), _mask(mask)
+    if opened.size != size or tuple(where.shape) != size:
+        raise InputError(
+            f"known is {opened.size[1]} x {opened.size[0]} and mask {tuple(where.shape)[::-1]}; both must have the "
+            f"result's size, {size[1]} x {size[0]} pixels"
+        )
+    (planes, _), *more = opened.parts(1)
+    if more or len(planes) != channels:
+        raise InputError(f"known has other colours than the image: give {'gray' if channels == 1 else 'RGB'} pixels")
+    return Given((as_floats(planes) * 255).round().byte(), where)
+
+
+def _mask(mask: Any) -> Tensor:
+    if isinstance(mask, Image.Image) and mask.mode == "1":
+        mask = np.array(mask)
+    where = torch.as_tensor(mask) if isinstance(mask, (np.ndarray, Tensor)) else None
+    if where is None or where.dtype != torch.bool or where.ndim != 2:
+        raise InputError("mask is a bool array or tensor of shape (H, W), or a PIL image of mode 1; True keeps a pixel")
+    return where.cpu()
+
+
+def as_floats(planes: Array) -> Tensor:
+    """(C, H, W) of any supported dtype as float32 in [0, 1], on the CPU."""
+    if isinstance(planes, np.ndarray):
+        white = np.iinfo(planes.dtype).max if planes.dtype.kind == "u" else 1
+        return torch.from_numpy(planes.astype(np.float32) / np.float32(white)).clamp(0, 1)
+    white = torch.iinfo(planes.dtype).max if not planes.is_floating_point() else 1
+    return (planes.cpu().float() / white).clamp(0, 1)
+
+
+def samples(stage: Stage, planes: Array, draw: Draw, kept: Given | None, progress: Progress | None) -> Tensor:
+    """``draw.n`` results for planes of colour, (C, H, W): (n, C, H * scale, W * scale) float32 in [0, 1]."""
+    low = _as_network_takes(stage, as_floats(planes))
+    options: dict[str, Any] = {"seed": draw.seed, "temperature": float(draw.temperature), "progress": progress}
+    if kept:
+        options |= {"known": _as_network_takes(stage, kept.levels), "mask": kept.mask[None]}
+    output = stage.runner.sample(low, draw.n, **options)
+    wanted = (1, draw.n, low.shape[1], planes.shape[1] * stage.scale, planes.shape[2] * stage.scale)
+    if output.shape != wanted:
+        raise PluginError(f"sample of the model {stage.model.name!r} gave {tuple(output.shape)}, not {wanted}")
+    return _as_image_has(len(planes), output[0])
+
+
+def log_likelihood(stage: Stage, low: Array, high: Array) -> float:
+    """Of high-resolution planes (C, H * scale, W * scale), given the low ones, in nats."""
+    pair = (_as_network_takes(stage, as_floats(planes)) for planes in (low, high))
+    return float(stage.runner.log_likelihood(*pair))
+
+
+def _as_network_takes(stage: Stage, planes: Tensor) -> Tensor:
+    """(C, H, W) as a batch of one, with as many planes as the network has."""
+    wanted = 3 if stage.model.colour == "rgb" else 1
+    if len(planes) == wanted:
+        return planes[None]
+    if wanted == 3:
+        return planes.expand(3, -1, -1)[None]
+    raise InputError(f"{stage.model.name} is for gray images; convert this one first, for example with .convert('L')")
+
+
+def _as_image_has(channels: int, output: Tensor) -> Tensor:
+    if channels == output.shape[1]:
+        return output
+    return (output * output.new_tensor(GRAY).view(3, 1, 1)).sum(1, keepdim=True)
+
+
+def write(planes: Tensor, out: Array) -> None:
+    """Planes (C, H, W) float32 in [0, 1] into ones of any supported dtype, integers rounded half to even."""
+    _, height, width = planes.shape
+    if isinstance(out, Tensor):
+        planes = planes.to(out.device)
+    rows, columns = torch.ones(1, height), torch.ones(1, width)
+    blend_patches([planes[None]], [0], rows, [0], columns, rows=(0, height), out=out, clip=True)
+
+
+def spread(drawn: Tensor) -> Tensor:
+    """Of samples (n, C, H, W): the standard deviation of a pixel over the samples, (H, W), in units of white.
+
+    The root of the mean over the planes of their variances.
+    """
+    return drawn.double().var(0, correction=0).mean(0).sqrt().float()
