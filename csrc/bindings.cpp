@@ -1,4 +1,4 @@
-// The only file that knows Python: arrays in and out, checks, the interpreter lock and Ctrl-C.
+// What Python sees of the kernels, here those of patches: arrays in and out, checks, the interpreter lock and Ctrl-C.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "array.h"
+#include "bindings_pixelcnn.h"
 #include "cpu/isa.h"
 #include "dlpack.h"
 #include "ops.h"
@@ -222,4 +223,5 @@ PYBIND11_MODULE(_kernels, module) {
     module.def("blend_patches", pysr::blend_patches, arg("bands"), arg("row_starts"), arg("row_weights"),
                arg("column_starts"), arg("column_weights"), arg("first_row"), arg("clip"), arg("out"), py::kw_only(),
                arg("threads"), arg("stream"));
+    pysr::add_pixelcnn(module);
 }

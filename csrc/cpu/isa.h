@@ -1,4 +1,5 @@
 #pragma once
+#include "cpu/draw.h"
 #include "ops.h"
 
 namespace pysr {
@@ -33,6 +34,8 @@ struct Rows {
     void (*extract)(const ExtractJob& job, std::int64_t first, std::int64_t end);
     /// Rows [first, end) of the output.
     void (*blend)(const BlendJob& job, std::int64_t first, std::int64_t end);
+    DrawImages<float> draw;
+    Exercise exercise;
 };
 
 /// The instruction sets that this build has and this processor runs, fastest first.
@@ -40,6 +43,10 @@ const Rows* const* available_isas();
 
 /// The one in use: the fastest, or what the environment variable PYSR_ISA names.
 const Rows& isa();
+
+/// In bfloat16, null where the processor or the instruction set in use cannot.
+DrawImages<Bf16> reduced_draw();
+Exercise reduced_exercise();
 
 /// Use another one from now on; throws std::invalid_argument when it is not available.
 void use_isa(const char* name);

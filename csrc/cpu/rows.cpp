@@ -8,6 +8,7 @@
 #include "core/patches.h"
 
 #define PYSR_JOIN(a, b) a##b
+#define PYSR_JOIN_NAMES(a, b) PYSR_JOIN(a, b)
 #define PYSR_ROWS(isa) PYSR_JOIN(rows_, isa)
 #define PYSR_STRING(isa) #isa
 #define PYSR_NAME(isa) PYSR_STRING(isa)
@@ -138,7 +139,12 @@ void blend(const BlendJob& job, std::int64_t first, std::int64_t end) {
 
 }  // namespace
 
+Drawn PYSR_JOIN_NAMES(draw_, PYSR_ISA)(const PackedNetwork<float>& network, const DrawJob& job, std::int64_t first,
+                                       std::int64_t images, char* bytes, const Watch& watch);  // in wave.cpp
+double PYSR_JOIN_NAMES(exercise_, PYSR_ISA)(std::int64_t rounds);
+
 extern const Rows PYSR_ROWS(PYSR_ISA);
-const Rows PYSR_ROWS(PYSR_ISA) = {PYSR_NAME(PYSR_ISA), extract, blend};
+const Rows PYSR_ROWS(PYSR_ISA) = {PYSR_NAME(PYSR_ISA), extract, blend, PYSR_JOIN_NAMES(draw_, PYSR_ISA),
+                                  PYSR_JOIN_NAMES(exercise_, PYSR_ISA)};
 
 }  // namespace pysr

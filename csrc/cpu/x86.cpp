@@ -33,4 +33,17 @@ const Rows* const* available_isas() {
     return available.fastest_first;
 }
 
+Drawn draw_avx512bf16(const PackedNetwork<Bf16>& network, const DrawJob& job, std::int64_t first, std::int64_t images,
+                      char* bytes, const Watch& watch);  // in wave.cpp
+double exercise_avx512bf16(std::int64_t rounds);
+
+namespace {
+
+bool reduces() { return &isa() == &rows_avx512 && __builtin_cpu_supports("avx512bf16"); }
+
+}  // namespace
+
+DrawImages<Bf16> reduced_draw() { return reduces() ? draw_avx512bf16 : nullptr; }
+Exercise reduced_exercise() { return reduces() ? exercise_avx512bf16 : nullptr; }
+
 }  // namespace pysr

@@ -1,0 +1,95 @@
+#pragma once
+#include "core/pixelcnn.h"
+
+namespace pysr {
+namespace {
+
+inline std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
+
+/// Hands out parts of one piece of memory, each on a cache line; without memory it only counts.
+class Carver {
+  public:
+    explicit Carver(char* memory) : next_(memory) {}
+
+    template <class Item>
+    Item* take(std::int64_t count) {
+        Item* const taken = reinterpret_cast<Item*>(next_);
+        const std::int64_t bytes = (count * static_cast<std::int64_t>(sizeof(Item)) + 63) / 64 * 64;
+        bytes_ += bytes;
+        if (next_) next_ += bytes;
+        return taken;
+    }
+
+    std::int64_t bytes() const { return bytes_; }
+
+  private:
+    char* next_;
+    std::int64_t bytes_ = 0;
+};
+
+struct Position {
+    std::int64_t image, row, column;
+};
+
+/// What is remembered of a few images that are drawn together, and room for one step. A step may be at one column of
+/// every fourth row: `active` rows; two more rows above are still read. Begin with zeros.
+template <class Element>
+struct DrawMemory {
+    static constexpr std::int64_t kColumns = 16, kRecent = 4, kBorder = 3, kMostTaps = 10;
+
+    std::int64_t images, active, rings, width, planes, channels, layers;
+    Element *above, *here, *pixels, *zeros;
+    Position* positions;
+    const Element** inputs;
+    float *sums, *residual, *before, *wide, *logits, *noise;
+    Element *narrow, *gates, *hidden, *given;
+    std::int64_t row;  // floats from one position's sums to the next
+
+    DrawMemory(const PackedNetwork<Element>& network, const DrawJob& job, std::int64_t image_count, Carver& carver)
+        : images(image_count),
+          active(smaller(job.height, (job.width + kLag - 1) / kLag)),
+          rings(active + 2),
+          width(job.width),
+          planes(network.planes),
+          channels(network.channels),
+          layers(network.layer_count),
+          row(2 * network.channels + kPanel) {
+        const std::int64_t most = images * active;
+        above = carver.take<Element>(layers * images * rings * kColumns * channels);
+        here = carver.take<Element>((layers + 1) * images * active * kRecent * channels);
+        pixels = carver.take<Element>(images * (job.height + kBorder) * stride() + kPanel);
+        zeros = carver.take<Element>(channels + kPanel);
+        positions = carver.take<Position>(most);
+        inputs = carver.take<const Element*>(kMostTaps * most);
+        sums = carver.take<float>(most * row);
+        residual = carver.take<float>(most * row);
+        before = carver.take<float>(layers * most * row);
+        wide = carver.take<float>(most * (network.hidden + kPanel));
+        logits = carver.take<float>(most * kLevels);
+        noise = carver.take<float>(kLevels);
+        narrow = carver.take<Element>(most * row);
+        gates = carver.take<Element>(layers * most * row);
+        hidden = carver.take<Element>(most * (network.hidden + kPanel));
+        given = carver.take<Element>(most * (network.features + kPair<Element>));
+    }
+
+    std::int64_t stride() const { return (width + 2 * kBorder) * planes; }
+
+    /// The vertical stack before a layer.
+    Element* above_at(std::int64_t layer, std::int64_t image, std::int64_t i, std::int64_t j) const {
+        return above + (((layer * images + image) * rings + i % rings) * kColumns + j % kColumns) * channels;
+    }
+
+    /// The horizontal stack before a layer, or after the last.
+    Element* here_at(std::int64_t layer, const Position& at, std::int64_t j) const {
+        return here + (((layer * images + at.image) * active + at.row % active) * kRecent + j % kRecent) * channels;
+    }
+
+    /// The planes of a pixel, also of those up to three rows above and columns beside the image.
+    Element* pixel_at(std::int64_t image, std::int64_t rows, std::int64_t i, std::int64_t j) const {
+        return pixels + (image * (rows + kBorder) + i + kBorder) * stride() + (j + kBorder) * planes;
+    }
+};
+
+}  // namespace
+}  // namespace pysr

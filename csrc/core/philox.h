@@ -1,0 +1,31 @@
+#pragma once
+#include <cstdint>
+
+namespace pysr {
+namespace {
+
+/// Philox4x32-10 (Salmon et al. 2011): numbers of `kBlocks` consecutive blocks, four words each; words[word][block].
+/// The counter is (first block + i, c1, c2, c3); the same in any order and on any processor.
+template <int kBlocks>
+void philox(std::uint64_t key, std::uint32_t c1, std::uint64_t c2c3, std::uint32_t (&words)[4][kBlocks]) {
+    for (int i = 0; i < kBlocks; ++i) {
+        words[0][i] = static_cast<std::uint32_t>(i);
+        words[1][i] = c1;
+        words[2][i] = static_cast<std::uint32_t>(c2c3);
+        words[3][i] = static_cast<std::uint32_t>(c2c3 >> 32);
+    }
+    std::uint32_t low = static_cast<std::uint32_t>(key), high = static_cast<std::uint32_t>(key >> 32);
+    for (int round = 0; round < 10; ++round, low += 0x9E3779B9u, high += 0xBB67AE85u) {
+        for (int i = 0; i < kBlocks; ++i) {
+            const std::uint64_t first = std::uint64_t{0xD2511F53u} * words[0][i];
+            const std::uint64_t second = std::uint64_t{0xCD9E8D57u} * words[2][i];
+            words[0][i] = static_cast<std::uint32_t>(second >> 32) ^ words[1][i] ^ low;
+            words[2][i] = static_cast<std::uint32_t>(first >> 32) ^ words[3][i] ^ high;
+            words[1][i] = static_cast<std::uint32_t>(second);
+            words[3][i] = static_cast<std::uint32_t>(first);
+        }
+    }
+}
+
+}  // namespace
+}  // namespace pysr

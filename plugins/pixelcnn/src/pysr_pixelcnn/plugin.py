@@ -1,0 +1,81 @@
+"""What this distribution tells pysr. Imports neither torch nor the networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pysr.plugin import Model, Weights, hookimpl
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pysr.plugin import Recipe
+
+PAPER = "Dahl, Norouzi, Shlens: Pixel Recursive Super Resolution, ICCV 2017"
+FOLDER = Path(__file__).with_name("weights")
+FACES = Weights(
+    file=FOLDER / "pixelcnn-faces.safetensors",
+    sha256="",
+    licence="non-commercial research only, as the pictures that it learned from",
+    trained_on="UTKFace, part 1 (aligned faces), at 32 x 32 pixels",
+)
+CORNERS = Weights(
+    file=FOLDER / "pixelcnn-mnist-corners.safetensors",
+    sha256="",
+    licence="CC BY-SA 3.0, as MNIST is commonly quoted",
+    trained_on="MNIST's 60,000 training digits, each placed in one of two corners",
+)
+
+
+def faces(scale: int, variant: str | None) -> nn.Module:
+    from .network import faces
+
+    return faces()
+
+
+def faces_recipe() -> Recipe:
+    from .train import faces_recipe
+
+    return faces_recipe()
+
+
+def paper() -> Recipe:
+    from .train import paper
+
+    return paper()
+
+
+def corners(scale: int, variant: str | None) -> nn.Module:
+    from .digits import corners
+
+    return corners()
+
+
+@hookimpl
+def pysr_models() -> list[Model]:
+    return [
+        Model(
+            name="pixelcnn-faces",
+            aliases=("pixelcnn",),
+            scales=(4,),
+            network=faces,
+            summary="Draws faces pixel by pixel: each sample is another face that the small image may have been",
+            domain="face",
+            weights={4: FACES},
+            stochastic=True,
+            recipes={"shipped": faces_recipe, "paper": paper},
+            paper=PAPER,
+        ),
+        Model(
+            name="pixelcnn-mnist-corners",
+            scales=(2,),
+            network=corners,
+            summary="Puts a digit into one of two corners, at random: the paper's study of what is ambiguous",
+            colour="luma",
+            domain="digit",
+            weights={2: CORNERS},
+            stochastic=True,
+            paper=PAPER,
+        ),
+    ]
