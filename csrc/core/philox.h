@@ -4,6 +4,10 @@
 namespace pysr {
 namespace {
 
+inline std::uint32_t upper_half(std::uint32_t a, std::uint32_t b) {
+    return static_cast<std::uint32_t>((std::uint64_t{a} * b) >> 32);
+}
+
 /// Philox4x32-10 (Salmon et al. 2011): numbers of `kBlocks` consecutive blocks, four words each; words[word][block].
 /// The counter is (first block + i, c1, c2, c3); the same in any order and on any processor.
 template <int kBlocks>
@@ -14,15 +18,15 @@ void philox(std::uint64_t key, std::uint32_t c1, std::uint64_t c2c3, std::uint32
         words[2][i] = static_cast<std::uint32_t>(c2c3);
         words[3][i] = static_cast<std::uint32_t>(c2c3 >> 32);
     }
+    constexpr std::uint32_t kFirst = 0xD2511F53u, kSecond = 0xCD9E8D57u;
     std::uint32_t low = static_cast<std::uint32_t>(key), high = static_cast<std::uint32_t>(key >> 32);
     for (int round = 0; round < 10; ++round, low += 0x9E3779B9u, high += 0xBB67AE85u) {
         for (int i = 0; i < kBlocks; ++i) {
-            const std::uint64_t first = std::uint64_t{0xD2511F53u} * words[0][i];
-            const std::uint64_t second = std::uint64_t{0xCD9E8D57u} * words[2][i];
-            words[0][i] = static_cast<std::uint32_t>(second >> 32) ^ words[1][i] ^ low;
-            words[2][i] = static_cast<std::uint32_t>(first >> 32) ^ words[3][i] ^ high;
-            words[1][i] = static_cast<std::uint32_t>(second);
-            words[3][i] = static_cast<std::uint32_t>(first);
+            const std::uint32_t first = words[0][i], second = words[2][i];
+            words[0][i] = upper_half(kSecond, second) ^ words[1][i] ^ low;
+            words[2][i] = upper_half(kFirst, first) ^ words[3][i] ^ high;
+            words[1][i] = kSecond * second;
+            words[3][i] = kFirst * first;
         }
     }
 }

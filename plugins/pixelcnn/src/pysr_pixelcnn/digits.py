@@ -7,19 +7,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pysr.errors import InputError
+
 from .network import PixelCNN, ResidualBlock
 from .prior import Prior
 
 SIDE = 28
+MAGIC = 0x803  # unsigned bytes in three dimensions
 CHANNELS = 32
 
 
 def read_digits(folder: Path, part: str) -> Tensor:
     """MNIST's images, (N, 1, 28, 28) in [0, 1]. part: "train" (60,000) or "t10k" (10,000)."""
     path = folder / f"{part}-images-idx3-ubyte.gz"
-    with gzip.open(path) as file:
-        data = file.read()
-    pixels = np.frombuffer(data, np.uint8, offset=16).reshape(-1, 1, SIDE, SIDE)
+    try:
+        with gzip.open(path) as file:
+            data = file.read()
+        magic, count, height, width = np.frombuffer(data, ">i4", 4)
+        if magic != MAGIC or (height, width) != (SIDE, SIDE):
+            raise ValueError("it holds no images of 28 x 28")
+        pixels = np.frombuffer(data, np.uint8, offset=16).reshape(count, 1, SIDE, SIDE)
+    except (OSError, EOFError, ValueError) as error:
+        raise InputError(f"MNIST's {path} cannot be read: {error}; give the folder of its four .gz files") from None
     return torch.from_numpy(pixels.astype(np.float32) / 255)
 
 

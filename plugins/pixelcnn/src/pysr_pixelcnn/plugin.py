@@ -20,12 +20,22 @@ FACES = Weights(
     licence="non-commercial research only, as the pictures that it learned from",
     trained_on="UTKFace, part 1 (aligned faces), at 32 x 32 pixels",
 )
-CORNERS = Weights(
-    file=FOLDER / "pixelcnn-mnist-corners.safetensors",
-    sha256="",
-    licence="CC BY-SA 3.0, as MNIST is commonly quoted",
-    trained_on="MNIST's 60,000 training digits, each placed in one of two corners",
-)
+
+
+def _digits(file: str, sha256: str) -> Weights:
+    return Weights(
+        file=FOLDER / file,
+        sha256=sha256,
+        licence="CC BY-SA 3.0, as MNIST is commonly quoted",
+        trained_on="MNIST's 60,000 training digits, each placed in one of two corners",
+    )
+
+
+CORNERS = _digits("pixelcnn-mnist-corners.safetensors", "")
+HEADS = {  # of the study of ambiguity, beside PixelCNN
+    "l2": _digits("corners-l2.safetensors", ""),
+    "cross_entropy": _digits("corners-cross-entropy.safetensors", ""),
+}
 
 
 def faces(scale: int, variant: str | None) -> nn.Module:

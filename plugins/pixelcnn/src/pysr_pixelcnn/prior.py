@@ -118,3 +118,10 @@ class Prior(nn.Module):
         nn.init.kaiming_normal_(self.widen.weight, nonlinearity="relu")
         nn.init.normal_(self.answer.weight, std=0.1 / math.sqrt(self.hidden))
         nn.init.zeros_(self.answer.bias)
+
+
+def masked(prior: Prior) -> dict[str, Tensor]:
+    """Its numbers by their names in the state dict, with zeros where masks are."""
+    numbers = {name: value.detach() for name, value in prior.named_parameters()}
+    layers = {name: layer for name, layer in prior.named_modules() if isinstance(layer, Masked)}
+    return numbers | {f"{name}.weight": (layer.weight * layer.mask).detach() for name, layer in layers.items()}

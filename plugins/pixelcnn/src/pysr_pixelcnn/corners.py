@@ -1,0 +1,139 @@
+"""The study of ambiguity: what three heads make of a digit that belongs into one of two corners (the paper's figure 6).
+
+    python -m pysr_pixelcnn.corners --data MNIST --out DIR
+
+MNIST: the folder with t10k-images-idx3-ubyte.gz. Writes table.json and corners.png: for how many test digits a head
+lights exactly one corner, both or none, and what that looks like. A corner is lit when its mean is over 20 % of the
+digit's. The heads sit on the same conditioning network: squared error, cross-entropy of each pixel alone, PixelCNN.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import pysr
+from pysr.atomic import atomic_write
+from pysr.comparison import Panel, contact_sheet
+from pysr.files import write_image
+from pysr.terminal import Bar
+
+from .digits import SIDE, independent, place, read_digits
+from .plugin import HEADS
+
+LIT = 0.2  # of the digit's mean
+SHOWN = 7
+BATCH = 50
+
+Table = dict[str, dict[str, float]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="What three heads make of a digit that may be in either corner.")
+    parser.add_argument("--data", type=Path, required=True, help="folder of MNIST's idx files")
+    parser.add_argument("--out", type=Path, required=True, help="folder for table.json and corners.png")
+    parser.add_argument("--count", type=int, default=1000, help="test digits (default: 1000)")
+    parser.add_argument("--seed", type=int, default=0, help="of everything drawn at random (default: 0)")
+    options = parser.parse_args()
+    try:
+        digits = read_digits(options.data, "t10k")[: options.count]
+        outputs = {name: drawn(name, digits, options.seed) for name in ("pixelcnn", "cross_entropy", "l2")}
+    except pysr.PysrError as error:
+        sys.exit(f"corners: error: {error}")
+    table = {name: shares(output, digits) for name, output in outputs.items()}
+    options.out.mkdir(parents=True, exist_ok=True)
+    with atomic_write(options.out / "table.json") as file:
+        file.write(json.dumps(table, indent=2).encode())
+    truths = place(digits, torch.Generator().manual_seed(options.seed))
+    write_image(picture(digits, outputs, truths), options.out / "corners.png")
+    print(written(table), f"\n{len(digits)} digits; wrote {options.out / 'table.json'} and corners.png")
+
+
+def drawn(head: str, digits: Tensor, seed: int) -> Tensor:
+    """What a head makes of (N, 1, 28, 28) digits: (N, 1, 56, 56) in [0, 1]."""
+    with Bar(f"drawing by {head}", unit="digits") as bar:
+        if head == "pixelcnn":
+            upscaler, images = pysr.load("pixelcnn-mnist-corners"), []
+            for number, digit in enumerate(digits):  # each with a seed of its own: image ids begin at 0 in every call
+                images.append(upscaler.upscale(digit, seed=seed * len(digits) + number))
+                bar.update(number + 1, len(digits))
+            return torch.stack(images)
+        network = head_of(head)
+        generator, outputs = torch.Generator().manual_seed(seed), []
+        for first in range(0, len(digits), BATCH):
+            output = network(digits[first : first + BATCH] - 0.5)
+            outputs.append(output.clamp(0, 1) if head == "l2" else each_by_itself(output, generator))
+            bar.update(first + len(output), len(digits))
+        return torch.cat(outputs)
+
+
+def head_of(name: str) -> nn.Module:
+    """The head "l2" or "cross_entropy" with the weights that come along."""
+    from pysr.weights import load_weights
+
+    network = independent(1 if name == "l2" else 256).eval().requires_grad_(False)
+    load_weights(network, HEADS[name])
+    return network
+
+
+def each_by_itself(logits: Tensor, generator: torch.Generator) -> Tensor:
+    """Levels drawn for each pixel alone from (N, 256, H, W) logits: (N, 1, H, W) in [0, 1]."""
+    count, levels, height, width = logits.shape
+    odds = logits.softmax(1).permute(0, 2, 3, 1).reshape(-1, levels)
+    return torch.multinomial(odds, 1, generator=generator).view(count, 1, height, width) / 255
+
+
+def lit(outputs: Tensor, digits: Tensor) -> tuple[Tensor, Tensor]:
+    """For each of (N, 1, 56, 56) outputs whether the top left and the bottom right corner is lit."""
+    least = LIT * digits.mean((1, 2, 3))
+    top, bottom = outputs[..., :SIDE, :SIDE], outputs[..., SIDE:, SIDE:]
+    return top.mean((1, 2, 3)) > least, bottom.mean((1, 2, 3)) > least
+
+
+def shares(outputs: Tensor, digits: Tensor) -> dict[str, float]:
+    """Shares of the outputs with one corner lit, both or none; top_left: of those with one."""
+    top, bottom = lit(outputs, digits)
+    one = top ^ bottom
+    count = len(digits)
+    return {
+        "one": int(one.sum()) / count,
+        "both": int((top & bottom).sum()) / count,
+        "none": int((~top & ~bottom).sum()) / count,
+        "top_left": int((one & top).sum()) / max(int(one.sum()), 1),
+    }
+
+
+def picture(digits: Tensor, outputs: Mapping[str, Tensor], truths: Tensor) -> Image.Image:
+    """A row for each of the first digits: input, the three results, and a truth that was as likely as the other."""
+    panels = []
+    for number in range(min(SHOWN, len(digits))):
+        canvas = torch.zeros(1, 2 * SIDE, 2 * SIDE)
+        canvas[:, SIDE // 2 : SIDE // 2 + SIDE, SIDE // 2 : SIDE // 2 + SIDE] = digits[number]
+        columns = {"input": canvas, "squared error": outputs["l2"][number],
+                   "cross-entropy": outputs["cross_entropy"][number], "PixelCNN": outputs["pixelcnn"][number],
+                   "one of two truths": truths[number]}  # fmt: skip
+        panels += [Panel(title, gray(planes)) for title, planes in columns.items()]
+    return contact_sheet(panels, columns=5)
+
+
+def gray(planes: Tensor) -> Image.Image:
+    """(1, H, W) in [0, 1]."""
+    return Image.fromarray((planes[0] * 255).round().byte().numpy())
+
+
+def written(table: Table) -> str:
+    """The table as text."""
+    lines = [f"{'':15}{'one':>8}{'both':>8}{'none':>8}   top left of one"]
+    for name, row in table.items():
+        cells = "".join(f"{row[key]:8.1%}" for key in ("one", "both", "none"))
+        lines.append(f"{name:15}{cells}   {row['top_left']:.1%}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
