@@ -97,11 +97,14 @@ def test_gray_through_a_colour_network_and_alpha(dots: Callable[..., Any]) -> No
     assert drawn[1].mode == "RGBA" and drawn[1].getextrema()[3] == (255, 255)
 
 
-def test_colour_through_a_gray_network_is_refused(dots: Callable[..., Any]) -> None:
+def test_colour_through_a_gray_network_gives_gray(dots: Callable[..., Any]) -> None:
     up = dots(planes=1)
-    assert up.sample(PIXELS[..., 0], 2).shape == (2, 10, 14)
-    with pytest.raises(InputError, match="gray images; convert"):
-        up.upscale(PIXELS)
+    gray = PIXELS[..., :1].repeat(3, -1)
+    drawn = up.sample(gray, 2)
+    assert drawn.shape == (2, 10, 14, 3) and (drawn == drawn[..., :1]).all()
+    assert np.array_equal(drawn[..., 0], up.sample(gray[..., 0], 2))
+    known, mask = np.full((10, 14, 3), 77, np.uint8), np.ones((10, 14), bool)
+    assert (up.sample(PIXELS, 1, known=known, mask=mask) == 77).all()
 
 
 def test_known_pixels_stay(dots: Callable[..., Any]) -> None:

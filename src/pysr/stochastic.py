@@ -108,19 +108,26 @@ def log_likelihood(stage: Stage, low: Array, high: Array) -> float:
 
 
 def _as_network_takes(stage: Stage, planes: Tensor) -> Tensor:
-    """(C, H, W) as a batch of one, with as many planes as the network has."""
+    """(C, H, W), floats or levels, as a batch of one with as many planes as the network has: replicated, or luma."""
     wanted = 3 if stage.model.colour == "rgb" else 1
     if len(planes) == wanted:
         return planes[None]
     if wanted == 3:
         return planes.expand(3, -1, -1)[None]
-    raise InputError(f"{stage.model.name} is for gray images; convert this one first, for example with .convert('L')")
+    luma = _luma(planes.float())
+    return (luma if planes.is_floating_point() else luma.round().byte())[None]
 
 
 def _as_image_has(channels: int, output: Tensor) -> Tensor:
+    """(n, C, H, W) with as many planes as the image has."""
     if channels == output.shape[1]:
         return output
-    return (output * output.new_tensor(GRAY).view(3, 1, 1)).sum(1, keepdim=True)
+    return output.expand(-1, 3, -1, -1) if channels == 3 else torch.stack([_luma(planes) for planes in output])
+
+
+def _luma(planes: Tensor) -> Tensor:
+    """(3, H, W) to (1, H, W)."""
+    return (planes * planes.new_tensor(GRAY).view(3, 1, 1)).sum(0, keepdim=True)
 
 
 def write(planes: Tensor, out: Array) -> None:

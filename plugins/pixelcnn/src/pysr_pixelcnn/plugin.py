@@ -16,7 +16,7 @@ PAPER = "Dahl, Norouzi, Shlens: Pixel Recursive Super Resolution, ICCV 2017"
 FOLDER = Path(__file__).with_name("weights")
 FACES = Weights(
     file=FOLDER / "pixelcnn-faces.safetensors",
-    sha256="",
+    sha256="201d1048d1b74e05cab64852be248da08acfb241eab2d7b9e5a12cb111be868f",
     licence="non-commercial research only, as the pictures that it learned from",
     trained_on="UTKFace, part 1 (aligned faces), at 32 x 32 pixels",
 )
@@ -31,7 +31,9 @@ def _digits(file: str, sha256: str) -> Weights:
     )
 
 
-CORNERS = _digits("pixelcnn-mnist-corners.safetensors", "")
+CORNERS = _digits(
+    "pixelcnn-mnist-corners.safetensors", "61c5a5a180ab02cd34226b14eddbb7b812bcb448a6911806c923e49d44a974a8"
+)
 HEADS = {  # of the study of ambiguity, beside PixelCNN
     "l2": _digits("corners-l2.safetensors", ""),
     "cross_entropy": _digits("corners-cross-entropy.safetensors", ""),
