@@ -318,6 +318,29 @@ def test_losses_are_weighted_and_summed(install: Install, pictures: Path, tmp_pa
     assert found[2] == pytest.approx(2 * found[0] + 3 * found[1], abs=1e-5)
 
 
+def test_a_step_of_its_own_replaces_the_losses(install: Install, pictures: Path, tmp_path: Path) -> None:
+    def step(network: nn.Module, low: Tensor, high: Tensor) -> dict[str, Tensor]:
+        assert low.shape == high.shape == (6, 1, 12, 12)
+        output = network(low)
+        return {"near": (output - high).abs().mean(), "far": (output - high).square().mean()}
+
+    install(tiny(losses={}, step=step))
+    run(pictures, tmp_path / "own", validation=pictures)
+    install(tiny(losses={"l1": 1.0, "mse": 1.0}))
+    run(pictures, tmp_path / "sum", validation=pictures)
+    own, summed = rows(tmp_path / "own"), rows(tmp_path / "sum")
+    assert list(own[0])[:5] == ["step", "seconds", "loss", "loss_near", "loss_far"]
+    for row, other in zip(own, summed, strict=True):
+        assert float(row["loss_near"]) == pytest.approx(float(other["loss_l1"]), rel=1e-4)
+        assert float(row["loss_far"]) == pytest.approx(float(other["loss_mse"]), rel=1e-4)
+
+
+@pytest.mark.parametrize("changes", [{"losses": {}}, {"step": lambda *_: {}}])
+def test_a_recipe_has_losses_or_a_step(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="either losses or a step of its own"):
+        recipe(**changes)
+
+
 def test_an_exception_in_progress_ends_the_training(install: Install, pictures: Path, tmp_path: Path) -> None:
     def stop(done: int, total: int, text: str) -> None:
         if done == 7:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -181,13 +180,9 @@ class PatchSampler:
 
 
 class Ahead:
-    """Makes the next item of a sequence in a thread of its own while the present one is used.
-
-    waited: seconds that the user of the items has waited for them.
-    """
+    """Makes the next item of a sequence in a thread of its own while the present one is used."""
 
     def __init__(self, make: Callable[[int], list[Pairs]]) -> None:
-        self.waited = 0.0
         self._make = make
         self._pool = ThreadPoolExecutor(1, "pysr-data")
         self._next: tuple[int, Future[list[Pairs]]] | None = None
@@ -200,12 +195,10 @@ class Ahead:
 
     def get(self, step: int) -> list[Pairs]:
         """The item of that step; the one after it is begun."""
-        started = time.perf_counter()
         if self._next is None or self._next[0] != step:
             self._next = step, self._pool.submit(self._make, step)
         item = self._next[1].result()
         self._next = step + 1, self._pool.submit(self._make, step + 1)
-        self.waited += time.perf_counter() - started
         return item
 
 

@@ -115,8 +115,14 @@ class Preprocessor:
 class Loss:
     """A training loss.
 
-    build: called without arguments by a recipe (options have defaults); returns a callable
-    ``(output, target) -> scalar`` on (N, C, H, W) float tensors in [0, 1].
+    build: called with the options that a recipe names, as strings (``"perceptual:relu2_2"``; they have defaults);
+    returns a callable ``(output, target) -> scalar`` on (N, C, H, W) float tensors in [0, 1].
+
+    What is built may be an ``nn.Module``: it goes to the device of the training, and its state dict into checkpoints.
+    A loss that learns, such as an adversarial one, has ``update(output, target)``, called after each step of the
+    network with detached tensors; it returns numbers for the log, by name, or None. The optimizers that it steps there
+    are its attribute ``optimizers``, a list: they follow the recipe's schedule and go into checkpoints, and with
+    several processes their gradients are averaged before each of their steps.
     """
 
     name: str

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .data import Picture
 
@@ -17,14 +17,25 @@ Progress = Callable[[int, int, str], None]  # done, total, what to say about it
 class Recipe:
     """How a network is trained by gradient steps: every value that matters, by name.
 
-    losses: weights of registered losses, summed. optimizers: builds them for a network. schedule: what their learning
-    rates are multiplied by, from the share of the training that is done, 0 to 1. steps: how many. batch: patches a
-    step, dealt evenly to the scales. patch: side at high resolution. scales: trained together in one network.
-    shave: pixels of an output's border that the losses do not see. initialise: changes the new network's numbers in
-    place before the first step. clip: theta of VDSR's adjustable
-    gradient clipping: each value of a gradient is clipped to [-theta / rate, theta / rate], where the rate is the
-    present learning rate of its parameter. shrink, candidates: see `pysr.data`. average: decay of the running mean of
-    the weights, which is what is validated and kept. validate: steps between validations. reasons: why, by value name.
+    losses: weights of registered losses, summed; ``"perceptual:relu2_2"`` is the loss `perceptual` with that option;
+        a comma divides several.
+    optimizers: builds them for a network.
+    schedule: what their learning rates, and those of losses that learn themselves, are multiplied by, from the share
+        of the training that is done, 0 to 1.
+    steps: how many. batch: patches a step, dealt evenly to the scales. patch: side at high resolution.
+    scales: trained together in one network.
+    shave: pixels of an output's border that the losses do not see.
+    initialise: changes the new network's numbers in place before the first step.
+    clip: theta of VDSR's adjustable gradient clipping: each value of a gradient is clipped to
+        [-theta / rate, theta / rate], where the rate is the present learning rate of its parameter.
+    shrink, candidates: see `pysr.data`.
+    step: for methods that are not one output and a sum of losses, instead of ``losses``: called as
+        ``step(network, low, high)`` with what the network gets, (N, C, h, w) float, and the truth, (N, C, H, W) float
+        in [0, 1]; returns scalar losses by name, whose sum is descended.
+    average: decay of the running mean of the weights, which is what is validated and kept.
+    validate: steps between validations.
+    reasons: why, by value name.
+    Raises ValueError for both losses and a step, or neither.
     """
 
     losses: Mapping[str, float]
@@ -39,9 +50,16 @@ class Recipe:
     clip: float | None = None
     shrink: tuple[float, ...] = (1.0,)
     candidates: int = 1
+    step: Callable[[nn.Module, Tensor, Tensor], Mapping[str, Tensor]] | None = None
     average: float = 0.999
     validate: int = 500
     reasons: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if bool(self.losses) == bool(self.step):
+            raise ValueError(
+                "a recipe has either losses or a step of its own, which computes them; give one of the two"
+            )
 
 
 @dataclass(frozen=True)

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
-from .data import Pairs, Share
+from .data import Pairs
+from .losses import Losses
 from .plugin import Model
-from .precision import arithmetic, choose_device, input_readers, keep_unrounded
+from .precision import arithmetic, input_readers, keep_unrounded
+from .processes import Processes
 from .recipe import Recipe
-from .registry import registry
 from .stage import Step
 
-MULTIPLIER = 1_000_003  # of the seed, so that neither seeds nor steps next to each other share random numbers
-
-
-def accelerator_for(device: str) -> tuple[Accelerator, torch.device]:
-    """Accelerate's view of this process, alone or one of several that torchrun started, and where it computes."""
-    if "WORLD_SIZE" not in os.environ:
-        AcceleratorState._reset_state(reset_partial_state=True)  # an earlier training may have been elsewhere
-    chosen = choose_device(device)
-    accelerator = Accelerator(cpu=chosen.type == "cpu", mixed_precision="no", device_placement=False)
-    return accelerator, accelerator.device if accelerator.num_processes > 1 else chosen
+MULTIPLIER = 1_000_003  # so that neighbouring ranks, seeds and steps share no random numbers
 
 
 class Run:
@@ -42,56 +31,74 @@ class Run:
         recipe: Recipe,
         steps: Mapping[int, Sequence[Step]],
         *,
-        accelerator: Accelerator,
-        device: torch.device,
+        processes: Processes,
         dtype: torch.dtype,
         seed: int,
     ) -> None:
         self.step = 0
         self.recipe, self._seed, self._preprocess = recipe, seed, steps
-        self._accelerator, self.device, self.dtype = accelerator, device, dtype
+        self._processes, self.device, self.dtype = processes, processes.device, dtype
         if self.dtype != torch.float32:
             keep_unrounded(network, input_readers(network, (3 if model.colour == "rgb" else 1, 32, 32)))
         self.network = network.to(device=self.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-        self._forward = accelerator.prepare_model(self.network) if accelerator.num_processes > 1 else self.network
+        self.losses = Losses(recipe.losses, self.device)
+        processes.copy_first([*self.network.state_dict().values(), *self.losses.state().values()])
         self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
-        self.losses = {name: (weight, registry().loss(name).build()) for name, weight in recipe.losses.items()}
         self.optimizers = recipe.optimizers(self.network)
-        self._rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
+        for optimizer in self.losses.optimizers:
+            optimizer.register_step_pre_hook(lambda owner, *_: self._average_gradients(owner))
+        self._rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self._all_optimizers]
 
     @property
-    def share(self) -> Share:
-        """Which part of every batch is this process's."""
-        return self._accelerator.process_index, self._accelerator.num_processes
+    def _all_optimizers(self) -> list[torch.optim.Optimizer]:
+        return [*self.optimizers, *self.losses.optimizers]
 
-    def advance(self, batch: Sequence[Pairs], done: float) -> dict[str, float]:
-        """Take one step with this process's share of a batch; the losses by name, means over all processes.
+    def advance(self, batch: Sequence[Pairs], done: float) -> tuple[dict[str, float], dict[str, float]]:
+        """Take one step with this process's share of a batch.
 
-        done: share of the training before this step, for the schedule.
+        done: share of the training before this step, for the schedule. Returns the losses by name, and what the losses
+        tell of their own steps; both are means over all processes.
         """
         self._seed_everything()
         self._set_rates(self.recipe.schedule(done))
         inputs, targets = zip(*(self._network_pair(pairs) for pairs in batch), strict=True)
-        low, high = torch.cat(inputs), torch.cat(targets)  # (N, C, h, w)
-        with arithmetic(self.device, self.dtype):
-            output = self._forward(low.contiguous(memory_format=torch.channels_last)).float()
-        if shave := self.recipe.shave:
-            output, high = (planes[..., shave:-shave, shave:-shave] for planes in (output, high))
-        losses = {name: weight * loss(output, high) for name, (weight, loss) in self.losses.items()}
+        low, high = torch.cat(inputs).contiguous(memory_format=torch.channels_last), torch.cat(targets)  # (N, C, h, w)
+        if self.recipe.step:
+            with arithmetic(self.device, self.dtype):
+                losses = self.recipe.step(self.network, low, high)
+            told = {}
+            self._descend(losses)
+        else:
+            with arithmetic(self.device, self.dtype):
+                output = self.network(low).float()
+            if shave := self.recipe.shave:
+                output, high = (planes[..., shave:-shave, shave:-shave] for planes in (output, high))
+            losses = self.losses(output, high)
+            self._descend(losses)
+            told = self.losses.update(output.detach(), high)
+        self._processes.copy_first([*self.network.buffers(), *self.losses.buffers()])
+        self.step += 1
+        self._follow(min(self.recipe.average, self.step / (self.step + 9)))
+        return self._over_processes({name: loss.detach() for name, loss in losses.items()}), self._over_processes(told)
+
+    def _descend(self, losses: Mapping[str, Tensor]) -> None:
         for optimizer in self.optimizers:
             optimizer.zero_grad()
-        self._accelerator.backward(torch.stack(list(losses.values())).sum())
+        torch.stack([loss.float() for loss in losses.values()]).sum().backward()  # type: ignore[no-untyped-call]
+        for optimizer in self.optimizers:
+            self._average_gradients(optimizer)
         self._clip()
         for optimizer in self.optimizers:
             optimizer.step()
-        self.step += 1
-        self._follow(min(self.recipe.average, self.step / (self.step + 9)))
-        return dict(zip(losses, self._over_processes(list(losses.values())), strict=True))
+
+    def _average_gradients(self, optimizer: torch.optim.Optimizer) -> None:
+        self._processes.average_gradients(p for group in optimizer.param_groups for p in group["params"])
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that a step changes, as tensors and as JSON facts."""
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self.average.items()}
+        tensors |= {f"loss.{name}": value for name, value in self.losses.state().items()}
         numbers = {}
         for name, value in self._optimizer_values():
             if isinstance(value, Tensor):
@@ -106,7 +113,8 @@ class Run:
         self.network.load_state_dict(_below("network.", tensors))
         for name, value in _below("average.", tensors).items():
             self.average[name].copy_(value)
-        for number, optimizer in enumerate(self.optimizers):
+        self.losses.restore(_below("loss.", tensors))
+        for number, optimizer in enumerate(self._all_optimizers):
             values = _below(f"optimizer.{number}.", {**tensors, **facts["optimizer"]})
             parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
             state: dict[int, dict[str, Any]] = {}
@@ -117,22 +125,22 @@ class Run:
 
     def is_sound(self) -> bool:
         """Whether no weight is NaN or infinite."""
-        return all(bool(value.isfinite().all()) for value in self.average.values())
+        return all(bool(value.isfinite().all()) for value in (*self.average.values(), *self.losses.state().values()))
 
     def _optimizer_values(self) -> Iterator[tuple[str, Any]]:
-        for number, optimizer in enumerate(self.optimizers):
+        for number, optimizer in enumerate(self._all_optimizers):
             for index, values in optimizer.state_dict()["state"].items():
                 for name, value in values.items():
                     yield f"optimizer.{number}.{index}.{name}", value
 
     def _seed_everything(self) -> None:
-        seed = self._seed * MULTIPLIER + self.step
+        seed = (self._processes.rank * MULTIPLIER + self._seed) * MULTIPLIER + self.step
         torch.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed % 2**32)  # a plugin's loss may use it
 
     def _set_rates(self, share: float) -> None:
-        for optimizer, rates in zip(self.optimizers, self._rates, strict=True):
+        for optimizer, rates in zip(self._all_optimizers, self._rates, strict=True):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * share
 
@@ -163,11 +171,10 @@ class Run:
             else:
                 self.average[name].copy_(value)
 
-    def _over_processes(self, losses: Sequence[Tensor]) -> list[float]:
-        values = torch.stack([loss.detach() for loss in losses])
-        if self._accelerator.num_processes > 1:
-            values = self._accelerator.reduce(values, "mean")
-        return [float(value) for value in values]
+    def _over_processes(self, values: Mapping[str, Tensor | float]) -> dict[str, float]:
+        means = torch.tensor([float(value) for value in values.values()], device=self.device)
+        self._processes.average([means])
+        return dict(zip(values, means.tolist(), strict=True))
 
 
 def _below(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:

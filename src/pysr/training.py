@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,10 @@ from .interruption import Interruption
 from .loading import stage_of
 from .plugin import Model
 from .precision import choose_precision
+from .processes import Processes
 from .recipe import Fit, Progress, Recipe
 from .registry import registry
+from .run import Run
 from .stage import Stage
 from .training_log import Log, check_installed
 from .upscaler import Upscaler
@@ -157,8 +160,8 @@ def _fit(order: _Order, fit: Fit, progress: Progress | None, unused: Mapping[str
     if order.validation:
         validation = Validation(order.validation, order.scales)
         upscaler = order.upscaler(scale, network.state_dict(), torch.device("cpu"), torch.float32)
-        for measured, score in (validation.scores({scale: upscaler}, lambda: False) or {}).items():
-            logger.info("x%d %.3f dB", measured, score)
+        for name, score in (validation.scores({scale: upscaler}, lambda: False) or {}).items():
+            logger.info("%s %.3f", name, score)
     return best
 
 
@@ -170,10 +173,8 @@ class _Training:
         self.checkpoints = Checkpoints(order.out / "checkpoints")
         if self.checkpoints.files() and not resume:
             raise InputError(f"{order.out} holds a training; resume it, or choose another folder")
-        from .run import Run, accelerator_for  # needs Accelerate, an extra
-
-        self.accelerator, place = accelerator_for(device)
-        self.main = self.accelerator.is_main_process
+        self.processes = Processes(device)
+        place = self.processes.device
         torch.manual_seed(order.seed)
         network = self._network()
         dtype = torch.float32 if order.model.needs_float32 else choose_precision(precision, place)
@@ -182,13 +183,13 @@ class _Training:
         stages = {scale: order.stage(scale, network, place, dtype) for scale in order.scales}
         self.reach = max(sum(step.about.reach for step in stage.steps) for stage in stages.values())
         self.run = Run(order.model, network, recipe, {scale: stage.steps for scale, stage in stages.items()},
-                       accelerator=self.accelerator, device=place, dtype=dtype, seed=order.seed)  # fmt: skip
-        if recipe.batch % self.run.share[1]:
-            raise InputError(f"a batch of {recipe.batch} cannot be dealt evenly to {self.run.share[1]} processes")
+                       processes=self.processes, dtype=dtype, seed=order.seed)  # fmt: skip
+        if recipe.batch % self.processes.count:
+            raise InputError(f"a batch of {recipe.batch} cannot be dealt evenly to {self.processes.count} processes")
         self.sampler = self._sampler()
         self.validation = Validation(order.validation, order.scales)
         self.counts = deal(recipe.batch, order.scales)
-        self.log = Log(order.out if self.main else None, list(recipe.losses), order.scales)
+        self.log = Log(order.out if self.processes.first else None)
         self.best = -math.inf
         self.facts = self._facts()
         if resume and (found := self.checkpoints.newest()):
@@ -218,52 +219,47 @@ class _Training:
         with Interruption() as interruption, Ahead(self._batch) as batches, self.log:
             while True:
                 if self._due() and self.log.step < run.step:
-                    self._validate(interruption, batches.waited)
-                if number := self._agreed(interruption.noted):
+                    self._validate(interruption)
+                if number := self.processes.largest(interruption.noted or 0):
                     self._save_checkpoint()
-                    self.accelerator.wait_for_everyone()
+                    self.processes.wait()
                     logger.warning("stopped at step %d of %d; a checkpoint is in %s", run.step, self.steps, order.out)
                     interruption.deliver(number)
                     break
                 if run.step >= self.steps:
                     break
-                self._advance(batches.get(run.step), progress)
+                self._advance(batches, progress)
         return order.out / "best.safetensors"
 
     def _batch(self, step: int) -> list[Pairs]:
-        return self.sampler.batch(step, self.counts, self.run.share)
+        return self.sampler.batch(step, self.counts, self.processes.share)
 
     def _due(self) -> bool:
         return self.run.step > 0 and (self.run.step % self.recipe.validate == 0 or self.run.step == self.steps)
 
-    def _agreed(self, noted: int | None) -> int | None:
-        """The signal that any of the processes got: all stop after the same step."""
-        if self.accelerator.num_processes == 1:
-            return noted
-        told = self.accelerator.gather(torch.tensor([noted or 0], device=self.run.device))
-        return int(told.max()) or None
-
-    def _advance(self, batch: Sequence[Pairs], progress: Progress | None) -> None:
-        losses = self.run.advance(batch, self.run.step / self.steps)
+    def _advance(self, batches: Ahead, progress: Progress | None) -> None:
+        started = time.perf_counter()
+        batch = batches.get(self.run.step)
+        waited = time.perf_counter() - started
+        losses, told = self.run.advance(batch, self.run.step / self.steps)
         total = sum(losses.values())
         if not math.isfinite(total):
             raise self._diverged(f"the loss became {total}")
-        if self.main:
-            self.log.add(losses)
-        if progress:
+        self.log.add(losses, told, time.perf_counter() - started, waited)
+        if progress and self.processes.first:
             progress(self.run.step, self.steps, f"loss {total:.5f}")
 
-    def _validate(self, interruption: Interruption, waited: float) -> None:
+    def _validate(self, interruption: Interruption) -> None:
         """Measure, write a row, the weights and a checkpoint; nothing of it if a signal comes in between."""
         if not self.run.is_sound():
             raise self._diverged("the weights became NaN or infinite")
-        if self.main:
-            self._measure(interruption, waited)
+        if self.processes.first:
+            self._measure(interruption)
         else:
             self.log.step = self.run.step
-        self.accelerator.wait_for_everyone()
+        self.processes.wait()
 
-    def _measure(self, interruption: Interruption, waited: float) -> None:
+    def _measure(self, interruption: Interruption) -> None:
         order, run = self.order, self.run
         upscalers = {s: order.upscaler(s, run.average, run.device, run.dtype) for s in order.scales}
         scores = self.validation.scores(upscalers, lambda: interruption.noted is not None)
@@ -279,11 +275,11 @@ class _Training:
         if (score := sum(scores.values())) >= self.best or not scores:
             self.best = score
             save_weights(run.average, order.out / "best.safetensors", about)
-        self.log.write(run.step, scores, waited)
+        self.log.write(run.step, scores or dict.fromkeys(self.validation.columns))
         self._save_checkpoint()
 
     def _save_checkpoint(self) -> None:
-        if not self.main or not self.run.is_sound():  # a later resume would begin with NaN
+        if not self.processes.first or not self.run.is_sound():  # a later resume would begin with NaN
             return
         tensors, facts = self.run.state()
         facts |= {"about": self.facts, "log": self.log.state(), "threads": torch.get_num_threads()}
@@ -309,7 +305,7 @@ class _Training:
         return {
             **{name: list(value) if isinstance(value, tuple) else value for name, value in self._values().items()},
             "model": order.model.name, "recipe": order.recipe_name, "variant": order.variant, "scales": order.scales,
-            "steps": self.steps, "seed": order.seed, "processes": self.run.share[1], "device": self.run.device.type,
+            "steps": self.steps, "seed": order.seed, "processes": self.processes.count, "device": self.run.device.type,
             "precision": str(self.run.dtype), "initial": order.initial,
             "weights": order.weights.name if order.weights else None,
             "data": [_digest(folder) for folder in order.data],

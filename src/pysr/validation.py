@@ -22,12 +22,13 @@ class Validation:
     """The true pictures in a folder; without a folder nothing is measured."""
 
     def __init__(self, folder: Path | None, scales: Sequence[int]) -> None:
+        self.columns = [f"psnr_x{scale}" for scale in scales]
         self.paths = image_files(folder) if folder else []
         for path in self.paths:
             check_size(path, read_planes(path), max(scales))
 
-    def scores(self, upscalers: Mapping[int, Upscaler], stopped: Callable[[], bool]) -> dict[int, float] | None:
-        """Mean PSNR in dB by scale, by the protocol `y-shave`; None if ``stopped`` became true between two pictures."""
+    def scores(self, upscalers: Mapping[int, Upscaler], stopped: Callable[[], bool]) -> dict[str, float] | None:
+        """By column the mean PSNR in dB, protocol `y-shave`; None if ``stopped`` became true between two pictures."""
         scores = {}
         for scale, upscaler in upscalers.items():
             found = []
@@ -36,7 +37,7 @@ class Validation:
                     return None
                 found.append(measure(upscaler, path.stem, read_planes(path)).psnr)
             if found:
-                scores[scale] = fmean(found)
+                scores[f"psnr_x{scale}"] = fmean(found)
         return scores
 
     def sample(self, upscaler: Upscaler, title: str) -> Image.Image:
