@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from pysr import InputError
-from pysr.data import Ahead, Pairs, PatchSampler, Picture, read_pictures, read_planes
+from pysr.data import Ahead, Pairs, PatchSampler, Picture, digest, read_pictures, read_planes
 from pysr.degrade import bicubic, crop_to_multiple
 from pysr.resize import resize
 
@@ -82,6 +82,56 @@ def test_several_folders_come_in_order(tmp_path: Path) -> None:
     assert [p.high.shape[-1] for p in read_pictures([tmp_path / "b", tmp_path / "a"], "luma", [2])] == [10, 8]
 
 
+@pytest.mark.parametrize("colour", ["rgb", "luma"])
+def test_an_array_of_pictures_is_as_good_as_their_files(colour: Any, tmp_path: Path) -> None:
+    pixels = np.stack([write(tmp_path / "files" / f"{i:03}.png", 12, 14, seed=i) for i in range(300)])
+    np.savez(tmp_path / "set.npz", train=pixels, val=pixels[:1], ages=np.arange(300))
+    found = read_pictures([tmp_path / "set.npz"], colour, [2, 3], shrink=(1.0, 0.5))
+    expected = {
+        p.high.numpy().tobytes(): p for p in read_pictures([tmp_path / "files"], colour, [2, 3], shrink=(1.0, 0.5))
+    }
+    assert len(found) == len(expected) == 600
+    for p in found:
+        other = expected[p.high.numpy().tobytes()]
+        assert p.high.shape == other.high.shape
+        assert all(torch.equal(p.low[scale], other.low[scale]) for scale in (2, 3))
+
+
+def test_the_only_array_of_pictures_needs_no_name(tmp_path: Path) -> None:
+    np.savez(tmp_path / "digits.npz", images=np.full((5, 8, 8), 7, np.uint8), labels=np.zeros(5, np.uint8))
+    found = read_pictures([tmp_path / "digits.npz"], "any", [2])
+    assert [tuple(p.high.shape) for p in found] == [(1, 8, 8)] * 5
+    assert int(found[0].high.min()) == int(found[0].high.max()) == 7
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"a": np.zeros((2, 8, 8, 3))}, r"no array of pictures \(a: \(2, 8, 8, 3\) float64\); give one called 'train'"),
+        ({"train": np.zeros((2, 8), np.uint8)}, r"no array of pictures \(train: \(2, 8\) uint8\)"),
+        ({"train": np.zeros((0, 8, 8), np.uint8)}, r"no array of pictures"),
+        ({"a": np.zeros((2, 8, 8), np.uint8), "b": np.zeros((2, 8, 8), np.uint8)}, r"several arrays of pictures"),
+        ({"train": np.array([None])}, r"cannot be read \(Object arrays cannot be loaded"),
+    ],
+)
+def test_an_array_that_holds_no_pictures_is_said(arrays: dict[str, Any], message: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "set.npz", **arrays)
+    with pytest.raises(InputError, match=message):
+        read_pictures([tmp_path / "set.npz"], "any", [2])
+
+
+def test_a_damaged_array_file_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "set.npz"
+    with pytest.raises(InputError, match=r"set\.npz' cannot be read \(No such file"):
+        read_pictures([path], "any", [2])
+    np.savez(path, train=np.zeros((2, 8, 8), np.uint8))
+    whole = path.read_bytes()
+    for damaged in (b"", b"nonsense", whole[:-30], whole[:100] + b"x" + whole[101:]):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"set\.npz' cannot be read .* give an \.npz file written by numpy\.savez"):
+            read_pictures([path], "any", [2])
+
+
 def test_unusable_folders_are_named(tmp_path: Path) -> None:
     empty, small = tmp_path / "empty", tmp_path / "small"
     empty.mkdir()
@@ -95,6 +145,23 @@ def test_unusable_folders_are_named(tmp_path: Path) -> None:
     (small / "b.png").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"b\.png"):
         read_pictures([small], "luma", [2])
+
+
+def test_a_digest_tells_contents_and_names_but_not_places(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write(tmp_path / name / "below" / "a.bmp", 8, 8)
+    first = digest(tmp_path / "one")
+    assert digest(tmp_path / "two") == first
+    (tmp_path / "one").rename(tmp_path / "other")
+    assert digest(tmp_path / "other") == first
+    write(tmp_path / "two" / "below" / "a.bmp", 8, 8, seed=1)  # of the same name and size
+    assert digest(tmp_path / "two") != first
+    (tmp_path / "other" / "below").rename(tmp_path / "other" / "beyond")
+    assert digest(tmp_path / "other") != first
+    for name, value in (("a", 0), ("b", 0), ("c", 1)):
+        np.savez(tmp_path / f"{name}.npz", np.full((2, 8, 8), value, np.uint8))
+    a, b, c = (digest(tmp_path / f"{name}.npz") for name in "abc")
+    assert a == b != c
 
 
 def test_a_batch_is_a_function_of_seed_and_step() -> None:
@@ -160,6 +227,14 @@ def test_all_eight_symmetries_are_used() -> None:
     counts = [sum(torch.equal(high, turned) for high in pairs.high) for turned in symmetries(only.high / 255)]
     assert sum(counts) == 100
     assert min(counts) >= 4
+
+
+def test_without_turns_patches_are_mirrored_left_to_right_only() -> None:
+    only = picture(12, 12, (2,))
+    (pairs,) = PatchSampler([only], patch=12, seed=0, turns=False).batch(0, {2: 100})
+    counts = [sum(torch.equal(high, turned) for high in pairs.high) for turned in symmetries(only.high / 255)]
+    assert counts[0] + counts[4] == 100
+    assert min(counts[0], counts[4]) >= 30
 
 
 def test_every_place_is_reached() -> None:

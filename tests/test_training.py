@@ -341,6 +341,23 @@ def test_a_recipe_has_losses_or_a_step(changes: dict[str, Any]) -> None:
         recipe(**changes)
 
 
+def test_whole_faces_train_upright(install: Install, tmp_path: Path) -> None:
+    """The patch is the whole picture; brighter above than below, which turns would undo."""
+    faces = np.zeros((9, 12, 12, 3), np.uint8)
+    faces[:, :6] = 255
+    np.savez(tmp_path / "faces.npz", train=faces)
+    seen: list[Tensor] = []
+
+    def step(network: nn.Module, low: Tensor, high: Tensor) -> dict[str, Tensor]:
+        seen.append(high)
+        return {"l1": (network(low) - high).abs().mean()}
+
+    install(tiny(losses={}, step=step, turns=False))
+    best = run(tmp_path / "faces.npz", tmp_path / "out", steps=3)
+    assert read_metadata(best)["pysr.data"] == "faces.npz"
+    assert all(bool((high[:, :, :6] > high[:, :, 6:]).all()) for high in seen)
+
+
 def test_an_exception_in_progress_ends_the_training(install: Install, pictures: Path, tmp_path: Path) -> None:
     def stop(done: int, total: int, text: str) -> None:
         if done == 7:

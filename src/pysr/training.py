@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
@@ -17,9 +16,9 @@ from torch import Tensor, nn
 
 from .checkpoints import Checkpoints, check_same
 from .cutting import Cutting
-from .data import Ahead, Pairs, PatchSampler, read_pictures
+from .data import Ahead, Pairs, PatchSampler, digest, read_pictures
 from .errors import InputError, PysrError
-from .files import image_files, write_image
+from .files import write_image
 from .interruption import Interruption
 from .loading import stage_of
 from .plugin import Model
@@ -100,16 +99,23 @@ def train(
 ) -> Path:
     """Train a model by a recipe and return the path of the best weights.
 
-    model: a name, or a description that need not be installed. data: folders of training pictures. out: folder, made
-    if missing, for ``best.safetensors`` and ``last.safetensors`` (the running mean of the weights), ``log.csv``,
-    ``tensorboard``, ``checkpoints`` and ``samples``. recipe: one of the model's; default: its first. scales: instead
-    of the recipe's; together in one network. variant: default: the model's first. steps: instead of the recipe's
-    number. validation: folder of true pictures whose mean PSNR (`y-shave`) decides which weights are best; without it
-    the last are. device, precision: as in `pysr.load`; started by torchrun, each process takes its own GPU and an even
-    share of every batch. weights: a file to start from. initial: a model whose result the network gets instead of the
-    bicubic enlargement, as in `pysr.load`. resume: go on with the run that was stopped in ``out``, to the
-    very bits that it would have had; begins one where there is none. progress: called as progress(done, total, text)
-    after each step.
+    model: a name, or a description that need not be installed.
+    data: folders of training pictures, and ``.npz`` files of small ones; see `pysr.data.read_pictures`.
+    out: folder, made if missing, for ``best.safetensors`` and ``last.safetensors`` (the running mean of the weights),
+        ``log.csv``, ``tensorboard``, ``checkpoints`` and ``samples``.
+    recipe: one of the model's; default: its first.
+    scales: instead of the recipe's; together in one network.
+    variant: default: the model's first.
+    steps: instead of the recipe's number.
+    validation: folder of true pictures whose mean PSNR (`y-shave`) decides which weights are best; without it the last
+        are.
+    device, precision: as in `pysr.load`; started by torchrun, each process takes its own GPU and an even share of every
+        batch.
+    weights: a file to start from.
+    initial: a model whose result the network gets instead of the bicubic enlargement, as in `pysr.load`.
+    resume: go on with the run that was stopped in ``out``, to the very bits that it would have had; begins one where
+        there is none.
+    progress: called as progress(done, total, text) after each step, in the first process only.
     SIGTERM and Ctrl-C write a checkpoint after the present step and then act as they would have.
     Raises InputError for what cannot be trained, PysrError when the loss or the weights become NaN: what was saved
     before stays.
@@ -208,9 +214,8 @@ class _Training:
         pictures = read_pictures(
             order.data, order.model.colour, order.scales, shrink=recipe.shrink, smallest=recipe.patch
         )
-        return PatchSampler(
-            pictures, patch=recipe.patch, seed=order.seed, margin=self.reach, candidates=recipe.candidates
-        )
+        return PatchSampler(pictures, patch=recipe.patch, seed=order.seed, margin=self.reach,
+                            candidates=recipe.candidates, turns=recipe.turns)  # fmt: skip
 
     def go(self, progress: Progress | None) -> Path:
         """Train to the end; the path of the best weights."""
@@ -308,8 +313,8 @@ class _Training:
             "steps": self.steps, "seed": order.seed, "processes": self.processes.count, "device": self.run.device.type,
             "precision": str(self.run.dtype), "initial": order.initial,
             "weights": order.weights.name if order.weights else None,
-            "data": [_digest(folder) for folder in order.data],
-            "validation": _digest(order.validation) if order.validation else None,
+            "data": [digest(folder) for folder in order.data],
+            "validation": digest(order.validation) if order.validation else None,
         }  # fmt: skip
 
     def _diverged(self, what: str) -> PysrError:
@@ -323,9 +328,3 @@ def deal(batch: int, scales: Sequence[int]) -> dict[int, int]:
     """Patches of each scale; the first scales get what does not divide evenly."""
     share, rest = divmod(batch, len(scales))
     return {scale: share + (i < rest) for i, scale in enumerate(scales) if share + (i < rest)}
-
-
-def _digest(folder: Path) -> str:
-    """Of the names and sizes of a folder's images."""
-    names = [f"{path.name} {path.stat().st_size}" for path in image_files(folder)]
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()
