@@ -50,6 +50,13 @@ def test_one_entry_a_model_with_means_over_images(pictures: Path) -> None:
     assert found[1].results[0].psnr > found[0].results[0].psnr
 
 
+def test_a_model_named_twice_is_measured_once(pictures: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    found = evaluate(["nearest", "bicubic", "nearest"], pictures, [2], progress=lambda *now: seen.append(now))
+    assert [evaluation.model for evaluation in found] == ["nearest", "bicubic"]
+    assert seen[-1] == (6, 6)
+
+
 def test_several_sets_give_what_each_gives_alone(pictures: Path) -> None:
     other = pictures / "other"
     other.mkdir()

@@ -32,9 +32,9 @@ def test_scales_after_one_flag_or_several(data):
     assert list(seen["data"]) == [Path(folder) for folder in folders]
 
 
-def parsed(*args):
+def parsed(*args, of="evaluate"):
     seen = {}
-    command = SeveralValues("evaluate", params=commands.commands["evaluate"].params)
+    command = SeveralValues(of, params=commands.commands[of].params)
     command.callback = lambda **options: seen.update(options)
     command.main([*args], standalone_mode=False)
     return seen
@@ -44,6 +44,14 @@ def test_before_the_models_a_flag_names_one_folder():
     for args in (["--data", "a", "--data=b"], ["--device", "cpu", "--scale", "2", "3", "--data", "a", "--data", "b"]):
         seen = parsed(*args, "vdsr", "srcnn")
         assert (seen["names"], seen["data"]) == (("vdsr", "srcnn"), (Path("a"), Path("b")))
+
+
+def test_a_training_takes_several_folders_after_one_flag():
+    seen = parsed("vdsr", "--data", "a", "b", "--scale", "2", "3", "--out", "c", "--data", "d", of="train")
+    assert (seen["name"], seen["scales"], seen["out"]) == ("vdsr", (2, 3), Path("c"))
+    assert seen["data"] == (Path("a"), Path("b"), Path("d"))
+    seen = parsed("--data", "a", "--out", "c", "--data", "b", "vdsr", of="train")
+    assert (seen["name"], seen["data"]) == ("vdsr", (Path("a"), Path("b")))
 
 
 def spelled(data, group):

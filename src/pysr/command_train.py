@@ -14,11 +14,11 @@ from .options import PATH, Settings, SeveralValues, hardware, scale, verbosity
 @click.argument("name", metavar="MODEL")
 @click.option(
     "--data",
-    metavar="DIR",
+    metavar="DIR...",
     required=True,
     multiple=True,
     type=PATH,
-    help="Folder of images to learn from; may be given several times.",
+    help="Folders of images to learn from, or .npz files of small ones; name the model before them.",
 )
 @click.option("--out", metavar="DIR", required=True, type=PATH, help="Folder for weights, checkpoints and logs.")
 @click.option("--recipe", metavar="NAME", help="Which of the model's recipes; default: its first.")

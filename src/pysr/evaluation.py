@@ -85,7 +85,8 @@ def evaluate(
 ) -> list[Evaluation]:
     """Measure models on test sets: one evaluation a model, set by set.
 
-    names: models; "a+b" for one after the other. data: a folder of images, the truth, or several of different names.
+    names: models; "a+b" for one after the other; a name given twice counts once.
+    data: a folder of images, the truth, or several of different names.
     scales: enlargements. Models may differ in what they offer: one is measured at those of the scales that it has.
         Each scale must be offered by one of the models, and each model must offer one of the scales.
     initial: a model that makes the first enlargement of each of them, as in `pysr.load`.
@@ -102,6 +103,7 @@ def evaluate(
         raise InputError(f"unknown protocol {protocol!r}; use {', '.join(PROTOCOLS)}")
     if not names or not scales:
         raise InputError(f"no {'scale' if names else 'model'} given; for example: evaluate(['vdsr'], 'Set5', [2, 3])")
+    names = list(dict.fromkeys(names))
     sets = _sets([data] if isinstance(data, (str, os.PathLike)) else data)
     options: dict[str, Any] = {"initial": initial, "device": device, "precision": precision}
     upscalers = [

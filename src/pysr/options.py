@@ -41,8 +41,9 @@ class SeveralValues(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         args = list(_with_flag_repeated(args, _SCALE.fullmatch, "-s", "--scale"))
         first = next((place for place, arg in enumerate(args) if arg.startswith("--data")), len(args))
-        names = self.make_parser(ctx).parse_args(args[:first])[0].get("names")
-        if names and isinstance(names, tuple):  # where there are none, it depends on Click's version what this is
+        model = next(param.name for param in self.params if isinstance(param, click.Argument))
+        named = self.make_parser(ctx).parse_args(args[:first])[0].get(model)
+        if named and isinstance(named, (str, tuple)):  # where none is, it depends on Click's version what this is
             args = list(_with_flag_repeated(args, lambda arg: not arg.startswith("-"), "--data"))
         return super().parse_args(ctx, args)
 
