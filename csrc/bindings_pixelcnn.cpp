@@ -118,7 +118,7 @@ void draw(const PixelCnn& network, Items<std::uint8_t> images, const Items<std::
                       input(kept, "kept", shape),
                       all_kept,
                       output(logits, "logits", scores),
-                      output(log_likelihood, "log_likelihood", {shape[0]})};
+                      output(log_likelihood, "log_likelihood", {shape[0], shape[1]})};
     if (images.size() == 0) return;
     Reporter reporter(progress);
     try {

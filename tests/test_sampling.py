@@ -173,6 +173,21 @@ def test_the_same_seed_gives_the_same_image_everywhere() -> None:
         kernels.isa(before)
 
 
+@pytest.mark.parametrize("threads", [2, 3, 7])  # 7: more than layers
+def test_threads_that_share_an_image_give_the_same_bits(isa: str, threads: int) -> None:
+    network = Network(**SMALL)
+    alone, shared = (PixelCNNSampler(network.weights, threads=number) for number in (1, threads))
+    for height, width in SIZES:
+        images, features = some_images(network, 1, height, width)
+        mask = np.random.default_rng(width).random((1, height, width)) < 0.3
+        expected = alone.sample(1, height, width, features=features, known=images, mask=mask, seed=5)
+        for _ in range(3):
+            found = shared.sample(1, height, width, features=features, known=images, mask=mask, seed=5)
+            assert np.array_equal(found, expected), (height, width)
+        assert np.array_equal(shared.logits(images, features), alone.logits(images, features))
+        assert shared.log_likelihood(images, features) == alone.log_likelihood(images, features)
+
+
 def test_noise_depends_on_seed_and_image() -> None:
     sampler = PixelCNNSampler(Network(**NETWORKS[1]).weights)
     drawn = sampler.sample(3, 8, 8)
@@ -277,9 +292,10 @@ def test_progress_ends_at_most_at_the_total_and_an_exception_in_it_comes_out() -
     assert time.perf_counter() - started < 5
 
 
-def test_ctrl_c_stops_it() -> None:
+@pytest.mark.parametrize(("count", "side"), [(2000, 64), (1, 1000)])
+def test_ctrl_c_stops_it(count: int, side: int) -> None:
     sampler = PixelCNNSampler(Network(**NETWORKS[4]).weights, threads=2)
-    features = np.zeros((1, 64, 64, 32), np.float32)
+    features = np.zeros((1, side, side, 32), np.float32)
     pressed: list[float] = []
 
     def press() -> None:
@@ -289,7 +305,7 @@ def test_ctrl_c_stops_it() -> None:
     timer = threading.Timer(0.3, press)
     timer.start()
     with pytest.raises(KeyboardInterrupt):
-        sampler.sample(2000, 64, 64, features=features)
+        sampler.sample(count, side, side, features=features)
     assert time.perf_counter() - pressed[0] < 2  # 0.2 s where nothing else runs
 
 

@@ -31,19 +31,15 @@ struct Position {
     std::int64_t image, row, column;
 };
 
-/// What is remembered of a few images that are drawn together, and room for one step. A step may be at one column of
-/// every fourth row: `active` rows; two more rows above are still read. Begin with zeros.
+/// What is remembered of a few images that are drawn together. A step may be at one column of every fourth row:
+/// `active` rows; two more rows above are still read. Begin with zeros.
 template <class Element>
 struct DrawMemory {
-    static constexpr std::int64_t kColumns = 16, kRecent = 4, kBorder = 3, kMostTaps = 10;
+    static constexpr std::int64_t kColumns = 16, kRecent = 4, kBorder = 3;
 
     std::int64_t images, active, rings, width, planes, channels, layers;
     Element *above, *here, *pixels, *zeros;
-    Position* positions;
-    const Element** inputs;
-    float *sums, *residual, *before, *wide, *logits, *noise;
-    Element *narrow, *gates, *hidden, *given;
-    std::int64_t row;  // floats from one position's sums to the next
+    float* before;
 
     DrawMemory(const PackedNetwork<Element>& network, const DrawJob& job, std::int64_t image_count, Carver& carver)
         : images(image_count),
@@ -52,26 +48,19 @@ struct DrawMemory {
           width(job.width),
           planes(network.planes),
           channels(network.channels),
-          layers(network.layer_count),
-          row(2 * network.channels + kPanel) {
-        const std::int64_t most = images * active;
+          layers(network.layer_count) {
         above = carver.take<Element>(layers * images * rings * kColumns * channels);
         here = carver.take<Element>((layers + 1) * images * active * kRecent * channels);
         pixels = carver.take<Element>(images * (job.height + kBorder) * stride() + kPanel);
         zeros = carver.take<Element>(channels + kPanel);
-        positions = carver.take<Position>(most);
-        inputs = carver.take<const Element*>(kMostTaps * most);
-        sums = carver.take<float>(most * row);
-        residual = carver.take<float>(most * row);
-        before = carver.take<float>(layers * most * row);
-        wide = carver.take<float>(most * (network.hidden + kPanel));
-        logits = carver.take<float>(most * kLevels);
-        noise = carver.take<float>(kLevels);
-        narrow = carver.take<Element>(most * row);
-        gates = carver.take<Element>(layers * most * row);
-        hidden = carver.take<Element>(most * (network.hidden + kPanel));
-        given = carver.take<Element>(most * (network.features + kPair<Element>));
+        before = carver.take<float>(layers * most() * row());
     }
+
+    /// Positions of a step.
+    std::int64_t most() const { return images * active; }
+
+    /// Floats from one position's sums to the next.
+    std::int64_t row() const { return 2 * channels + kPanel; }
 
     std::int64_t stride() const { return (width + 2 * kBorder) * planes; }
 
@@ -88,6 +77,32 @@ struct DrawMemory {
     /// The planes of a pixel, also of those up to three rows above and columns beside the image.
     Element* pixel_at(std::int64_t image, std::int64_t rows, std::int64_t i, std::int64_t j) const {
         return pixels + (image * (rows + kBorder) + i + kBorder) * stride() + (j + kBorder) * planes;
+    }
+};
+
+/// Room for a member's share of one step.
+template <class Element>
+struct StepMemory {
+    static constexpr std::int64_t kMostTaps = 10;
+
+    Position* positions;
+    const Element** inputs;
+    float *sums, *residual, *wide, *logits, *noise;
+    Element *narrow, *gates, *hidden, *given;
+
+    StepMemory(const PackedNetwork<Element>& network, const DrawMemory<Element>& memory, Carver& carver) {
+        const std::int64_t most = memory.most(), row = memory.row();
+        positions = carver.take<Position>(most);
+        inputs = carver.take<const Element*>(kMostTaps * most);
+        sums = carver.take<float>(most * row);
+        residual = carver.take<float>(most * row);
+        wide = carver.take<float>(most * (network.hidden + kPanel));
+        logits = carver.take<float>(most * kLevels);
+        noise = carver.take<float>(kLevels);
+        narrow = carver.take<Element>(most * row);
+        gates = carver.take<Element>(network.layer_count * most * row);
+        hidden = carver.take<Element>(most * (network.hidden + kPanel));
+        given = carver.take<Element>(most * (network.features + kPair<Element>));
     }
 };
 

@@ -58,13 +58,16 @@ struct DrawJob {
     const bool* kept;           // as images: which values are given; null: none
     bool all_kept;
     float* logits;           // (count, height * width * planes, 256), or null
-    double* log_likelihood;  // (count) nats, or null
+    double* log_likelihood;  // (count, height) to add nats to, or null
 };
 
-/// How the work goes on: told after some pixels; false stops it.
-struct Watch {
+/// One of the threads that draw the same images together, and how it keeps in step with the others.
+struct Member {
     void* self;
-    bool (*go_on)(void* self, std::int64_t pixels);
+    std::int64_t number, members;
+    void (*arrive)(void* self);                      // has done its share of a phase
+    bool (*wait)(void* self);                        // until all have arrived as often as it has; false: stop
+    bool (*go_on)(void* self, std::int64_t pixels);  // has drawn so many; false: stop
 };
 
 /// How an image is cut up in time: pixel (i, j) is drawn at step j + kLag * i, when all that it depends on is there.

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
+#include <future>
+#include <mutex>
 #include <stdexcept>
 #include <system_error>
 #include <thread>
@@ -14,7 +17,7 @@
 namespace pysr {
 namespace {
 
-constexpr auto kBetweenReports = std::chrono::milliseconds(50);
+constexpr auto kBetweenLooks = std::chrono::milliseconds(50);
 
 /// Images that a thread draws together: enough rows for the vectors, few enough for its caches.
 template <class Element>
@@ -22,31 +25,99 @@ constexpr std::int64_t kTogether = 2;
 template <>
 constexpr std::int64_t kTogether<Bf16> = 4;
 
+struct alignas(64) Line {
+    char bytes[64] = {};
+};
+using Memory = std::vector<Line>;
+
+std::vector<Memory> rooms(std::int64_t count, const Carver& size) {
+    std::vector<Memory> made;
+    for (std::int64_t i = 0; i < count; ++i) made.emplace_back(size.bytes() / sizeof(Line));
+    return made;
+}
+
 /// What the threads of one call share: how far they are, and whether to stop.
-struct Shared {
-    const Report& report;
-    std::int64_t total;
+struct Progress {
     std::atomic<std::int64_t> done{0};
     std::atomic<bool> stop{false};
 };
 
-/// The Watch of one thread; the calling one also reports.
-struct Watcher {
-    Shared& shared;
-    bool reports;
-    std::chrono::steady_clock::time_point last = std::chrono::steady_clock::now();
+/// How often a thread has arrived, on a cache line of its own.
+struct alignas(64) Arrivals {
+    std::atomic<std::int64_t> count{0};
+};
+
+/// A Member of threads numbered by their arrivals, which lie side by side.
+class InStep {
+  public:
+    InStep(Progress& progress, Arrivals* crew, std::int64_t number, std::int64_t members)
+        : progress_(progress), crew_(crew), number_(number), members_(members) {}
+
+    Member member() { return {this, number_, members_, arrive, wait, go_on}; }
+
+  private:
+    static void arrive(void* self) {
+        InStep& at = *static_cast<InStep*>(self);
+        at.crew_[at.number_].count.fetch_add(1, std::memory_order_release);
+    }
+
+    static bool wait(void* self) {
+        constexpr int kBeforeYield = 4000;  // some microseconds; then another may need the processor more
+        InStep& at = *static_cast<InStep*>(self);
+        const std::int64_t mine = at.crew_[at.number_].count.load(std::memory_order_relaxed);
+        for (std::int64_t other = 0; other < at.members_; ++other)
+            for (int turn = 0; at.crew_[other].count.load(std::memory_order_acquire) < mine; ++turn) {
+                if (turn < kBeforeYield) continue;
+                if (at.progress_.stop) return false;
+                std::this_thread::yield();
+                turn = kBeforeYield - 1;
+            }
+        return true;
+    }
 
     static bool go_on(void* self, std::int64_t pixels) {
-        Watcher& watcher = *static_cast<Watcher*>(self);
-        const std::int64_t done = watcher.shared.done += pixels;
-        if (!watcher.reports || watcher.shared.stop) return !watcher.shared.stop;
-        const auto now = std::chrono::steady_clock::now();
-        if (now - watcher.last < kBetweenReports) return true;
-        watcher.last = now;
-        if (!watcher.shared.report(done, watcher.shared.total)) watcher.shared.stop = true;
-        return !watcher.shared.stop;
+        InStep& at = *static_cast<InStep*>(self);
+        at.progress_.done += pixels;
+        return !at.progress_.stop;
     }
+
+    Progress& progress_;
+    Arrivals* const crew_;
+    const std::int64_t number_, members_;
 };
+
+/// Runs work(thread, threads) on `wanted` threads that end with this call, or on as many as the system gives; meanwhile
+/// calls look() every 50 ms in this one.
+template <class Work, class Look>
+void on_threads(int wanted, const Work& work, const Look& look) {
+    std::promise<int> started;
+    const std::shared_future<int> threads = started.get_future().share();
+    std::mutex mutex;
+    std::condition_variable ended;
+    int running = 0;
+    std::vector<std::thread> helpers;
+    helpers.reserve(wanted);
+    const auto help = [&](int number, std::shared_future<int> all) {
+        work(number, all.get());
+        const std::lock_guard<std::mutex> lock(mutex);
+        if (--running == 0) ended.notify_one();
+    };
+    try {
+        for (int number = 0; number < wanted; ++number) helpers.emplace_back(help, number, threads);
+    } catch (const std::system_error&) {
+        if (helpers.empty()) throw;
+    }
+    running = static_cast<int>(helpers.size());
+    started.set_value(running);
+    std::unique_lock<std::mutex> lock(mutex);
+    while (!ended.wait_for(lock, kBetweenLooks, [&] { return running == 0; })) {
+        lock.unlock();  // a thread that has ended need not wait for Python
+        look();
+        lock.lock();
+    }
+    lock.unlock();
+    for (std::thread& helper : helpers) helper.join();
+}
 
 template <class Element>
 class PackedPixelCnn : public PixelCnn {
@@ -56,48 +127,41 @@ class PackedPixelCnn : public PixelCnn {
 
     PixelCnnSizes sizes() const override { return sizes_; }
 
-    void draw(const DrawJob& job, int threads, const Report& report) const override {
-        const std::int64_t share = (job.count + threads - 1) / threads;
-        const std::int64_t together = std::min<std::int64_t>(kTogether<Element>, std::max<std::int64_t>(share, 1));
+    void draw(const DrawJob& job, int wanted, const Report& report) const override {
+        const std::int64_t together = std::min(kTogether<Element>, (job.count + wanted - 1) / wanted);
         const std::int64_t blocks = (job.count + together - 1) / together;
-        Shared shared{report, job.count * job.height * job.width};
-        std::atomic<std::int64_t> next{0};
+        Carver shared_size(nullptr), own_size(nullptr);
+        const DrawMemory<Element> sized(packed_.network(), job, together, shared_size);
+        const StepMemory<Element> step(packed_.network(), sized, own_size);
+        wanted = static_cast<int>(std::min<std::int64_t>(wanted, blocks * sized.most()));
+        std::vector<Memory> shared = rooms(std::min<std::int64_t>(wanted, blocks), shared_size);
+        std::vector<Memory> own = rooms(wanted, own_size);
+        std::vector<Arrivals> arrivals(wanted);
+        Progress progress;
         std::atomic<bool> overflowed{false};
-        const auto work = [&](bool reports) {
-            Carver counted(nullptr);
-            const DrawMemory<Element> sized(packed_.network(), job, together, counted);
-            std::vector<Line> memory(counted.bytes() / sizeof(Line));
-            Watcher watcher{shared, reports};
-            for (std::int64_t block; !shared.stop && (block = next++) < blocks;) {
+        std::atomic<std::int64_t> further{0};
+        const auto work = [&](int thread, int threads) {
+            const std::int64_t members = std::max<std::int64_t>(1, threads / blocks), crews = threads / members;
+            const std::int64_t crew = thread / members, number = thread % members;
+            InStep in_step(progress, &arrivals[thread - number], number, members);
+            for (std::int64_t block = crew; block < blocks && !progress.stop; block = crews + further++) {
                 const std::int64_t first = block * together, images = std::min(together, job.count - first);
-                if (images < together) memory.assign(memory.size(), Line{});  // it is carved up in another way
-                const Watch watch{&watcher, Watcher::go_on};
-                if (draw_images_(packed_.network(), job, first, images, memory[0].bytes, watch) == Drawn::overflowed)
-                    shared.stop = overflowed = true;
+                Memory& room = shared[crew];
+                if (images < together) room.assign(room.size(), Line{});  // carved up in another way: no crew of many
+                if (draw_images_(packed_.network(), job, first, images, room[0].bytes, own[thread][0].bytes,
+                                 in_step.member()) == Drawn::overflowed)
+                    progress.stop = overflowed = true;
             }
         };
-        on_threads(static_cast<int>(std::min<std::int64_t>(threads, blocks)), work);
+        const std::int64_t total = job.count * job.height * job.width;
+        on_threads(wanted, work, [&] {
+            if (!report(progress.done, total)) progress.stop = true;
+        });
         if (overflowed) throw std::overflow_error("the network's logits became infinite or no numbers");
-        if (shared.stop) throw Interrupted{};
+        if (progress.stop) throw Interrupted{};
     }
 
   private:
-    struct alignas(64) Line {
-        char bytes[64] = {};
-    };
-
-    /// Runs work(reports) on this thread, which reports, and on others that end with this call.
-    template <class Work>
-    static void on_threads(int threads, const Work& work) {
-        std::vector<std::thread> helpers;
-        try {
-            for (int i = 1; i < threads; ++i) helpers.emplace_back(work, false);
-        } catch (const std::system_error&) {  // the system gives no more threads: the ones there are do it
-        }
-        work(true);
-        for (std::thread& helper : helpers) helper.join();
-    }
-
     PixelCnnSizes sizes_;
     Packed<Element> packed_;
     DrawImages<Element> draw_images_;

@@ -140,7 +140,8 @@ void blend(const BlendJob& job, std::int64_t first, std::int64_t end) {
 }  // namespace
 
 Drawn PYSR_JOIN_NAMES(draw_, PYSR_ISA)(const PackedNetwork<float>& network, const DrawJob& job, std::int64_t first,
-                                       std::int64_t images, char* bytes, const Watch& watch);  // in wave.cpp
+                                       std::int64_t images, char* shared, char* own,
+                                       const Member& member);  // in wave.cpp
 double PYSR_JOIN_NAMES(exercise_, PYSR_ISA)(std::int64_t rounds);
 
 extern const Rows PYSR_ROWS(PYSR_ISA);

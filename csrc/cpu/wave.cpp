@@ -63,76 +63,83 @@ double log_probability(const float* logits, int level) {
     return static_cast<double>(logits[level]) - static_cast<double>(most) - static_cast<double>(logarithm(sums[0]));
 }
 
-/// The pixels of one step, one in each active row of each image, through the whole network, plane by plane.
+/// The pixels of one step, one in each active row of each image, through the whole network, plane by plane: `all` of
+/// them, of which [first, first + count) are at work.
 template <class Element>
 struct Wave {
     const PackedNetwork<Element>& network;
     const DrawJob& job;
     const std::int64_t first_image;
     const DrawMemory<Element>& memory;
-    std::int64_t count = 0;
+    const StepMemory<Element>& step;
+    const std::int64_t row = memory.row();
+    std::int64_t all = 0, first = 0, count = 0;
 
     std::int64_t pixels() const { return job.height * job.width; }
-    const Element** tap(std::int64_t number) const { return memory.inputs + number * count; }
+    const Position& position(std::int64_t m) const { return step.positions[first + m]; }
+    const Element** tap(std::int64_t number) const { return step.inputs + number * count; }
+    float* before_at(std::int64_t layer) const { return memory.before + (layer * all + first) * row; }
 
     /// Which pixels step `time` draws.
     void find(std::int64_t time) {
-        count = 0;
+        all = 0;
         const std::int64_t last = smaller(job.height - 1, time / kLag);
-        const std::int64_t first = time < job.width ? 0 : (time - job.width) / kLag + 1;
-        for (std::int64_t row = first; row <= last; ++row)
+        for (std::int64_t i = time < job.width ? 0 : (time - job.width) / kLag + 1; i <= last; ++i)
             for (std::int64_t image = 0; image < memory.images; ++image)
-                memory.positions[count++] = {image, row, time - kLag * row};
+                step.positions[all++] = {image, i, time - kLag * i};
+        first = 0;
+        count = all;
+    }
+
+    /// Of these pixels a member's.
+    void share(std::int64_t number, std::int64_t members) {
+        first = all * number / members;
+        count = all * (number + 1) / members - first;
     }
 
     /// The first layer without the pixel itself, and the features of the conditioning network.
     void begin() const {
         for (std::int64_t m = 0; m < count; ++m) {
-            const Position& at = memory.positions[m];
+            const Position& at = position(m);
             for (std::int64_t r = 0; r < 4; ++r)
                 tap(r)[m] = memory.pixel_at(at.image, job.height, at.row - 3 + r, at.column - 3);
             if (!job.features) continue;
             const float* features = job.features + (first_image + at.image) * job.feature_stride;
             features += (at.row * job.width + at.column) * network.features;
-            narrow(features, memory.given + m * (network.features + kPair<Element>), network.features);
+            narrow(features, step.given + m * (network.features + kPair<Element>), network.features);
         }
-        multiply(network.first, tap(0), count, count, memory.residual, memory.row);
+        multiply(network.first, tap(0), count, count, step.residual, row);
         for (std::int64_t m = 0; m < count; ++m) keep_first(m, 0);
     }
 
     /// Channels from `from` on of the first layer.
     void keep_first(std::int64_t m, std::int64_t from) const {
-        const Position& at = memory.positions[m];
-        narrow(memory.residual + m * memory.row + from, memory.here_at(0, at, at.column) + from,
-               network.channels - from);
+        const Position& at = position(m);
+        narrow(step.residual + m * row + from, memory.here_at(0, at, at.column) + from, network.channels - from);
     }
 
-    /// Of each layer what does not depend on the pixel itself: the vertical stack and the two pixels to the left.
-    void before_pixel() const {
-        for (std::int64_t layer = 0; layer < network.layer_count; ++layer) {
-            vertical(layer);
-            const bool copied = sizeof(Element) != sizeof(float);
-            for (std::int64_t m = 0; m < count; ++m) {
-                const Position& at = memory.positions[m];
-                const float* sums = memory.sums + m * memory.row;
-                Element* narrowed = memory.narrow + m * memory.row;
-                if (copied) narrow(sums, narrowed, 2 * network.channels);
-                tap(0)[m] = copied ? narrowed : reinterpret_cast<const Element*>(sums);
-                tap(1)[m] = tap(0)[m] + network.channels;
-                for (std::int64_t q = 0; q < 2; ++q) {
-                    const std::int64_t j = at.column - 2 + q;
-                    tap(2 + q)[m] = j < 0 ? memory.zeros : memory.here_at(layer, at, j);
-                }
+    /// What the horizontal stack of a layer gets before the pixel: from `vertical` and the two pixels to the left.
+    void left(std::int64_t layer) const {
+        const bool copied = sizeof(Element) != sizeof(float);
+        for (std::int64_t m = 0; m < count; ++m) {
+            const Position& at = position(m);
+            const float* sums = step.sums + m * row;
+            Element* narrowed = step.narrow + m * row;
+            if (copied) narrow(sums, narrowed, 2 * network.channels);
+            tap(0)[m] = copied ? narrowed : reinterpret_cast<const Element*>(sums);
+            tap(1)[m] = tap(0)[m] + network.channels;
+            for (std::int64_t q = 0; q < 2; ++q) {
+                const std::int64_t j = at.column - 2 + q;
+                tap(2 + q)[m] = j < 0 ? memory.zeros : memory.here_at(layer, at, j);
             }
-            multiply(network.layers[layer].left, tap(0), count, count, before_at(layer), memory.row);
         }
+        multiply(network.layers[layer].left, tap(0), count, count, before_at(layer), row);
     }
 
-    float* before_at(std::int64_t layer) const { return memory.before + layer * count * memory.row; }
-
+    /// The vertical stack of a layer, which only needs what step time - 2 drew.
     void vertical(std::int64_t layer) const {
         for (std::int64_t m = 0; m < count; ++m) {
-            const Position& at = memory.positions[m];
+            const Position& at = position(m);
             for (std::int64_t r = 0; r < 2; ++r)
                 for (std::int64_t q = 0; q < 5; ++q) {
                     const std::int64_t i = at.row - 2 + r, j = at.column - 2 + q;
@@ -140,12 +147,11 @@ struct Wave {
                     tap(r * 5 + q)[m] = inside ? memory.above_at(layer, at.image, i, j) : memory.zeros;
                 }
         }
-        multiply(network.layers[layer].vertical, tap(0), count, count, memory.sums, memory.row);
+        multiply(network.layers[layer].vertical, tap(0), count, count, step.sums, row);
         if (layer + 1 == network.layer_count) return;
         for (std::int64_t m = 0; m < count; ++m) {
-            const Position& at = memory.positions[m];
-            gate(memory.sums + m * memory.row, memory.above_at(layer + 1, at.image, at.row, at.column),
-                 network.channels);
+            const Position& at = position(m);
+            gate(step.sums + m * row, memory.above_at(layer + 1, at.image, at.row, at.column), network.channels);
         }
     }
 
@@ -154,20 +160,19 @@ struct Wave {
         const std::int64_t first = network.starts[plane], size = network.starts[plane + 1] - first;
         for (std::int64_t layer = 0; layer < network.layer_count; ++layer) {
             float* before = before_at(layer) + 2 * first;
-            Element* gates = memory.gates + layer * count * memory.row;
+            Element* gates = step.gates + layer * count * row;
             for (std::int64_t m = 0; m < count; ++m) {
-                const Position& at = memory.positions[m];
+                const Position& at = position(m);
                 tap(0)[m] = memory.here_at(layer, at, at.column);
-                tap(1)[m] = gates + m * memory.row;
+                tap(1)[m] = gates + m * row;
             }
-            multiply(network.layers[layer].centre[plane], tap(0), count, count, before, memory.row, true);
-            for (std::int64_t m = 0; m < count; ++m)
-                gate(before + m * memory.row, gates + m * memory.row + first, size);
-            multiply(network.layers[layer].out[plane], tap(1), count, count, memory.sums, memory.row);
+            multiply(network.layers[layer].centre[plane], tap(0), count, count, before, row, true);
+            for (std::int64_t m = 0; m < count; ++m) gate(before + m * row, gates + m * row + first, size);
+            multiply(network.layers[layer].out[plane], tap(1), count, count, step.sums, row);
             for (std::int64_t m = 0; m < count; ++m) {
-                const Position& at = memory.positions[m];
-                float* residual = memory.residual + m * memory.row + first;
-                for (std::int64_t k = 0; k < size; ++k) residual[k] += memory.sums[m * memory.row + k];
+                const Position& at = position(m);
+                float* residual = step.residual + m * row + first;
+                for (std::int64_t k = 0; k < size; ++k) residual[k] += step.sums[m * row + k];
                 narrow(residual, memory.here_at(layer + 1, at, at.column) + first, size);
             }
         }
@@ -176,32 +181,32 @@ struct Wave {
     /// One plane's logits: of the prior and of the conditioning network together.
     void head(std::int64_t plane) const {
         const std::int64_t first = network.hidden_starts[plane], size = network.hidden_starts[plane + 1] - first;
-        const std::int64_t row = network.hidden + kPanel;
+        const std::int64_t width = network.hidden + kPanel;
         for (std::int64_t m = 0; m < count; ++m) {
-            const Position& at = memory.positions[m];
+            const Position& at = position(m);
             tap(0)[m] = memory.here_at(network.layer_count, at, at.column);
-            tap(1)[m] = memory.hidden + m * row;
-            tap(2)[m] = memory.given + m * (network.features + kPair<Element>);
+            tap(1)[m] = step.hidden + m * width;
+            tap(2)[m] = step.given + m * (network.features + kPair<Element>);
         }
-        multiply(network.widen[plane], tap(0), count, count, memory.wide, row);
+        multiply(network.widen[plane], tap(0), count, count, step.wide, width);
         for (std::int64_t m = 0; m < count; ++m) {
-            float* wide = memory.wide + m * row;
+            float* wide = step.wide + m * width;
             for (std::int64_t k = 0; k < size; ++k) wide[k] = wide[k] > 0.0f ? wide[k] : 0.0f;
-            narrow(wide, memory.hidden + m * row + first, size);
+            narrow(wide, step.hidden + m * width + first, size);
         }
-        multiply(network.answer[plane], tap(1), count, count, memory.logits, kLevels);
-        if (job.features) multiply(network.condition[plane], tap(2), count, count, memory.logits, kLevels, true);
+        multiply(network.answer[plane], tap(1), count, count, step.logits, kLevels);
+        if (job.features) multiply(network.condition[plane], tap(2), count, count, step.logits, kLevels, true);
     }
 
     /// Draws a plane's values; false where that cannot be done.
     bool choose(std::int64_t plane) const {
         bool sound = true;
         for (std::int64_t m = 0; m < count; ++m) {
-            const Position& at = memory.positions[m];
+            const Position& at = position(m);
             const std::int64_t image = first_image + at.image;
             const std::int64_t value = (at.row * job.width + at.column) * network.planes + plane;
             const std::int64_t place = image * pixels() * network.planes + value;
-            const float* logits = memory.logits + m * kLevels;
+            const float* logits = step.logits + m * kLevels;
             if (job.logits)
                 for (std::int64_t k = 0; k < kLevels; ++k) job.logits[place * kLevels + k] = logits[k];
             if (!job.all_kept && !(job.kept && job.kept[place])) {
@@ -210,7 +215,7 @@ struct Wave {
                 job.images[place] = static_cast<std::uint8_t>(level < 0 ? 0 : level);
             }
             const int level = job.images[place];
-            if (job.log_likelihood) job.log_likelihood[image] += log_probability(logits, level);
+            if (job.log_likelihood) job.log_likelihood[image * job.height + at.row] += log_probability(logits, level);
             const float input = static_cast<float>(level) / 255.0f - 0.5f;
             narrow(input, memory.pixel_at(at.image, job.height, at.row, at.column)[plane]);
             if (plane + 1 < network.planes) add_to_first(m, plane, input);
@@ -220,9 +225,9 @@ struct Wave {
 
     /// The level with the highest score, the lowest of equals; -1 where scores are infinite or no numbers.
     int drawn(const float* logits, std::int64_t image, std::int64_t value, std::int64_t place) const {
-        const float* noise = job.noise ? job.noise + place * kLevels : memory.noise;
+        const float* noise = job.noise ? job.noise + place * kLevels : step.noise;
         if (job.inverse_temperature != 0.0f && !job.noise)
-            gumbel_noise(job.seed, job.image_ids[image], value, memory.noise);
+            gumbel_noise(job.seed, job.image_ids[image], value, step.noise);
         float scores[kLevels];
         for (int k = 0; k < kLevels; ++k)
             scores[k] =
@@ -237,16 +242,29 @@ struct Wave {
     /// What a drawn value adds to the first layer, for the planes after it. `residual` is refilled for them.
     void add_to_first(std::int64_t m, std::int64_t plane, float input) const {
         const std::int64_t from = network.starts[plane + 1];
-        float* sums = memory.residual + m * memory.row;
+        float* sums = step.residual + m * row;
         const float* factors = network.first_centre + plane * network.channels;
         for (std::int64_t k = from; k < network.channels; ++k) sums[k] = fused(input, factors[k], sums[k]);
         keep_first(m, from);
     }
 
+    /// The pixels themselves, when all layers have what they get before them; false where that cannot be done.
+    bool draw() const {
+        if (!count) return true;
+        begin();
+        for (std::int64_t plane = 0; plane < network.planes; ++plane) {
+            chain(plane);
+            head(plane);
+            if (!choose(plane)) return false;
+        }
+        finish();
+        return true;
+    }
+
     /// The finished pixels are what later rows see above them.
     void finish() const {
         for (std::int64_t m = 0; m < count; ++m) {
-            const Position& at = memory.positions[m];
+            const Position& at = position(m);
             const Element* from = memory.here_at(0, at, at.column);
             Element* to = memory.above_at(0, at.image, at.row, at.column);
             for (std::int64_t k = 0; k < network.channels; ++k) to[k] = from[k];
@@ -257,22 +275,26 @@ struct Wave {
 }  // namespace
 
 Drawn PYSR_JOIN(draw_, PYSR_ISA)(const PackedNetwork<PYSR_ELEMENT>& network, const DrawJob& job,
-                                 std::int64_t first_image, std::int64_t images, char* bytes, const Watch& watch) {
-    Carver carver(bytes);
-    const DrawMemory<PYSR_ELEMENT> memory(network, job, images, carver);
-    Wave<PYSR_ELEMENT> wave{network, job, first_image, memory};
+                                 std::int64_t first_image, std::int64_t images, char* shared, char* own,
+                                 const Member& member) {
+    Carver shared_carver(shared), own_carver(own);
+    const DrawMemory<PYSR_ELEMENT> memory(network, job, images, shared_carver);
+    const StepMemory<PYSR_ELEMENT> step(network, memory, own_carver);
+    Wave<PYSR_ELEMENT> wave{network, job, first_image, memory, step};
     for (std::int64_t time = 0; time < job.width + kLag * (job.height - 1); ++time) {
         wave.find(time);
-        if (!wave.count) continue;
-        wave.begin();
-        wave.before_pixel();
-        for (std::int64_t plane = 0; plane < network.planes; ++plane) {
-            wave.chain(plane);
-            wave.head(plane);
-            if (!wave.choose(plane)) return Drawn::overflowed;
+        if (!wave.all) continue;
+        for (std::int64_t layer = member.number; layer < network.layer_count; layer += member.members) {
+            wave.vertical(layer);
+            if (!member.wait(member.self)) return Drawn::stopped;  // for the pixels to the left
+            wave.left(layer);
         }
-        wave.finish();
-        if (!watch.go_on(watch.self, wave.count)) return Drawn::stopped;
+        member.arrive(member.self);
+        if (!member.wait(member.self)) return Drawn::stopped;
+        wave.share(member.number, member.members);
+        if (!wave.draw()) return Drawn::overflowed;
+        if (!member.go_on(member.self, wave.count)) return Drawn::stopped;
+        member.arrive(member.self);
     }
     return Drawn::all;
 }

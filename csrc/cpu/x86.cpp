@@ -34,7 +34,7 @@ const Rows* const* available_isas() {
 }
 
 Drawn draw_avx512bf16(const PackedNetwork<Bf16>& network, const DrawJob& job, std::int64_t first, std::int64_t images,
-                      char* bytes, const Watch& watch);  // in wave.cpp
+                      char* shared, char* own, const Member& member);  // in wave.cpp
 double exercise_avx512bf16(std::int64_t rounds);
 
 namespace {

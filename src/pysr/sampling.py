@@ -103,8 +103,9 @@ class PixelCNNSampler:
     def log_likelihood(self, images: Any, features: Tensor | Numbers | None = None) -> NDArray[np.float64]:
         """The logarithm of the probability of given images, (N, H, W, planes) uint8: (N,), in nats."""
         given = self._given(images)
-        nats = np.zeros(len(given), np.float64)
-        self._measure(given, features, log_likelihood=nats)
+        rows = np.zeros(given.shape[:2], np.float64)
+        self._measure(given, features, log_likelihood=rows)
+        nats: NDArray[np.float64] = rows.sum(1)
         if not np.isfinite(nats).all():
             raise PysrError("the network's logits became infinite or no numbers; are these weights trained?")
         return nats
