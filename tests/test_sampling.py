@@ -266,6 +266,18 @@ def test_bfloat16_is_near_float32() -> None:
     assert abs(bits[0] - bits[1]) < 5e-3
 
 
+@pytest.mark.skipif(not kernels.exercise(1, reduced=True), reason="this processor has no bfloat16 instructions")
+def test_bfloat16_images_do_not_depend_on_their_company() -> None:
+    network = Network(**NETWORKS[3])  # of odd depths, which pairs fill up
+    features = some_images(network, 5, 9, 9)[1]
+    assert features is not None
+    sampler = PixelCNNSampler(network.weights, precision="bfloat16", threads=1)
+    together = sampler.sample(5, 9, 9, features=features)
+    for image in range(5):
+        alone = sampler.sample(1, 9, 9, features=features[[image]], image_ids=[image])
+        assert np.array_equal(alone[0], together[image]), image
+
+
 def test_bfloat16_is_refused_where_there_are_no_instructions() -> None:
     before = kernels.isa()
     kernels.isa("baseline")

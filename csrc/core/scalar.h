@@ -2,6 +2,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "core/pixelcnn.h"
+
 namespace pysr {
 namespace {
 
@@ -18,6 +20,14 @@ inline float float_of(std::uint32_t bits) {
     float value;
     std::memcpy(&value, &bits, sizeof value);
     return value;
+}
+
+inline void narrow(float value, float& to) { to = value; }
+
+/// To the nearest bfloat16, half to even.
+inline void narrow(float value, Bf16& to) {
+    const std::uint32_t bits = bits_of(value);
+    to.bits = static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
 inline float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }

@@ -3,13 +3,6 @@
 namespace pysr {
 namespace {
 
-void put(float value, float& to) { to = value; }
-
-void put(float value, Bf16& to) {
-    const std::uint32_t bits = bits_of(value);
-    to.bits = static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-}
-
 /// Where each plane's channels begin: a half, a quarter and a quarter, or all for one plane.
 void divide(std::int64_t channels, std::int64_t planes, std::int64_t (&starts)[kMostPlanes + 1]) {
     const std::int64_t quarter = channels / 4;
@@ -51,7 +44,7 @@ Panels<Element> Packed<Element>::pack(std::int64_t outputs, std::int64_t taps, s
         for (std::int64_t tap = 0; tap < taps; ++tap)
             for (std::int64_t k = 0; k < depth; ++k) {
                 const std::int64_t row = (output / kPanel * taps + tap) * (even / pair) + k / pair;
-                put(weight(output, tap, k), weights[(row * kPanel + output % kPanel) * pair + k % pair]);
+                narrow(weight(output, tap, k), weights[(row * kPanel + output % kPanel) * pair + k % pair]);
             }
     }
     return {weights, biases, panels, taps, even};

@@ -146,9 +146,9 @@ class PackedPixelCnn : public PixelCnn {
             InStep in_step(progress, &arrivals[thread - number], number, members);
             for (std::int64_t block = crew; block < blocks && !progress.stop; block = crews + further++) {
                 const std::int64_t first = block * together, images = std::min(together, job.count - first);
-                Memory& room = shared[crew];
-                if (images < together) room.assign(room.size(), Line{});  // carved up in another way: no crew of many
-                if (draw_images_(packed_.network(), job, first, images, room[0].bytes, own[thread][0].bytes,
+                if (images < together)  // the memory is carved up in another way; no crew of several does this
+                    for (Memory* room : {&shared[crew], &own[thread]}) room->assign(room->size(), Line{});
+                if (draw_images_(packed_.network(), job, first, images, shared[crew][0].bytes, own[thread][0].bytes,
                                  in_step.member()) == Drawn::overflowed)
                     progress.stop = overflowed = true;
             }

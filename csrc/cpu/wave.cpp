@@ -15,14 +15,6 @@
 namespace pysr {
 namespace {
 
-inline void narrow(float value, float& to) { to = value; }
-
-/// To the nearest bfloat16, half to even.
-inline void narrow(float value, Bf16& to) {
-    const std::uint32_t bits = bits_of(value);
-    to.bits = static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-}
-
 template <class Element>
 void narrow(const float* from, Element* to, std::int64_t count) {
     for (std::int64_t i = 0; i < count; ++i) narrow(from[i], to[i]);
