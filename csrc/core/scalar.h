@@ -77,10 +77,11 @@ inline float gated(float signal, float opening) {
     return (1.0f - a) / ((1.0f + a) * (1.0f + b));
 }
 
-/// Gumbel noise from 23 of 32 random bits: -ln(-ln u), u strictly between 0 and 1.
+/// Gumbel noise from 23 of 32 random bits: -ln(-ln u), u so far from 0 and 1 that -ln u is normal. No branch, or loops
+/// over it are not vectorised.
 inline float gumbel(std::uint32_t random) {
     const float u = fused(static_cast<float>(static_cast<std::int32_t>(random >> 9)), 1.1920929e-7f, 5.9604645e-8f);
-    return -logarithm(-logarithm(u));  // the inner one is at least 5e-8
+    return -logarithm(-logarithm(u));
 }
 
 }  // namespace
