@@ -205,6 +205,20 @@ def test_sigterm_writes_a_checkpoint_and_exits_with_143(pictures: Path, tmp_path
     assert "network.body.0.weight" in tensors
 
 
+def test_a_handler_that_goes_on_gets_no_unfinished_weights(pictures: Path, tmp_path: Path) -> None:
+    """Where the program's own handler does not end it, the training says that it is not done."""
+    numbers: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: numbers.append(number))
+    try:
+        with pytest.raises(PysrError, match=r"stopped at step 7 of 24; .* resume the training to go on"):
+            trained(pictures, tmp_path / "out",
+                    progress=lambda done, *_: signal.raise_signal(signal.SIGTERM) if done == 7 else None)  # fmt: skip
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert numbers == [signal.SIGTERM]
+    assert final(tmp_path / "out")[1]["step"] == 7
+
+
 def namespace() -> dict[str, Any]:
     values: dict[str, Any] = {}
     exec(MODEL, values)
@@ -293,6 +307,40 @@ def test_resume_where_there_is_nothing_begins(pictures: Path, tmp_path: Path) ->
     trained(pictures, tmp_path / "one", resume=True, steps=6)
     trained(pictures, tmp_path / "two", steps=6)
     assert_same(tmp_path / "one", tmp_path / "two")
+
+
+def start_two(program: Path, pictures: Path, out: Path, **environment: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PRECISION": "float32", **environment}
+    return subprocess.Popen([*command, str(program), str(pictures), str(out), "none", "0"],
+                            env=environment, stderr=subprocess.PIPE, text=True)  # fmt: skip
+
+
+def finish_two(program: Path, pictures: Path, out: Path) -> None:
+    process = start_two(program, pictures, out)
+    _, errors = process.communicate(timeout=180)
+    assert process.returncode == 0, errors
+
+
+def test_two_processes_stop_at_ctrl_c_and_resume_to_the_same_bits(pictures: Path, tmp_path: Path) -> None:
+    """Ctrl-C comes twice: from the terminal, and from torchrun. Normalisation, dropout and two optimizers take part."""
+    program, out = tmp_path / "two.py", tmp_path / "parts"
+    pids = f"(Path({str(tmp_path)!r}) / f'pid-{{os.environ[\"RANK\"]}}').write_text(str(os.getpid()))\n"
+    program.write_text(MODEL + pids + PROGRAM.removeprefix(MODEL))
+    process = start_two(program, pictures, out, SLOW="0.3")
+    deadline = time.monotonic() + 120
+    while not (out / "checkpoints").is_dir() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    for rank in range(2):
+        os.kill(int((tmp_path / f"pid-{rank}").read_text()), signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert errors.count("a checkpoint is in") == 1
+    assert 5 <= final(out)[1]["step"] < 24
+    finish_two(program, pictures, out)
+    finish_two(program, pictures, tmp_path / "whole")
+    assert_same(tmp_path / "whole", out)
 
 
 def test_two_processes_have_the_losses_of_one(pictures: Path, tmp_path: Path) -> None:

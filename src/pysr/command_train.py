@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,11 @@ def train(settings: Settings, /, name: str, data: tuple[Path, ...], out: Path, *
 
     Ctrl-C and SIGTERM write a checkpoint first. On several GPUs: torchrun --nproc-per-node N -m pysr train ...
     """
-    settings.show_log("INFO")
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started, one speaks for all
+    settings.show_log("INFO" if first else "ERROR")
     from .terminal import Bar
     from .training import train
 
     device, precision = options.pop("device") or "auto", options.pop("precision") or "auto"
-    with Bar(f"training {name}", unit="steps", shown=settings.verbosity >= 0) as bar:
+    with Bar(f"training {name}", unit="steps", shown=first and settings.verbosity >= 0) as bar:
         train(name, list(data), out, device=device, precision=precision, progress=bar.update, **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -13,16 +14,22 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interruption:
     """Within its ``with`` block the signals are only noted; a second one acts at once.
 
-    Outside the main thread, where Python delivers no signals, nothing is ever noted.
+    patience: seconds from the first signal in which more are taken for the same.
+    A signal that was ignored before, or that a handler outside Python takes, is left alone. Outside the main thread,
+    where Python delivers no signals, nothing is ever noted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = 0.0) -> None:
         self.noted: int | None = None
+        self._patience, self._since = patience, 0.0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+            handlers = {number: signal.getsignal(number) for number in SIGNALS}
+            self._before = {number: by for number, by in handlers.items() if by not in (None, signal.SIG_IGN)}
+            for number in self._before:
+                signal.signal(number, self._note)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -34,9 +41,11 @@ class Interruption:
         signal.raise_signal(number)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.noted is not None:
+        now = time.monotonic()
+        if self.noted is None:
+            self.noted, self._since = number, now
+        elif now - self._since >= self._patience:
             self.deliver(number)
-        self.noted = number
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

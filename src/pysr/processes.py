@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
@@ -52,6 +53,8 @@ class Processes:
             choose_device("cpu" if device == "cpu" else device)
         cpu = device == "cpu" or not torch.cuda.is_available()
         self._state = PartialState(cpu=cpu, timeout=PATIENCE)
+        if distributed.get_backend() == "gloo":
+            atexit.register(_leave)
         self.rank = self._state.process_index
         return self._state.device  # type: ignore[no-any-return]
 
@@ -111,6 +114,12 @@ class Processes:
         by_dtype = sorted(tensors, key=lambda tensor: str(tensor.dtype))
         for _, group in groupby(by_dtype, key=lambda tensor: tensor.dtype):
             _exchange_flat(list(group), exchange)
+
+
+def _leave() -> None:
+    """Gloo's threads abort the program where they still run at its very end."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _exchange_flat(tensors: Sequence[Tensor], exchange: Callable[[Tensor], object]) -> None:

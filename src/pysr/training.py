@@ -35,6 +35,8 @@ from .weights import load_weights, save_weights
 
 logger = logging.getLogger("pysr")
 
+REPEATED = 2.0  # seconds in which torchrun hands on a Ctrl-C that the terminal has sent to its processes, too
+
 
 @dataclass(frozen=True)
 class _Order:
@@ -117,8 +119,8 @@ def train(
         there is none.
     progress: called as progress(done, total, text) after each step, in the first process only.
     SIGTERM and Ctrl-C write a checkpoint after the present step and then act as they would have.
-    Raises InputError for what cannot be trained, PysrError when the loss or the weights become NaN: what was saved
-    before stays.
+    Raises InputError for what cannot be trained, PysrError when the loss or the weights become NaN (what was saved
+    before stays) and where a signal did not end the program.
     """
     about = model if isinstance(model, Model) else registry().model(model)
     name, chosen = _recipe(about, recipe)
@@ -198,7 +200,7 @@ class _Training:
         self.log = Log(order.out if self.processes.first else None)
         self.best = -math.inf
         self.facts = self._facts()
-        if resume and (found := self.checkpoints.newest()):
+        if resume and (found := self.processes.from_first(self.checkpoints.newest)):
             self._restore(*found)
 
     def _network(self) -> nn.Module:
@@ -221,16 +223,22 @@ class _Training:
         """Train to the end; the path of the best weights."""
         order, run = self.order, self.run
         order.out.mkdir(parents=True, exist_ok=True)
-        with Interruption() as interruption, Ahead(self._batch) as batches, self.log:
+        with (
+            Interruption(REPEATED if self.processes.count > 1 else 0.0) as interruption,
+            Ahead(self._batch) as batches,
+            self.log,
+        ):
             while True:
                 if self._due() and self.log.step < run.step:
                     self._validate(interruption)
                 if number := self.processes.largest(interruption.noted or 0):
                     self._save_checkpoint()
                     self.processes.wait()
-                    logger.warning("stopped at step %d of %d; a checkpoint is in %s", run.step, self.steps, order.out)
+                    stopped = f"stopped at step {run.step} of {self.steps}; a checkpoint is in {order.out}"
+                    if self.processes.first:
+                        logger.warning(stopped)
                     interruption.deliver(number)
-                    break
+                    raise PysrError(f"{stopped}; resume the training to go on")
                 if run.step >= self.steps:
                     break
                 self._advance(batches, progress)
