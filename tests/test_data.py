@@ -263,7 +263,9 @@ def test_candidates_prefer_detail_and_areas_count() -> None:
 def test_patches_that_cannot_be_cut_are_refused() -> None:
     with pytest.raises(InputError, match="no training picture is as large as a patch of 64 pixels"):
         PatchSampler([picture(60, 90)], patch=64, seed=0)
-    with pytest.raises(InputError, match="patch of 14 pixels cannot be shrunk by 3"):
+    with pytest.raises(
+        InputError, match="patch of 14 pixels cannot be shrunk by 3; give a multiple of 6, or other scales"
+    ):
         PatchSampler([picture(60, 90)], patch=14, seed=0).batch(0, {2: 1, 3: 1})
     sampler = PatchSampler([picture(12, 90), picture(60, 60, seed=1)], patch=24, seed=0)  # the small one is left out
     assert sampler.batch(0, {2: 20})[0].high.shape == (20, 1, 24, 24)

@@ -171,6 +171,16 @@ def test_a_network_that_enlarges_itself_trains(install: Install, pictures: Path,
     assert losses(tmp_path / "out")[-1] < losses(tmp_path / "out")[0]
 
 
+def test_a_network_that_enlarges_itself_learns_one_scale_at_a_time(
+    install: Install, pictures: Path, tmp_path: Path
+) -> None:
+    install(tiny(lambda: nn.PixelShuffle(2), {"colour": "rgb", "preprocess": ()}))
+    with pytest.raises(
+        InputError, match="network of tiny enlarges itself, and is another one for each scale; give one"
+    ):
+        run(pictures, tmp_path / "out")
+
+
 def test_running_statistics_are_saved_and_used(install: Install, pictures: Path, tmp_path: Path) -> None:
     install(tiny(Normed))
     best = run(pictures, tmp_path / "out", validation=pictures)
@@ -391,8 +401,11 @@ def test_what_cannot_be_trained_is_said(install: Install, pictures: Path, tmp_pa
     with pytest.raises(InputError, match="empty"):
         run(pictures, tmp_path / "out", validation=tmp_path / "empty")
     install(tiny(patch=120))
-    with pytest.raises(InputError, match="sides of at least 120 pixels"):
+    with pytest.raises(InputError, match="sides of at least 120 pixels, as this training needs; give larger ones"):
         run(pictures, tmp_path / "out")
+    install(tiny(patch=14))
+    with pytest.raises(InputError, match="patch of 14 pixels cannot be shrunk by 3; give a multiple of 6"):
+        run(tmp_path / "not even read", tmp_path / "out")
     assert not (tmp_path / "out" / "best.safetensors").exists()
 
 

@@ -131,6 +131,15 @@ def _pictures(planes: Tensor, size: tuple[int, int], scales: Sequence[int], mult
     ]
 
 
+def check_patch(patch: int, scales: Sequence[int]) -> None:
+    """InputError for a side of patches that is no multiple of every scale."""
+    if wrong := [scale for scale in scales if patch % scale]:
+        raise InputError(
+            f"a patch of {patch} pixels cannot be shrunk by {wrong[0]}; "
+            f"give a multiple of {lcm(*scales)}, or other scales"
+        )
+
+
 @dataclass(frozen=True)
 class _Draw:
     """What is random about one patch: pictures and relative places of its candidates, and which symmetry it gets."""
@@ -174,8 +183,7 @@ class PatchSampler:
         share: (r, n) makes every n-th of them only, from the r-th on: what the r-th of n processes gets. Together the
         n shares are what one process would get; scales of which a share has nothing are left out.
         """
-        if wrong := [scale for scale in counts if self._patch % scale]:
-            raise InputError(f"a patch of {self._patch} pixels cannot be shrunk by {wrong[0]}; use a multiple of it")
+        check_patch(self._patch, list(counts))
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step)
         pairs, first = [], 0
         for scale, count in counts.items():

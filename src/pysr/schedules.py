@@ -22,5 +22,5 @@ def stepped(*times: float, factor: float = 0.1) -> Schedule:
 
 
 def trapezoid(rise: float = 0.01, fall: float = 0.4) -> Schedule:
-    """Up to one during the share ``rise``, then one, then linearly down to zero during the last share ``fall``."""
+    """From a hundredth up to one in the first share ``rise``, then one, then linearly to zero in the last, ``fall``."""
     return lambda done: min(1.0, (done + rise / 100) / rise if rise else 1.0, (1 - done) / fall if fall else 1.0)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .checkpoints import Checkpoints, check_same
 from .cutting import Cutting
-from .data import Ahead, Pairs, PatchSampler, digest, read_pictures
+from .data import Ahead, Pairs, PatchSampler, check_patch, digest, read_pictures
 from .errors import InputError, PysrError
 from .files import write_image
 from .interruption import Interruption
@@ -126,8 +126,7 @@ def train(
     name, chosen = _recipe(about, recipe)
     data, out = [Path(folder) for folder in data], Path(out)
     trained = tuple(dict.fromkeys(scales or (chosen.scales if isinstance(chosen, Recipe) else chosen.scales[:1])))
-    if wrong := set(trained) - set(about.scales):
-        raise InputError(f"{about.name} has no scale {min(wrong)}; it has {', '.join(map(str, about.scales))}")
+    _check_scales(about, trained, chosen)
     if about.variants:
         variant = variant or about.variants[0]
     if variant not in (about.variants or (None,)):
@@ -153,11 +152,22 @@ def _recipe(model: Model, name: str | None) -> tuple[str, Recipe | Fit]:
     return name, model.recipes[name]()
 
 
+def _check_scales(model: Model, scales: Sequence[int], recipe: Recipe | Fit) -> None:
+    if wrong := set(scales) - set(model.scales):
+        raise InputError(f"{model.name} has no scale {min(wrong)}; it has {', '.join(map(str, model.scales))}")
+    if isinstance(recipe, Recipe):
+        check_patch(recipe.patch, scales)
+    elif len(scales) > 1:
+        raise InputError(f"{model.name} has a network for each scale; fit one at a time")
+    if len(scales) > 1 and not any(registry().preprocessor(name).enlarges for name in model.preprocess):
+        raise InputError(
+            f"the network of {model.name} enlarges itself, and is another one for each scale; give one scale"
+        )
+
+
 def _fit(order: _Order, fit: Fit, progress: Progress | None, unused: Mapping[str, Any]) -> Path:
     if given := [name for name, value in unused.items() if value]:
         raise InputError(f"{order.model.name} is fitted in one go; it takes no {', '.join(given)}")
-    if len(order.scales) > 1:
-        raise InputError(f"{order.model.name} has a network for each scale; fit one at a time")
     (scale,) = order.scales
     network = order.model.network(scale, order.variant)
     pictures = read_pictures(order.data, order.model.colour, order.scales, shrink=fit.shrink)
