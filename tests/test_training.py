@@ -2,6 +2,8 @@
 
 import csv
 import math
+import os
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +17,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pysr import InputError, PysrError, UnknownModel, WeightsError, load
+from pysr.colour import luma
 from pysr.data import Picture, read_pictures
+from pysr.degrade import bicubic
 from pysr.metrics import psnr
 from pysr.plugin import Fit, Model
+from pysr.process_state import CUBLAS, be_deterministic, put_back
 from pysr.recipe import Recipe
 from pysr.training import train
 from pysr.weights import load_weights, read_metadata, save_weights
@@ -448,6 +453,105 @@ def test_a_fitted_model_is_made_in_one_call(install: Install, pictures: Path, tm
         run(pictures, tmp_path / "out", scales=[2, 3])
     with pytest.raises(InputError, match="tiny is fitted in one go; it takes no steps, resume"):
         run(pictures, tmp_path / "out", steps=5, resume=True)
+
+
+def test_a_fit_is_checked_before_it_begins(install: Install, pictures: Path, tmp_path: Path) -> None:
+    def fit(*_: Any) -> None:
+        begun.append(1)
+
+    begun: list[int] = []
+    install(replace(tiny(), recipes={"only": lambda: Fit(fit, (2,))}))
+    with pytest.raises(InputError, match="missing"):
+        run(pictures, tmp_path / "out", validation=tmp_path / "missing")
+    assert not begun
+    run(pictures, tmp_path / "out")
+    before = (tmp_path / "out" / "best.safetensors").read_bytes()
+    with pytest.raises(InputError, match="out holds the weights of another run; choose another folder"):
+        run(pictures, tmp_path / "out", seed=1)
+    assert begun == [1]
+    assert (tmp_path / "out" / "best.safetensors").read_bytes() == before
+    install(tiny())
+    with pytest.raises(InputError, match="out holds a training; resume it, or choose another folder"):
+        run(pictures, tmp_path / "out")
+
+
+class Guess(nn.Module):
+    """Stochastic: every pixel four times, and a normal density around it whose width is learnt."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.width = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, low: Tensor) -> Tensor:
+        return low.repeat_interleave(2, -1).repeat_interleave(2, -2)
+
+    def sample(self, low: Tensor, n: int, seed: int, temperature: float, **_: Any) -> Tensor:
+        return self(low)[:, None].expand(-1, n, -1, -1, -1)
+
+    def log_likelihood(self, low: Tensor, high: Tensor) -> Tensor:
+        z = (high.float() - self(low)) * 255 / 32 / self.width
+        density = -z.square() / 2 - (self.width * 32 * math.sqrt(2 * math.pi)).log()
+        return density.double().flatten(1).sum(1)
+
+
+@pytest.mark.parametrize("colour", ["rgb", "luma"])
+def test_a_stochastic_model_is_validated_by_bits(colour: str, install: Install, pictures: Path, tmp_path: Path) -> None:
+    def step(network: Guess, low: Tensor, high: Tensor) -> dict[str, Tensor]:
+        return {"nats": -network.log_likelihood(low, high).mean()}
+
+    about = {"colour": colour, "preprocess": (), "stochastic": True}
+    install(tiny(Guess, about, losses={}, step=step, scales=(2,), average=0.0))
+    faces = np.random.default_rng(0).integers(0, 256, (3, 14, 14, 3), np.uint8)
+    np.savez(tmp_path / "faces.npz", train=faces, val=faces[1:])
+    best = run(tmp_path / "faces.npz", tmp_path / "out", validation=tmp_path / "faces.npz")
+    found = rows(tmp_path / "out")
+    assert list(found[0]) == ["step", "seconds", "loss", "bits_per_dim", "waiting"]
+    bits = [float(row["bits_per_dim"]) for row in found]
+    assert bits[-1] < bits[0] < 12
+    assert read_metadata(best)["pysr.step"] == found[int(np.argmin(bits))]["step"]
+    upscaler = load("tiny", 2, weights=tmp_path / "out" / "last.safetensors", device="cpu", precision="float32")
+    expected = []
+    for planes in torch.from_numpy(faces[1:]).permute(0, 3, 1, 2).float() / 255:
+        high = planes if colour == "rgb" else (luma(planes) * 255).round() / 255
+        low = bicubic(high, 2).clamp(0, 1)
+        expected.append(upscaler.bits_per_dim((low * 255).round().byte(), (high * 255).round().byte()))
+    assert bits[-1] == pytest.approx(sum(expected) / 2, abs=1e-3)
+    assert (tmp_path / "out" / "samples" / "step-00000020.png").exists()
+
+
+def test_an_array_validates_as_its_pictures_do(install: Install, pictures: Path, tmp_path: Path) -> None:
+    install(tiny())
+    pixels = np.stack([np.asarray(Image.open(pictures / f"{i}.png")) for i in range(2)])
+    np.savez(tmp_path / "set.npz", val=pixels, train=pixels[:1])
+    for name, place in (("files", pictures), ("array", tmp_path / "set.npz")):
+        run(pictures, tmp_path / name, validation=place, steps=1)
+    assert rows(tmp_path / "files")[0]["psnr_x3"] == rows(tmp_path / "array")[0]["psnr_x3"]
+
+
+def test_a_training_leaves_the_program_as_it_was(install: Install, pictures: Path, tmp_path: Path) -> None:
+    def state() -> list[Any]:
+        settings = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic
+        return [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist(), settings,
+                torch.get_num_threads(), os.environ.get(CUBLAS)]  # fmt: skip
+
+    def disturb(*_: Any) -> None:
+        torch.set_num_threads(torch.get_num_threads() + 1)
+        be_deterministic()
+
+    install(tiny())
+    before = state()
+    run(pictures, tmp_path / "out", steps=2, progress=disturb)
+    assert state() == before
+
+
+def test_cuda_is_asked_for_the_same_bits_again() -> None:
+    with put_back():
+        be_deterministic()
+        assert torch.are_deterministic_algorithms_enabled() and torch.is_deterministic_algorithms_warn_only_enabled()
+        assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
+        assert os.environ[CUBLAS]
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert CUBLAS not in os.environ
 
 
 def test_shaved_borders_do_not_count(install: Install, pictures: Path, tmp_path: Path) -> None:

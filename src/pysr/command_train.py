@@ -34,7 +34,7 @@ from .options import PATH, Settings, SeveralValues, hardware, scale, verbosity
 )
 @click.option("--variant", metavar="NAME", help="Which version of the model; default: its first.")
 @click.option("--steps", metavar="N", type=click.IntRange(min=1), help="Default: as the recipe says.")
-@click.option("--validation", metavar="DIR", type=PATH, help="Folder of images that decide which weights are the best.")
+@click.option("--validation", metavar="DIR", type=PATH, help="Images that decide which weights are the best.")
 @click.option("--weights", metavar="FILE", type=PATH, help="A safetensors file to start from.")
 @click.option("--initial", metavar="NAME", help="A model whose result the network gets instead of bicubic.")
 @click.option("--seed", metavar="N", type=int, default=0, show_default=True, help="Of everything random.")

@@ -28,6 +28,7 @@ from .resize import resize
 logger = logging.getLogger("pysr")
 
 TOGETHER = 256  # pictures of an array that are floats at the same time
+Colour = Literal["rgb", "luma", "any"]
 Share = tuple[int, int]  # r, n: the r-th of n equal parts, counted from 0
 
 
@@ -58,16 +59,23 @@ def read_planes(path: Path) -> Tensor:
     return planes[None] if gray else planes.permute(2, 0, 1)
 
 
-def read_stacks(place: Path, array: str) -> Iterator[Tensor]:
-    """The pictures of a folder or an ``.npz`` file, as `read_planes` gives them, in stacks (n, C, H, W) of equal sizes.
+def read_stacks(place: Path, array: str) -> Iterator[tuple[Path, Tensor]]:
+    """The pictures of a folder or an ``.npz`` file, as `read_planes` gives them: files and stacks (n, C, H, W).
 
     array: which of the file's is meant, if it has several; see `pysr.arrays.read_array`.
     """
     if place.suffix.lower() != ".npz":
-        yield from (read_planes(path)[None] for path in image_files(place))
+        yield from ((path, read_planes(path)[None]) for path in image_files(place))
         return
     pixels = torch.from_numpy(read_array(place, array)).permute(0, 3, 1, 2)
-    yield from (part.contiguous().float() / 255 for part in torch.split(pixels, TOGETHER))
+    yield from ((place, part.contiguous().float() / 255) for part in torch.split(pixels, TOGETHER))
+
+
+def in_colour(planes: Tensor, colour: Colour) -> Tensor:
+    """(..., C, H, W), C being 1 or 3, as a model of that colour takes it: three planes for "rgb", else one of luma."""
+    if colour == "rgb":
+        return planes.expand(*planes.shape[:-3], 3, -1, -1)
+    return luma(planes) if planes.shape[-3] == 3 else planes
 
 
 def digest(place: Path) -> str:
@@ -85,7 +93,7 @@ def digest(place: Path) -> str:
 
 def read_pictures(
     places: Iterable[Path],
-    colour: Literal["rgb", "luma", "any"],
+    colour: Colour,
     scales: Sequence[int],
     *,
     shrink: Sequence[float] = (1.0,),
@@ -102,12 +110,8 @@ def read_pictures(
     pictures = []
     multiple = lcm(*scales)
     smallest = max(smallest, multiple)
-    for stack in (stack for place in places for stack in read_stacks(place, "train")):
-        planes = stack
-        if colour == "rgb":
-            planes = planes.expand(-1, 3, -1, -1)
-        elif planes.shape[1] == 3:
-            planes = luma(planes)
+    for stack in (stack for place in places for _, stack in read_stacks(place, "train")):
+        planes = in_colour(stack, colour)
         for size in shrink:
             height, width = (round(side * size) for side in planes.shape[-2:])
             if min(height, width) >= smallest:

@@ -23,6 +23,7 @@ from .interruption import Interruption
 from .loading import stage_of
 from .plugin import Model
 from .precision import choose_precision
+from .process_state import be_deterministic, put_back
 from .processes import Processes
 from .recipe import Fit, Progress, Recipe
 from .registry import registry
@@ -53,6 +54,11 @@ class _Order:
     weights: Path | None
     initial: str | None
 
+    @property
+    def best(self) -> Path:
+        """The file of the best weights."""
+        return self.out / "best.safetensors"
+
     def stage(self, scale: int, network: nn.Module, device: torch.device, dtype: torch.dtype) -> Stage:
         """A network of the model as users will load it."""
         return stage_of(self.model, scale, network, (device, dtype), self.initial)
@@ -81,6 +87,7 @@ class _Order:
         }
 
 
+@put_back()
 def train(
     model: str | Model,
     data: Sequence[Path],
@@ -109,8 +116,9 @@ def train(
     scales: instead of the recipe's; together in one network.
     variant: default: the model's first.
     steps: instead of the recipe's number.
-    validation: folder of true pictures whose mean PSNR (`y-shave`) decides which weights are best; without it the last
-        are.
+    validation: true pictures, a folder or an ``.npz`` file (its array ``val``, or the only one of pictures). Their mean
+        PSNR (`y-shave`), or for stochastic models their bits per sub-pixel, decides which weights are best; without
+        them the last are.
     device, precision: as in `pysr.load`; started by torchrun, each process takes its own GPU and an even share of every
         batch.
     weights: a file to start from.
@@ -118,6 +126,7 @@ def train(
     resume: go on with the run that was stopped in ``out``, to the very bits that it would have had; begins one where
         there is none.
     progress: called as progress(done, total, text) after each step, in the first process only.
+    The program's random numbers, threads and settings of CUDA are afterwards what they were before.
     SIGTERM and Ctrl-C write a checkpoint after the present step and then act as they would have.
     Raises InputError for what cannot be trained, PysrError when the loss or the weights become NaN (what was saved
     before stays) and where a signal did not end the program.
@@ -159,7 +168,8 @@ def _check_scales(model: Model, scales: Sequence[int], recipe: Recipe | Fit) -> 
         check_patch(recipe.patch, scales)
     elif len(scales) > 1:
         raise InputError(f"{model.name} has a network for each scale; fit one at a time")
-    if len(scales) > 1 and not any(registry().preprocessor(name).enlarges for name in model.preprocess):
+    enlarged = any(registry().preprocessor(name).enlarges for name in model.preprocess) and not model.stochastic
+    if len(scales) > 1 and not enlarged:
         raise InputError(
             f"the network of {model.name} enlarges itself, and is another one for each scale; give one scale"
         )
@@ -168,19 +178,19 @@ def _check_scales(model: Model, scales: Sequence[int], recipe: Recipe | Fit) -> 
 def _fit(order: _Order, fit: Fit, progress: Progress | None, unused: Mapping[str, Any]) -> Path:
     if given := [name for name, value in unused.items() if value]:
         raise InputError(f"{order.model.name} is fitted in one go; it takes no {', '.join(given)}")
+    if order.best.exists():
+        raise InputError(f"{order.out} holds the weights of another run; choose another folder")
     (scale,) = order.scales
+    validation = Validation(order.validation, order.model, order.scales)
     network = order.model.network(scale, order.variant)
     pictures = read_pictures(order.data, order.model.colour, order.scales, shrink=fit.shrink)
     fit.fit(network, pictures, scale, order.seed, progress or (lambda done, total, text: None))
     order.out.mkdir(parents=True, exist_ok=True)
-    best = order.out / "best.safetensors"
-    save_weights(network, best, order.metadata(1, {"shrink": fit.shrink}))
-    if order.validation:
-        validation = Validation(order.validation, order.scales)
-        upscaler = order.upscaler(scale, network.state_dict(), torch.device("cpu"), torch.float32)
-        for name, score in (validation.scores({scale: upscaler}, lambda: False) or {}).items():
-            logger.info("%s %.3f", name, score)
-    return best
+    save_weights(network, order.best, order.metadata(1, {"shrink": fit.shrink}))
+    upscaler = order.upscaler(scale, network.state_dict(), torch.device("cpu"), torch.float32)
+    for name, score in (validation.scores({scale: upscaler}, lambda: False) or {}).items():
+        logger.info("%s %.3f", name, score)
+    return order.best
 
 
 class _Training:
@@ -189,10 +199,12 @@ class _Training:
     def __init__(self, order: _Order, recipe: Recipe, steps: int, device: str, precision: str, resume: bool) -> None:
         self.order, self.recipe, self.steps = order, recipe, steps
         self.checkpoints = Checkpoints(order.out / "checkpoints")
-        if self.checkpoints.files() and not resume:
+        if not resume and (self.checkpoints.files() or order.best.exists()):
             raise InputError(f"{order.out} holds a training; resume it, or choose another folder")
         self.processes = Processes(device)
         place = self.processes.device
+        if place.type == "cuda":
+            be_deterministic()
         torch.manual_seed(order.seed)
         network = self._network()
         dtype = torch.float32 if order.model.needs_float32 else choose_precision(precision, place)
@@ -205,7 +217,7 @@ class _Training:
         if recipe.batch % self.processes.count:
             raise InputError(f"a batch of {recipe.batch} cannot be dealt evenly to {self.processes.count} processes")
         self.sampler = self._sampler()
-        self.validation = Validation(order.validation, order.scales)
+        self.validation = Validation(order.validation, order.model, order.scales)
         self.counts = deal(recipe.batch, order.scales)
         self.log = Log(order.out if self.processes.first else None)
         self.best = -math.inf
@@ -252,7 +264,7 @@ class _Training:
                 if run.step >= self.steps:
                     break
                 self._advance(batches, progress)
-        return order.out / "best.safetensors"
+        return order.best
 
     def _batch(self, step: int) -> list[Pairs]:
         return self.sampler.batch(step, self.counts, self.processes.share)
@@ -295,9 +307,9 @@ class _Training:
             write_image(sheet, order.out / "samples" / f"step-{run.step:08d}.png")
         about = order.metadata(run.step, self._values())
         save_weights(run.average, order.out / "last.safetensors", about)
-        if (score := sum(scores.values())) >= self.best or not scores:
+        if (score := self.validation.merit(scores)) >= self.best or not scores:
             self.best = score
-            save_weights(run.average, order.out / "best.safetensors", about)
+            save_weights(run.average, order.best, about)
         self.log.write(run.step, scores or dict.fromkeys(self.validation.columns))
         self._save_checkpoint()
 
