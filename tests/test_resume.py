@@ -275,6 +275,45 @@ def test_two_checkpoints_are_kept(stopped: Path, pictures: Path) -> None:
     assert [path.name[5:13] for path in Checkpoints(stopped / "checkpoints").files()] == ["00000020", "00000024"]
 
 
+def test_two_sound_checkpoints_are_kept_beside_a_damaged_one(stopped: Path) -> None:
+    """A file that was cut short after it was written must not drive out the last one that can be read."""
+    folder = stopped / "checkpoints"
+    damaged = folder / "step-00000012.safetensors"
+    damaged.write_bytes(Checkpoints(folder).files()[-1].read_bytes()[:-7])
+    Checkpoints(folder).save(11, {"a": torch.ones(1)}, {})
+    assert [path.name[5:13] for path in Checkpoints(folder).files()] == ["00000010", "00000011"]
+
+
+def test_a_failed_write_removes_nothing(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints = Checkpoints(stopped / "checkpoints")
+    before = checkpoints.files()
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoints.save(11, {"a": torch.ones(1)}, {})
+    assert checkpoints.files() == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("nn.Dropout(0.2)", "nn.PReLU()", r"another network or other losses: it lacks average\.body\.3\.weight, n"),
+        ("Conv2d(1, 8, 3, padding=1)", "Conv2d(1, 8, 5, padding=2)",
+         r"body.0.weight, average.body.0.weight differ in shape \(\(8, 1, 3, 3\) instead of \(8, 1, 5, 5\)\)"),
+        ("torch.optim.Adam(rest, 0.01)", "torch.optim.SGD(rest, 0.01)", "had optimizers = .'Muon of 1', 'Adam of 7'"),
+    ],
+)  # fmt: skip
+def test_an_edited_network_is_named(old: str, new: str, message: str, stopped: Path, pictures: Path) -> None:
+    values: dict[str, Any] = {}
+    assert old in MODEL
+    exec(MODEL.replace(old, new), values)
+    with pytest.raises(InputError, match=message):
+        trained(pictures, stopped, model=values["MODEL"], resume=True)
+
+
 def test_a_training_is_not_overwritten_by_accident(stopped: Path, pictures: Path) -> None:
     with pytest.raises(InputError, match="holds a training; resume it, or choose another folder"):
         trained(pictures, stopped)

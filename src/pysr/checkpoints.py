@@ -6,6 +6,8 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from .files import atomic_write
 logger = logging.getLogger("pysr")
 
 KEPT = 2
+DAMAGE = (SafetensorError, ValueError, KeyError)  # what reading a damaged file raises
 _HEADER = 8  # bytes of a safetensors file that give its header's length
 
 
@@ -27,17 +30,26 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._sound: dict[Path, bool] = {}  # of those that were written or read here
 
     def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Write one, whole or not at all, and remove all but the newest `KEPT`. Facts: what JSON can hold."""
+        """Write one, whole or not at all, and then remove all but the newest `KEPT` sound ones.
+
+        Facts: what JSON can hold.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(facts)
         own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         data = save(own, {"facts": text, "sha256": _digest(text, save(own))})
-        with atomic_write(self.folder / f"step-{step:08d}.safetensors") as file:
+        path = self.folder / f"step-{step:08d}.safetensors"
+        with atomic_write(path) as file:
             file.write(data)
-        for old in self.files()[:-KEPT]:
-            old.unlink(missing_ok=True)
+        self._sound[path] = True
+        files = self.files()
+        kept = list(islice(filter(self._is_sound, reversed(files)), KEPT))
+        for other in files:
+            if other not in kept:
+                other.unlink(missing_ok=True)
 
     def files(self) -> list[Path]:
         """The files of this folder, oldest first."""
@@ -52,11 +64,18 @@ class Checkpoints:
         for path in reversed(files):
             try:
                 return _read(path)
-            except (SafetensorError, ValueError, KeyError) as error:
+            except DAMAGE as error:
                 logger.warning("the checkpoint %s is damaged (%s); trying the one before", path, error)
         if files:
             raise PysrError(f"all checkpoints in {self.folder} are damaged; start again in another folder")
         return None
+
+    def _is_sound(self, path: Path) -> bool:
+        if path not in self._sound:
+            with suppress(*DAMAGE):
+                _read(path)
+                self._sound[path] = True
+        return self._sound.setdefault(path, False)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

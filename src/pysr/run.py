@@ -10,13 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .checkpoints import check_same
 from .data import Pairs
+from .errors import InputError
 from .losses import Losses
 from .plugin import Model
 from .precision import arithmetic, input_readers, keep_unrounded
 from .processes import Processes
 from .recipe import Recipe
 from .stage import Step
+from .weights import difference
 
 MULTIPLIER = 1_000_003  # so that neighbouring ranks, seeds and steps share no random numbers
 
@@ -96,19 +99,26 @@ class Run:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that a step changes, as tensors and as JSON facts."""
-        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        tensors |= {f"average.{name}": value for name, value in self.average.items()}
-        tensors |= {f"loss.{name}": value for name, value in self.losses.state().items()}
-        numbers = {}
+        tensors, numbers = self._own_tensors(), {}
         for name, value in self._optimizer_values():
             if isinstance(value, Tensor):
                 tensors[name] = value
             else:
                 numbers[name] = value
-        return tensors, {"step": self.step, "optimizer": numbers}
+        return tensors, {"step": self.step, "optimizer": numbers, "optimizers": self._optimizer_names()}
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Become what `state` described, with every tensor in the memory order that it had."""
+        """Become what `state` described, with every tensor in the memory order that it had.
+
+        Raises InputError where that was the state of another network, other losses or other optimizers.
+        """
+        given = {name: value for name, value in tensors.items() if not name.startswith("optimizer.")}
+        if found := difference(given, self._own_tensors()):
+            raise InputError(
+                f"the run to be resumed had another network or other losses: {found}; undo that change, or start from "
+                "its weights in another folder"
+            )
+        check_same({"optimizers": facts["optimizers"]}, {"optimizers": self._optimizer_names()})
         self.step = facts["step"]
         self.network.load_state_dict(_below("network.", tensors))
         for name, value in _below("average.", tensors).items():
@@ -123,9 +133,19 @@ class Run:
                 state.setdefault(int(index), {})[name] = _ordered_as(parameters[int(index)], value)
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
+    def _own_tensors(self) -> dict[str, Tensor]:
+        """Those of the network, its running mean and the losses."""
+        kinds = ("network", self.network.state_dict()), ("average", self.average), ("loss", self.losses.state())
+        return {f"{kind}.{name}": value for kind, tensors in kinds for name, value in tensors.items()}
+
     def is_sound(self) -> bool:
         """Whether no weight is NaN or infinite."""
         return all(bool(value.isfinite().all()) for value in (*self.average.values(), *self.losses.state().values()))
+
+    def _optimizer_names(self) -> list[str]:
+        """What each optimizer is, and of how many parameters."""
+        counts = [sum(len(group["params"]) for group in optimizer.param_groups) for optimizer in self._all_optimizers]
+        return [f"{type(o).__name__} of {count}" for o, count in zip(self._all_optimizers, counts, strict=True)]
 
     def _optimizer_values(self) -> Iterator[tuple[str, Any]]:
         for number, optimizer in enumerate(self._all_optimizers):

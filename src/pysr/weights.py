@@ -93,27 +93,26 @@ def _refuse_repeated_names(data: bytes) -> None:
 def _fitting(path: Path, tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     """The tensors in the network's dtypes, once keys, shapes and numbers have been checked."""
     wanted = network.state_dict()
-    name = type(network).__name__
-    for problem, keys in (("lacks", wanted.keys() - tensors.keys()), ("has unknown", tensors.keys() - wanted.keys())):
-        if keys:
-            raise WeightsError(f"{path} is not for the network {name}: it {problem} {_few(sorted(keys))}")
-    shapes = [key for key in wanted if wanted[key].shape != tensors[key].shape]
-    if shapes:
-        key = shapes[0]
-        raise WeightsError(
-            f"{path} is not for the network {name}: {_few(shapes)} differ in shape "
-            f"({tuple(tensors[key].shape)} instead of {tuple(wanted[key].shape)})"
-        )
-    if kinds := [key for key in wanted if wanted[key].is_floating_point() != tensors[key].is_floating_point()]:
-        key = kinds[0]
-        raise WeightsError(
-            f"{path} is not for the network {name}: {_few(kinds)} hold another kind of numbers "
-            f"({tensors[key].dtype} instead of {wanted[key].dtype})"
-        )
+    if found := difference(tensors, wanted):
+        raise WeightsError(f"{path} is not for the network {type(network).__name__}: {found}")
     converted = {key: tensor.to(wanted[key].dtype) for key, tensor in tensors.items()}
     if broken := [key for key, tensor in converted.items() if not torch.isfinite(tensor).all()]:
         raise WeightsError(f"{path} holds NaN or infinite numbers in {_few(broken)}; train again or use another file")
     return converted
+
+
+def difference(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:
+    """What makes tensors others than the wanted ones, in words: names, shapes or kinds of numbers; None if nothing."""
+    for problem, keys in (("lacks", wanted.keys() - tensors.keys()), ("has unknown", tensors.keys() - wanted.keys())):
+        if keys:
+            return f"it {problem} {_few(sorted(keys))}"
+    if shapes := [key for key in wanted if wanted[key].shape != tensors[key].shape]:
+        one, other = tensors[shapes[0]], wanted[shapes[0]]
+        return f"{_few(shapes)} differ in shape ({tuple(one.shape)} instead of {tuple(other.shape)})"
+    if kinds := [key for key in wanted if wanted[key].is_floating_point() != tensors[key].is_floating_point()]:
+        one, other = tensors[kinds[0]], wanted[kinds[0]]
+        return f"{_few(kinds)} hold another kind of numbers ({one.dtype} instead of {other.dtype})"
+    return None
 
 
 def _few(keys: list[str]) -> str:
