@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import pty
 import select
@@ -368,3 +369,19 @@ def test_train_passes_everything_on(monkeypatch):
         "steps": 9, "seed": 4, "validation": Path("set5"), "weights": Path("w.safetensors"), "initial": "srcnn",
         "resume": True, "scales": (2, 3), "recipe": "paper", "variant": "915", "device": "cpu", "precision": "auto",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("rank", "said"), [("0", True), ("1", False)])
+def test_of_several_processes_the_first_speaks_for_all(rank, said, monkeypatch, capsys):
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    bars = []
+
+    def train(*_, progress, **options):
+        logging.getLogger("pysr").info("3 training pictures")
+        bars.append(progress.__self__.shown)
+
+    monkeypatch.setattr("pysr.training.train", train)
+    assert run("train", "vdsr", "--data", "a", "--out", "run") == 0
+    assert ("3 training pictures" in capsys.readouterr().err) == said
+    assert bars == [said]
