@@ -1,0 +1,1 @@
+"""Perceptual losses and the networks of Johnson, Alahi and Fei-Fei (ECCV 2016) for pysr."""

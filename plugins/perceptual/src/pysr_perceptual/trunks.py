@@ -1,0 +1,71 @@
+"""The convolutional parts of networks that were trained to recognise things. Their children carry the layers' names."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+
+def vgg(
+    blocks: Sequence[tuple[int, int]],
+    padding_mode: Literal["zeros", "reflect"] = "zeros",
+    first: nn.Module | None = None,
+) -> nn.Sequential:
+    """Simonyan and Zisserman's networks: blocks of 3x3 convolutions with ReLU, and 2x2 max pooling between them.
+
+    blocks: (channels, convolutions) of each. first: a layer called ``conv0`` before all others.
+    Children: ``conv1_1, relu1_1, ..., pool1, conv2_1, ...``, without pooling after the last block.
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict({"conv0": first} if first else {})
+    channels = 3
+    for block, (width, depth) in enumerate(blocks, 1):
+        if block > 1:
+            layers[f"pool{block - 1}"] = nn.MaxPool2d(2)
+        for number in range(1, depth + 1):
+            layers[f"conv{block}_{number}"] = nn.Conv2d(channels, width, 3, padding=1, padding_mode=padding_mode)
+            layers[f"relu{block}_{number}"] = nn.ReLU(inplace=True)
+            channels = width
+    return nn.Sequential(layers)
+
+
+class Fire(nn.Module):
+    """SqueezeNet's module: few channels, then 1x1 and 3x3 convolutions side by side; ReLU after each."""
+
+    def __init__(self, channels: int, squeezed: int, expanded: int) -> None:
+        super().__init__()
+        self.squeeze1x1 = nn.Conv2d(channels, squeezed, 1)
+        self.expand1x1 = nn.Conv2d(squeezed, expanded, 1)
+        self.expand3x3 = nn.Conv2d(squeezed, expanded, 3, padding=1)
+
+    def forward(self, planes: Tensor) -> Tensor:
+        planes = self.squeeze1x1(planes).relu()
+        return torch.cat([self.expand1x1(planes), self.expand3x3(planes)], 1).relu()
+
+
+def squeezenet() -> nn.Sequential:
+    """Iandola et al.'s SqueezeNet 1.1. Children: ``conv1, relu1, pool1, fire2, fire3, pool3, ..., fire9``."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict(conv1=nn.Conv2d(3, 64, 3, stride=2), relu1=nn.ReLU(inplace=True))
+    channels = 64
+    for number, (squeezed, expanded) in enumerate(((16, 64), (32, 128), (48, 192), (64, 256))):
+        if number < 3:
+            layers[f"pool{2 * number + 1}"] = nn.MaxPool2d(3, stride=2)
+        for name in (f"fire{2 * number + 2}", f"fire{2 * number + 3}"):
+            layers[name] = Fire(channels, squeezed, expanded)
+            channels = 2 * expanded
+    return nn.Sequential(layers)
+
+
+def smallest_side(trunk: nn.Sequential) -> int:
+    """The shortest side in pixels of an image that reaches the last layer."""
+    side = 1
+    for layer in reversed(trunk):
+        if isinstance(layer, nn.Conv2d):
+            side = (side - 1) * layer.stride[0] + layer.kernel_size[0] - 2 * int(layer.padding[0])
+            if layer.padding_mode == "reflect":
+                side = max(side, 2)
+        elif isinstance(layer, nn.MaxPool2d):
+            kernel, stride = int(layer.kernel_size), int(layer.stride)  # type: ignore[arg-type]
+            side = (side - 1) * stride + kernel
+    return side
