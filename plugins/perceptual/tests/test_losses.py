@@ -1,0 +1,117 @@
+"""Johnson's losses by their equations, and as the hook gives them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pysr.errors import InputError
+from pysr.registry import registry
+from pysr.testing import photo
+from pysr_perceptual.features import Features
+from pysr_perceptual.losses import gram, perceptual, style, total_variation
+
+
+def picture(seed: int, side: int = 48) -> Tensor:
+    """(1, 3, side, side) in [0, 1]."""
+    return torch.from_numpy(photo(side, side, seed=seed)).permute(2, 0, 1)[None]
+
+
+PAIR = torch.cat([picture(0), picture(1)]), torch.cat([picture(2), picture(3)])
+
+
+def test_feature_reconstruction_is_equation_2() -> None:
+    layers = ["relu2_2", "relu3_1"]
+    found, wanted = (Features("vgg19-distilled", layers)(images) for images in PAIR)
+    total = 0.0
+    for layer in layers:
+        count, channels, height, width = found[layer].shape
+        assert count == 2
+        total += float((found[layer] - wanted[layer]).square().sum()) / (channels * height * width) / 2
+    assert float(perceptual(*layers)(*PAIR)) == pytest.approx(total, rel=1e-5)
+    assert float(perceptual()(*PAIR)) == float(perceptual("relu2_2")(*PAIR))
+
+
+def test_the_gram_matrix_is_equation_3() -> None:
+    planes = torch.rand(2, 5, 4, 3)
+    for n in range(2):
+        for c in range(5):
+            for d in range(5):
+                wanted = float((planes[n, c] * planes[n, d]).sum()) / (5 * 4 * 3)
+                assert float(gram(planes)[n, c, d]) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_style_reconstruction_is_equation_4() -> None:
+    layers = ["relu1_2", "relu2_2"]
+    found, wanted = (Features("vgg19-distilled", layers)(images) for images in PAIR)
+    total = sum(float((gram(found[layer]) - gram(wanted[layer])).square().sum()) / 2 for layer in layers)
+    assert float(style(*layers)(*PAIR)) == pytest.approx(total, rel=1e-5)
+
+
+def test_style_does_not_know_where_things_are() -> None:
+    one, same = torch.rand(2, 1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    other = one.roll(1, -1) / 2 + one / 2  # noise of another kind, in the same places
+    assert float(style()(one, same)) < 0.1 * float(style()(one, other))
+    assert float(perceptual()(one, same)) > float(perceptual()(one, other))
+
+
+def test_style_of_a_picture(tmp_path: Path) -> None:
+    pixels = (photo(48, 48, seed=2) * 255).round().astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "picture.png")
+    loss = style(str(tmp_path / "picture.png"), "relu1_2")
+    same = torch.from_numpy(pixels / np.float32(255)).permute(2, 0, 1)[None]
+    assert float(loss(PAIR[0], PAIR[1])) == pytest.approx(float(style("relu1_2")(PAIR[0], same.expand(2, -1, -1, -1))))
+    assert float(loss(same, PAIR[1][:1])) == pytest.approx(0, abs=1e-6)
+    with pytest.raises(InputError, match=r"missing\.png"):
+        style("missing.png")
+
+
+def test_a_large_style_picture_is_shrunk(tmp_path: Path) -> None:
+    Image.new("RGB", (1500, 30)).save(tmp_path / "long.png")
+    loss = style(str(tmp_path / "long.png"), "relu1_1")
+    Image.new("RGB", (512, 11)).save(tmp_path / "short.png")
+    assert torch.allclose(
+        loss.get_buffer("relu1_1"), style(str(tmp_path / "short.png"), "relu1_1").get_buffer("relu1_1")
+    )
+
+
+def test_total_variation() -> None:
+    steps = torch.tensor([[0.0, 0.5, 0.5], [0.0, 0.5, 0.5]]).expand(1, 3, 2, 3)
+    assert float(total_variation(steps, torch.rand(1, 3, 2, 3))) == pytest.approx(0.25 / 2)
+    assert float(total_variation(steps.mT, steps.mT)) == pytest.approx(0.25 / 2)
+
+
+@pytest.mark.parametrize("name", ["perceptual", "style", "tv"])
+def test_the_hook_gives_losses_that_teach_the_output_alone(name: str) -> None:
+    loss = registry().losses[name].build()
+    output = PAIR[0].clone().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = loss(output, PAIR[1])
+    assert value.dtype == torch.float32
+    assert value.shape == ()
+    value.backward()
+    assert output.grad is not None and output.grad.abs().sum() > 0
+    if isinstance(loss, torch.nn.Module):
+        assert all(p.grad is None and not p.requires_grad for p in loss.parameters())
+    reduced = output.detach() - 0.1 * output.grad / output.grad.norm()
+    assert float(loss(reduced, PAIR[1])) < float(value.detach())
+
+
+def test_gray_counts_as_three_equal_planes() -> None:
+    gray = [images[:, :1] for images in PAIR]
+    for loss in (perceptual(), style(), perceptual("squeezenet/relu1", "squeezenet/fire2")):
+        assert torch.equal(loss(*gray), loss(*(planes.repeat(1, 3, 1, 1) for planes in gray)))
+
+
+def test_how_layers_are_named() -> None:
+    assert perceptual("squeezenet/fire2", "squeezenet/fire3").features.layers == ("fire2", "fire3")
+    assert float(perceptual("vgg19-distilled/relu2_2")(*PAIR)) == float(perceptual("relu2_2")(*PAIR))
+    with pytest.raises(InputError, match="are layers of squeezenet and vgg19-distilled; use one network a loss"):
+        perceptual("squeezenet/fire2", "relu2_2")
+    with pytest.raises(InputError, match="no feature network 'vgg11'"):
+        perceptual("vgg11/relu2_2")
+    with pytest.raises(InputError, match="no layer 'relu9_9'"):
+        style("relu9_9")
