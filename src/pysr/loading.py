@@ -105,7 +105,11 @@ def _stage(
     if chosen := weights or about.weights.get(scale) or about.weights.get((scale, variant or "")):
         load_weights(network, chosen if not isinstance(chosen, (str, PathLike)) else Path(chosen))
     elif any(True for _ in network.parameters()):
-        raise InputError(f"{about.name} comes without weights for scale {scale}; give weights=, a safetensors file")
+        training = f"`pysr train {about.name} --scale {scale} --data DIR --out DIR` makes one"
+        raise InputError(
+            f"{about.name} comes without weights for scale {scale}; give weights=, a safetensors file"
+            + (f": {training}" if about.recipes else "")
+        )
     return stage_of(about, scale, network, hardware)
 
 

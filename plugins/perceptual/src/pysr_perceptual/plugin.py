@@ -4,12 +4,52 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pysr.plugin import Loss, hookimpl
+from pysr.plugin import Loss, Model, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    from pysr.plugin import Recipe
+
+PAPER = "Johnson, Alahi, Fei-Fei: Perceptual Losses for Real-Time Style Transfer and Super-Resolution, ECCV 2016"
+
+
+def super_resolution(scale: int, variant: str | None) -> nn.Module:
+    from .network import SuperResolution
+
+    return SuperResolution(scale)
+
+
+def style_transfer(scale: int, variant: str | None) -> nn.Module:
+    from .network import StyleTransfer
+
+    return StyleTransfer()
+
+
+def recipe() -> Recipe:
+    from .train import recipe
+
+    return recipe()
+
+
+def pixel() -> Recipe:
+    from .train import pixel
+
+    return pixel()
+
+
+def paper() -> Recipe:
+    from .train import paper
+
+    return paper()
+
+
+def style_recipe(style: str | None = None) -> Recipe:
+    from .train import style as recipe
+
+    return recipe(style)
 
 
 def perceptual(*options: str) -> Callable[[Tensor, Tensor], Tensor]:
@@ -28,6 +68,34 @@ def total_variation() -> Callable[[Tensor, Tensor], Tensor]:
     from .losses import total_variation
 
     return total_variation
+
+
+@hookimpl
+def pysr_models() -> list[Model]:
+    return [
+        Model(
+            name="perceptual",
+            scales=(4, 8),
+            network=super_resolution,
+            summary="Learnt to give the features of the truth, not its pixels: sharper, though PSNR is lower",
+            receptive_field=14,
+            needs_float32=True,
+            recipes={"shipped": recipe, "pixel": pixel, "paper": paper},
+            paper=PAPER,
+        ),
+        Model(
+            name="perceptual-style",
+            scales=(1,),
+            network=style_transfer,
+            summary="The image in the style of the picture that it was trained for; of the same size",
+            domain="style",
+            receptive_field=54,
+            multiple_of=4,
+            needs_float32=True,
+            recipes={"shipped": style_recipe},
+            paper=PAPER,
+        ),
+    ]
 
 
 @hookimpl

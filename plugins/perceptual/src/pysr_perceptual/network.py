@@ -1,0 +1,102 @@
+"""The image transformation networks of Johnson, Alahi, Fei-Fei, ECCV 2016 (section 3 and the supplement)."""
+
+import torch
+from torch import Tensor, nn
+
+REACH = 150 / 255  # the last layer's tanh, about mid-gray: beyond black and white, so that both are within reach
+
+
+def normalised(convolution: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:
+    """A convolution, batch normalisation and ReLU."""
+    return [convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU(inplace=True)]
+
+
+def doubled(channels: int, width: int) -> list[nn.Module]:
+    """A fractionally strided 3x3 convolution, of stride 1/2: twice the size."""
+    return normalised(nn.ConvTranspose2d(channels, width, 3, stride=2, padding=1, output_padding=1))
+
+
+class Residual(nn.Module):
+    """conv - BN - ReLU - conv - BN, and the input added: no ReLU after it. padding 0 crops two pixels a side."""
+
+    def __init__(self, width: int, padding: int) -> None:
+        super().__init__()
+        self.crop = 2 * (1 - padding)
+        self.layers = nn.Sequential(
+            *normalised(nn.Conv2d(width, width, 3, padding=padding)),
+            nn.Conv2d(width, width, 3, padding=padding),
+            nn.BatchNorm2d(width),
+        )
+
+    def forward(self, planes: Tensor) -> Tensor:
+        height, width = planes.shape[-2:]
+        inner = planes[..., self.crop : height - self.crop, self.crop : width - self.crop]
+        output: Tensor = inner + self.layers(planes)
+        return output
+
+
+class Transformation(nn.Module):
+    """Layers that end in planes of an image, made one by a scaled tanh."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, image: Tensor) -> Tensor:
+        planes: Tensor = self.layers(image)
+        return 0.5 + REACH * planes.tanh()
+
+
+class SuperResolution(Transformation):
+    """The network for x4 and x8 (supplement, tables 1 and 2): it enlarges at its end, by layers of stride 1/2.
+
+    Input: (N, 3, h, w) float RGB in [0, 1]; output: (N, 3, h * scale, w * scale), slightly beyond [0, 1] at most.
+    Half receptive field: 14 input pixels. Parameters: 401,859 at x4, 438,915 at x8.
+    """
+
+    def __init__(self, scale: int) -> None:
+        super().__init__(
+            *normalised(nn.Conv2d(3, 64, 9, padding=4)),
+            *(Residual(64, padding=1) for _ in range(4)),
+            *(layer for _ in range(scale.bit_length() - 1) for layer in doubled(64, 64)),
+            nn.Conv2d(64, 3, 9, padding=4),
+        )
+
+
+class StyleTransfer(Transformation):
+    """The network for style transfer (supplement, table 1): the content of an image in the style it was trained for.
+
+    Input and output: (N, 3, H, W) float RGB in [0, 1], sides being multiples of 4. The input is mirrored by 40 pixels
+    on every side, which the residual blocks, being without padding, use up. Half receptive field: 54 pixels.
+    Parameters: 1,679,235.
+    """
+
+    MARGIN = 40  # five blocks of two convolutions, one pixel a side each, at a quarter of the size
+
+    def __init__(self) -> None:
+        super().__init__(
+            *normalised(nn.Conv2d(3, 32, 9, padding=4)),
+            *normalised(nn.Conv2d(32, 64, 3, stride=2, padding=1)),
+            *normalised(nn.Conv2d(64, 128, 3, stride=2, padding=1)),
+            *(Residual(128, padding=0) for _ in range(5)),
+            *doubled(128, 64),
+            *doubled(64, 32),
+            nn.Conv2d(32, 3, 9, padding=4),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        return super().forward(mirrored(image, self.MARGIN))
+
+
+def mirrored(image: Tensor, margin: int) -> Tensor:
+    """(..., H, W) with a mirrored margin around it: as reflection padding, and of any width."""
+    for axis in (-2, -1):
+        image = image.index_select(axis, _places(image.shape[axis], margin).to(image.device))
+    return image
+
+
+def _places(length: int, margin: int) -> Tensor:
+    """Where the pixels of a mirrored axis come from; the outermost pixels are not repeated."""
+    period = max(2 * length - 2, 1)
+    places = torch.arange(-margin, length + margin) % period
+    return torch.minimum(places, period - places) if length > 1 else places

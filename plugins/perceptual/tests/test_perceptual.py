@@ -1,0 +1,126 @@
+"""Johnson's networks as the paper has them, and recipes that run."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn.functional import pad
+
+import pysr
+from pysr.errors import InputError
+from pysr.plugin import Model
+from pysr.registry import registry
+from pysr.testing import measured_receptive_field, photo
+from pysr.training import train
+from pysr.weights import save_weights
+from pysr_perceptual.network import Residual, StyleTransfer, SuperResolution, mirrored
+from pysr_perceptual.plugin import pysr_models
+
+SR, STYLE = pysr_models()
+
+
+@pytest.mark.parametrize(("model", "scale", "parameters"), [(SR, 4, 401_859), (SR, 8, 438_915), (STYLE, 1, 1_679_235)])
+def test_the_networks_are_the_papers(model: Model, scale: int, parameters: int) -> None:
+    network = model.network(scale, None).eval()
+    assert sum(p.numel() for p in network.parameters()) == parameters
+    with torch.inference_mode():
+        output = network(torch.rand(2, 3, 8, 12))
+    assert output.shape == (2, 3, 8 * scale, 12 * scale)
+    assert output.min() > -0.1 and output.max() < 1.1
+
+
+def test_residual_blocks_add_and_end_without_relu() -> None:
+    block = Residual(2, padding=0).eval()
+    nn.init.zeros_(block.layers[-2].weight)
+    nn.init.constant_(block.layers[-2].bias, -1)
+    planes = torch.rand(1, 2, 9, 8)
+    assert torch.allclose(block(planes), planes[..., 2:-2, 2:-2] - 1, atol=1e-4)
+
+
+def test_black_and_white_are_within_reach() -> None:
+    network = SuperResolution(4).eval()
+    last = network.layers[-1]
+    assert isinstance(last, nn.Conv2d) and last.bias is not None
+    nn.init.zeros_(last.weight)
+    for bias, wanted in ((0.0, 0.5), (-2.0, 0.0), (2.0, 1.0)):
+        nn.init.constant_(last.bias, bias)
+        assert float(network(torch.rand(1, 3, 4, 4)).detach().mean().clamp(0, 1)) == wanted
+
+
+def test_mirrored_is_reflection_padding_for_any_size() -> None:
+    image = torch.rand(1, 3, 50, 60)
+    assert torch.equal(mirrored(image, 40), pad(image, (40, 40, 40, 40), mode="reflect"))
+    assert mirrored(torch.tensor([[1, 2, 3]]), 5).tolist()[0] == [2, 1, 2, 3, 2, 1, 2, 3, 2, 1, 2, 3, 2]
+    assert mirrored(torch.tensor([[7]]), 3).tolist() == [[7] * 7] * 7
+
+
+@pytest.mark.parametrize("scale", SR.scales)
+def test_the_receptive_field(scale: int) -> None:
+    torch.manual_seed(0)
+    assert measured_receptive_field(SR.network(scale, None).eval(), 3, scale, 20) == SR.receptive_field
+
+
+@pytest.mark.parametrize("model", [SR, STYLE], ids=lambda model: model.name)
+def test_patches_give_what_the_whole_image_gives(model: Model, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    save_weights(model.network(model.scales[0], None), tmp_path / "random.safetensors", {})
+    whole, patched = (
+        pysr.load(model.name, weights=tmp_path / "random.safetensors", device="cpu", patch=patch)
+        for patch in ("auto", 1)
+    )
+    assert whole.precision == "float32"
+    assert model.receptive_field
+    image = photo(4 * model.receptive_field + 9, 4 * model.receptive_field + 15)
+    assert np.abs(whole.upscale(image) - patched.upscale(image)).max() <= 1e-5
+
+
+def test_the_style_networks_reach_at_every_place_of_its_grid() -> None:
+    torch.manual_seed(0)
+    network, reach = StyleTransfer().eval(), 0
+    for place in range(56, 60):
+        image = torch.rand(1, 3, 116, 116, requires_grad=True)
+        network(image)[..., place, place].sum().backward()
+        assert image.grad is not None
+        rows, columns = image.grad[0].abs().sum(0).nonzero(as_tuple=True)
+        reach = max(reach, *(int((found - place).abs().max()) for found in (rows, columns)))
+    assert reach == STYLE.receptive_field
+
+
+def test_without_weights_it_says_how_to_get_some() -> None:
+    with pytest.raises(InputError, match=r"without weights for scale 4.*`pysr train perceptual --scale 4"):
+        pysr.load("perceptual", 4)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    (tmp_path / "pictures").mkdir()
+    for i in range(2):
+        Image.fromarray((photo(60, 72, seed=i) * 255).astype(np.uint8)).save(tmp_path / "pictures" / f"{i}.png")
+    return tmp_path / "pictures"
+
+
+@pytest.mark.parametrize(("recipe", "scale"), [("pixel", 4), ("pixel", 8)])
+def test_recipes_run(recipe: str, scale: int, data: Path, tmp_path: Path) -> None:
+    small = replace(SR.recipes[recipe](), batch=2, patch=48, shrink=(1.0,))
+    model = replace(SR, recipes={recipe: lambda: small})
+    best = train(model, [data], tmp_path / "out", scales=[scale], steps=2, validation=data, device="cpu")
+    upscaler = pysr.load("perceptual", scale, weights=best)
+    assert upscaler.upscale(np.zeros((5, 6, 3), np.uint8)).shape == (5 * scale, 6 * scale, 3)
+
+
+def test_a_style_needs_a_picture() -> None:
+    with pytest.raises(InputError, match="give the picture"):
+        STYLE.recipes["shipped"]()
+
+
+def test_the_papers_recipe() -> None:
+    recipe = SR.recipes["paper"]()
+    assert (recipe.losses, recipe.batch, recipe.patch, recipe.steps) == (
+        {"perceptual:vgg16/relu2_2": 1.0}, 4, 288, 200_000)  # fmt: skip
+    names = [model.recipes for model in pysr_models()]
+    assert [list(each) for each in names] == [["shipped", "pixel", "paper"], ["shipped"]]
+    assert registry().model("perceptual-style").domain == "style"
