@@ -103,7 +103,17 @@ def test_a_broken_plugin_is_shown_with_its_whole_error(broken_plugin, capsys):
 def test_plugins_as_json(broken_plugin, capsys):
     assert run("plugins", "--json") == 0
     core, hat = json.loads(capsys.readouterr().out)
-    assert list(core) == ["name", "distribution", "version", "state", "error", "models", "losses", "preprocessors"]
+    assert list(core) == [
+        "name",
+        "distribution",
+        "version",
+        "state",
+        "error",
+        "models",
+        "losses",
+        "preprocessors",
+        "metrics",
+    ]
     assert core["models"] == ["bicubic"]
     assert (hat["state"], hat["error"]) == ("failed", BROKEN.error)
 

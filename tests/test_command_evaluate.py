@@ -49,14 +49,15 @@ def evaluated(monkeypatch):
 
     def evaluate(names, data, scales, **options):
         asked.append((list(names), list(data), list(scales), *map(options.get, ("protocol", "device", "precision"))))
-        results = tuple(ScaleResult(scale, 30.0, 0.9, 1.0, (ImageResult("x", 30.0, 0.9, 1.0),)) for scale in scales)
+        scores = dict.fromkeys(options["metrics"], 30.0)
+        results = tuple(ScaleResult(scale, scores, 1.0, (ImageResult("x", scores, 1.0),)) for scale in scales)
         return [Evaluation(name, folder.name, "y-shave", results) for folder in data for name in names]
 
     monkeypatch.setattr("pysr.evaluation.evaluate", evaluate)
     return asked
 
 
-FORMATS = {"--json": '"psnr": 30.0', "--markdown": "| nearest | 30.00 / 0.9000 |", "--csv": "a,nearest,2,x,30.0000,"}
+FORMATS = {"--json": '"psnr": 30.0', "--markdown": "| nearest | 30.00 / 30.0000 |", "--csv": "a,nearest,2,x,30.0000,"}
 
 
 @pytest.mark.parametrize("option", FORMATS)
@@ -74,6 +75,14 @@ def test_evaluate_prints_nothing_but_the_format_asked_for(evaluated, tmp_path, c
 def test_evaluate_takes_the_scales_that_all_models_have(evaluated):
     assert run("evaluate", "nearest", "bicubic", "--data", ".", "--device", "cpu", "--precision", "float32") == 0
     assert evaluated == [(["nearest", "bicubic"], [Path(".")], [2, 3, 4, 5, 6, 7, 8], "y-shave", "cpu", "float32")]
+
+
+def test_evaluate_takes_several_metrics(evaluated, capsys):
+    assert run("evaluate", "--metric", "ssim", "psnr", "nearest", "--data", ".", "--scale", "2") == 0
+    assert evaluated[0][0] == ["nearest"]
+    assert "SSIM / PSNR in dB   " in capsys.readouterr().out
+    assert run("evaluate", "nearest", "--data", ".", "--metric", "ssim", "--metric", "psnr", "-s", "2") == 0
+    assert evaluated[0] == evaluated[1]
 
 
 def test_evaluate_takes_several_data_sets(evaluated, capsys):

@@ -1,22 +1,24 @@
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import Upsample
 
 import pysr
 from pysr.data import read_planes
 from pysr.degrade import bicubic
 from pysr.errors import InputError, UnknownModel
-from pysr.evaluation import evaluate
+from pysr.evaluation import evaluate, measure
 from pysr.metrics import psnr, ssim
-from pysr.plugin import Model
+from pysr.plugin import Metric, Model
 from pysr.testing import photo
 
 SET5 = Path(__file__).parents[2] / "shared" / "data" / "bench" / "Set5"
@@ -84,7 +86,7 @@ def test_seconds_are_those_of_upscaling_alone(pictures: Path, monkeypatch: pytes
 
     monkeypatch.setattr("pysr.evaluation.perf_counter", lambda: clock[0])
     monkeypatch.setattr("pysr.evaluation.read_planes", takes(repeat(100), read_planes))
-    monkeypatch.setattr("pysr.evaluation.ssim", takes(repeat(100), ssim))
+    monkeypatch.setattr("pysr.metrics.ssim", takes(repeat(100), ssim))
     monkeypatch.setattr(pysr.Upscaler, "upscale", takes(chain([100], repeat(3)), pysr.Upscaler.upscale))  # a slow start
     (evaluation,) = evaluate(["bicubic"], pictures, [2])
     assert [image.seconds for image in evaluation.results[0].images] == [3, 3, 3]
@@ -152,8 +154,6 @@ def test_bfloat16_costs_vdsr_next_to_nothing() -> None:
 
 
 def test_a_colour_model_gets_rounded_colour(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
     import pysr.evaluation as module
 
     given = []
@@ -178,6 +178,41 @@ def test_a_colour_model_gets_rounded_colour(pictures: Path, monkeypatch: pytest.
     (evaluation,) = evaluate(["bicubic"], pictures, [2])
     assert given[-3:] == [(torch.uint8, 1), (torch.uint8, 3), (torch.uint8, 3)]
     assert all(20 < image.psnr < 60 for image in evaluation.results[0].images)
+
+
+def test_metrics_are_measured_in_the_order_asked_for(pictures: Path) -> None:
+    (both,) = evaluate(["bicubic"], pictures, [2])
+    (one,) = evaluate(["bicubic"], pictures, [2], metrics=["ssim"])
+    assert (both.metrics, one.metrics) == (("psnr", "ssim"), ("ssim",))
+    assert one.results[0].ssim == both.results[0].ssim
+    assert list(one.as_dict()["results"][0]) == ["scale", "ssim", "seconds", "images"]
+    with pytest.raises(UnknownModel, match="no metric called 'psn'; did you mean 'psnr'"):
+        evaluate(["bicubic"], pictures, [2], metrics=["psn"])
+    with pytest.raises(InputError, match="metrics is 'psnr'; give a list"):
+        evaluate(["bicubic"], pictures, [2], metrics="psnr")
+
+
+@pytest.mark.parametrize("colour", ["rgb", "any"])
+def test_a_metric_of_colour_compares_what_a_user_gets(colour: Literal["rgb", "any"]) -> None:
+    given: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def metric(planes: Literal["rgb", "luma"]) -> tuple[Metric, Callable[[Tensor, Tensor], float]]:
+        def score(output: Tensor, target: Tensor) -> float:
+            given[planes] = output, target
+            return 1.5
+
+        return Metric(planes, lambda: score, "", planes, colour=planes), score
+
+    upscaler = pysr.load("bicubic", 2)
+    upscaler.model = replace(upscaler.model, colour=colour)
+    picture = (torch.from_numpy(photo(33, 40)).permute(2, 0, 1) * 255).round() / 255
+    result = measure(upscaler, "a", picture, dict([metric("rgb"), metric("luma")]))
+    assert result.scores == {"rgb": 1.5, "luma": 1.5}
+    low = (bicubic(picture[:, :32].double(), 2).clamp(0, 1) * 255).round().byte()
+    output, target = given["rgb"]
+    assert torch.equal(output, upscaler.upscale(low)[:, 2:-2, 2:-2].double() / 255)
+    assert torch.equal(target, picture[:, 2:30, 2:38].double())
+    assert [planes.shape for planes in given["luma"]] == [(1, 28, 36)] * 2
 
 
 def test_border_pixels_do_not_count(tmp_path: Path) -> None:

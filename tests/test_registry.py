@@ -11,7 +11,7 @@ import pytest
 
 import pysr.builtin
 from pysr import UnknownModel
-from pysr.plugin import Loss, Model, Preprocessor, hookimpl
+from pysr.plugin import Loss, Metric, Model, Preprocessor, hookimpl
 from pysr.registry import Plugin, Registry, Source, models, registry
 
 
@@ -147,17 +147,25 @@ def test_a_refused_model_leaves_no_alias_behind() -> None:
     assert found.plugins[1].models == ("fresh",)
 
 
-def test_losses_and_preprocessors_come_the_same_way() -> None:
+def test_losses_preprocessors_and_metrics_come_the_same_way() -> None:
     loss, step = Loss("edges", lambda: None, ""), Preprocessor("gamma", lambda: None, "")
-    members = {"pysr_losses": hookimpl(lambda: [loss]), "pysr_preprocessors": hookimpl(lambda: [step])}
+    metric = Metric("niqe", lambda: None, "", "NIQE")
+    members = {
+        "pysr_losses": hookimpl(lambda: [loss]),
+        "pysr_preprocessors": hookimpl(lambda: [step]),
+        "pysr_metrics": hookimpl(lambda: [metric]),
+    }
     found = Registry([CORE, source("more", module(**members))])
     assert found.loss("edges") is loss
     assert found.preprocessor("gamma") is step
-    assert found.plugins[1] == Plugin("more", "more", "1.0", "ok", None, (), ("edges",), ("gamma",))
+    assert found.metric("niqe") is metric
+    assert found.plugins[1] == Plugin("more", "more", "1.0", "ok", None, (), ("edges",), ("gamma",), ("niqe",))
     with pytest.raises(UnknownModel, match=r"no loss called 'vgg'\. Installed: .*edges"):
         found.loss("vgg")
     with pytest.raises(UnknownModel, match="no preprocessor called 'gama'; did you mean 'gamma'"):
         found.preprocessor("gama")
+    with pytest.raises(UnknownModel, match=r"no metric called 'lpips'\. Installed: niqe, psnr, ssim"):
+        found.metric("lpips")
 
 
 def message(found: Registry, name: Any) -> str:

@@ -12,7 +12,8 @@ from pysr.report import to_csv, to_json, to_markdown
 
 def evaluation(model, data, scores):
     """scores: by scale, those of its only image."""
-    results = [ScaleResult(scale, *both, 0.5, (ImageResult("a, b", *both, 0.5),)) for scale, both in scores.items()]
+    named = {scale: dict(zip(("psnr", "ssim"), both, strict=True)) for scale, both in scores.items()}
+    results = [ScaleResult(scale, both, 0.5, (ImageResult("a, b", both, 0.5),)) for scale, both in named.items()]
     return Evaluation(model, data, "y-shave", tuple(results))
 
 

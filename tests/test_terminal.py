@@ -36,7 +36,8 @@ def test_a_table_on_a_terminal_stays_within_it():
 
 def test_an_evaluation_has_a_block_a_data_set_and_gaps(capsys):
     def at(scale, psnr):
-        return ScaleResult(scale, psnr, 0.5, 1.0, (ImageResult("[x]", psnr, 0.5, 1.0),))
+        scores = {"psnr": psnr, "ssim": 0.5}
+        return ScaleResult(scale, scores, 1.0, (ImageResult("[x]", scores, 1.0),))
 
     found = [
         Evaluation("a", "Set5", "y-shave", (at(2, 30.0),)),

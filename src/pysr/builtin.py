@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .plugin import Loss, Model, Preprocess, Preprocessor, hookimpl
+from .plugin import Loss, Metric, Model, Preprocess, Preprocessor, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -53,6 +53,18 @@ def _charbonnier(epsilon: float = 1e-3) -> Callable[[Tensor, Tensor], Tensor]:
     return charbonnier
 
 
+def _psnr() -> Callable[[Tensor, Tensor], float]:
+    from .metrics import psnr
+
+    return psnr
+
+
+def _ssim() -> Callable[[Tensor, Tensor], float]:
+    from .metrics import ssim
+
+    return ssim
+
+
 @hookimpl
 def pysr_models() -> list[Model]:
     return [
@@ -80,3 +92,11 @@ def pysr_preprocessors() -> list[Preprocessor]:
         Preprocessor("bicubic", _bicubic, "Bicubic enlargement first: the network works at output size", reach=2,
                      enlarges=True),
     ]  # fmt: skip
+
+
+@hookimpl
+def pysr_metrics() -> list[Metric]:
+    return [
+        Metric("psnr", _psnr, "Peak signal-to-noise ratio of luma", "PSNR in dB", decimals=2),
+        Metric("ssim", _ssim, "Structural similarity of luma (Wang et al. 2004)", "SSIM"),
+    ]

@@ -37,6 +37,15 @@ STDOUT = Path("-")
     help="Scales, such as 2 3 4; default: all that the models have in common.",
 )
 @click.option("--initial", metavar="NAME", help="A model that makes the first enlargement instead of bicubic.")
+@click.option(
+    "--metric",
+    "metrics",
+    metavar="NAME...",
+    multiple=True,
+    default=("psnr", "ssim"),
+    show_default=True,
+    help="What is measured, in this order; `pysr plugins` lists what is installed.",
+)
 @click.option("--protocol", metavar="NAME", default="y-shave", show_default=True, help="How scores are computed.")
 @click.option("--images", is_flag=True, help="Show the scores of every image, too.")
 @click.option("--json", metavar="FILE", type=PATH, help="Write all scores as JSON; - prints them instead of the table.")
@@ -48,7 +57,7 @@ STDOUT = Path("-")
 @verbosity
 @click.pass_obj
 def evaluate(settings: Settings, /, names: tuple[str, ...], images: bool, **options: Any) -> None:
-    """Measure models on folders of images, side by side: PSNR in dB and SSIM.
+    """Measure models on folders of images, side by side: PSNR in dB and SSIM, or other metrics.
 
     MODEL: a name that `pysr models` lists, or A+B: first A, then B. Where several models are named, each is measured at
     those of the scales that it offers.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -22,29 +22,45 @@ from .data import read_planes
 from .errors import InputError
 from .files import FilePath, image_files
 from .loading import load
-from .metrics import SSIM_WINDOW, psnr, ssim
+from .metrics import SSIM_WINDOW
+from .plugin import Metric
+from .registry import registry
 from .upscaler import Upscaler
 
 PROTOCOLS = ("y-shave",)
+METRICS = ("psnr", "ssim")
+Built = Mapping[Metric, Callable[[Tensor, Tensor], float]]
+
+
+class _Scored:
+    scores: Mapping[str, float]
+
+    @property
+    def psnr(self) -> float:
+        """PSNR in dB, where it was measured."""
+        return self.scores["psnr"]
+
+    @property
+    def ssim(self) -> float:
+        """SSIM, where it was measured."""
+        return self.scores["ssim"]
 
 
 @dataclass(frozen=True)
-class ImageResult:
-    """PSNR in dB and SSIM of one image, and the wall time of its upscaling alone."""
+class ImageResult(_Scored):
+    """Scores of one image by metric, and the wall time of its upscaling alone."""
 
     name: str
-    psnr: float
-    ssim: float
+    scores: Mapping[str, float]
     seconds: float
 
 
 @dataclass(frozen=True)
-class ScaleResult:
+class ScaleResult(_Scored):
     """Means over the images of a set at one scale."""
 
     scale: int
-    psnr: float
-    ssim: float
+    scores: Mapping[str, float]
     seconds: float
     images: tuple[ImageResult, ...]
 
@@ -58,6 +74,11 @@ class Evaluation:
     protocol: str
     results: tuple[ScaleResult, ...]
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of what was measured."""
+        return tuple(self.results[0].scores)
+
     def at(self, scale: int) -> ScaleResult | None:
         """The result at a scale; None where the model does not offer it."""
         return next((result for result in self.results if result.scale == scale), None)
@@ -69,7 +90,10 @@ class Evaluation:
 
 
 def _finite(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    return {name: None if value == math.inf else value for name, value in items}
+    facts: dict[str, Any] = {}
+    for name, value in items:
+        facts |= value if name == "scores" else {name: value}
+    return {name: None if value == math.inf else value for name, value in facts.items()}
 
 
 def evaluate(
@@ -78,6 +102,7 @@ def evaluate(
     scales: Sequence[int],
     *,
     initial: str | None = None,
+    metrics: Sequence[str] = METRICS,
     protocol: str = "y-shave",
     device: str = "auto",
     precision: str = "auto",
@@ -90,6 +115,8 @@ def evaluate(
     scales: enlargements. Models may differ in what they offer: one is measured at those of the scales that it has.
         Each scale must be offered by one of the models, and each model must offer one of the scales.
     initial: a model that makes the first enlargement of each of them, as in `pysr.load`.
+    metrics: names of installed metrics, measured in this order. Those of luma compare as the protocol says. Those of
+        colour compare the 8-bit RGB that a user gets from the shrunk RGB, rounded to 8 bits.
     protocol: "y-shave", the convention of SRCNN's and VDSR's tables: luma of BT.601 in the studio range, rounded to
         8 bits; cropped to a multiple of the scale; shrunk by MATLAB's bicubic and kept unrounded; the output rounded to
         8 bits; ``scale`` pixels shaved off every side; mean of per-image PSNR. Models that take RGB get the
@@ -104,6 +131,9 @@ def evaluate(
     if not names or not scales:
         raise InputError(f"no {'scale' if names else 'model'} given; for example: evaluate(['vdsr'], 'Set5', [2, 3])")
     names = list(dict.fromkeys(names))
+    if not metrics or isinstance(metrics, str):
+        raise InputError(f"metrics is {metrics!r}; give a list, such as {list(METRICS)}")
+    built = build_metrics(metrics)
     sets = _sets([data] if isinstance(data, (str, os.PathLike)) else data)
     options: dict[str, Any] = {"initial": initial, "device": device, "precision": precision}
     upscalers = [
@@ -117,7 +147,7 @@ def evaluate(
     total, done = sum(map(len, upscalers)) * sum(map(len, sets.values())), count(1)
 
     def measured(upscaler: Upscaler, path: Path) -> ImageResult:
-        result = measure(upscaler, path.stem, read_planes(path))
+        result = measure(upscaler, path.stem, read_planes(path), built)
         if progress:
             progress(next(done), total)
         return result
@@ -172,20 +202,37 @@ def check_size(path: Path, planes: Tensor, scale: int) -> None:
         )
 
 
-def measure(upscaler: Upscaler, name: str, picture: Tensor) -> ImageResult:
+def build_metrics(names: Iterable[str]) -> Built:
+    """Installed metrics, ready to measure, in the order of their names; UnknownModel for one that is not installed."""
+    return {metric: metric.build() for metric in map(registry().metric, names)}
+
+
+def measure(upscaler: Upscaler, name: str, picture: Tensor, metrics: Built) -> ImageResult:
     """Shrink a true picture, (C, H, W) float in [0, 1], upscale it, and compare by the protocol `y-shave`."""
     scale = upscaler.scale
     picture = degrade.crop_to_multiple(picture, scale).double()
-    truth = _round(picture if len(picture) == 1 else luma(picture))
+    truths = {"rgb": picture, "luma": _round(_luma(picture))}
+    low = (degrade.bicubic(picture, scale).clamp(0, 1) * 255).round().to(torch.uint8)
+    outputs: dict[str, Tensor] = {}
     if upscaler.model.colour == "rgb":
-        low = (degrade.bicubic(picture, scale).clamp(0, 1) * 255).round().to(torch.uint8)
-        output, seconds = _timed(upscaler, low)
-        output = output / 255
-        output = output if len(output) == 1 else luma(output)
+        outputs["rgb"], seconds = _timed(upscaler, low)
+        outputs["rgb"] /= 255
+        outputs["luma"] = _luma(outputs["rgb"])
     else:
-        output, seconds = _timed(upscaler, degrade.bicubic(truth, scale).float())
-        output = _round(output)
-    return ImageResult(name, psnr(output, truth, shave=scale), ssim(output, truth, shave=scale), seconds)
+        output, seconds = _timed(upscaler, degrade.bicubic(truths["luma"], scale).float())
+        outputs["luma"] = _round(output)
+        if any(metric.colour == "rgb" for metric in metrics):
+            outputs["rgb"] = upscaler.upscale(low).double() / 255
+    inside = (..., slice(scale, -scale), slice(scale, -scale))
+    scores = {
+        metric.name: score(outputs[metric.colour][inside], truths[metric.colour][inside])
+        for metric, score in metrics.items()
+    }
+    return ImageResult(name, scores, seconds)
+
+
+def _luma(planes: Tensor) -> Tensor:
+    return planes if len(planes) == 1 else luma(planes)
 
 
 def _timed(upscaler: Upscaler, low: Tensor) -> tuple[Tensor, float]:
@@ -201,5 +248,5 @@ def _round(planes: Tensor) -> Tensor:
 
 def _summarise(scale: int, images: Iterable[ImageResult]) -> ScaleResult:
     images = tuple(images)
-    psnrs, ssims, seconds = zip(*((image.psnr, image.ssim, image.seconds) for image in images), strict=True)
-    return ScaleResult(scale, fmean(psnrs), fmean(ssims), fmean(seconds), images)
+    scores = {name: fmean(image.scores[name] for image in images) for name in images[0].scores}
+    return ScaleResult(scale, scores, fmean(image.seconds for image in images), images)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from .plugin import Loss, Model, Preprocessor
+    from .plugin import Loss, Metric, Model, Preprocessor
 
 hookspec = pluggy.HookspecMarker("pysr")
 hookimpl = pluggy.HookimplMarker("pysr")
@@ -24,3 +24,8 @@ def pysr_losses() -> "list[Loss]":  # type: ignore[empty-body]
 @hookspec
 def pysr_preprocessors() -> "list[Preprocessor]":  # type: ignore[empty-body]
     """Steps around a network that this plugin provides."""
+
+
+@hookspec
+def pysr_metrics() -> "list[Metric]":  # type: ignore[empty-body]
+    """Measures for `pysr evaluate` that this plugin provides."""

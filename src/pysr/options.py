@@ -32,20 +32,28 @@ class Settings:
 
 
 class SeveralValues(click.Command):
-    """A command whose --scale and --data take several values after one flag: ``vdsr --data Set5 Set14 --scale 2 3 4``.
+    """A command whose --data, --scale and --metric take several values after one flag: ``--data Set5 Set14 --scale 2``.
 
-    --scale holds for all scales that follow it. --data holds up to the next option, but for one folder only where no
-    model was named before it: in ``--data Set5 vdsr`` nothing tells a model from a folder.
+    --scale holds for all scales that follow it, --metric for all installed metrics. --data holds up to the next option,
+    but for one folder only where no model was named before it: in ``--data Set5 vdsr`` nothing tells a model from a
+    folder.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         args = list(_with_flag_repeated(args, _SCALE.fullmatch, "-s", "--scale"))
+        args = list(_with_flag_repeated(args, _is_metric, "--metric"))
         first = next((place for place, arg in enumerate(args) if arg.startswith("--data")), len(args))
         model = next(param.name for param in self.params if isinstance(param, click.Argument))
         named = self.make_parser(ctx).parse_args(args[:first])[0].get(model)
         if named and isinstance(named, (str, tuple)):  # where none is, it depends on Click's version what this is
             args = list(_with_flag_repeated(args, lambda arg: not arg.startswith("-"), "--data"))
         return super().parse_args(ctx, args)
+
+
+def _is_metric(name: str) -> bool:
+    from .registry import registry
+
+    return name in registry().metrics
 
 
 def _with_flag_repeated(args: Sequence[str], fits: Callable[[str], object], *flags: str) -> Iterator[str]:

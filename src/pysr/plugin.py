@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .recipe import Fit as Fit
     from .recipe import Recipe as Recipe
 
-__all__ = ["Fit", "Loss", "Model", "Preprocess", "Preprocessor", "Recipe", "Weights", "hookimpl"]
+__all__ = ["Fit", "Loss", "Metric", "Model", "Preprocess", "Preprocessor", "Recipe", "Weights", "hookimpl"]
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,24 @@ class Loss:
     name: str
     build: Callable[..., Callable[[Tensor, Tensor], Tensor]]
     summary: str
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measure of an output against the truth, for `pysr evaluate --metric NAME`.
+
+    build: called without arguments; returns a callable ``(output, target) -> float`` on (C, H, W) float64 tensors of
+    the same shape in [0, 1]. title: what a table calls it, with the unit. colour: which planes it gets; "rgb" is one
+    plane where the picture is gray. lower_is_better: which of two scores is the better one. decimals: shown in a table.
+    """
+
+    name: str
+    build: Callable[[], Callable[[Tensor, Tensor], float]]
+    summary: str
+    title: str
+    colour: Literal["rgb", "luma"] = "luma"
+    lower_is_better: bool = False
+    decimals: int = 4
 
 
 def __getattr__(name: str) -> Any:

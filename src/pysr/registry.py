@@ -20,7 +20,7 @@ import pluggy
 
 from . import hookspecs
 from .errors import PysrError, UnknownModel
-from .plugin import Loss, Model, Preprocessor
+from .plugin import Loss, Metric, Model, Preprocessor
 
 logger = logging.getLogger("pysr")
 
@@ -36,7 +36,7 @@ PROVIDERS = {  # names that a distribution outside the core is known to provide,
     "pixelcnn": "pysr-pixelcnn",
 }
 
-Description = TypeVar("Description", Model, Loss, Preprocessor)
+Description = TypeVar("Description", Model, Loss, Preprocessor, Metric)
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Plugin:
     models: tuple[str, ...] = ()
     losses: tuple[str, ...] = ()
     preprocessors: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
 
 
 @dataclass
@@ -103,6 +104,7 @@ class Registry:
         self._models: _Shelf[Model] = _Shelf("model", Model)
         self._losses: _Shelf[Loss] = _Shelf("loss", Loss)
         self._preprocessors: _Shelf[Preprocessor] = _Shelf("preprocessor", Preprocessor)
+        self._metrics: _Shelf[Metric] = _Shelf("metric", Metric)
         self.plugins = tuple(self._load(source) for source in sources)
 
     @property
@@ -120,6 +122,11 @@ class Registry:
         """Installed preprocessors by name."""
         return self._preprocessors.items
 
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """Installed metrics by name."""
+        return self._metrics.items
+
     def model(self, name: str) -> Model:
         """The model of that name or alias; UnknownModel lists what is installed."""
         return self._models.find(name)
@@ -132,6 +139,10 @@ class Registry:
         """The preprocessor of that name; UnknownModel lists what is installed."""
         return self._preprocessors.find(name)
 
+    def metric(self, name: str) -> Metric:
+        """The metric of that name; UnknownModel lists what is installed."""
+        return self._metrics.find(name)
+
     def owner(self, model: str) -> str:
         """The distribution that provides a model; a description may also be used without being installed."""
         return self._models.owners.get(model, "no installed package")
@@ -143,7 +154,7 @@ class Registry:
             return Plugin(source.name, source.distribution, source.version, "failed", _describe(error))
         names: dict[str, tuple[str, ...]] = {}
         refused: list[str] = []
-        shelves: tuple[_Shelf[Any], ...] = (self._models, self._losses, self._preprocessors)
+        shelves: tuple[_Shelf[Any], ...] = (self._models, self._losses, self._preprocessors, self._metrics)
         for shelf, items in zip(shelves, contributions, strict=True):
             names[shelf.kind] = tuple(_take(shelf, items, source.distribution, refused))
         usable = any(names.values()) or not refused
@@ -156,6 +167,7 @@ class Registry:
             models=names["model"],
             losses=names["loss"],
             preprocessors=names["preprocessor"],
+            metrics=names["metric"],
         )
 
 
@@ -169,7 +181,7 @@ class Source:
     load: Callable[[], ModuleType]
 
 
-def _ask(module: ModuleType) -> tuple[list[Any], list[Any], list[Any]]:
+def _ask(module: ModuleType) -> list[list[Any]]:
     """What one plugin's hooks return. A manager of its own: one raising or misspelt hook stops nobody else's."""
     manager = pluggy.PluginManager("pysr")
     manager.add_hookspecs(hookspecs)
@@ -178,11 +190,8 @@ def _ask(module: ModuleType) -> tuple[list[Any], list[Any], list[Any]]:
     if not manager.get_hookcallers(module):
         raise PysrError(f"{module.__name__} has no hook; mark functions of the right name with pysr.plugin.hookimpl")
     hook = manager.hook
-    models, losses, preprocessors = (
-        [item for items in call() for item in items]
-        for call in (hook.pysr_models, hook.pysr_losses, hook.pysr_preprocessors)
-    )
-    return models, losses, preprocessors
+    calls = (hook.pysr_models, hook.pysr_losses, hook.pysr_preprocessors, hook.pysr_metrics)
+    return [[item for items in call() for item in items] for call in calls]
 
 
 def _take(shelf: _Shelf[Description], items: list[object], owner: str, refused: list[str]) -> Iterator[str]:

@@ -158,8 +158,8 @@ def plugins_table(plugins: Iterable[Plugin]) -> Table:
 
     table = _table("plugin", "distribution", "version", "state", "provides")
     for plugin in plugins:
-        kinds = (("models", plugin.models), ("losses", plugin.losses), ("preprocessors", plugin.preprocessors))
-        lines = [f"{kind}: {', '.join(names)}" for kind, names in kinds if names]
+        kinds = ("models", "losses", "preprocessors", "metrics")
+        lines = [f"{kind}: {', '.join(names)}" for kind in kinds if (names := getattr(plugin, kind))]
         provides = Text("\n".join(lines))
         if plugin.error:
             provides.append(("\n" if lines else "") + plugin.error, _STATE_STYLES[plugin.state])
@@ -172,10 +172,10 @@ def evaluation_table(evaluations: Sequence[Evaluation], *, images: bool = False)
     """Models side by side: per data set a row per scale, and with ``images`` a row per image above it."""
     from rich.text import Text
 
-    from .report import by_data, scales_of
+    from .report import by_data, scales_of, titles
 
     blocks = by_data(evaluations)
-    table = _table("PSNR in dB / SSIM", *dict.fromkeys(evaluation.model for evaluation in evaluations))
+    table = _table(titles(evaluations), *dict.fromkeys(evaluation.model for evaluation in evaluations))
     for data, block in blocks.items():
         table.add_row(Text(data, "bold"))
         for scale in scales_of(block):
@@ -190,4 +190,6 @@ def evaluation_table(evaluations: Sequence[Evaluation], *, images: bool = False)
 
 
 def _scores(result: ScaleResult | ImageResult | None) -> str:
-    return f"{result.psnr:.3f} / {result.ssim:.4f}" if result else "-"
+    from .report import shown
+
+    return " / ".join(shown(name, score, least=3) for name, score in result.scores.items()) if result else "-"

@@ -12,7 +12,7 @@ from torch import Tensor
 from . import degrade
 from .comparison import Panel, draw
 from .data import in_colour, read_stacks
-from .evaluation import check_size, measure
+from .evaluation import build_metrics, check_size, measure
 from .plugin import Model
 from .resize import resize
 from .upscaler import Upscaler
@@ -37,11 +37,16 @@ class Validation:
     def scores(self, upscalers: Mapping[int, Upscaler], stopped: Callable[[], bool]) -> dict[str, float] | None:
         """Means over the pictures, by column; None if ``stopped`` became true between two of them."""
         found: dict[str, list[float]] = {}
+        metrics = build_metrics(["psnr"])
         for truth in (truth for _, stack in self._stacks() for truth in stack):
             for column, upscaler in zip(self.columns, upscalers.values(), strict=True):
                 if stopped():
                     return None
-                score = self._bits(upscaler, truth) if self._model.stochastic else measure(upscaler, "", truth).psnr
+                score = (
+                    self._bits(upscaler, truth)
+                    if self._model.stochastic
+                    else measure(upscaler, "", truth, metrics).psnr
+                )
                 found.setdefault(column, []).append(score)
         return {column: fmean(values) for column, values in found.items()}
 

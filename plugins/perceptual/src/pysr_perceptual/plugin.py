@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pysr.plugin import Loss, Model, hookimpl
+from pysr.plugin import Loss, Metric, Model, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +70,12 @@ def total_variation() -> Callable[[Tensor, Tensor], Tensor]:
     return total_variation
 
 
+def distance() -> Callable[[Tensor, Tensor], float]:
+    from .distance import perceptual_distance
+
+    return perceptual_distance
+
+
 @hookimpl
 def pysr_models() -> list[Model]:
     return [
@@ -104,4 +110,18 @@ def pysr_losses() -> list[Loss]:
         Loss("perceptual", perceptual, "Distance of features; perceptual:relu3_3, perceptual:squeezenet/fire3"),
         Loss("style", style, "Distance of Gram matrices of features; style:picture.jpg, style:relu1_2,relu2_2"),
         Loss("tv", total_variation, "Total variation of the output"),
+    ]
+
+
+@hookimpl
+def pysr_metrics() -> list[Metric]:
+    return [
+        Metric(
+            "perceptual",
+            distance,
+            "Distance of SqueezeNet's features, in the form of LPIPS but not calibrated as it is",
+            "perceptual distance",
+            colour="rgb",
+            lower_is_better=True,
+        )
     ]
