@@ -371,13 +371,15 @@ def test_train_passes_everything_on(monkeypatch):
     monkeypatch.setattr("pysr.training.train", lambda *args, **options: asked.append((args, options)))
     assert run("train", "vdsr", "--data", "a", "--data", "b", "--out", "run", "--steps", "9", "--seed", "4",
                "--validation", "set5", "--weights", "w.safetensors", "--initial", "srcnn", "--resume",
-               "--scale", "2", "3", "--recipe", "paper", "--variant", "915", "--device", "cpu") == 0  # fmt: skip
+               "--scale", "2", "3", "--recipe", "paper", "--variant", "915", "--device", "cpu",
+               "-o", "style=a=b.jpg", "--option", "size=3") == 0  # fmt: skip
     ((name, data, out), options) = asked[0]
     assert (name, data, out) == ("vdsr", [Path("a"), Path("b")], Path("run"))
     assert options.pop("progress")
     assert options == {
         "steps": 9, "seed": 4, "validation": Path("set5"), "weights": Path("w.safetensors"), "initial": "srcnn",
         "resume": True, "scales": (2, 3), "recipe": "paper", "variant": "915", "device": "cpu", "precision": "auto",
+        "options": {"style": "a=b.jpg", "size": "3"},
     }  # fmt: skip
 
 
@@ -395,3 +397,8 @@ def test_of_several_processes_the_first_speaks_for_all(rank, said, monkeypatch, 
     assert run("train", "vdsr", "--data", "a", "--out", "run") == 0
     assert ("3 training pictures" in capsys.readouterr().err) == said
     assert bars == [said]
+
+
+def test_an_option_of_a_recipe_has_a_name_and_a_value(capsys):
+    assert run("train", "vdsr", "--data", "a", "--out", "run", "-o", "style") == 2
+    assert "'style' is no option of a recipe; write NAME=VALUE" in capsys.readouterr().err

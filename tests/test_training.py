@@ -414,6 +414,20 @@ def test_what_cannot_be_trained_is_said(install: Install, pictures: Path, tmp_pa
     assert not (tmp_path / "out" / "best.safetensors").exists()
 
 
+def test_a_recipe_may_ask_for_options(install: Install, pictures: Path, tmp_path: Path) -> None:
+    install(
+        replace(tiny(), recipes={"shipped": lambda steps="3", loss="l1": recipe(steps=int(steps), losses={loss: 1})})
+    )
+    about = read_metadata(run(pictures, tmp_path / "a", options={"steps": "2", "loss": "mse"}))
+    assert about["pysr.step"] == "2"
+    assert '"mse"' in about["pysr.values"]
+    with pytest.raises(InputError, match="recipe 'shipped' of tiny has no option 'speed'; it has steps, loss"):
+        run(pictures, tmp_path / "b", options={"speed": "9"})
+    install(tiny())
+    with pytest.raises(InputError, match="no option 'speed'; it has none"):
+        run(pictures, tmp_path / "b", options={"speed": "9"})
+
+
 def test_recipes_scales_and_variants_are_chosen_by_name(install: Install, pictures: Path, tmp_path: Path) -> None:
     model = tiny(about={"variants": ("plain", "other")})
     recipes = {"shipped": lambda: recipe(steps=2), "quick": lambda: recipe(steps=1)}

@@ -11,6 +11,13 @@ import click
 from .options import PATH, Settings, SeveralValues, hardware, scale, verbosity
 
 
+def _named(pair: str) -> tuple[str, str]:
+    name, equals, value = pair.partition("=")
+    if not equals:
+        raise click.UsageError(f"{pair!r} is no option of a recipe; write NAME=VALUE, such as -o style=picture.jpg")
+    return name, value
+
+
 @click.command(cls=SeveralValues)
 @click.argument("name", metavar="MODEL")
 @click.option(
@@ -39,6 +46,14 @@ from .options import PATH, Settings, SeveralValues, hardware, scale, verbosity
 @click.option("--initial", metavar="NAME", help="A model whose result the network gets instead of bicubic.")
 @click.option("--seed", metavar="N", type=int, default=0, show_default=True, help="Of everything random.")
 @click.option("--resume", is_flag=True, help="Go on with the training in --out; begin it if there is none.")
+@click.option(
+    "-o",
+    "--option",
+    "pairs",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="What the recipe asks for, such as style=picture.jpg; may be given several times.",
+)
 @hardware
 @verbosity
 @click.pass_obj
@@ -55,6 +70,7 @@ def train(settings: Settings, /, name: str, data: tuple[Path, ...], out: Path, *
     """
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started, one speaks for all
     settings.show_log("INFO" if first else "ERROR")
+    options["options"] = dict(map(_named, options.pop("pairs")))
     from .terminal import Bar
     from .training import train
 

@@ -58,7 +58,8 @@ class Model:
     stochastic: the network has ``sample(low, n, seed, temperature, known=None, mask=None)`` and
         ``log_likelihood(low, high)``.
     recipes: ways to train it, by name; the first is the default, and usually how the shipped weights were made. Each
-        builds a `Recipe`, or a `Fit` for a method without gradient steps; imports inside.
+        builds a `Recipe`, or a `Fit` for a method without gradient steps; imports inside. Its arguments, if any, are
+        strings with defaults, which ``pysr train -o NAME=VALUE`` gives.
     paper, summary: one line each.
     """
 
@@ -76,7 +77,7 @@ class Model:
     multiple_of: int = 1
     stochastic: bool = False
     needs_float32: bool = False
-    recipes: Mapping[str, Callable[[], Recipe | Fit]] = field(default_factory=dict)
+    recipes: Mapping[str, Callable[..., Recipe | Fit]] = field(default_factory=dict)
     paper: str = ""
 
     def __post_init__(self) -> None:

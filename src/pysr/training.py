@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,7 @@ def train(
     weights: Path | None = None,
     initial: str | None = None,
     resume: bool = False,
+    options: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Train a model by a recipe and return the path of the best weights.
@@ -125,6 +127,7 @@ def train(
     initial: a model whose result the network gets instead of the bicubic enlargement, as in `pysr.load`.
     resume: go on with the run that was stopped in ``out``, to the very bits that it would have had; begins one where
         there is none.
+    options: what the recipe asks for, by name, such as the picture whose style is to be learnt.
     progress: called as progress(done, total, text) after each step, in the first process only.
     The program's random numbers, threads and settings of CUDA are afterwards what they were before.
     SIGTERM and Ctrl-C write a checkpoint after the present step and then act as they would have.
@@ -132,7 +135,7 @@ def train(
     before stays) and where a signal did not end the program.
     """
     about = model if isinstance(model, Model) else registry().model(model)
-    name, chosen = _recipe(about, recipe)
+    name, chosen = _recipe(about, recipe, options or {})
     data, out = [Path(folder) for folder in data], Path(out)
     trained = tuple(dict.fromkeys(scales or (chosen.scales if isinstance(chosen, Recipe) else chosen.scales[:1])))
     _check_scales(about, trained, chosen)
@@ -152,13 +155,19 @@ def train(
     return _Training(order, chosen, steps, device, precision, resume).go(progress)
 
 
-def _recipe(model: Model, name: str | None) -> tuple[str, Recipe | Fit]:
+def _recipe(model: Model, name: str | None, options: Mapping[str, str]) -> tuple[str, Recipe | Fit]:
     if not model.recipes:
         raise InputError(f"{model.name} cannot be trained: its plugin gives no recipe")
     name = name or next(iter(model.recipes))
     if name not in model.recipes:
         raise InputError(f"{model.name} has no recipe {name!r}; it has {', '.join(model.recipes)}")
-    return name, model.recipes[name]()
+    build = model.recipes[name]
+    taken = signature(build).parameters
+    if unknown := options.keys() - taken.keys():
+        raise InputError(
+            f"the recipe {name!r} of {model.name} has no option {min(unknown)!r}; it has {', '.join(taken) or 'none'}"
+        )
+    return name, build(**options)
 
 
 def _check_scales(model: Model, scales: Sequence[int], recipe: Recipe | Fit) -> None:
