@@ -100,6 +100,16 @@ def test_the_hook_gives_losses_that_teach_the_output_alone(name: str) -> None:
     assert float(loss(reduced, PAIR[1])) < float(value.detach())
 
 
+def test_frozen_numbers_are_not_saved_with_a_training() -> None:
+    loss = perceptual("relu1_1")
+    assert loss.state_dict() == style("relu1_1").state_dict() == {}
+    before = float(loss(*PAIR))
+    loss.load_state_dict({})
+    assert float(loss(*PAIR)) == before
+    with pytest.raises(RuntimeError, match="Unexpected"):
+        loss.load_state_dict({"other": torch.zeros(1)})
+
+
 def test_gray_counts_as_three_equal_planes() -> None:
     gray = [images[:, :1] for images in PAIR]
     for loss in (perceptual(), style(), perceptual("squeezenet/relu1", "squeezenet/fire2")):

@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 
 import pysr
 from pysr.errors import InputError
-from pysr.plugin import Model
+from pysr.plugin import Model, Recipe
 from pysr.registry import registry
 from pysr.testing import measured_receptive_field, photo
 from pysr.training import train
@@ -103,7 +103,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "pictures"
 
 
-@pytest.mark.parametrize(("recipe", "scale"), [("pixel", 4), ("pixel", 8)])
+@pytest.mark.parametrize(("recipe", "scale"), [("shipped", 4), ("shipped", 8), ("pixel", 4)])
 def test_recipes_run(recipe: str, scale: int, data: Path, tmp_path: Path) -> None:
     small = replace(SR.recipes[recipe](), batch=2, patch=48, shrink=(1.0,))
     model = replace(SR, recipes={recipe: lambda: small})
@@ -112,9 +112,19 @@ def test_recipes_run(recipe: str, scale: int, data: Path, tmp_path: Path) -> Non
     assert upscaler.upscale(np.zeros((5, 6, 3), np.uint8)).shape == (5 * scale, 6 * scale, 3)
 
 
-def test_a_style_needs_a_picture() -> None:
+def test_a_style_is_learnt_from_a_picture(data: Path, tmp_path: Path) -> None:
+    def small(style: str | None = None) -> Recipe:
+        recipe = STYLE.recipes["shipped"](style)
+        assert isinstance(recipe, Recipe)
+        return replace(recipe, batch=2, patch=48)
+
+    model = replace(STYLE, recipes={"shipped": small})
+    options = {"style": str(data / "0.png")}
+    best = train(model, [data], tmp_path / "out", steps=2, device="cpu", options=options)
+    assert pysr.load("perceptual-style", weights=best).upscale(np.zeros((5, 6, 3), np.uint8)).shape == (5, 6, 3)
+    assert (tmp_path / "out" / "log.csv").read_text().splitlines()[0].count("loss_") == 3
     with pytest.raises(InputError, match="give the picture"):
-        STYLE.recipes["shipped"]()
+        train(model, [data], tmp_path / "other")
 
 
 def test_the_papers_recipe() -> None:

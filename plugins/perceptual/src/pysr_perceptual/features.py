@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -126,6 +126,8 @@ NETWORKS = {
 class Features(nn.Module):
     """An image -> what a feature network's layers make of it. Frozen; computes in float32 under autocast, too.
 
+    Its numbers never change, so they are no part of its state dict.
+
     network: one of `NETWORKS`. layers: some of its names. file: a state dict in torchvision's format, safetensors or
     .pth, instead of the network's own. Raises InputError for unknown names, WeightsError where numbers are missing.
     """
@@ -149,8 +151,12 @@ class Features(nn.Module):
         self.eval().requires_grad_(False)
         self._flipped = about.order == "BGR"
         self._smallest = smallest_side(self.trunk)
+        self.register_load_state_dict_post_hook(lambda _, keys: keys.missing_keys.clear())  # type: ignore[no-untyped-call]
         self.register_buffer("mean", torch.tensor(about.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(about.std).view(3, 1, 1), persistent=False)
+
+    def state_dict(self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
+        return {} if destination is None else destination
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """(N, 1 or 3, H, W) gray or RGB in [0, 1] -> (N, C, h, w) float32 by layer. InputError for too small images."""
