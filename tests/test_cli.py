@@ -209,15 +209,30 @@ def test_options_reach_load(photo, monkeypatch):
     monkeypatch.setattr("pysr.loading.load", load)
     arguments = ["upscale", photo, "-m", "vdsr", "-s", "3"]
     run(*arguments)
-    run(*arguments, "-t", "64", "-g", "1", "--fp32", "--mode", "blend", "--max-memory", "4G")
+    run(*arguments, "-t", "64", "-g", "1", "--fp32", "--mode", "blend", "--max-memory", "4G", "--match-histogram")
     run(*arguments, "--patch", "0", "--device", "cpu", "--precision", "bfloat16")
     run(*arguments[:2], "-s", "3", "--variant", "thin", "--initial", "lanczos", "--weights", "my.safetensors")
-    defaults = {"device": "auto", "precision": "auto", "patch": "auto", "mode": "auto", "max_memory": None}
+    defaults = {
+        "device": "auto",
+        "precision": "auto",
+        "patch": "auto",
+        "mode": "auto",
+        "max_memory": None,
+        "match_histogram": False,
+    }
     defaults |= {"variant": None, "initial": None, "weights": None}
     assert [args for args, _ in asked] == [("vdsr", 3)] * 4
     assert [options for _, options in asked] == [
         defaults,
-        defaults | {"device": "cuda:1", "precision": "float32", "patch": 64, "mode": "blend", "max_memory": 4 * 2**30},
+        defaults
+        | {
+            "device": "cuda:1",
+            "precision": "float32",
+            "patch": 64,
+            "mode": "blend",
+            "max_memory": 4 * 2**30,
+            "match_histogram": True,
+        },
         defaults | {"device": "cpu", "precision": "bfloat16"},
         defaults | {"variant": "thin", "initial": "lanczos", "weights": Path("my.safetensors")},
     ]

@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     help="How patches are joined; auto is exact wherever the model allows it.",
 )
 @click.option("--max-memory", metavar="SIZE", type=memory, help="Memory for one network call, such as 4G.")
+@click.option("--match-histogram", is_flag=True, help="Give the result the tones of the input, colour by colour.")
 @click.option("-f", "--format", metavar="EXT", help="png, jpg, webp, tif, ...; default: the input's.")
 @click.option("--suffix", metavar="TEXT", help="Name outputs NAME_TEXT.EXT.")
 @click.option(

@@ -39,6 +39,7 @@ def load(
     mode: Mode | Literal["auto"] = "auto",
     overlap: int = OVERLAP,
     max_memory: int | None = None,
+    match_histogram: bool = False,
 ) -> Upscaler:
     """Load a model once, to upscale any number of images.
 
@@ -59,6 +60,8 @@ def load(
     mode: how patches are joined. "exact" gives what the whole image would give; "blend" fades neighbours into each
         other over ``overlap`` pixels; "mean" averages all that overlap; "auto" is exact wherever the model allows it.
     max_memory: bytes that one network call may use; default: a share of what is free, on a CPU at most 2 GiB.
+    match_histogram: give each colour of the result the distribution of values that it has in the image (Johnson et
+        al., ECCV 2016, section 4.2), against changed tones. It takes the whole image, whatever the patches are.
     Raises UnknownModel, InputError, WeightsError.
     """
     chain = Chain.parse(model).at(scale)
@@ -67,6 +70,10 @@ def load(
     if any(about.stochastic for about in chain.models):
         if len(chain.models) > 1:
             raise InputError(f"of {chain.name} one draws its result at random; such models work only by themselves")
+        if match_histogram:
+            raise InputError(
+                f"{chain.models[0].name} draws its result at random, tones included; leave match_histogram out"
+            )
         precision = "float32" if precision == "auto" else precision  # the same seed, the same image on every machine
     cutting = Cutting(patch, mode, overlap, max_memory)
     torch_device = choose_device(device)
@@ -77,7 +84,7 @@ def load(
     if initial is not None:
         stages = (_begun_by(_initial(initial, stages[0], hardware), stages[0]),)
         about = replace(stages[0].model, name=f"{about.name}, initial {registry().model(initial).name}")
-    return Upscaler(about, math.prod(chain.parts), stages, cutting)
+    return Upscaler(about, math.prod(chain.parts), stages, cutting, match_histogram)
 
 
 def upscale(image: Any, model: str | Sequence[str] = "vdsr", scale: int | None = None, *, device: str = "auto") -> Any:

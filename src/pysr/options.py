@@ -133,6 +133,7 @@ class UpscaleOptions:
     fp32: bool
     mode: str
     max_memory: int | None
+    match_histogram: bool
     format: str | None
     suffix: str | None
     comparison: Path | None
@@ -158,4 +159,5 @@ class UpscaleOptions:
             "patch": self.patch or "auto",
             "mode": self.mode,
             "max_memory": self.max_memory,
+            "match_histogram": self.match_histogram,
         }

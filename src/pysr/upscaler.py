@@ -16,6 +16,7 @@ from torch import Tensor
 from . import files, stochastic
 from .cutting import Cutting, Progress, place_of
 from .errors import InputError, OutOfMemory
+from .histogram import match_histogram
 from .image import Array, OpenedImage, open_image
 from .patches import Plan
 from .plugin import Model
@@ -34,9 +35,11 @@ class Upscaler:
     scale: enlargement per side, of all stages together.
     """
 
-    def __init__(self, model: Model, scale: int, stages: tuple[Stage, ...], cutting: Cutting) -> None:
+    def __init__(
+        self, model: Model, scale: int, stages: tuple[Stage, ...], cutting: Cutting, match_histogram: bool = False
+    ) -> None:
         self.model, self.scale = model, scale
-        self._stages, self._cutting = stages, cutting
+        self._stages, self._cutting, self._match_histogram = stages, cutting, match_histogram
 
     def __repr__(self) -> str:
         return f"<Upscaler {self.model.name} x{self.scale} on {self.device} in {self.precision}>"
@@ -76,6 +79,8 @@ class Upscaler:
         reports = _shares(progress, [math.prod(cut.shape) for cuts in plans for cut in cuts])
         for (planes, out), cuts in zip(parts, plans, strict=True):
             self._upscale_planes(planes, out, cuts, reports)
+            if self._match_histogram:
+                match_histogram(out, planes)
         return self._finish(opened)
 
     def sample(
