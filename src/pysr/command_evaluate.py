@@ -53,10 +53,16 @@ STDOUT = Path("-")
 @click.option(
     "--csv", metavar="FILE", type=PATH, help="Write a line per image, with the seconds it took; - prints it instead."
 )
+@click.option(
+    "--plot",
+    metavar="FILE",
+    type=PATH,
+    help="Draw the models by the first metric and the last: one data set and scale.",
+)
 @hardware
 @verbosity
 @click.pass_obj
-def evaluate(settings: Settings, /, names: tuple[str, ...], images: bool, **options: Any) -> None:
+def evaluate(settings: Settings, /, names: tuple[str, ...], images: bool, plot: Path | None, **options: Any) -> None:
     """Measure models on folders of images, side by side: PSNR in dB and SSIM, or other metrics.
 
     MODEL: a name that `pysr models` lists, or A+B: first A, then B. Where several models are named, each is measured at
@@ -70,11 +76,26 @@ def evaluate(settings: Settings, /, names: tuple[str, ...], images: bool, **opti
     _check_files(files)
     initial = options["initial"]
     options["scales"] = options["scales"] or _common_scales([*names, initial] if initial else names)
+    if plot:
+        _check_plot(plot, options)
     evaluations = _evaluate(settings, names, **options)
     if STDOUT not in files.values():
         terminal.print_table(terminal.evaluation_table(evaluations, images=images))
     for kind, path in files.items():
         _write(texts[kind](evaluations), path)
+    if plot:
+        from .files import write_image
+        from .plot import plot as draw
+
+        write_image(draw(evaluations), plot)
+
+
+def _check_plot(path: Path, options: Mapping[str, Any]) -> None:
+    from .files import check_output
+    from .plot import check_plottable
+
+    check_output(path, (1, 1), "RGB")
+    check_plottable(options["data"], options["scales"], options["metrics"])
 
 
 def _check_files(files: Mapping[str, Path]) -> None:
