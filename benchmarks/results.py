@@ -43,7 +43,8 @@ and torch {torch}; `pysr models` tells what the weights were trained on.
 
 def model_names() -> list[str]:
     """The installed models for photographs that are not random, plain resampling first."""
-    return [m.name for m in pysr.models() if m.domain == "photo" and not m.stochastic and set(m.scales) & set(SCALES)]
+    models = [m for m in pysr.models() if m.domain == "photo" and not m.stochastic and m.comes_trained]
+    return [model.name for model in models if set(model.scales) & set(SCALES)]
 
 
 def set_names(data: Path) -> list[str]:

@@ -84,6 +84,11 @@ class Model:
         if not self.scales or min(self.scales) < 1:
             raise ValueError(f"the model {self.name!r} offers the scales {self.scales}; give whole numbers from 1")
 
+    @property
+    def comes_trained(self) -> bool:
+        """Whether weights come with it, or it needs none."""
+        return bool(self.weights) or not self.recipes
+
 
 class Preprocess(Protocol):
     """What a `Preprocessor` builds: the two halves of a step around the network. Must be safe to call from threads."""
