@@ -169,6 +169,10 @@ def test_a_file_of_the_users(vgg16: Path, tmp_path: Path) -> None:
     assert not torch.equal(one, Features("vgg16", ["relu2_2"], tmp_path / "other.pth")(picture)["relu2_2"])
     with pytest.raises(WeightsError, match=r"not for vgg19 in torchvision's format"):
         Features("vgg19", ["relu2_2"], vgg16)
+    for number, other in enumerate(({"features.0.weight": tensors["features.0.weight"]}, [1.5], {"features.x": 1.5})):
+        torch.save(other, tmp_path / f"{number}.pth")
+        with pytest.raises(WeightsError, match=r"\d.pth is not for vgg16 in torchvision's format"):
+            Features("vgg16", ["relu2_2"], tmp_path / f"{number}.pth")
     (tmp_path / "broken.pth").write_bytes(vgg16.read_bytes()[:1000])
     with pytest.raises(WeightsError, match=r"broken\.pth cannot be read"):
         Features("vgg16", ["relu2_2"], tmp_path / "broken.pth")

@@ -185,11 +185,11 @@ def _fill(about: FeatureNetwork, trunk: nn.Sequential, file: Path | None) -> Non
         load_weights(trunk, about.weights)
         return
     path = file or _downloaded(about)
-    tensors = _of_convolutions(path)
+    tensors = _read(path)
     try:
-        trunk.load_state_dict(dict(zip(trunk.state_dict(), tensors, strict=True)))
-    except (RuntimeError, ValueError) as error:
-        raise WeightsError(f"{path} is not for {about.name} in torchvision's format: {error}") from None
+        trunk.load_state_dict(dict(zip(trunk.state_dict(), _of_convolutions(tensors), strict=True)))
+    except (RuntimeError, ValueError, LookupError, AttributeError) as error:  # other names, shapes, or no dict at all
+        raise WeightsError(f"{path} is not for {about.name} in torchvision's format: {error!r}") from None
 
 
 def _downloaded(about: FeatureNetwork) -> Path:
@@ -207,13 +207,15 @@ def _downloaded(about: FeatureNetwork) -> Path:
     return path
 
 
-def _of_convolutions(path: Path) -> list[Tensor]:
-    """Weight and bias of each convolution of a torchvision state dict, in order."""
+def _read(path: Path) -> Any:
+    """What a file of weights holds; nothing in it can run code."""
     try:
-        tensors: Mapping[str, Tensor] = (
-            load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-        )
+        return load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except (OSError, SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
         raise WeightsError(f"{path} cannot be read as a state dict: {error}") from None
+
+
+def _of_convolutions(tensors: Mapping[str, Tensor]) -> list[Tensor]:
+    """Weight and bias of each convolution of a torchvision state dict, in order."""
     places = {int(key.split(".")[1]) for key in tensors if key.startswith("features.")}
     return [tensors[f"features.{place}.{kind}"] for place in sorted(places) for kind in ("weight", "bias")]
