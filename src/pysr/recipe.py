@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from .data import Picture
+from .data import Picture, Sampler
 
 Progress = Callable[[int, int, str], None]  # done, total, what to say about it
 
@@ -32,6 +33,8 @@ class Recipe:
     step: for methods that are not one output and a sum of losses, instead of ``losses``: called as
         ``step(network, low, high)`` with what the network gets, (N, C, h, w) float, and the truth, (N, C, H, W) float
         in [0, 1]; returns scalar losses by name, whose sum is descended.
+    sampler: for methods whose inputs are not pictures made smaller: called as ``sampler(places, seed)`` with what
+        ``--data`` named; makes the batches instead of `pysr.data.PatchSampler`, by a method like its ``batch``.
     average: decay of the running mean of the weights, which is what is validated and kept.
     validate: steps between validations.
     reasons: why, by value name.
@@ -52,6 +55,7 @@ class Recipe:
     candidates: int = 1
     turns: bool = True
     step: Callable[[nn.Module, Tensor, Tensor], Mapping[str, Tensor]] | None = None
+    sampler: Callable[[Sequence[Path], int], Sampler] | None = None
     average: float = 0.999
     validate: int = 500
     reasons: Mapping[str, str] = field(default_factory=dict)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from .checkpoints import Checkpoints, check_same
 from .cutting import Cutting
-from .data import Ahead, Pairs, PatchSampler, check_patch, digest, read_pictures
+from .data import Ahead, Pairs, PatchSampler, Sampler, check_patch, digest, read_pictures
 from .errors import InputError, PysrError
 from .files import write_image
 from .interruption import Interruption
@@ -242,8 +242,10 @@ class _Training:
             self.recipe.initialise(network)
         return network
 
-    def _sampler(self) -> PatchSampler:
+    def _sampler(self) -> Sampler:
         order, recipe = self.order, self.recipe
+        if recipe.sampler:
+            return recipe.sampler(order.data, order.seed)
         pictures = read_pictures(
             order.data, order.model.colour, order.scales, shrink=recipe.shrink, smallest=recipe.patch
         )
@@ -352,7 +354,7 @@ class _Training:
             "steps": self.steps, "seed": order.seed, "processes": self.processes.count, "device": self.run.device.type,
             "precision": str(self.run.dtype), "initial": order.initial,
             "weights": order.weights.name if order.weights else None,
-            "data": [digest(folder) for folder in order.data],
+            "data": [digest(place, images=not self.recipe.sampler) for place in order.data],
             "validation": digest(order.validation) if order.validation else None,
         }  # fmt: skip
 

@@ -21,11 +21,13 @@ import pysr
 from pysr.atomic import atomic_write
 from pysr.comparison import Panel, contact_sheet
 from pysr.files import write_image
+from pysr.plugin import Model
 from pysr.terminal import Bar
 
-from .digits import SIDE, independent, place, read_digits
+from .digits import SIDE, Head, place, read_digits
 from .plugin import HEADS
 
+NAMES = ("pixelcnn", "cross_entropy", "l2")
 LIT = 0.2  # of the digit's mean
 SHOWN = 7
 BATCH = 50
@@ -38,11 +40,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of MNIST's idx files")
     parser.add_argument("--out", type=Path, required=True, help="folder for table.json and corners.png")
     parser.add_argument("--count", type=int, default=1000, help="test digits (default: 1000)")
+    parser.add_argument("--retrain", action="store_true", help="train the heads first, into OUT: hours on a CPU")
     parser.add_argument("--seed", type=int, default=0, help="of everything drawn at random (default: 0)")
     options = parser.parse_args()
     try:
         digits = read_digits(options.data, "t10k")[: options.count]
-        outputs = {name: drawn(name, digits, options.seed) for name in ("pixelcnn", "cross_entropy", "l2")}
+        trained = {name: retrained(name, options.data, options.out) for name in NAMES} if options.retrain else {}
+        outputs = {name: drawn(name, digits, options.seed, trained.get(name)) for name in NAMES}
     except pysr.PysrError as error:
         sys.exit(f"corners: error: {error}")
     table = {name: shares(output, digits) for name, output in outputs.items()}
@@ -54,30 +58,45 @@ def main() -> None:
     print(written(table), f"\n{len(digits)} digits; wrote {options.out / 'table.json'} and corners.png")
 
 
-def drawn(head: str, digits: Tensor, seed: int) -> Tensor:
-    """What a head makes of (N, 1, 28, 28) digits: (N, 1, 56, 56) in [0, 1]."""
+def retrained(name: str, data: Path, out: Path) -> Path:
+    """Train a head, or go on with its training, and return the file of its weights."""
+    from pysr.training import train
+
+    from .train import head_recipe
+
+    model: str | Model = "pixelcnn-mnist-corners"
+    if name != "pixelcnn":
+        outputs, losses = (1, {"mse": 100.0}) if name == "l2" else (256, {})
+        model = Model(name, (2,), lambda scale, variant: Head(outputs), "", colour="luma",
+                      recipes={"shipped": lambda: head_recipe(losses)})  # fmt: skip
+    with Bar(f"training {name}", unit="steps") as bar:
+        return train(model, [data], out / name, resume=True, progress=bar.update)
+
+
+def drawn(head: str, digits: Tensor, seed: int, weights: Path | None = None) -> Tensor:
+    """What a head makes of (N, 1, 28, 28) digits: (N, 1, 56, 56) in [0, 1]. weights: instead of the shipped ones."""
     with Bar(f"drawing by {head}", unit="digits") as bar:
         if head == "pixelcnn":
-            upscaler, images = pysr.load("pixelcnn-mnist-corners"), []
+            upscaler, images = pysr.load("pixelcnn-mnist-corners", weights=weights), []
             for number, digit in enumerate(digits):  # each with a seed of its own: image ids begin at 0 in every call
                 images.append(upscaler.upscale(digit, seed=seed * len(digits) + number))
                 bar.update(number + 1, len(digits))
             return torch.stack(images)
-        network = head_of(head)
+        network = head_of(head, weights)
         generator, outputs = torch.Generator().manual_seed(seed), []
         for first in range(0, len(digits), BATCH):
-            output = network(digits[first : first + BATCH] - 0.5)
+            output = network(digits[first : first + BATCH])
             outputs.append(output.clamp(0, 1) if head == "l2" else each_by_itself(output, generator))
             bar.update(first + len(output), len(digits))
         return torch.cat(outputs)
 
 
-def head_of(name: str) -> nn.Module:
-    """The head "l2" or "cross_entropy" with the weights that come along."""
+def head_of(name: str, weights: Path | None) -> nn.Module:
+    """The head "l2" or "cross_entropy" with its weights."""
     from pysr.weights import load_weights
 
-    network = independent(1 if name == "l2" else 256).eval().requires_grad_(False)
-    load_weights(network, HEADS[name])
+    network = Head(1 if name == "l2" else 256).eval().requires_grad_(False)
+    load_weights(network, weights or HEADS[name])
     return network
 
 

@@ -1,20 +1,25 @@
 """The corners: a digit in the top left or in the bottom right of a canvas, and nothing in the input says which."""
 
 import gzip
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
+from pysr.data import Pairs, Share
 from pysr.errors import InputError
 
-from .network import PixelCNN, ResidualBlock
+from .network import PixelCNN, ResidualBlock, levels
 from .prior import Prior
 
 SIDE = 28
 MAGIC = 0x803  # unsigned bytes in three dimensions
 CHANNELS = 32
+BRIGHT = 48  # the lowest level that counts as bright
+JOINT_BRIGHT = 40.0
 
 
 def read_digits(folder: Path, part: str) -> Tensor:
@@ -67,6 +72,57 @@ def corners() -> PixelCNN:
     return PixelCNN(CornersConditioning(), CHANNELS, Prior(planes=1, channels=32, layers=18, hidden=128))
 
 
-def independent(outputs: int) -> nn.Sequential:
-    """The same conditioning network with a head that knows no other pixel: 256 logits, or one value."""
-    return nn.Sequential(CornersConditioning(), nn.Conv2d(CHANNELS, outputs, 1))
+class Head(nn.Module):
+    """The same conditioning network with a head that knows no other pixel: (N, 1, h, w) in [0, 1] to (N, outputs, ...).
+
+    outputs: 1, the image itself, for squared error; 256, logits of levels, for cross-entropy.
+    """
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.conditioning, self.answer = CornersConditioning(), nn.Conv2d(CHANNELS, outputs, 1)
+
+    def forward(self, low: Tensor) -> Tensor:
+        output: Tensor = self.answer(self.conditioning(low - 0.5))
+        return output
+
+
+class CornersSampler:
+    """Training pairs: a digit, and a canvas that has it in one of two corners."""
+
+    def __init__(self, places: Sequence[Path], seed: int) -> None:
+        self._digits = torch.cat([read_digits(place, "train") for place in places])
+        self._seed = seed
+
+    def batch(self, step: int, counts: Mapping[int, int], share: Share = (0, 1)) -> list[Pairs]:
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step)
+        rank, processes = share
+        pairs = []
+        for scale, count in counts.items():
+            low = self._digits[torch.randint(len(self._digits), (count,), generator=generator)]
+            pairs.append(Pairs(scale, low[rank::processes], place(low, generator)[rank::processes]))
+        return pairs
+
+
+def corner_losses(network: PixelCNN, low: Tensor, high: Tensor) -> dict[str, Tensor]:
+    """The cross-entropies, and again, many times as heavy, that of whether a pixel is bright at all.
+
+    In which corner the digit stands is one bit of the hundreds that its levels take: without the weight, training
+    hardly hears of it.
+    """
+    given, both = network.logits(low, high)
+    target = levels(high).flatten()
+    losses = {}
+    for name, logits, weight in (("joint", both, JOINT_BRIGHT), ("conditioning", given, 1.0)):
+        scores = logits.flatten(0, 3).float()
+        dark = scores[:, :BRIGHT].logsumexp(1) - scores[:, BRIGHT:].logsumexp(1)
+        losses[name] = F.cross_entropy(scores, target)
+        bright = F.binary_cross_entropy_with_logits(dark, (target < BRIGHT).float())
+        losses[f"{name}_bright"] = weight * bright
+    return losses
+
+
+def head_losses(network: nn.Module, low: Tensor, high: Tensor) -> dict[str, Tensor]:
+    """Cross-entropy of each pixel alone."""
+    logits = network(low).permute(0, 2, 3, 1).flatten(0, 2).float()
+    return {"cross_entropy": F.cross_entropy(logits, levels(high).flatten())}

@@ -16,7 +16,7 @@ PAPER = "Dahl, Norouzi, Shlens: Pixel Recursive Super Resolution, ICCV 2017"
 FOLDER = Path(__file__).with_name("weights")
 FACES = Weights(
     file=FOLDER / "pixelcnn-faces.safetensors",
-    sha256="201d1048d1b74e05cab64852be248da08acfb241eab2d7b9e5a12cb111be868f",
+    sha256="b277dae421f29ae2053bd4c8665ef1c16e669ce272372e599731842845bf76a6",
     licence="non-commercial research only, as the pictures that it learned from",
     trained_on="UTKFace, part 1 (aligned faces), at 32 x 32 pixels",
 )
@@ -32,11 +32,13 @@ def _digits(file: str, sha256: str) -> Weights:
 
 
 CORNERS = _digits(
-    "pixelcnn-mnist-corners.safetensors", "61c5a5a180ab02cd34226b14eddbb7b812bcb448a6911806c923e49d44a974a8"
+    "pixelcnn-mnist-corners.safetensors", "650eb397b91a8422847d826e01e57dc7ae6ca7e0d3fe2dc4b4fb144378b3e6fb"
 )
 HEADS = {  # of the study of ambiguity, beside PixelCNN
     "l2": _digits("corners-l2.safetensors", ""),
-    "cross_entropy": _digits("corners-cross-entropy.safetensors", ""),
+    "cross_entropy": _digits(
+        "corners-cross-entropy.safetensors", "c9b4c6c790a01e4f383fdc46e4a0c28b94d0abdb89f7b9898dc3eec9d98c30d1"
+    ),
 }
 
 
@@ -56,6 +58,12 @@ def paper() -> Recipe:
     from .train import paper
 
     return paper()
+
+
+def corners_recipe() -> Recipe:
+    from .train import corners_recipe
+
+    return corners_recipe()
 
 
 def corners(scale: int, variant: str | None) -> nn.Module:
@@ -88,6 +96,7 @@ def pysr_models() -> list[Model]:
             domain="digit",
             weights={2: CORNERS},
             stochastic=True,
+            recipes={"shipped": corners_recipe},
             paper=PAPER,
         ),
     ]

@@ -9,6 +9,7 @@ from pysr.optimizers import Muon
 from pysr.plugin import Recipe
 from pysr.schedules import stepped, trapezoid
 
+from .digits import CornersSampler, corner_losses, head_losses
 from .network import cross_entropies
 
 MATRIX = 16  # channels from which on a layer is a matrix worth orthogonalising
@@ -67,4 +68,37 @@ def paper() -> Recipe:
             "schedule": "halved every 500,000 steps, so never within these",
             "average": "the paper keeps the weights themselves",
         },
+    )
+
+
+def corners_recipe() -> Recipe:
+    """The study of ambiguity: PixelCNN."""
+    return Recipe(
+        losses={},
+        step=corner_losses,
+        sampler=CornersSampler,
+        optimizers=optimizers(3e-3),
+        schedule=trapezoid(rise=0.01, fall=0.6),
+        steps=10_000,
+        batch=2,
+        patch=56,
+        scales=(2,),
+        average=0.99,
+        reasons={"step": "whether a pixel is bright weighs 40 times: see corner_losses"},
+    )
+
+
+def head_recipe(losses: dict[str, float]) -> Recipe:
+    """The heads beside it: squared error, or without losses cross-entropy of each pixel alone."""
+    return Recipe(
+        losses=losses,
+        step=None if losses else head_losses,
+        sampler=CornersSampler,
+        optimizers=optimizers(3e-3),
+        schedule=trapezoid(rise=0.02, fall=0.5),
+        steps=1_000,
+        batch=4,
+        patch=56,
+        scales=(2,),
+        average=0.99,
     )
