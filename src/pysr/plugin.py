@@ -55,8 +55,10 @@ class Model:
     multiple_of: the network's input sides must be multiples of this.
     needs_float32: the image itself, not only a correction to it, passes through the network's layers, so that a lower
         precision would round it; the model then computes in float32 whatever is asked for.
-    stochastic: the network has ``sample(low, n, seed, temperature, known=None, mask=None)`` and
-        ``log_likelihood(low, high)``.
+    stochastic: the result is drawn at random: the network has ``sample(low, n, seed=0, temperature=1.0, known=None,
+        mask=None, progress=None)``, (N, C, h, w) in [0, 1] to (N, n, C, H, W) in [0, 1], with levels that are known,
+        (N, C, H, W) uint8, kept where the mask, (N, H, W) bool, is True; and ``log_likelihood(low, high)``, (N,) in
+        nats. It sees whole images, never patches.
     recipes: ways to train it, by name; the first is the default, and usually how the shipped weights were made. Each
         builds a `Recipe`, or a `Fit` for a method without gradient steps; imports inside. Its arguments, if any, are
         strings with defaults, which ``pysr train -o NAME=VALUE`` gives.
