@@ -62,15 +62,19 @@ class InStep {
     }
 
     static bool wait(void* self) {
-        constexpr int kBeforeYield = 4000;  // some microseconds; then another may need the processor more
+        constexpr int kTurns = 4000, kYields = 50;  // some microseconds; then another may need the processor more
         InStep& at = *static_cast<InStep*>(self);
         const std::int64_t mine = at.crew_[at.number_].count.load(std::memory_order_relaxed);
         for (std::int64_t other = 0; other < at.members_; ++other)
             for (int turn = 0; at.crew_[other].count.load(std::memory_order_acquire) < mine; ++turn) {
-                if (turn < kBeforeYield) continue;
+                if (turn < kTurns) continue;
                 if (at.progress_.stop) return false;
-                std::this_thread::yield();
-                turn = kBeforeYield - 1;
+                if (turn < kTurns + kYields) {
+                    std::this_thread::yield();
+                } else {
+                    std::this_thread::sleep_for(std::chrono::microseconds(50));
+                    turn = kTurns + kYields;
+                }
             }
         return true;
     }
