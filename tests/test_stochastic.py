@@ -139,6 +139,12 @@ def test_bad_arguments_are_refused(dots: Callable[..., Any], change: dict[str, A
         dots().sample(PIXELS, **given)
 
 
+def test_numbers_of_numpy_are_numbers(dots: Callable[..., Any]) -> None:
+    up = dots()
+    drawn = up.sample(PIXELS, np.int64(2), seed=np.uint64(5), temperature=np.float32(0.5))
+    assert np.array_equal(drawn, up.sample(PIXELS, 2, seed=5, temperature=0.5))
+
+
 def test_uncertainty_is_the_deviation_over_the_samples(dots: Callable[..., Any]) -> None:
     up = dots()
     found = up.uncertainty(PIXELS, 8, seed=3)

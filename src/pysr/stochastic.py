@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -29,16 +30,19 @@ class Draw:
     seed: int = 0
     temperature: float = 1.0
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.n, int) or self.n < 1:
-            raise InputError(f"n is {self.n!r}; give the number of samples, 1 or more")
-        if not isinstance(self.seed, int) or not 0 <= self.seed < SEEDS:
-            raise InputError(f"seed is {self.seed!r}; give a whole number from 0 to 2^64 - 1")
-        if not isinstance(self.temperature, (int, float)) or not 0 <= self.temperature < math.inf:
+    @classmethod
+    def checked(cls, n: Any = 1, seed: Any = 0, temperature: Any = 1.0) -> Draw:
+        """What a user said; InputError where it cannot be done."""
+        if not isinstance(n, Integral) or n < 1:
+            raise InputError(f"n is {n!r}; give the number of samples, 1 or more")
+        if not isinstance(seed, Integral) or not 0 <= seed < SEEDS:
+            raise InputError(f"seed is {seed!r}; give a whole number from 0 to 2^64 - 1")
+        if not isinstance(temperature, Real) or not 0 <= temperature < math.inf:
             raise InputError(
-                f"temperature is {self.temperature!r}; give 1 for the model's own odds, less for safer results, "
+                f"temperature is {temperature!r}; give 1 for the model's own odds, less for safer results, "
                 "0 for the likeliest value of each pixel"
             )
+        return cls(int(n), int(seed), float(temperature))
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def as_floats(planes: Array) -> Tensor:
 def samples(stage: Stage, planes: Array, draw: Draw, kept: Given | None, progress: Progress | None) -> Tensor:
     """``draw.n`` results for planes of colour, (C, H, W): (n, C, H * scale, W * scale) float32 in [0, 1]."""
     low = _as_network_takes(stage, as_floats(planes))
-    options: dict[str, Any] = {"seed": draw.seed, "temperature": float(draw.temperature), "progress": progress}
+    options: dict[str, Any] = {"seed": draw.seed, "temperature": draw.temperature, "progress": progress}
     if kept:
         options |= {"known": _as_network_takes(stage, kept.levels), "mask": kept.mask[None]}
     output = stage.runner.sample(low, draw.n, **options)

@@ -70,7 +70,7 @@ class Upscaler:
         Raises InputError for images that cannot be used, OutOfMemory when even the smallest patch does not fit.
         """
         if self.model.stochastic:
-            return self._draw(image, stochastic.Draw(seed=seed or 0), progress=progress)[0]
+            return self._draw(image, stochastic.Draw.checked(seed=seed or 0), progress=progress)[0]
         if seed is not None:
             raise InputError(f"{self.model.name} draws nothing at random; leave the seed out")
         opened = _opened(image)
@@ -105,7 +105,7 @@ class Upscaler:
         progress: called as progress(done, total) now and then; an exception raised in it ends the work.
         Raises InputError for models that draw nothing at random and for arguments that cannot be used.
         """
-        results = self._draw(image, stochastic.Draw(n, seed, temperature), known, mask, progress)
+        results = self._draw(image, stochastic.Draw.checked(n, seed, temperature), known, mask, progress)
         if isinstance(results[0], np.ndarray):
             return np.stack(results)
         return torch.stack(results) if isinstance(results[0], Tensor) else results
@@ -116,7 +116,7 @@ class Upscaler:
         Standard deviations over the samples, in units of white, 0 to 0.5: the root of the colours' mean variance.
         Arguments and errors: as for `sample`.
         """
-        stage, opened, draw = self._stochastic(), _opened(image), stochastic.Draw(n, seed, temperature)
+        stage, opened, draw = self._stochastic(), _opened(image), stochastic.Draw.checked(n, seed, temperature)
         maps = [
             stochastic.spread(stochastic.samples(stage, planes, draw, None, None)).numpy()
             for planes, _ in opened.parts(self.scale)

@@ -13,6 +13,7 @@ from pysr.errors import InputError
 from pysr.training import train
 from pysr_pixelcnn import corners
 from pysr_pixelcnn.digits import CornersSampler, Head, place, read_digits
+from pysr_pixelcnn.faces import measured
 
 
 def strokes(count: int, side: int = 28) -> np.ndarray:
@@ -120,3 +121,10 @@ def test_the_study_writes_its_table_and_picture(mnist: Path, tmp_path: Path, mon
     assert set(table) == {"pixelcnn", "cross_entropy", "l2"}
     assert all(set(row) == {"one", "both", "none", "top_left"} for row in table.values())
     assert (tmp_path / "study" / "corners.png").stat().st_size > 1000
+
+
+def test_faces_are_measured(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    np.savez(tmp_path / "faces.npz", val=pictures)
+    facts = list(measured(tmp_path / "faces.npz", 2).values())
+    assert facts[0] > 6 and facts[1] > 6 and 0 < facts[2] < 0.1

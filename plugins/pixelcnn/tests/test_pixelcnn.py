@@ -101,6 +101,12 @@ def test_new_numbers_are_sampled_from_and_copies_have_their_own() -> None:
     assert not torch.equal(before, after) and torch.equal(network.sample(low, 1), after)
 
 
+def test_a_network_made_in_inference_mode_samples() -> None:
+    with torch.inference_mode():
+        low = torch.rand(1, 3, 2, 2)
+        assert torch.equal(small().sample(low, 1), small().sample(low, 1))
+
+
 def test_a_batch_does_not_change_an_image() -> None:
     network, low = small(), torch.rand(5, 3, 2, 2)
     assert torch.equal(network.sample(low, 2)[3], network.sample(low[3:4], 2)[0])

@@ -145,11 +145,16 @@ class Samplers:
         """In bfloat16 where torch would compute in it."""
         precision = "bfloat16" if torch.is_autocast_enabled("cpu") else "float32"
         numbers = [*network.prior.parameters(), *network.condition.parameters()]
-        state = precision, [(value.data_ptr(), value._version) for value in numbers]
+        state = precision, [(value.data_ptr(), _version(value)) for value in numbers]
         with self._lock:
             if self._made is None or self._made[0] != state:
                 self._made = state, PixelCNNSampler(exported(network), precision=precision)
             return self._made[1]
+
+
+def _version(value: Tensor) -> int:
+    """Changes whenever the numbers do; those of inference mode cannot."""
+    return 0 if value.is_inference() else value._version
 
 
 def exported(network: PixelCNN) -> dict[str, Tensor]:

@@ -32,12 +32,12 @@ def _digits(file: str, sha256: str) -> Weights:
 
 
 CORNERS = _digits(
-    "pixelcnn-mnist-corners.safetensors", "650eb397b91a8422847d826e01e57dc7ae6ca7e0d3fe2dc4b4fb144378b3e6fb"
+    "pixelcnn-mnist-corners.safetensors", "525e9c28bbe1b21455f93538143c93712a2f0ee800fd9869c70d8ca3aacc61ef"
 )
 HEADS = {  # of the study of ambiguity, beside PixelCNN
-    "l2": _digits("corners-l2.safetensors", ""),
+    "l2": _digits("corners-l2.safetensors", "d00f9e764ec07d49a98990e4f1f2865d73b6ddfb744f1579be7799f4b93a5628"),
     "cross_entropy": _digits(
-        "corners-cross-entropy.safetensors", "c9b4c6c790a01e4f383fdc46e4a0c28b94d0abdb89f7b9898dc3eec9d98c30d1"
+        "corners-cross-entropy.safetensors", "9013ed6c5af6d51b3cbf3b44b6b3f4dffbd30f785363b2b6890299cfc0eeb094"
     ),
 }
 

@@ -1,0 +1,64 @@
+"""How good the faces are, by numbers: bits per sub-pixel, and whether samples shrink to what they were made from.
+
+    python -m pysr_pixelcnn.faces --data faces.npz [--count 400]
+
+faces.npz: an array ``val`` of (N, 32, 32, 3) uint8.
+"""
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+import torch
+
+import pysr
+from pysr import degrade
+from pysr.arrays import read_array
+from pysr.terminal import Bar
+
+from .network import cross_entropies, faces
+from .plugin import FACES
+
+SCALE = 4
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure pixelcnn-faces.")
+    parser.add_argument("--data", type=Path, required=True, help=".npz file with an array val of (N, 32, 32, 3) uint8")
+    parser.add_argument("--count", type=int, default=400, help="faces (default: 400)")
+    options = parser.parse_args()
+    try:
+        facts = measured(options.data, options.count)
+    except pysr.PysrError as error:
+        sys.exit(f"faces: error: {error}")
+    print("\n".join(f"{name:52}{value:.4f}" for name, value in facts.items()))
+
+
+@torch.inference_mode()
+def measured(data: Path, count: int) -> dict[str, float]:
+    """Means over the first faces."""
+    from pysr.weights import load_weights
+
+    high = torch.from_numpy(read_array(data, "val")[:count]).permute(0, 3, 1, 2).float() / 255
+    low = (degrade.bicubic(high, SCALE).clamp(0, 1) * 255).round() / 255
+    network = faces().eval()
+    load_weights(network, FACES)
+    upscaler = pysr.load("pixelcnn-faces")
+    bits, alone, consistency = [], [], []
+    with Bar("measuring", unit="faces") as bar:
+        for number, (small, large) in enumerate(zip(low, high, strict=True)):
+            bits.append(upscaler.bits_per_dim(small, large))
+            alone.append(float(cross_entropies(network, small[None], large[None])["conditioning"]) / math.log(2))
+            drawn = upscaler.upscale(small, seed=number)
+            consistency.append(float((degrade.bicubic(drawn[None], SCALE) - small).square().mean()))
+            bar.update(number + 1, len(high))
+    return {
+        "bits per sub-pixel": sum(bits) / len(high),
+        "bits per sub-pixel by the conditioning network alone": sum(alone) / len(high),
+        "consistency: mean squared error of shrunk samples": sum(consistency) / len(high),
+    }
+
+
+if __name__ == "__main__":
+    main()
