@@ -33,11 +33,11 @@ class Draw:
     @classmethod
     def checked(cls, n: Any = 1, seed: Any = 0, temperature: Any = 1.0) -> Draw:
         """What a user said; InputError where it cannot be done."""
-        if not isinstance(n, Integral) or n < 1:
+        if not isinstance(n, Integral) or int(n) < 1:
             raise InputError(f"n is {n!r}; give the number of samples, 1 or more")
-        if not isinstance(seed, Integral) or not 0 <= seed < SEEDS:
+        if not isinstance(seed, Integral) or not 0 <= int(seed) < SEEDS:
             raise InputError(f"seed is {seed!r}; give a whole number from 0 to 2^64 - 1")
-        if not isinstance(temperature, Real) or not 0 <= temperature < math.inf:
+        if not isinstance(temperature, Real) or not 0 <= float(temperature) < math.inf:
             raise InputError(
                 f"temperature is {temperature!r}; give 1 for the model's own odds, less for safer results, "
                 "0 for the likeliest value of each pixel"
