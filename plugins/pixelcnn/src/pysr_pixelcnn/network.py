@@ -170,7 +170,7 @@ def levels(image: Tensor) -> Tensor:
 
 def cross_entropies(network: PixelCNN, low: Tensor, high: Tensor) -> dict[str, Tensor]:
     """The training losses: of A + B, and of A alone so that the prior cannot do without it (section 3)."""
-    given, both = network.logits(low, high)
+    given, both = network.logits(low.clamp(0, 1), high)  # as users' images are
     target = levels(high).flatten()
     return {
         "joint": F.cross_entropy(both.flatten(0, 3).float(), target),
