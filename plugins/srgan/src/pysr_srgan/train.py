@@ -1,0 +1,105 @@
+"""How SRResNet and SRGAN are trained: as the shipped weights are to be, and as the paper says."""
+
+from torch import nn
+from torch.optim import Adam, Optimizer
+
+from pysr.optimizers import Muon
+from pysr.plugin import Recipe
+from pysr.schedules import constant, stepped, trapezoid
+
+from .network import begin_small
+
+
+def optimizers(network: nn.Module) -> list[Optimizer]:
+    """Muon for the 3 x 3 layers, Adam for the first, the last and everything that is no matrix."""
+    names = ("blocks", "merge", "enlarge")
+    hidden = [p for name, p in network.named_parameters() if p.ndim == 4 and name.startswith(names)]
+    others = [p for p in network.parameters() if all(p is not value for value in hidden)]
+    return [Muon(hidden, 0.01), Adam(others, 1e-3)]
+
+
+def adam(network: nn.Module) -> list[Optimizer]:
+    return [Adam(network.parameters(), 1e-4, betas=(0.9, 0.999))]
+
+
+def resnet_recipe() -> Recipe:
+    """SRResNet. What differs from the paper, and why; the rest is in `resnet_paper`."""
+    return Recipe(
+        losses={"l1": 1.0},
+        optimizers=optimizers,
+        schedule=trapezoid(rise=0.01, fall=0.5),
+        steps=30_000,
+        batch=8,
+        patch=96,
+        scales=(4,),
+        initialise=begin_small,
+        shrink=(1.0, 0.8, 0.6),
+        candidates=2,
+        average=0.998,
+        reasons={
+            "losses": "absolute error converges faster than squared error at the same PSNR",
+            "optimizers": "as for VDSR: further in the same steps than Adam alone",
+            "initialise": "the deep network begins as a shallow one",
+            "batch": "half the paper's, for a CPU",
+            "shrink": "the training pictures are JPEG files; reduced copies are cleaner",
+            "candidates": "of two random places the one with more detail",
+        },
+    )
+
+
+def resnet_paper() -> Recipe:
+    """Section 3.2: a million updates of 16 crops of 96 pixels."""
+    return Recipe(
+        losses={"mse": 4.0},
+        optimizers=adam,
+        schedule=constant,
+        steps=1_000_000,
+        batch=16,
+        patch=96,
+        scales=(4,),
+        average=0.0,
+        reasons={
+            "losses": "the paper's truth is in [-1, 1], where squared errors are four times as large",
+            "average": "the paper keeps the weights themselves",
+        },
+    )
+
+
+def gan_recipe() -> Recipe:
+    """SRGAN, to be begun from SRResNet: ``--weights srresnet-x4.safetensors``."""
+    return Recipe(
+        losses={"perceptual:relu5_1": 0.02, "l1": 0.5, "adversarial:96": 1e-3},
+        optimizers=adam,
+        schedule=stepped(0.5),
+        steps=20_000,
+        batch=8,
+        patch=96,
+        scales=(4,),
+        shrink=(1.0, 0.8, 0.6),
+        candidates=2,
+        average=0.998,
+        reasons={
+            "losses": "features of the distilled VGG-19, whose deepest layer is relu5_1; a little absolute error keeps "
+            "colours in place",
+            "schedule": "the paper's two phases, the second at a tenth of the rate",
+        },
+    )
+
+
+def gan_paper() -> Recipe:
+    """Sections 2.2 and 3.2; needs the numbers of VGG-19: ``python -m pysr_perceptual.fetch vgg19``."""
+    return Recipe(
+        losses={"perceptual:vgg19/relu5_4": 0.006, "adversarial:96": 1e-3},
+        optimizers=adam,
+        schedule=stepped(0.5),
+        steps=200_000,
+        batch=16,
+        patch=96,
+        scales=(4,),
+        average=0.0,
+        reasons={
+            "losses": "features multiplied by 1 / 12.75, that is squared distances by 0.006",
+            "schedule": "1e5 updates at 1e-4, then 1e5 at 1e-5",
+            "average": "the paper keeps the weights themselves",
+        },
+    )

@@ -1,0 +1,117 @@
+"""Sizes and parameters of the paper's networks, the adversarial loss, and trainings of a few steps."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from pysr.errors import InputError, PysrError
+from pysr.plugin import Model
+from pysr.testing import measured_receptive_field, photo
+from pysr.training import train
+from pysr_srgan.losses import SATURATED, adversarial
+from pysr_srgan.network import Discriminator, SRResNet, begin_small
+from pysr_srgan.plugin import HALF_FIELD, network, pysr_models
+from pysr_srgan.train import gan_recipe, resnet_recipe
+
+
+@pytest.mark.parametrize(("scale", "parameters"), [(2, 1_399_637), (4, 1_547_350), (8, 1_695_063)])
+def test_the_generator_is_the_papers(scale: int, parameters: int) -> None:
+    net = SRResNet(scale).eval()
+    assert sum(p.numel() for p in net.parameters()) == parameters
+    assert net(torch.rand(1, 3, 5, 7)).shape == (1, 3, 5 * scale, 7 * scale)
+
+
+def test_the_discriminator_is_the_papers() -> None:
+    net = Discriminator()
+    assert sum(p.numel() for p in net.parameters()) == 23_563_649
+    assert Discriminator(32)(torch.rand(2, 3, 32, 32)).shape == (2, 1)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_the_receptive_field_is_as_declared(scale: int) -> None:
+    torch.manual_seed(0)
+    found = measured_receptive_field(network(scale, None).eval(), 3, scale, HALF_FIELD)
+    assert HALF_FIELD - 1 <= found <= HALF_FIELD
+
+
+def test_it_begins_shallow() -> None:
+    net = SRResNet()
+    begin_small(net)
+    net.eval()
+    block = net.blocks[0]
+    planes = torch.rand(1, 64, 4, 4)
+    assert torch.equal(block(planes), planes)
+
+
+def test_the_discriminator_learns_to_tell_and_the_loss_follows_it() -> None:
+    torch.manual_seed(0)
+    loss = adversarial("16", "1e-3")
+    truths, outputs = torch.rand(8, 3, 16, 16), torch.full((8, 3, 16, 16), 0.5) + torch.rand(8, 3, 16, 16) * 0.05
+    before = loss(outputs, truths).item()
+    for _ in range(12):
+        told = loss.update(outputs, truths)
+    assert loss(outputs, truths).item() > before
+    assert told["of_truths"] > 0.6 and told["of_outputs"] < 0.4
+
+
+def test_a_discriminator_in_no_doubt_ends_the_training() -> None:
+    loss = adversarial("16")
+    loss.certain.fill_(SATURATED - 2)
+    loss._watch(1.0, 0.0)
+    loss._watch(0.9, 0.0)
+    assert loss.certain == 0
+    loss.certain.fill_(SATURATED - 1)
+    with pytest.raises(PysrError, match="certain of everything"):
+        loss._watch(1.0, 0.0)
+
+
+@pytest.mark.parametrize("options", [("15",), ("0",), ("x",), ("96", "2"), ("96", "1e-4", "1")])
+def test_bad_options_are_refused(options: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match="multiple of 16"):
+        adversarial(*options)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for seed in range(2):
+        Image.fromarray((photo(48, 48, seed) * 255).astype(np.uint8)).save(folder / f"{seed}.png")
+    return folder
+
+
+def small(name: str, steps: int) -> Model:
+    (model,) = (model for model in pysr_models() if model.name == name)
+    recipe = (
+        resnet_recipe() if name == "srresnet" else replace(gan_recipe(), losses={"l1": 1.0, "adversarial:32": 1e-3})
+    )
+    recipe = replace(recipe, steps=steps, batch=2, patch=32, shrink=(1.0,), validate=2)
+    return replace(model, network=lambda scale, variant: SRResNet(scale, 1), recipes={"small": lambda: recipe})
+
+
+def test_srresnet_trains(pictures: Path, tmp_path: Path) -> None:
+    assert train(small("srresnet", 2), [pictures], tmp_path / "out", device="cpu").exists()
+
+
+def test_a_gan_resumes_to_the_same_bits(pictures: Path, tmp_path: Path) -> None:
+    whole = train(small("srgan", 4), [pictures], tmp_path / "whole", device="cpu", precision="float32")
+
+    def stop(done: int, total: int, text: str) -> None:
+        if done == 3:
+            raise KeyError("stop")
+
+    with pytest.raises(KeyError):
+        train(small("srgan", 4), [pictures], tmp_path / "parts", device="cpu", precision="float32", progress=stop)
+    parts = train(small("srgan", 4), [pictures], tmp_path / "parts", device="cpu", precision="float32", resume=True)
+    first, second = load_file(whole), load_file(parts)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    newest = [sorted((tmp_path / name / "checkpoints").iterdir())[-1] for name in ("whole", "parts")]
+    one, other = (load_file(path) for path in newest)
+    assert any("discriminator" in name for name in one) and one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert "adversarial:32.discriminator" in (tmp_path / "whole" / "log.csv").read_text().splitlines()[0]
