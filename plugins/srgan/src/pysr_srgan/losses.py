@@ -36,9 +36,9 @@ class Adversarial(nn.Module):
         self.optimizers[0].zero_grad()
         loss.backward()
         self.optimizers[0].step()
-        verdicts = float(true.sigmoid().mean()), float(made.sigmoid().mean())
+        verdicts = true.sigmoid().mean().item(), made.sigmoid().mean().item()
         self._watch(*verdicts)
-        return {"discriminator": float(loss), "of_truths": verdicts[0], "of_outputs": verdicts[1]}
+        return {"discriminator": loss.item(), "of_truths": verdicts[0], "of_outputs": verdicts[1]}
 
     def _watch(self, of_truths: float, of_outputs: float) -> None:
         is_certain = of_truths > 0.999 and of_outputs < 0.001
