@@ -15,7 +15,11 @@ def adam(network: nn.Module) -> list[Optimizer]:
 
 
 def recipe() -> Recipe:
-    """What differs from the paper (section 4.2: features of VGG-16, 200,000 steps of four crops of 288 pixels)."""
+    """What differs from the paper (section 4.2: features of VGG-16, 200,000 steps of four crops of 288 pixels).
+
+    Start it from what `pixel` has made: features alone drive a network with random weights into saturated patterns
+    first, which a long training may leave again.
+    """
     return Recipe(
         losses={"perceptual:relu2_2": 1.0},
         optimizers=adam,
