@@ -381,15 +381,13 @@ def test_given_images_are_checked() -> None:
         sampler.logits(np.zeros((2, 6, 6, 1), np.uint8), np.zeros((2, 6, 6, 4), np.float32))
 
 
-def test_overflowing_weights_draw_nothing() -> None:
-    weights = dict(Network(**NETWORKS[1]).weights)
-    weights["answer.weight"] = weights["answer.weight"] * 1e38
-    weights["widen.weight"] = weights["widen.weight"] * 1e10
-    sampler = PixelCNNSampler(weights)
-    with pytest.raises(PysrError, match="became infinite or no numbers"):
-        sampler.sample(1, 6, 6)
-    with pytest.raises(PysrError, match="became infinite or no numbers"):
-        sampler.log_likelihood(np.zeros((1, 6, 6, 1), np.uint8))
+@pytest.mark.parametrize(("layer", "factor"), [("answer.weight", 1e38), ("layers", 1e37)])
+def test_overflowing_weights_draw_nothing(layer: str, factor: float) -> None:
+    weights = Network(**NETWORKS[1]).weights
+    sampler = PixelCNNSampler({name: v * (factor if name.startswith(layer) else 10) for name, v in weights.items()})
+    for call in (lambda: sampler.sample(1, 6, 6), lambda: sampler.log_likelihood(np.zeros((1, 6, 6, 1), np.uint8))):
+        with pytest.raises(PysrError, match="became infinite or no numbers"):
+            call()
 
 
 @pytest.mark.parametrize("sizes", NETWORKS, ids=lambda sizes: "-".join(map(str, sizes.values())))

@@ -118,6 +118,26 @@ def test_known_pixels_stay(dots: Callable[..., Any]) -> None:
     assert np.array_equal(np.asarray(pil[0]), drawn[0])
 
 
+def test_sixteen_bits_spread_as_eight_do(dots: Callable[..., Any], tmp_path: Path) -> None:
+    dots()
+    gray = PIXELS[..., 0]
+    for name, pixels in (("eight", gray), ("sixteen", gray.astype(np.uint16) * 257)):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+        assert main(["sample", str(tmp_path / f"{name}.png"), "-m", "dots", "-n", "3"]) == 0
+    maps = [tmp_path / f"{name}_samples" / f"{name}_uncertainty.png" for name in ("eight", "sixteen")]
+    one, other = (np.asarray(Image.open(path)).astype(int) for path in maps)
+    assert np.abs(one - other).max() <= 2
+
+
+def test_what_png_cannot_hold_is_refused_before_any_work(
+    dots: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dots()
+    Image.fromarray(PIXELS).convert("CMYK").save(tmp_path / "print.tif")
+    assert main(["sample", str(tmp_path / "print.tif"), "-m", "dots"]) == 2
+    assert "CMYK" in capsys.readouterr().err and not (tmp_path / "print_samples").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -131,6 +151,7 @@ def test_known_pixels_stay(dots: Callable[..., Any]) -> None:
         ({"seed": 1.5}, "seed is 1.5"),
         ({"temperature": -0.1}, "temperature is -0.1; give"),
         ({"temperature": math.nan}, "temperature is nan; give"),
+        ({"temperature": 1e-39}, "from 1e-6 to 1e6"),
     ],
 )
 def test_bad_arguments_are_refused(dots: Callable[..., Any], change: dict[str, Any], words: str) -> None:
@@ -163,6 +184,29 @@ def test_bits_per_dim(dots: Callable[..., Any]) -> None:
     assert up.bits_per_dim(low, high) == pytest.approx(expected, rel=1e-5)
     with pytest.raises(InputError, match="must be 14 x 10"):
         up.bits_per_dim(low, low)
+
+
+def test_gray_counts_as_the_planes_that_are_drawn(dots: Callable[..., Any]) -> None:
+    low, high = PIXELS[..., 0], np.random.default_rng(5).integers(0, 256, (10, 14), dtype=np.uint8)
+    up = dots()
+    colour = up.bits_per_dim(np.dstack([low] * 3), np.dstack([high] * 3))
+    assert up.bits_per_dim(low, high) == pytest.approx(colour, rel=1e-6)
+
+
+def test_pairs_of_different_kinds_have_no_likelihood(dots: Callable[..., Any]) -> None:
+    up = dots()
+    for low, high in (
+        (PIXELS[..., 0], np.zeros((10, 14, 3), np.uint8)),
+        (torch.rand(2, 3, 4, 5), torch.rand(3, 3, 8, 10)),
+    ):
+        with pytest.raises(InputError, match="different kinds"):
+            up.bits_per_dim(low, high)
+
+
+def test_images_are_taken_whole(dots: Callable[..., Any]) -> None:
+    for options in ({"patch": 32}, {"mode": "blend"}, {"max_memory": 10**9}):
+        with pytest.raises(InputError, match="takes images whole"):
+            dots(**options)
 
 
 def test_progress_goes_to_the_end_and_its_exception_comes_out(dots: Callable[..., Any]) -> None:
@@ -215,10 +259,13 @@ def test_other_models_do_not_sample(dots: Callable[..., Any]) -> None:
         pysr.load("bicubic").upscale(PIXELS, seed=0)
 
 
-def test_no_chains(dots: Callable[..., Any]) -> None:
-    dots()
+def test_no_chains(install: Callable[..., None]) -> None:
+    random = Model("dots", (2,), lambda scale, variant: Dots(), "", stochastic=True)
+    install(random, Model("sharpen", (2,), lambda scale, variant: nn.Identity(), "", preprocess=("bicubic",)))
     with pytest.raises(InputError, match="only by themselves"):
         pysr.load(["bicubic", "dots"])
+    with pytest.raises(InputError, match="not as an initial"):
+        pysr.load("sharpen", initial="dots")
 
 
 def test_a_wrong_shape_is_the_plugins_error(dots: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,6 +121,7 @@ void on_threads(int wanted, const Work& work, const Look& look) {
     }
     lock.unlock();
     for (std::thread& helper : helpers) helper.join();
+    look();  // the end is told too
 }
 
 template <class Element>

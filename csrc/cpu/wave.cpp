@@ -183,7 +183,8 @@ struct Wave {
         multiply(network.widen[plane], tap(0), count, count, step.wide, width);
         for (std::int64_t m = 0; m < count; ++m) {
             float* wide = step.wide + m * width;
-            for (std::int64_t k = 0; k < size; ++k) wide[k] = wide[k] > 0.0f ? wide[k] : 0.0f;
+            for (std::int64_t k = 0; k < size; ++k)
+                wide[k] = wide[k] < 0.0f ? 0.0f : wide[k];  // keeps what is no number
             narrow(wide, step.hidden + m * width + first, size);
         }
         multiply(network.answer[plane], tap(1), count, count, step.logits, kLevels);
@@ -225,7 +226,7 @@ struct Wave {
             scores[k] =
                 job.inverse_temperature != 0.0f ? fused(logits[k], job.inverse_temperature, noise[k]) : logits[k];
         const float best = largest(scores);
-        if (!(best < kInfinity)) return -1;
+        if (!(best > -kInfinity && best < kInfinity)) return -1;
         for (int k = 0; k < kLevels; ++k)
             if (scores[k] == best) return k;
         return -1;

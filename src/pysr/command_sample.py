@@ -61,15 +61,17 @@ def sample(
 
     upscaler = load(model, scale, weights=weights, device=device or "auto", precision=precision or "auto")
     if not upscaler.model.stochastic:
-        raise InputError(f"{model} draws nothing at random; use pysr upscale, or a model such as pixelcnn")
+        raise InputError(f"{model} draws nothing at random; use pysr upscale, or a model that samples")
     image = read_image(source)
+    folder = out or source.with_name(f"{source.stem}_samples")
+    if image.mode == "CMYK":
+        raise InputError(f"samples are written as PNG, which cannot hold the CMYK of {source}; convert it to RGB first")
     kept = (read_image(known) if known else None, read_image(mask).convert("1") if mask else None)
     with Bar(f"sampling {source.name}", unit="steps", shown=settings.verbosity >= 0) as bar:
         images = upscaler.sample(
             image, count, seed=seed, temperature=temperature, known=kept[0], mask=kept[1],
             progress=bar.update,
         )  # fmt: skip
-    folder = out or source.with_name(f"{source.stem}_samples")
     folder.mkdir(parents=True, exist_ok=True)
     digits = max(2, len(str(count)))
     for number, drawn in enumerate(images, 1):
@@ -89,9 +91,10 @@ def _uncertainty(images: list[Image.Image]) -> tuple[float, Image.Image]:
     import torch
     from PIL import Image
 
+    from .comparison import as_rgb
     from .stochastic import spread
 
-    pixels = np.stack([np.asarray(image.convert("RGB")) for image in images])
+    pixels = np.stack([np.asarray(as_rgb(image)) for image in images])
     found = spread(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255)
     largest = float(found.max())
     return largest, Image.fromarray((found * (255 / largest if largest else 0)).round().byte().numpy())
@@ -100,9 +103,9 @@ def _uncertainty(images: list[Image.Image]) -> tuple[float, Image.Image]:
 def _sheet(low: Image.Image, images: list[Image.Image], spread: Image.Image, largest: float) -> Image.Image:
     from PIL.Image import Resampling
 
-    from .comparison import Panel, contact_sheet
+    from .comparison import Panel, as_rgb, contact_sheet
 
-    size = images[0].size
+    low, size = as_rgb(low), images[0].size
     panels: list[Panel] = [
         Panel("input", low.resize(size, Resampling.NEAREST)),
         Panel("bicubic", low.resize(size, Resampling.BICUBIC)),

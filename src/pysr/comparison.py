@@ -20,6 +20,7 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels of the pan
 WIDEST = 1800  # of a drawn comparison, in pixels, as are all lengths here
 _COLUMNS = 5
 _CELL = 420  # width of a panel where few are drawn
+_MOST_COLUMNS = 16
 _THUMBNAIL = 160  # width of a panel on a contact sheet
 _MARGIN = 24
 _GAP = 8  # between the parts of one panel
@@ -72,6 +73,8 @@ def contact_sheet(panels: Sequence[Panel], columns: int) -> Image.Image:
     Returns an RGB image at most 1800 pixels wide. Raises InputError for no panels or panels of different sizes.
     """
     _check_sizes(panels)
+    if not 1 <= columns <= _MOST_COLUMNS:
+        raise InputError(f"a contact sheet has from 1 to {_MOST_COLUMNS} columns; got {columns}")
     width = min(_THUMBNAIL, (WIDEST - _MARGIN) // columns - _MARGIN)
     return _arranged([_titled(panel, width) for panel in panels], columns)
 
@@ -84,7 +87,7 @@ def compare_files(
     low, output: image files, the second a whole number of times as large. target: the file to write. title: the
     model's. Raises InputError for files that cannot be read or written.
     """
-    small, big = _rgb(read_image(low)), _rgb(read_image(output))
+    small, big = as_rgb(read_image(low)), as_rgb(read_image(output))
     panels = [
         Panel("nearest", small.resize(big.size, Resampling.NEAREST)),
         Panel("bicubic", small.resize(big.size, Resampling.BICUBIC)),
@@ -147,7 +150,7 @@ def _automatic(image: Image.Image, shown: int) -> Box:
     """The detail with most fine structure, of a size that fills ``shown`` pixels when it is magnified."""
     magnified = min(max(round(shown / (image.width * _DETAIL)), 1), _MAGNIFIED)
     width = min(shown // magnified, image.width)
-    return fine_structure(_rgb(image), (width, min(ceil(width * 2 / 3), image.height)))
+    return fine_structure(as_rgb(image), (width, min(ceil(width * 2 / 3), image.height)))
 
 
 def _best(panels: Sequence[Panel]) -> set[str]:
@@ -169,7 +172,7 @@ def _ssim(value: float) -> str:
 
 def _cell(panel: Panel, layout: _Layout) -> Image.Image:
     """One panel: whole image, detail, title and scores, centred on paper."""
-    image, width = _rgb(panel.image), layout.width
+    image, width = as_rgb(panel.image), layout.width
     whole, detail = _fitted(image, width), _fitted(image.crop(layout.box), width)
     paper = Image.new("RGB", (width, whole.height + detail.height + 2 * _GAP + layout.text_height), _PAPER)
     paper.paste(whole, ((width - whole.width) // 2, 0))
@@ -180,7 +183,7 @@ def _cell(panel: Panel, layout: _Layout) -> Image.Image:
 
 def _titled(panel: Panel, width: int) -> Image.Image:
     """A whole image with its title below, centred on paper."""
-    whole = _fitted(_rgb(panel.image), width)
+    whole = _fitted(as_rgb(panel.image), width)
     paper = Image.new("RGB", (width, whole.height + _GAP + _ONE_LINE), _PAPER)
     paper.paste(whole, ((width - whole.width) // 2, 0))
     _write(paper, whole.height + _GAP, panel, set())
@@ -215,7 +218,7 @@ def _write(paper: Image.Image, top: int, panel: Panel, best: set[str]) -> None:
         x += width + _SPACE
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def as_rgb(image: Image.Image) -> Image.Image:
     """As it looks on white paper."""
     if image.mode.startswith("I"):
         return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8)).convert("RGB")

@@ -74,6 +74,8 @@ def load(
             raise InputError(
                 f"{chain.models[0].name} draws its result at random, tones included; leave match_histogram out"
             )
+        if (patch, mode, max_memory) != ("auto", "auto", None):
+            raise InputError(f"{chain.models[0].name} takes images whole; leave patch, mode and max_memory out")
         precision = "float32" if precision == "auto" else precision  # the same seed, the same image on every machine
     cutting = Cutting(patch, mode, overlap, max_memory)
     torch_device = choose_device(device)
@@ -150,6 +152,8 @@ def _built(about: Model, scale: int, variant: str | None) -> nn.Module:
 def _initial(name: str, stage: Stage, hardware: Hardware) -> Stage:
     """The model that is to make the first enlargement of a stage, loaded."""
     about, asking = registry().model(name), stage.model.name
+    if about.stochastic:
+        raise InputError(f"{about.name} draws its result at random and works only by itself, not as an initial")
     if not any(step.about.enlarges for step in stage.steps):
         raise InputError(
             f"{asking} cannot take the initial {about.name}: it begins with no enlargement (no preprocessor such as "

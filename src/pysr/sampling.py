@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -81,14 +82,17 @@ class PixelCNNSampler:
         """
         if min(count, height, width) < 1:
             raise InputError(f"{count} images of {height} x {width} pixels cannot be drawn; give 1 or more of each")
-        if not isinstance(temperature, (int, float)) or not 0 <= temperature < float("inf"):
-            raise InputError(f"temperature is {temperature!r}; give 0 or more")
-        images = np.zeros((count, height, width, self.planes), np.uint8)
+        if not is_temperature(temperature):
+            raise InputError(f"temperature is {temperature!r}; give 0, or from 1e-6 to 1e6")
+        try:
+            images = np.zeros((count, height, width, self.planes), np.uint8)
+        except ValueError as error:  # NumPy's for absurd sizes
+            raise InputError(f"{count} images of {height} x {width} pixels cannot be: {error}") from None
         kept = None
         if known is not None or mask is not None:
             kept = self._kept(images, known, mask)
         ids = np.arange(count, dtype=np.uint64) if image_ids is None else _ids(image_ids, count)
-        inverse = 1 / temperature if temperature else 0.0
+        inverse = 1 / float(temperature) if temperature else 0.0
         self._draw(images, ids, seed=seed, inverse_temperature=inverse, features=features, kept=kept, progress=progress,
                    noise=None if noise is None else _as_floats("noise", noise))  # fmt: skip
         return images
@@ -121,17 +125,17 @@ class PixelCNNSampler:
         head = _seen(channels, hidden) + _seen(hidden, levels) + self.features * sum(levels)
         return 2 * height * width * (first + self.layers * layer + head)
 
-    def _draw(self, images: Pixels, ids: NDArray[np.uint64], *, features: Any, seed: int = 0,
+    def _draw(self, images: Pixels, ids: NDArray[np.uint64], *, features: Any, seed: Any = 0,
               inverse_temperature: float = 1.0, noise: Any = None, kept: Any = None, all_kept: bool = False,
               logits: Any = None, log_likelihood: Any = None, progress: Progress | None = None) -> None:  # fmt: skip
-        if not isinstance(seed, int) or not 0 <= seed < 2**64:
+        if not isinstance(seed, Integral) or not 0 <= int(seed) < 2**64:
             raise InputError(f"seed is {seed!r}; give a whole number from 0 to 2^64 - 1")
         if (features is None) != (self.features == 0):
             known = f"{self.features} features a pixel" if self.features else "no conditioning network"
             raise InputError(f"features {'are missing' if features is None else 'are given'}: the weights have {known}")
         try:
             self._network.draw(
-                images, ids, seed=seed, inverse_temperature=inverse_temperature, noise=noise, kept=kept,
+                images, ids, seed=int(seed), inverse_temperature=inverse_temperature, noise=noise, kept=kept,
                 features=None if features is None else _as_floats("features", features), all_kept=all_kept,
                 logits=logits, log_likelihood=log_likelihood, threads=self.threads, progress=progress,
             )  # fmt: skip
@@ -147,7 +151,7 @@ class PixelCNNSampler:
             raise InputError(
                 f"images are {given.dtype} of shape {given.shape}; give uint8 (N, height, width, {self.planes})"
             )
-        return np.ascontiguousarray(given)
+        return np.require(given, requirements=["C", "W"])
 
     def _kept(self, images: Pixels, known: Any, mask: Any) -> NDArray[np.bool_]:
         """Fill in what is known and return where, in the images' shape."""
@@ -166,6 +170,11 @@ class PixelCNNSampler:
                 f"known has shape {values.shape} and mask {_array(mask).shape}; the images are {images.shape}"
             ) from None
         return np.ascontiguousarray(kept)
+
+
+def is_temperature(value: Any) -> bool:
+    """Whether logits can be divided by it in float32, or it is 0."""
+    return isinstance(value, Real) and (float(value) == 0 or 1e-6 <= float(value) <= 1e6)
 
 
 def _kernels() -> Any:
@@ -191,9 +200,11 @@ def _array(value: Any) -> NDArray[Any]:
 def _as_floats(name: str, value: Any) -> Numbers:
     """Contiguous finite float32."""
     array = _array(value.float() if isinstance(value, Tensor) else value)
-    if array.dtype.kind != "f" or not np.isfinite(array).all():
+    with np.errstate(over="ignore"):
+        floats = np.ascontiguousarray(array, dtype=np.float32) if array.dtype.kind == "f" else array
+    if floats.dtype != np.float32 or not np.isfinite(floats).all():
         raise InputError(f"{name} must hold finite floats; {array.dtype} with NaN or infinity, or no floats, came")
-    return np.ascontiguousarray(array, dtype=np.float32)
+    return floats
 
 
 def _ids(given: Any, count: int) -> NDArray[np.uint64]:
@@ -216,6 +227,8 @@ def _sizes(numbers: Mapping[str, Numbers]) -> tuple[int, int, int]:
         raise InputError(f"the weights have a layer of {smallest} channels; the sampler needs at least 4")
     layers = sum(name.startswith("layers.") and name.endswith(".vertical.weight") for name in numbers)
     condition = numbers.get("condition.weight")
+    if condition is not None and condition.ndim != 4:
+        raise InputError(f"condition.weight has shape {condition.shape}; it must be (planes * 256, features, 1, 1)")
     return planes, 0 if condition is None else condition.shape[1], layers
 
 

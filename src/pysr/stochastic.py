@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .errors import InputError, PluginError
-from .image import Array, open_image
+from .errors import InputError, OutOfMemory, PluginError
+from .image import Array, OpenedImage
 from .kernels import blend_patches
+from .memory import is_out_of_memory
+from .sampling import is_temperature
 from .stage import GRAY, Stage
 
 Progress = Callable[[int, int], None]
@@ -37,10 +39,10 @@ class Draw:
             raise InputError(f"n is {n!r}; give the number of samples, 1 or more")
         if not isinstance(seed, Integral) or not 0 <= int(seed) < SEEDS:
             raise InputError(f"seed is {seed!r}; give a whole number from 0 to 2^64 - 1")
-        if not isinstance(temperature, Real) or not 0 <= float(temperature) < math.inf:
+        if not is_temperature(temperature):
             raise InputError(
                 f"temperature is {temperature!r}; give 1 for the model's own odds, less for safer results, "
-                "0 for the likeliest value of each pixel"
+                "0 for the likeliest value of each pixel; other than 0 from 1e-6 to 1e6"
             )
         return cls(int(n), int(seed), float(temperature))
 
@@ -56,19 +58,19 @@ class Given:
     mask: Tensor
 
 
-def given(known: Any, mask: Any, size: tuple[int, int], channels: int) -> Given | None:
+def given(known: OpenedImage | None, mask: Any, size: tuple[int, int], channels: int) -> Given | None:
     """What a user handed in as known and mask, for a result of (height, width) with 1 or 3 planes of colour."""
     if (known is None) != (mask is None):
         raise InputError("known and mask belong together: known holds the pixels, mask says which of them count")
     if known is None:
         return None
-    opened, where = open_image(known), _mask(mask)
-    if opened.size != size or tuple(where.shape) != size:
+    where = _mask(mask)
+    if known.size != size or tuple(where.shape) != size:
         raise InputError(
-            f"known is {opened.size[1]} x {opened.size[0]} and mask {tuple(where.shape)[::-1]}; both must have the "
+            f"known is {known.size[1]} x {known.size[0]} and mask {tuple(where.shape)[::-1]}; both must have the "
             f"result's size, {size[1]} x {size[0]} pixels"
         )
-    (planes, _), *more = opened.parts(1)
+    (planes, _), *more = known.parts(1)
     if more or len(planes) != channels:
         raise InputError(f"known has other colours than the image: give {'gray' if channels == 1 else 'RGB'} pixels")
     return Given((as_floats(planes) * 255).round().byte(), where)
@@ -98,17 +100,22 @@ def samples(stage: Stage, planes: Array, draw: Draw, kept: Given | None, progres
     options: dict[str, Any] = {"seed": draw.seed, "temperature": draw.temperature, "progress": progress}
     if kept:
         options |= {"known": _as_network_takes(stage, kept.levels), "mask": kept.mask[None]}
-    output = stage.runner.sample(low, draw.n, **options)
+    try:
+        output = stage.runner.sample(low, draw.n, **options)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemory(f"{draw.n} samples of this size do not fit into memory; draw fewer at a time") from error
     wanted = (1, draw.n, low.shape[1], planes.shape[1] * stage.scale, planes.shape[2] * stage.scale)
     if output.shape != wanted:
         raise PluginError(f"sample of the model {stage.model.name!r} gave {tuple(output.shape)}, not {wanted}")
     return _as_image_has(len(planes), output[0])
 
 
-def log_likelihood(stage: Stage, low: Array, high: Array) -> float:
-    """Of high-resolution planes (C, H * scale, W * scale), given the low ones, in nats."""
-    pair = (_as_network_takes(stage, as_floats(planes)) for planes in (low, high))
-    return float(stage.runner.log_likelihood(*pair))
+def bits_per_dim(stage: Stage, low: Array, high: Array) -> float:
+    """Of high-resolution planes (C, H * scale, W * scale), given the low ones: per sub-pixel that the network draws."""
+    small, large = (_as_network_takes(stage, as_floats(planes)) for planes in (low, high))
+    return -float(stage.runner.log_likelihood(small, large)) / math.log(2) / large.numel()
 
 
 def _as_network_takes(stage: Stage, planes: Tensor) -> Tensor:

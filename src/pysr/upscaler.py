@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -117,17 +118,17 @@ class Upscaler:
         Arguments and errors: as for `sample`.
         """
         stage, opened, draw = self._stochastic(), _opened(image), stochastic.Draw.checked(n, seed, temperature)
-        maps = [
-            stochastic.spread(stochastic.samples(stage, planes, draw, None, None)).numpy()
-            for planes, _ in opened.parts(self.scale)
-        ]
-        return np.stack(maps) if isinstance(image, Tensor) and image.ndim == 4 else maps[0]
+        drawn = [stochastic.samples(stage, planes, draw, None, None) for planes, _ in opened.parts(self.scale)]
+        if isinstance(image, Tensor) and image.ndim == 4:
+            return np.stack([stochastic.spread(samples).numpy() for samples in drawn])
+        return stochastic.spread(torch.cat(drawn, 1)).numpy()
 
     def bits_per_dim(self, low: Any, high: Any) -> float:
         """What the model needs to tell ``high`` when it knows ``low``: bits per sub-pixel; the mean over a batch.
 
-        low, high: images as `upscale` takes them, of the same kind; ``high`` is ``scale`` times as large. 8 is what
-        it takes without a model. Raises InputError for models that have no likelihood and for wrong sizes.
+        low, high: images as `upscale` takes them, of the same kind; ``high`` is ``scale`` times as large, in 8 bits. A
+        sub-pixel is one that the model draws: gray counts as RGB for a model of RGB. 8 is what it takes without a
+        model. Raises InputError for models that have no likelihood, for wrong sizes and for different kinds.
         """
         stage, small, large = self._stochastic(), _opened(low), _opened(high)
         wanted = small.size[0] * self.scale, small.size[1] * self.scale
@@ -135,13 +136,14 @@ class Upscaler:
             raise InputError(
                 f"high is {large.size[1]} x {large.size[0]} pixels; for this low it must be {wanted[1]} x {wanted[0]}"
             )
-        pairs = [(a, b) for (a, _), (b, _) in zip(small.parts(1), large.parts(1), strict=True)]
-        nats = sum(stochastic.log_likelihood(stage, *pair) for pair in pairs)
-        return -nats / math.log(2) / sum(math.prod(planes.shape) for _, planes in pairs)
+        lows, highs = ([planes for planes, _ in opened.parts(1)] for opened in (small, large))
+        if [len(planes) for planes in lows] != [len(planes) for planes in highs]:
+            raise InputError("low and high are of different kinds; give both as gray or RGB, and batches of one size")
+        return fmean(stochastic.bits_per_dim(stage, *pair) for pair in zip(lows, highs, strict=True))
 
     def _stochastic(self) -> Stage:
         if not self.model.stochastic:
-            raise InputError(f"{self.model.name} draws nothing at random; use upscale, or a model such as pixelcnn")
+            raise InputError(f"{self.model.name} draws nothing at random; use upscale, or a model that samples")
         return self._stages[0]
 
     def _draw(
@@ -149,6 +151,7 @@ class Upscaler:
     ) -> list[Any]:
         """The results of `sample`, each by itself."""
         stage, opened = self._stochastic(), _opened(image)
+        known = _opened(known) if known is not None else None
         parts = opened.parts(self.scale)
         size = opened.size[0] * self.scale, opened.size[1] * self.scale
         reports = _shares(progress, [math.prod(size)] * len(parts))

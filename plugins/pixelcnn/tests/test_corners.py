@@ -38,7 +38,9 @@ def test_digits_are_read_and_damaged_files_refused(mnist: Path) -> None:
     digits = read_digits(mnist, "t10k")
     assert np.array_equal((digits[:, 0] * 255).round().byte().numpy(), strokes(6))
     path = mnist / "t10k-images-idx3-ubyte.gz"
-    for data in (path.read_bytes()[:-40], gzip.compress(b"no digits at all"), b"no gzip"):
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2] ^= 255
+    for data in (bytes(whole), path.read_bytes()[:-40], gzip.compress(b"no digits at all"), b"no gzip"):
         path.write_bytes(data)
         with pytest.raises(InputError, match="give the folder of its four"):
             read_digits(mnist, "t10k")

@@ -1,6 +1,7 @@
 """The networks: what each sub-pixel may depend on, sizes, samples against the torch network, and the recipes."""
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -99,6 +100,15 @@ def test_new_numbers_are_sampled_from_and_copies_have_their_own() -> None:
     after = other.sample(low, 1)
     network.load_state_dict(other.state_dict())
     assert not torch.equal(before, after) and torch.equal(network.sample(low, 1), after)
+
+
+def test_changed_numbers_are_sampled_from_and_networks_travel() -> None:
+    network, low = small(), torch.rand(1, 3, 2, 2)
+    before = network.sample(low, 1)
+    again = pickle.loads(pickle.dumps(network))
+    assert torch.equal(again.sample(low, 1), before)
+    network.prior.answer.weight.data.mul_(3)
+    assert not torch.equal(network.sample(low, 1), before)
 
 
 def test_a_network_made_in_inference_mode_samples() -> None:

@@ -43,6 +43,8 @@ def main() -> None:
     parser.add_argument("--retrain", action="store_true", help="train the heads first, into OUT: hours on a CPU")
     parser.add_argument("--seed", type=int, default=0, help="of everything drawn at random (default: 0)")
     options = parser.parse_args()
+    if options.count < 1:
+        parser.error(f"--count is {options.count}; give 1 or more")
     try:
         digits = read_digits(options.data, "t10k")[: options.count]
         trained = {name: retrained(name, options.data, options.out) for name in NAMES} if options.retrain else {}

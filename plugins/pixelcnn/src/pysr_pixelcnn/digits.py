@@ -1,6 +1,7 @@
 """The corners: a digit in the top left or in the bottom right of a canvas, and nothing in the input says which."""
 
 import gzip
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def read_digits(folder: Path, part: str) -> Tensor:
         if magic != MAGIC or (height, width) != (SIDE, SIDE):
             raise ValueError("it holds no images of 28 x 28")
         pixels = np.frombuffer(data, np.uint8, offset=16).reshape(count, 1, SIDE, SIDE)
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(f"MNIST's {path} cannot be read: {error}; give the folder of its four .gz files") from None
     return torch.from_numpy(pixels.astype(np.float32) / 255)
 

@@ -28,6 +28,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help=".npz file with an array val of (N, 32, 32, 3) uint8")
     parser.add_argument("--count", type=int, default=400, help="faces (default: 400)")
     options = parser.parse_args()
+    if options.count < 1:
+        parser.error(f"--count is {options.count}; give 1 or more")
     try:
         facts = measured(options.data, options.count)
     except pysr.PysrError as error:

@@ -132,29 +132,28 @@ class PixelCNN(nn.Module):
 
 
 class Samplers:
-    """The native sampler of a network's present numbers, made when it is first needed; not copied with the network."""
+    """The native sampler of a network's present numbers, made when it is first needed; not copied with the network.
+
+    Sums tell whether numbers have changed: a version counter would miss changes through ``data``.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._made: tuple[Any, PixelCNNSampler] | None = None
 
-    def __deepcopy__(self, memo: Any) -> "Samplers":
-        return Samplers()
+    def __reduce__(self) -> tuple[type["Samplers"], tuple[()]]:
+        return Samplers, ()
 
     def of(self, network: PixelCNN) -> PixelCNNSampler:
         """In bfloat16 where torch would compute in it."""
-        precision = "bfloat16" if torch.is_autocast_enabled("cpu") else "float32"
+        device = network.condition.weight.device.type
+        precision = "bfloat16" if torch.is_autocast_enabled(device) else "float32"
         numbers = [*network.prior.parameters(), *network.condition.parameters()]
-        state = precision, [(value.data_ptr(), _version(value)) for value in numbers]
+        state = precision, [(value.data_ptr(), float(value.detach().sum())) for value in numbers]
         with self._lock:
             if self._made is None or self._made[0] != state:
                 self._made = state, PixelCNNSampler(exported(network), precision=precision)
             return self._made[1]
-
-
-def _version(value: Tensor) -> int:
-    """Changes whenever the numbers do; those of inference mode cannot."""
-    return 0 if value.is_inference() else value._version
 
 
 def exported(network: PixelCNN) -> dict[str, Tensor]:
