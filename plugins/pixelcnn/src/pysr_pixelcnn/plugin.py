@@ -32,7 +32,7 @@ def _digits(file: str, sha256: str) -> Weights:
 
 
 CORNERS = _digits(
-    "pixelcnn-mnist-corners.safetensors", "9c8c494a29bfbc8dc8f71dd611efd642d7d5a646e8b49723e96c7b04ed3ecf83"
+    "pixelcnn-mnist-corners.safetensors", "0a5bdaa71d7628b326a824d5c17753ec8ff043a457fd2be02da2bf1feb7ccf91"
 )
 HEADS = {  # of the study of ambiguity, beside PixelCNN
     "l2": _digits("corners-l2.safetensors", "d00f9e764ec07d49a98990e4f1f2865d73b6ddfb744f1579be7799f4b93a5628"),
