@@ -50,3 +50,10 @@ def test_every_hook_is_documented() -> None:
     for name in vars(hookspecs):
         if name.startswith("pysr_"):
             assert f"`{name}()`" in text
+
+
+def test_no_page_has_a_gap() -> None:
+    pages = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("plugins/*/README.md")]
+    assert len(pages) > 8
+    for page in pages:
+        assert not re.search(r"^\{\w+\}", page.read_text(), re.MULTILINE), page
