@@ -24,9 +24,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from pysr import InputError, _kernels
-from pysr.sampling import PixelCNNSampler
-from pysr_pixelcnn.network import masked
-from pysr_pixelcnn.prior import GatedLayer, Prior, gate, groups
+from pysr.sampling import PixelCNNSampler, groups
+from pysr_pixelcnn.prior import GatedLayer, Prior, gate, masked
 
 SIDE, PLANES = 32, 3
 SUB_PIXELS = SIDE * SIDE * PLANES

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pysr.optimizers import Muon, orthogonalised
+from pysr.optimizers import Muon, muon_and_adam, orthogonalised
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -80,3 +80,12 @@ def test_parameters_without_a_gradient_stay() -> None:
     assert torch.equal(parameter.detach(), torch.ones(2, 2))
     with pytest.raises(ValueError, match="no closure"):
         Muon([parameter], lr=1.0).step(lambda: 0.0)
+
+
+def test_muon_takes_the_hidden_weights_and_adam_all_others() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3))
+    muon, adam = muon_and_adam(network, [network[1].weight], (0.02, 0.001), betas=(0.8, 0.95))
+    assert [p.shape for group in muon.param_groups for p in group["params"]] == [network[1].weight.shape]
+    names = [name for name, p in network.named_parameters() if any(p is q for q in adam.param_groups[0]["params"])]
+    assert names == ["0.weight", "0.bias", "1.bias"]
+    assert (muon.defaults["lr"], adam.defaults["lr"], adam.defaults["betas"]) == (0.02, 0.001, (0.8, 0.95))

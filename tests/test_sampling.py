@@ -381,7 +381,7 @@ def test_given_images_are_checked() -> None:
         sampler.logits(np.zeros((2, 6, 6, 1), np.uint8), np.zeros((2, 6, 6, 4), np.float32))
 
 
-@pytest.mark.parametrize(("layer", "factor"), [("answer.weight", 1e38), ("layers", 1e37)])
+@pytest.mark.parametrize(("layer", "factor"), [("answer.weight", 1e38), ("layers", 1e37), ("layers.0.vertical", 1e38)])
 def test_overflowing_weights_draw_nothing(layer: str, factor: float) -> None:
     weights = Network(**NETWORKS[1]).weights
     sampler = PixelCNNSampler({name: v * (factor if name.startswith(layer) else 10) for name, v in weights.items()})

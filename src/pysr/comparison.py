@@ -70,7 +70,8 @@ def draw(panels: Sequence[Panel], detail: Box | Literal["auto"] = "auto") -> Ima
 def contact_sheet(panels: Sequence[Panel], columns: int) -> Image.Image:
     """Draw whole panels in rows of ``columns``, each with its title below, magnified where they are small.
 
-    Returns an RGB image at most 1800 pixels wide. Raises InputError for no panels or panels of different sizes.
+    Returns an RGB image at most 1800 pixels wide. Raises InputError for no panels, panels of different sizes, and more
+    than 16 columns.
     """
     _check_sizes(panels)
     if not 1 <= columns <= _MOST_COLUMNS:

@@ -154,6 +154,11 @@ class _Draw:
     turn: int
 
 
+def generator_of(seed: int, step: int) -> torch.Generator:
+    """The random numbers of a step's batch; neither seeds nor steps next to each other share any."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + step)
+
+
 class Sampler(Protocol):
     """Where the batches of a training come from. The same step gives the same batch, whenever and where it is asked."""
 
@@ -196,7 +201,7 @@ class PatchSampler:
         n shares are what one process would get; scales of which a share has nothing are left out.
         """
         check_patch(self._patch, list(counts))
-        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step)
+        generator = generator_of(self._seed, step)
         pairs, first = [], 0
         for scale, count in counts.items():
             draws = self._draw(count, generator)

@@ -1,6 +1,6 @@
 """Optimizers that torch does not have in the form needed here."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, overload
 
 import torch
@@ -50,3 +50,15 @@ class Muon(torch.optim.Optimizer):
         average.lerp_(parameter.grad, 1 - momentum)
         update = parameter.grad.lerp(average, momentum)
         parameter.add_(orthogonalised(update.flatten(1)).view_as(parameter), alpha=-lr)
+
+
+def muon_and_adam(
+    network: nn.Module,
+    hidden: Sequence[nn.Parameter],
+    rates: tuple[float, float],
+    betas: tuple[float, float] = (0.9, 0.999),
+) -> list[torch.optim.Optimizer]:
+    """Muon for the ``hidden`` weights, Adam for the network's others. rates: of Muon and of Adam. betas: Adam's."""
+    chosen = {id(parameter) for parameter in hidden}
+    others = [parameter for parameter in network.parameters() if id(parameter) not in chosen]
+    return [Muon(hidden, rates[0]), torch.optim.Adam(others, rates[1], betas=betas)]

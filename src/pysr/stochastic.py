@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .errors import InputError, OutOfMemory, PluginError
 from .image import Array, OpenedImage
-from .kernels import blend_patches
+from .kernels import blend_patches, extract_patches
 from .memory import is_out_of_memory
 from .sampling import is_temperature
 from .stage import GRAY, Stage
@@ -87,11 +87,8 @@ def _mask(mask: Any) -> Tensor:
 
 def as_floats(planes: Array) -> Tensor:
     """(C, H, W) of any supported dtype as float32 in [0, 1], on the CPU."""
-    if isinstance(planes, np.ndarray):
-        white = np.iinfo(planes.dtype).max if planes.dtype.kind == "u" else 1
-        return torch.from_numpy(planes.astype(np.float32) / np.float32(white)).clamp(0, 1)
-    white = torch.iinfo(planes.dtype).max if not planes.is_floating_point() else 1
-    return (planes.cpu().float() / white).clamp(0, 1)
+    _, height, width = planes.shape
+    return extract_patches(planes, [(0, 0)], (height, width))[0].cpu().clamp(0, 1)
 
 
 def samples(stage: Stage, planes: Array, draw: Draw, kept: Given | None, progress: Progress | None) -> Tensor:

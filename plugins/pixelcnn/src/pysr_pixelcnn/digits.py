@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from pysr.data import Pairs, Share
+from pysr.data import Pairs, Share, generator_of
 from pysr.errors import InputError
 
 from .network import PixelCNN, ResidualBlock, levels
@@ -63,8 +63,8 @@ class CornersConditioning(nn.Module):
     def forward(self, low: Tensor) -> Tensor:
         canvas = low.repeat(1, 1, 2, 2)
         rows, columns = (torch.linspace(-0.5, 0.5, side, device=low.device) for side in canvas.shape[2:])
-        place = torch.stack(torch.meshgrid(rows, columns, indexing="ij")).to(canvas.dtype)
-        features: Tensor = self.body(torch.cat([canvas, place.expand(len(low), -1, -1, -1)], 1))
+        places = torch.stack(torch.meshgrid(rows, columns, indexing="ij")).to(canvas.dtype)
+        features: Tensor = self.body(torch.cat([canvas, places.expand(len(low), -1, -1, -1)], 1))
         return features
 
 
@@ -96,7 +96,7 @@ class CornersSampler:
         self._seed = seed
 
     def batch(self, step: int, counts: Mapping[int, int], share: Share = (0, 1)) -> list[Pairs]:
-        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step)
+        generator = generator_of(self._seed, step)
         rank, processes = share
         pairs = []
         for scale, count in counts.items():

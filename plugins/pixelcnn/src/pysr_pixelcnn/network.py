@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from pysr.sampling import PixelCNNSampler
+from pysr.sampling import LEVELS, PixelCNNSampler
 
-from .prior import LEVELS, Prior, masked
+from .prior import Prior, masked
 
 Progress = Callable[[int, int], None]
 

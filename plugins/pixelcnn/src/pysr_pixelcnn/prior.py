@@ -10,16 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-LEVELS = 256
+from pysr.sampling import LEVELS, groups
+
 PREGATE_GAIN = 1.7  # keeps the variance of tanh(a) * sigmoid(b) from layer to layer
-
-
-def groups(channels: int, planes: int) -> list[int]:
-    """How many of the channels belong to each plane: half to the first, for it is the hardest to predict.
-
-    Equal shares would not do: whole groups of 16 keep vector registers full while an image is drawn.
-    """
-    return [channels] if planes == 1 else [channels - 2 * (channels // 4), channels // 4, channels // 4]
 
 
 def _membership(channels: int, planes: int) -> Tensor:

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from torch import nn
-from torch.optim import Adam, Optimizer, RMSprop
+from torch.optim import Optimizer, RMSprop
 
-from pysr.optimizers import Muon
+from pysr.optimizers import muon_and_adam
 from pysr.plugin import Recipe
 from pysr.schedules import stepped, trapezoid
 
@@ -24,8 +24,7 @@ def optimizers(rate: float) -> Callable[[nn.Module], list[Optimizer]]:
             for name, value in network.named_parameters()
             if value.ndim == 4 and ("layers." in name or "body" in name) and min(value.shape[:2]) >= MATRIX
         ]
-        others = [p for p in network.parameters() if all(p is not value for value in hidden)]
-        return [Muon(hidden, 0.01), Adam(others, rate, betas=(0.9, 0.95))]
+        return muon_and_adam(network, hidden, (0.01, rate), betas=(0.9, 0.95))
 
     return build
 

@@ -3,7 +3,7 @@
 from torch import nn
 from torch.optim import Adam, Optimizer
 
-from pysr.optimizers import Muon
+from pysr.optimizers import muon_and_adam
 from pysr.plugin import Recipe
 from pysr.schedules import constant, stepped, trapezoid
 
@@ -14,8 +14,7 @@ def optimizers(network: nn.Module) -> list[Optimizer]:
     """Muon for the 3 x 3 layers, Adam for the first, the last and everything that is no matrix."""
     names = ("blocks", "merge", "enlarge")
     hidden = [p for name, p in network.named_parameters() if p.ndim == 4 and name.startswith(names)]
-    others = [p for p in network.parameters() if all(p is not value for value in hidden)]
-    return [Muon(hidden, 0.01), Adam(others, 1e-3)]
+    return muon_and_adam(network, hidden, (0.01, 1e-3))
 
 
 def adam(network: nn.Module) -> list[Optimizer]:

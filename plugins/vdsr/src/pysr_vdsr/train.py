@@ -1,9 +1,9 @@
 """How VDSR is trained: as the shipped weights were, and as the paper says."""
 
 from torch import nn
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import SGD, Optimizer
 
-from pysr.optimizers import Muon
+from pysr.optimizers import muon_and_adam
 from pysr.plugin import Recipe
 from pysr.schedules import stepped, trapezoid
 
@@ -15,8 +15,7 @@ def optimizers(network: nn.Module) -> list[Optimizer]:
     """Muon for the eighteen 64 x 64 layers, Adam for the first, the last and all biases."""
     convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     hidden = [layer.weight for layer in convolutions[1:-1]]
-    outer = [p for p in network.parameters() if all(p is not weight for weight in hidden)]
-    return [Muon(hidden, RATE_HIDDEN), Adam(outer, RATE_OUTER)]
+    return muon_and_adam(network, hidden, (RATE_HIDDEN, RATE_OUTER))
 
 
 def recipe() -> Recipe:
