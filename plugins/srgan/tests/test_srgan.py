@@ -39,6 +39,13 @@ def test_the_receptive_field_is_as_declared(scale: int) -> None:
     assert HALF_FIELD - 1 <= found <= HALF_FIELD
 
 
+def test_what_the_blocks_find_is_added_to_the_first_layer() -> None:
+    net = SRResNet().eval()
+    torch.nn.init.zeros_(net.merge[1].weight)
+    low = torch.rand(1, 3, 5, 6)
+    assert torch.equal(net(low), net.last(net.enlarge(net.first(low))))
+
+
 def test_it_begins_shallow() -> None:
     net = SRResNet()
     begin_small(net)
