@@ -14,7 +14,7 @@ from pysr.plugin import Model
 from pysr.testing import measured_receptive_field, photo
 from pysr.training import train
 from pysr_srgan.losses import SATURATED, adversarial
-from pysr_srgan.network import Discriminator, SRResNet, begin_small
+from pysr_srgan.network import Discriminator, ShuffledConv2d, SRResNet, begin_small
 from pysr_srgan.plugin import HALF_FIELD, network, pysr_models
 from pysr_srgan.train import gan_recipe, resnet_recipe
 
@@ -44,6 +44,16 @@ def test_what_the_blocks_find_is_added_to_the_first_layer() -> None:
     torch.nn.init.zeros_(net.merge[1].weight)
     low = torch.rand(1, 3, 5, 6)
     assert torch.equal(net(low), net.last(net.enlarge(net.first(low))))
+
+
+@pytest.mark.parametrize("kernel_size", [1, 5, 9])
+def test_a_convolution_before_the_shuffle_is_one_behind_it(kernel_size: int) -> None:
+    torch.manual_seed(0)
+    layer = ShuffledConv2d(4, 3, kernel_size)
+    planes = torch.rand(2, 16, 7, 6)
+    shuffled = torch.nn.functional.pixel_shuffle(planes, 2)
+    expected = torch.nn.functional.conv2d(shuffled, layer.weight, layer.bias, padding=kernel_size // 2)
+    torch.testing.assert_close(layer(planes), expected)
 
 
 def test_it_begins_shallow() -> None:
