@@ -382,8 +382,9 @@ def test_a_bar_is_drawn_on_a_terminal(photo):
 
 
 def test_train_passes_everything_on(monkeypatch):
-    asked = []
+    asked, tuned = [], []
     monkeypatch.setattr("pysr.training.train", lambda *args, **options: asked.append((args, options)))
+    monkeypatch.setattr("pysr.allocator.tune_allocator", lambda: tuned.append(not asked))
     assert run("train", "vdsr", "--data", "a", "--data", "b", "--out", "run", "--steps", "9", "--seed", "4",
                "--validation", "set5", "--weights", "w.safetensors", "--initial", "srcnn", "--resume",
                "--scale", "2", "3", "--recipe", "paper", "--variant", "915", "--device", "cpu",
@@ -391,6 +392,7 @@ def test_train_passes_everything_on(monkeypatch):
     ((name, data, out), options) = asked[0]
     assert (name, data, out) == ("vdsr", [Path("a"), Path("b")], Path("run"))
     assert options.pop("progress")
+    assert tuned == [True]
     assert options == {
         "steps": 9, "seed": 4, "validation": Path("set5"), "weights": Path("w.safetensors"), "initial": "srcnn",
         "resume": True, "scales": (2, 3), "recipe": "paper", "variant": "915", "device": "cpu", "precision": "auto",

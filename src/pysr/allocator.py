@@ -2,8 +2,8 @@
 
 glibc hands buffers above 32 MiB back to the system when they are freed, and every next use of such a buffer pays for
 fresh pages. A network frees and takes such buffers in every layer: keeping them made VDSR 1.3 times as fast (1 x 1 x
-512 x 512 in bfloat16 on two cores: 1.10 s to 0.84 s; no page faults instead of 172,660). Not for training: its buffers
-scatter such a heap, and a training step of VDSR took 6 times as long.
+512 x 512 in bfloat16 on two cores: 1.10 s to 0.84 s; no page faults instead of 172,660), and a training step of it 1.10
+times as fast (24 patches of 48 x 48, processor time: 1.19 s to 1.09 s; 40,000 page faults to none).
 """
 
 import ctypes

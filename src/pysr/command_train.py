@@ -71,6 +71,9 @@ def train(settings: Settings, /, name: str, data: tuple[Path, ...], out: Path, *
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started, one speaks for all
     settings.show_log("INFO" if first else "ERROR")
     options["options"] = dict(map(_named, options.pop("pairs")))
+    from .allocator import tune_allocator
+
+    tune_allocator()
     from .terminal import Bar
     from .training import train
 
