@@ -151,6 +151,18 @@ def test_bfloat16_trains_too(install: Install, pictures: Path, tmp_path: Path) -
     assert found["bfloat16"][-1] < 0.75 * found["bfloat16"][0]
 
 
+def test_a_model_that_needs_float32_is_trained_in_bfloat16_only_on_request(
+    install: Install, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pysr.precision._has_fast_bfloat16", lambda device: True)
+    install(tiny(lambda: nn.Sequential(Sharpen(), nn.Conv2d(1, 1, 3, padding=1)), {"needs_float32": True}))
+    found = {}
+    for precision in ("auto", "float32", "bfloat16"):
+        run(pictures, tmp_path / precision, precision=precision)
+        found[precision] = losses(tmp_path / precision)
+    assert found["auto"] == found["float32"] != found["bfloat16"]
+
+
 @pytest.mark.parametrize(
     "about",
     [

@@ -121,7 +121,8 @@ def train(
     validation: true pictures, a folder or an ``.npz`` file (its array ``val``, or the only one of pictures). Their mean
         PSNR (`y-shave`), or for stochastic models their bits per sub-pixel, decides which weights are best; without
         them the last are.
-    device, precision: as in `pysr.load`; started by torchrun, each process takes its own GPU and an even share of every
+    device, precision: as in `pysr.load`, but a model that needs float32 is trained in bfloat16 on request, which is
+        faster, and validated in float32; started by torchrun, each process takes its own GPU and an even share of every
         batch.
     weights: a file to start from.
     initial: a model whose result the network gets instead of the bicubic enlargement, as in `pysr.load`.
@@ -216,7 +217,8 @@ class _Training:
             be_deterministic()
         torch.manual_seed(order.seed)
         network = self._network()
-        dtype = torch.float32 if order.model.needs_float32 else choose_precision(precision, place)
+        precision = "float32" if precision == "auto" and order.model.needs_float32 else precision
+        dtype = choose_precision(precision, place)
         if dtype == torch.float16:
             raise InputError("precision 'float16' is for upscaling; train in 'bfloat16' or 'float32'")
         stages = {scale: order.stage(scale, network, place, dtype) for scale in order.scales}
