@@ -61,7 +61,7 @@ def run(pictures: Path, out: Path, losses: dict[str, float], **options: Any) -> 
                     schedule=lambda done: 1 - done, steps=12, scales=(2,), validate=4)  # fmt: skip
     model = Model("tiny", (2,), lambda scale, variant: nn.Conv2d(1, 1, 3, padding=1), "for tests", colour="luma",
                   preprocess=("luma", "bicubic"), receptive_field=1, recipes={"only": lambda: recipe})  # fmt: skip
-    return train(model, [pictures], out, device="cpu", precision="float32", **options)
+    return train(model, [pictures], out, device="cpu", **{"precision": "float32"} | options)
 
 
 def rows(out: Path) -> list[dict[str, str]]:
@@ -98,6 +98,26 @@ def test_a_loss_that_learns_takes_its_step_and_tells(install: Install, pictures:
     assert [float(row["critic.rate"]) for row in found] == pytest.approx(
         [sum(rates[i : i + 4]) / 4 for i in (0, 4, 8)], rel=1e-3
     )
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_loss_computes_in_the_precision_of_the_training(
+    precision: str, install: Install, pictures: Path, tmp_path: Path
+) -> None:
+    low: list[bool] = []
+
+    class Watching(Critic):
+        def forward(self, output: Tensor, target: Tensor) -> Tensor:
+            low.append(torch.is_autocast_enabled("cpu"))
+            return super().forward(output, target)
+
+        def update(self, output: Tensor, target: Tensor) -> dict[str, float]:
+            low.append(torch.is_autocast_enabled("cpu"))
+            return super().update(output, target)
+
+    install(losses=[Loss("critic", Watching, "learns")])
+    run(pictures, tmp_path / "out", {"critic": 1.0}, precision=precision)
+    assert set(low) == {precision == "bfloat16"}
 
 
 def test_a_loss_that_learns_resumes_to_the_same_bits(install: Install, pictures: Path, tmp_path: Path) -> None:

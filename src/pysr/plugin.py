@@ -130,7 +130,8 @@ class Loss:
     A loss that learns, such as an adversarial one, has ``update(output, target)``, called after each step of the
     network with detached tensors; it returns numbers for the log, by name, or None. The optimizers that it steps there
     are its attribute ``optimizers``, a list: they follow the recipe's schedule and go into checkpoints, and with
-    several processes their gradients are averaged before each of their steps.
+    several processes their gradients are averaged before each of their steps. Trainings in a low precision call both
+    under autocast.
     """
 
     name: str

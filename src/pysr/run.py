@@ -66,19 +66,17 @@ class Run:
         self._set_rates(self.recipe.schedule(done))
         inputs, targets = zip(*(self._network_pair(pairs) for pairs in batch), strict=True)
         low, high = torch.cat(inputs).contiguous(memory_format=torch.channels_last), torch.cat(targets)  # (N, C, h, w)
-        if self.recipe.step:
-            with arithmetic(self.device, self.dtype):
+        with arithmetic(self.device, self.dtype):
+            if self.recipe.step:
                 losses = self.recipe.step(self.network, low, high)
-            told = {}
-            self._descend(losses)
-        else:
-            with arithmetic(self.device, self.dtype):
+            else:
                 output = self.network(low).float()
-            if shave := self.recipe.shave:
-                output, high = (planes[..., shave:-shave, shave:-shave] for planes in (output, high))
-            losses = self.losses(output, high)
-            self._descend(losses)
-            told = self.losses.update(output.detach(), high)
+                if shave := self.recipe.shave:
+                    output, high = (planes[..., shave:-shave, shave:-shave] for planes in (output, high))
+                losses = self.losses(output, high)
+        self._descend(losses)
+        with arithmetic(self.device, self.dtype):
+            told = {} if self.recipe.step else self.losses.update(output.detach(), high)
         self._processes.copy_first([*self.network.buffers(), *self.losses.buffers()])
         self.step += 1
         self._follow(min(self.recipe.average, self.step / (self.step + 9)))
