@@ -108,6 +108,13 @@ def test_a_wrong_file_name_is_found_before_the_work(evaluated, tmp_path, monkeyp
     assert evaluated == []
 
 
+def test_a_variant_and_weights_are_passed_on(monkeypatch):
+    asked = []
+    monkeypatch.setattr("pysr.evaluation.evaluate", lambda *args, **options: asked.append(options) or [])
+    run("evaluate", "vdsr", "--data", ".", "--variant", "a", "--weights", "w.safetensors", "--json", "-")
+    assert (asked[0]["variant"], asked[0]["weights"]) == ("a", Path("w.safetensors"))
+
+
 def test_the_scales_of_chains_and_of_the_initial_count(evaluated, install):
     install(Model("few", (3, 2, 4), lambda scale, variant: None, ""))
     assert run("evaluate", "nearest", "few+bicubic", "--data", ".") == 0

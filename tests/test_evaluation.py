@@ -20,6 +20,7 @@ from pysr.evaluation import evaluate, measure
 from pysr.metrics import psnr, ssim
 from pysr.plugin import Metric, Model
 from pysr.testing import photo
+from pysr.weights import save_weights
 
 SET5 = Path(__file__).parents[2] / "shared" / "data" / "bench" / "Set5"
 needs_set5 = pytest.mark.skipif(not SET5.is_dir(), reason="the benchmark set Set5 is not beside the project")
@@ -123,6 +124,31 @@ def test_a_gap_that_cannot_be_meant_is_an_error(
 ) -> None:
     with pytest.raises(InputError, match=message):
         evaluate(names, pictures, scales)
+
+
+def test_a_variant_and_weights_are_those_of_one_model(
+    pictures: Path, tmp_path: Path, install: Callable[..., None]
+) -> None:
+    class Darker(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.factor = nn.Parameter(torch.ones(1))
+
+        def forward(self, planes: Tensor) -> Tensor:
+            return planes * self.factor
+
+    install(Model("darker", (2,), lambda scale, variant: Darker(), "", variants=("a", "b"), colour="luma",
+                  preprocess=("luma", "bicubic"), receptive_field=0))  # fmt: skip
+    network, file = Darker(), tmp_path / "half.safetensors"
+    (bicubic,) = evaluate(["bicubic"], pictures, [2])
+    for factor, is_better in ((1.0, True), (0.5, False)):
+        nn.init.constant_(network.factor, factor)
+        save_weights(network, file, {})
+        (found,) = evaluate(["darker"], pictures, [2], variant="b", weights=file)
+        assert found.model == "darker, variant b, weights half.safetensors"
+        assert (found.results[0].psnr > bicubic.results[0].psnr - 0.1) == is_better
+    with pytest.raises(InputError, match="variant and weights are those of one model, and 2 are named"):
+        evaluate(["darker", "bicubic"], pictures, [2], weights=file)
 
 
 def test_models_in_a_row_and_models_that_begin_with_another(pictures: Path, install: Callable[..., None]) -> None:

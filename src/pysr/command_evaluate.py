@@ -36,7 +36,11 @@ STDOUT = Path("-")
     type=scale,
     help="Scales, such as 2 3 4; default: all that the models have in common.",
 )
+@click.option("--variant", metavar="NAME", help="Which version of the only model named; default: its first.")
 @click.option("--initial", metavar="NAME", help="A model that makes the first enlargement instead of bicubic.")
+@click.option(
+    "--weights", metavar="FILE", type=PATH, help="A safetensors file instead of those of the only model named."
+)
 @click.option(
     "--metric",
     "metrics",

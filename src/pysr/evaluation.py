@@ -101,7 +101,9 @@ def evaluate(
     data: FilePath | Sequence[FilePath],
     scales: Sequence[int],
     *,
+    variant: str | None = None,
     initial: str | None = None,
+    weights: FilePath | None = None,
     metrics: Sequence[str] = METRICS,
     protocol: str = "y-shave",
     device: str = "auto",
@@ -114,6 +116,7 @@ def evaluate(
     data: a folder of images, the truth, or several of different names.
     scales: enlargements. Models may differ in what they offer: one is measured at those of the scales that it has.
         Each scale must be offered by one of the models, and each model must offer one of the scales.
+    variant, weights: of the only model named, as in `pysr.load`.
     initial: a model that makes the first enlargement of each of them, as in `pysr.load`.
     metrics: names of installed metrics, measured in this order. Those of luma compare as the protocol says. Those of
         colour compare the 8-bit RGB that a user gets from the shrunk RGB, rounded to 8 bits.
@@ -133,9 +136,15 @@ def evaluate(
     names = list(dict.fromkeys(names))
     if not metrics or isinstance(metrics, str):
         raise InputError(f"metrics is {metrics!r}; give a list, such as {list(METRICS)}")
+    if len(names) > 1 and (variant or weights):
+        raise InputError(
+            f"variant and weights are those of one model, and {len(names)} are named; measure one at a time"
+        )
     built = build_metrics(metrics)
     sets = _sets([data] if isinstance(data, (str, os.PathLike)) else data)
-    options: dict[str, Any] = {"initial": initial, "device": device, "precision": precision}
+    options: dict[str, Any] = {"variant": variant, "initial": initial, "weights": weights}
+    named = "".join(f", {key} {os.path.basename(value)}" for key, value in options.items() if value)
+    options |= {"device": device, "precision": precision}
     upscalers = [
         [load(name, scale, **options) for scale in offered]
         for name, offered in zip(names, _offered(names, scales), strict=True)
@@ -154,7 +163,7 @@ def evaluate(
 
     return [
         Evaluation(
-            f"{name}, initial {initial}" if initial else name,
+            name + named,
             folder,
             protocol,
             tuple(_summarise(up.scale, [measured(up, path) for path in paths]) for up in row),
