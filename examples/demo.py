@@ -1,6 +1,6 @@
-"""Make a photograph small, enlarge it again with every installed model, and compare.
+"""Make a photograph small, enlarge it again with every installed model or those named, and compare.
 
-    python examples/demo.py [PHOTO] [--scale 3] [--out out/demo]
+    python examples/demo.py [PHOTO] [--scale 3] [--models NAME...] [--detail LEFT TOP RIGHT BOTTOM] [--out out/demo]
 
 Writes each result and comparison.png into the folder and prints PSNR and SSIM: of the luma (BT.601), rounded to
 8 bits per colour before, with ``scale`` pixels at the border left out.
@@ -98,12 +98,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Compare every installed model on one photograph.")
     parser.add_argument("photo", nargs="?", type=Path, default=PHOTO)
     parser.add_argument("--scale", type=int, default=3)
+    parser.add_argument("--models", nargs="+", metavar="NAME", help="default: all for photographs that come trained")
+    parser.add_argument("--detail", nargs=4, type=int, help="what is magnified: left, top, right, bottom in pixels")
     parser.add_argument("--out", type=Path, default=Path("out/demo"))
     options = parser.parse_args()
 
     original = cropped(read_image(options.photo), options.scale)
     low = shrunk(original, options.scale)
-    results = [upscaled(name, low, original, options.scale) for name in model_names(options.scale)]
+    names = options.models or model_names(options.scale)
+    results = [upscaled(name, low, original, options.scale) for name in names]
+    detail = tuple(options.detail or (EYE if options.photo == PHOTO else ())) or "auto"
 
     options.out.mkdir(parents=True, exist_ok=True)
     panels = [Panel("original", original)]
@@ -111,7 +115,7 @@ def main() -> int:
         if result.image:
             write_image(result.image, options.out / f"{result.name}.png")
             panels.append(Panel(result.name, result.image, result.psnr, result.ssim))
-    write_image(draw(panels, EYE if options.photo == PHOTO else "auto"), options.out / "comparison.png")
+    write_image(draw(panels, detail), options.out / "comparison.png")
 
     Console().print(table(results, f"{options.photo.name}, x{options.scale}"))
     print(f"The comparison is {options.out / 'comparison.png'}")
