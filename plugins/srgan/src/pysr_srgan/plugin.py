@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pysr.plugin import Loss, Model, hookimpl
+from pysr.plugin import Loss, Model, Weights, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +16,20 @@ if TYPE_CHECKING:
 
 PAPER = "Ledig et al.: Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network, CVPR 2017"
 HALF_FIELD = 40  # pixels of the input: 4 of the first layer, 2 a block, 1 of the merge, 3 of what enlarges
+
+
+DIGESTS = {
+    "srresnet-x4": "1bb0e9682e4971174213c8eeabafd612174125333bbd110c20106ec5bf6da902",
+}
+
+
+def weights(name: str) -> Weights:
+    return Weights(
+        file=Path(__file__).with_name("weights") / f"{name}.safetensors",
+        sha256=DIGESTS[name],
+        licence="Apache-2.0; trained on research image sets without a formal licence",
+        trained_on="T91, BSDS200 (without 302003, which is Set5's woman), BSDS500 test",
+    )
 
 
 def network(scale: int, variant: str | None) -> nn.Module:
@@ -60,9 +75,9 @@ def pysr_models() -> list[Model]:
             name="srresnet",
             scales=(4, 2),
             network=network,
+            weights={4: weights("srresnet-x4")},
             summary="Sixteen residual blocks at low resolution, then pixel shuffle; learnt to be right on average",
             receptive_field=HALF_FIELD,
-            needs_float32=True,
             recipes={"shipped": resnet_recipe, "paper": resnet_paper},
             paper=PAPER,
         ),
@@ -72,7 +87,6 @@ def pysr_models() -> list[Model]:
             network=network,
             summary="SRResNet, taught by a discriminator to look real",
             receptive_field=HALF_FIELD,
-            needs_float32=True,
             recipes={"shipped": gan_recipe, "paper": gan_paper},
             paper=PAPER,
         ),

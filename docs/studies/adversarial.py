@@ -1,0 +1,107 @@
+"""What does the GAN add? SRResNet trained on for a while: by squared errors or features, with and without adversary.
+
+    python docs/studies/adversarial.py --train T91 BSDS200 BSDS500test --data Set14 --work out/adversarial
+
+Writes adversarial.md, adversarial.png (one photograph by each) and adversarial-plot.png beside this file. A training
+that was stopped goes on when the command is given again. Needs pysr-srgan and pysr-perceptual.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+import pysr
+from pysr import degrade
+from pysr.comparison import Panel, draw
+from pysr.evaluation import Evaluation
+from pysr.files import read_image, write_image
+from pysr.plot import plot
+from pysr.plugin import Model
+from pysr.registry import registry
+from pysr.training import train
+from pysr.upscaler import Upscaler
+from pysr_srgan.train import gan_recipe
+
+HERE = Path(__file__).parent
+PHOTO, DETAIL = HERE.parents[1] / "examples" / "chelsea.png", (132, 85, 213, 139)
+SCALE = 4
+METRICS = ("psnr", "ssim", "perceptual")
+START = "srresnet"
+PIXELS = {"mse": 10.0}
+FEATURES = {"perceptual:relu2_2": 0.005, "perceptual:relu5_1": 0.002}
+ADVERSARY = {"adversarial:96": 0.002}
+RUNS = {
+    "squared error": PIXELS,
+    "squared error, adversary": PIXELS | ADVERSARY,
+    "features": FEATURES,
+    "features, adversary": FEATURES | ADVERSARY,
+}
+
+
+def described(losses: dict[str, float], steps: int) -> Model:
+    short = replace(gan_recipe(), losses=losses, steps=steps, validate=steps)
+    return replace(registry().model("srgan"), recipes={"short": lambda: short})
+
+
+def trained(folders: Sequence[Path], work: Path, steps: int) -> dict[str, Path]:
+    """The weights that each run leaves."""
+    begin = registry().model(START).weights[SCALE].file
+    return {
+        name: train(described(losses, steps), folders, work / f"{number}", seed=1, weights=begin, device="cpu",
+                    precision="bfloat16", resume=True)
+        for number, (name, losses) in enumerate(RUNS.items())
+    }  # fmt: skip
+
+
+def measured(files: dict[str, Path], data: Path) -> list[Evaluation]:
+    (start,) = pysr.evaluate([START], data, [SCALE], metrics=METRICS)
+    runs = [
+        replace(pysr.evaluate(["srgan"], data, [SCALE], weights=file, metrics=METRICS)[0], model=name)
+        for name, file in files.items()
+    ]
+    return [replace(start, model="as it began"), *runs]
+
+
+def picture(files: dict[str, Path]) -> None:
+    """The photograph shrunk, and enlarged by each."""
+    pixels = torch.from_numpy(np.array(read_image(PHOTO).convert("RGB"))).permute(2, 0, 1)
+    original = degrade.crop_to_multiple(pixels, SCALE)
+    low = (degrade.bicubic(original.double(), SCALE).clamp(0, 255)).round().byte()
+    upscalers: dict[str, Upscaler] = {"as it began": pysr.load(START, SCALE)}
+    upscalers |= {name: pysr.load("srgan", SCALE, weights=file) for name, file in files.items()}
+    images = {"original": original, **{name: upscaler.upscale(low) for name, upscaler in upscalers.items()}}
+    panels = [Panel(name, Image.fromarray(image.permute(1, 2, 0).numpy())) for name, image in images.items()]
+    write_image(draw(panels, DETAIL), HERE / "adversarial.png")
+
+
+def table(evaluations: Sequence[Evaluation]) -> str:
+    lines = ["| | PSNR in dB | SSIM | perceptual distance |", "|---|---|---|---|"]
+    for evaluation in evaluations:
+        psnr, ssim, perceptual = (evaluation.results[0].scores[name] for name in METRICS)
+        lines.append(f"| {evaluation.model} | {psnr:.2f} | {ssim:.4f} | {perceptual:.4f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run the study of the adversarial loss.")
+    parser.add_argument("--train", type=Path, nargs="+", required=True, help="folders of training pictures")
+    parser.add_argument("--data", type=Path, required=True, help="Set14")
+    parser.add_argument("--work", type=Path, default=Path("out/adversarial"))
+    parser.add_argument("--steps", type=int, default=400)
+    options = parser.parse_args()
+    files = trained(options.train, options.work, options.steps)
+    evaluations = measured(files, options.data)
+    picture(files)
+    write_image(plot(evaluations), HERE / "adversarial-plot.png")
+    text = (HERE / "adversarial.template.md").read_text()
+    (HERE / "adversarial.md").write_text(text.format(steps=options.steps, table=table(evaluations)))
+    print(f"wrote {HERE / 'adversarial.md'}")
+
+
+if __name__ == "__main__":
+    main()
