@@ -35,6 +35,24 @@ def test_feature_reconstruction_is_equation_2() -> None:
     assert float(perceptual()(*PAIR)) == float(perceptual("relu2_2")(*PAIR))
 
 
+def test_a_shift_moves_both_images_at_random() -> None:
+    torch.manual_seed(0)
+    loss = perceptual("shift2", "relu2_2")
+    found = {round(float(loss(*PAIR)), 6) for _ in range(40)}
+    moved = [[images[..., y : y + 47, x : x + 47] for images in PAIR] for y in range(2) for x in range(2)]
+    assert found == {round(float(perceptual("relu2_2")(*pair)), 6) for pair in moved}
+    assert float(loss(PAIR[0], PAIR[0])) == 0
+
+
+def test_shifts_that_cannot_be_are_said() -> None:
+    with pytest.raises(InputError, match="takes one shift; got shift2 and shift4"):
+        perceptual("shift2", "shift4")
+    with pytest.raises(InputError, match="shift49 leaves nothing of 48 x 48 pixels"):
+        perceptual("shift49")(*PAIR)
+    with pytest.raises(InputError, match="shift0"):
+        perceptual("shift0")
+
+
 def test_the_gram_matrix_is_equation_3() -> None:
     planes = torch.rand(2, 5, 4, 3)
     for n in range(2):

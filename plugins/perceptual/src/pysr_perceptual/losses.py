@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +19,7 @@ from .features import Features
 
 NETWORK = "vgg19-distilled"
 STYLE_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+SHIFT = re.compile("shift[1-9][0-9]*")
 STYLE_SIDE = 512  # pixels: the longer side of the picture whose style is taken
 
 
@@ -25,13 +27,21 @@ class FeatureReconstruction(nn.Module):
     """Squared distance of features (section 3.1, equation 2), per layer divided by C * H * W, summed over the layers.
 
     Called with an output and a target, (N, 1 or 3, H, W) in [0, 1]; gives the mean over N.
+    shift: where more than 1, both lose so many pixels less one in height and width, at sides that are drawn at random
+    each time. The pooling of the feature network then moves against the grid of the enlargement; where the two stay in
+    step, a network learns checkerboards that the features do not see.
     """
 
-    def __init__(self, features: Features) -> None:
+    def __init__(self, features: Features, shift: int = 1) -> None:
         super().__init__()
-        self.features = features
+        self.features, self.shift = features, shift
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        height, width = (side - self.shift + 1 for side in target.shape[-2:])
+        if min(height, width) < 1:
+            raise InputError(f"shift{self.shift} leaves nothing of {target.shape[-2]} x {target.shape[-1]} pixels")
+        top, left = torch.randint(self.shift, (2,)).tolist()
+        output, target = (images[..., top : top + height, left : left + width] for images in (output, target))
         with torch.no_grad():
             wanted = self.features(target)
         found = self.features(output)
@@ -79,8 +89,15 @@ def total_variation(output: Tensor, target: Tensor) -> Tensor:
 
 
 def perceptual(*options: str) -> FeatureReconstruction:
-    """The loss called "perceptual". options: layers, as `features_of` takes them; default: relu2_2."""
-    return FeatureReconstruction(features_of(options or ("relu2_2",)))
+    """The loss called "perceptual". options: layers, as `features_of` takes them; default: relu2_2. And ``shift8``, for
+    example, where patches are to be moved by up to 7 pixels; see `FeatureReconstruction`.
+    """
+    shifts = [option for option in options if SHIFT.fullmatch(option)]
+    if len(shifts) > 1:
+        raise InputError(f"perceptual takes one shift; got {' and '.join(shifts)}")
+    layers = [option for option in options if option not in shifts]
+    shift = int(shifts[0].removeprefix("shift")) if shifts else 1
+    return FeatureReconstruction(features_of(layers or ("relu2_2",)), shift)
 
 
 def style(*options: str) -> StyleReconstruction:
