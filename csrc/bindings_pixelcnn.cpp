@@ -133,7 +133,7 @@ void draw(const PixelCnn& network, Items<std::uint8_t> images, const Items<std::
 /// The random words of a value's 64 blocks, (4, 64), for tests.
 Items<std::uint32_t> philox_words(std::uint64_t key, std::uint32_t value, std::uint64_t image_id) {
     std::uint32_t words[4][kLevels / 4];
-    philox(key, value, image_id, words);
+    philox(key, 0, value, image_id, words);
     return Items<std::uint32_t>({4, static_cast<int>(kLevels / 4)}, &words[0][0]);
 }
 

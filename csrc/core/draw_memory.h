@@ -1,18 +1,19 @@
 #pragma once
+#include "core/host_device.h"
 #include "core/pixelcnn.h"
 
 namespace pysr {
 namespace {
 
-inline std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
+PYSR_HD inline std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 
 /// Hands out parts of one piece of memory, each on a cache line; without memory it only counts.
 class Carver {
   public:
-    explicit Carver(char* memory) : next_(memory) {}
+    PYSR_HD explicit Carver(char* memory) : next_(memory) {}
 
     template <class Item>
-    Item* take(std::int64_t count) {
+    PYSR_HD Item* take(std::int64_t count) {
         Item* const taken = reinterpret_cast<Item*>(next_);
         const std::int64_t bytes = (count * static_cast<std::int64_t>(sizeof(Item)) + 63) / 64 * 64;
         bytes_ += bytes;
@@ -20,7 +21,7 @@ class Carver {
         return taken;
     }
 
-    std::int64_t bytes() const { return bytes_; }
+    PYSR_HD std::int64_t bytes() const { return bytes_; }
 
   private:
     char* next_;
@@ -41,7 +42,8 @@ struct DrawMemory {
     Element *above, *here, *pixels, *zeros;
     float* before;
 
-    DrawMemory(const PackedNetwork<Element>& network, const DrawJob& job, std::int64_t image_count, Carver& carver)
+    PYSR_HD DrawMemory(const PackedNetwork<Element>& network, const DrawJob& job, std::int64_t image_count,
+                       Carver& carver)
         : images(image_count),
           active(smaller(job.height, (job.width + kLag - 1) / kLag)),
           rings(active + 2),
@@ -57,25 +59,25 @@ struct DrawMemory {
     }
 
     /// Positions of a step.
-    std::int64_t most() const { return images * active; }
+    PYSR_HD std::int64_t most() const { return images * active; }
 
     /// Floats from one position's sums to the next.
-    std::int64_t row() const { return 2 * channels + kPanel; }
+    PYSR_HD std::int64_t row() const { return 2 * channels + kPanel; }
 
-    std::int64_t stride() const { return (width + 2 * kBorder) * planes; }
+    PYSR_HD std::int64_t stride() const { return (width + 2 * kBorder) * planes; }
 
     /// The vertical stack before a layer.
-    Element* above_at(std::int64_t layer, std::int64_t image, std::int64_t i, std::int64_t j) const {
+    PYSR_HD Element* above_at(std::int64_t layer, std::int64_t image, std::int64_t i, std::int64_t j) const {
         return above + (((layer * images + image) * rings + i % rings) * kColumns + j % kColumns) * channels;
     }
 
     /// The horizontal stack before a layer, or after the last.
-    Element* here_at(std::int64_t layer, const Position& at, std::int64_t j) const {
+    PYSR_HD Element* here_at(std::int64_t layer, const Position& at, std::int64_t j) const {
         return here + (((layer * images + at.image) * active + at.row % active) * kRecent + j % kRecent) * channels;
     }
 
     /// The planes of a pixel, also of those up to three rows above and columns beside the image.
-    Element* pixel_at(std::int64_t image, std::int64_t rows, std::int64_t i, std::int64_t j) const {
+    PYSR_HD Element* pixel_at(std::int64_t image, std::int64_t rows, std::int64_t i, std::int64_t j) const {
         return pixels + (image * (rows + kBorder) + i + kBorder) * stride() + (j + kBorder) * planes;
     }
 };

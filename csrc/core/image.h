@@ -2,15 +2,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "core/host_device.h"
 #include "ops.h"
-
-#ifdef __CUDACC__
-#define PYSR_HD __host__ __device__
-#define PYSR_ALIGNED true  // device arrays are aligned; byte-wise loads would be slow there
-#else
-#define PYSR_HD
-#define PYSR_ALIGNED false  // views of NumPy arrays need not be
-#endif
 
 // Everything in core/ has internal linkage: each file that includes it is compiled for another processor, and the
 // linker must never put one in the place of another.

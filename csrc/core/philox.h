@@ -1,19 +1,22 @@
 #pragma once
 #include <cstdint>
 
+#include "core/host_device.h"
+
 namespace pysr {
 namespace {
 
-inline std::uint32_t upper_half(std::uint32_t a, std::uint32_t b) {
+PYSR_HD inline std::uint32_t upper_half(std::uint32_t a, std::uint32_t b) {
     return static_cast<std::uint32_t>((std::uint64_t{a} * b) >> 32);
 }
 
 /// Philox4x32-10 (Salmon et al. 2011): numbers of `kBlocks` consecutive blocks, four words each; words[word][block].
-/// The counter is (first block + i, c1, c2, c3); the same in any order and on any processor.
+/// The counter is (first_block + i, c1, c2, c3); the same in any order and on any processor.
 template <int kBlocks>
-void philox(std::uint64_t key, std::uint32_t c1, std::uint64_t c2c3, std::uint32_t (&words)[4][kBlocks]) {
+PYSR_HD void philox(std::uint64_t key, std::uint32_t first_block, std::uint32_t c1, std::uint64_t c2c3,
+                    std::uint32_t (&words)[4][kBlocks]) {
     for (int i = 0; i < kBlocks; ++i) {
-        words[0][i] = static_cast<std::uint32_t>(i);
+        words[0][i] = first_block + static_cast<std::uint32_t>(i);
         words[1][i] = c1;
         words[2][i] = static_cast<std::uint32_t>(c2c3);
         words[3][i] = static_cast<std::uint32_t>(c2c3 >> 32);

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "core/host_device.h"
 #include "core/pixelcnn.h"
 
 namespace pysr {
@@ -10,30 +11,30 @@ namespace {
 // Functions of one float that give the same bits on every processor: only additions, products and explicit fused
 // multiply-adds, in one order. Loops over them are vectorised by the compiler.
 
-inline std::uint32_t bits_of(float value) {
+PYSR_HD inline std::uint32_t bits_of(float value) {
     std::uint32_t bits;
     std::memcpy(&bits, &value, sizeof bits);
     return bits;
 }
 
-inline float float_of(std::uint32_t bits) {
+PYSR_HD inline float float_of(std::uint32_t bits) {
     float value;
     std::memcpy(&value, &bits, sizeof value);
     return value;
 }
 
-inline void narrow(float value, float& to) { to = value; }
+PYSR_HD inline void narrow(float value, float& to) { to = value; }
 
 /// To the nearest bfloat16, half to even.
-inline void narrow(float value, Bf16& to) {
+PYSR_HD inline void narrow(float value, Bf16& to) {
     const std::uint32_t bits = bits_of(value);
     to.bits = static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
-inline float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+PYSR_HD inline float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 
 /// e^x for x clamped to [-87, 87], to about one unit in the last place (Cephes' polynomial).
-inline float exponential(float x) {
+PYSR_HD inline float exponential(float x) {
     x = x < -87.0f ? -87.0f : x;
     x = x > 87.0f ? 87.0f : x;
     constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves a whole number
@@ -50,7 +51,7 @@ inline float exponential(float x) {
 }
 
 /// ln x for normal x > 0.
-inline float logarithm(float x) {
+PYSR_HD inline float logarithm(float x) {
     constexpr std::uint32_t kThreeQuarters = 0x3f400000u;
     const std::uint32_t bits = bits_of(x);
     const std::int32_t exponent = static_cast<std::int32_t>(bits - kThreeQuarters) >> 23;
@@ -69,7 +70,7 @@ inline float logarithm(float x) {
 }
 
 /// tanh(signal) * sigmoid(opening).
-inline float gated(float signal, float opening) {
+PYSR_HD inline float gated(float signal, float opening) {
     signal = signal < -15.0f ? -15.0f : signal;
     signal = signal > 15.0f ? 15.0f : signal;
     opening = opening < -40.0f ? -40.0f : opening;
@@ -79,7 +80,7 @@ inline float gated(float signal, float opening) {
 
 /// Gumbel noise from 23 of 32 random bits: -ln(-ln u), u so far from 0 and 1 that -ln u is normal. No branch, or loops
 /// over it are not vectorised.
-inline float gumbel(std::uint32_t random) {
+PYSR_HD inline float gumbel(std::uint32_t random) {
     const float u = fused(static_cast<float>(static_cast<std::int32_t>(random >> 9)), 1.1920929e-7f, 5.9604645e-8f);
     return -logarithm(-logarithm(u));
 }

@@ -29,7 +29,7 @@ void gate(const float* sums, Element* to, std::int64_t count) {
 void gumbel_noise(std::uint64_t seed, std::uint64_t image_id, std::int64_t value, float* noise) {
     constexpr int kBlocks = kLevels / 4;
     std::uint32_t words[4][kBlocks];
-    philox(seed, static_cast<std::uint32_t>(value), image_id, words);
+    philox(seed, 0, static_cast<std::uint32_t>(value), image_id, words);
     for (int word = 0; word < 4; ++word)
         for (int i = 0; i < kBlocks; ++i) noise[word * kBlocks + i] = gumbel(words[word][i]);
 }
