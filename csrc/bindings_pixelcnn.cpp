@@ -12,7 +12,7 @@
 #include "array.h"
 #include "core/philox.h"
 #include "cpu/isa.h"
-#include "cpu/pixelcnn.h"
+#include "pixelcnn.h"
 
 namespace py = pybind11;
 
@@ -123,7 +123,7 @@ void draw(const PixelCnn& network, Items<std::uint8_t> images, const Items<std::
     Reporter reporter(progress);
     try {
         const py::gil_scoped_release unlocked;
-        network.draw(job, threads, std::ref(reporter));
+        network.draw(job, threads, nullptr, std::ref(reporter));
     } catch (const Interrupted&) {
         reporter.rethrow();
         throw;

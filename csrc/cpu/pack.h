@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "core/scalar.h"
-#include "cpu/pixelcnn.h"
+#include "pixelcnn.h"
 
 namespace pysr {
 

@@ -1,4 +1,4 @@
-#include "cpu/pixelcnn.h"
+#include "pixelcnn.h"
 
 #include <algorithm>
 #include <atomic>
@@ -132,7 +132,9 @@ class PackedPixelCnn : public PixelCnn {
 
     PixelCnnSizes sizes() const override { return sizes_; }
 
-    void draw(const DrawJob& job, int wanted, const Report& report) const override {
+    int device() const override { return -1; }
+
+    void draw(const DrawJob& job, int wanted, void*, const Report& report) const override {
         const std::int64_t together = std::min(kTogether<Element>, (job.count + wanted - 1) / wanted);
         const std::int64_t blocks = (job.count + together - 1) / together;
         Carver shared_size(nullptr), own_size(nullptr);

@@ -2,24 +2,29 @@
 #include <stdexcept>
 
 #include "ops.h"
+#include "pixelcnn.h"
 
 namespace pysr {
 namespace {
 
-[[noreturn]] void refuse() {
-    throw std::invalid_argument("this build of pysr has no CUDA kernels; move the tensor to the cpu");
+[[noreturn]] void refuse(const std::string& advice) {
+    throw std::invalid_argument("this build of pysr has no CUDA kernels; " + advice);
 }
 
 }  // namespace
 
 template <>
 void Ops<Cuda>::extract_patches(Image, const Origin*, Batch) const {
-    refuse();
+    refuse("move the tensor to the cpu");
 }
 
 template <>
 void Ops<Cuda>::blend_patches(const Batch*, Axis, Axis, std::int64_t, bool, Image) const {
-    refuse();
+    refuse("move the tensor to the cpu");
+}
+
+std::unique_ptr<PixelCnn> make_cuda_pixelcnn(const PixelCnnSizes&, const PixelCnn::Numbers&, int) {
+    refuse("draw images with device='cpu'");
 }
 
 const bool built_with_cuda = false;

@@ -2,10 +2,10 @@
 // arguments, in pieces that fit, so that nothing is allocated, copied or waited for.
 #include <algorithm>
 #include <stdexcept>
-#include <string>
 
 #include "core/blend.h"
 #include "core/patches.h"
+#include "cuda/check.h"
 #include "ops.h"
 
 namespace pysr {
@@ -23,10 +23,6 @@ struct Pieces {
     Batch bands[kBands];
     std::int64_t row_starts[kBands], column_starts[kPatches];
 };
-
-void check(cudaError_t error) {
-    if (error != cudaSuccess) throw std::runtime_error(std::string("CUDA: ") + cudaGetErrorString(error));
-}
 
 /// One block per 128 columns of a row; rows in the first dimension, which may be the longest.
 dim3 grid_of(std::int64_t rows, std::int64_t columns) {
