@@ -148,13 +148,20 @@ bool try_case(const Case& at) {
 int main(int count, char** arguments) {
     constexpr std::size_t kShared = 200000;
     const std::map<std::string, std::vector<Case>> sets = {
+        {"tiny",
+         {
+             {{3, 16, 2, 16, 3}, 3, 4, 5, 2, kShared},  // two images in a block, one in the last
+             {{3, 8, 3, 20, 0}, 1, 6, 5, 3, kShared},   // three blocks share an image
+         }},
         {"small",
          {
-             {{3, 16, 3, 32, 5}, 3, 8, 8, 2, kShared},    // two images in a block, one in the last
-             {{3, 16, 3, 32, 0}, 1, 12, 12, 4, kShared},  // four blocks share an image
-             {{1, 16, 3, 48, 3}, 5, 5, 7, 2, kShared},    // more images than fit: one after the other
+             {{3, 16, 3, 32, 5}, 3, 8, 8, 2, kShared},
+             {{3, 16, 3, 32, 0}, 1, 12, 12, 4, kShared},
+             {{1, 16, 3, 48, 3}, 5, 5, 7, 2, kShared},
              {{1, 16, 3, 32, 0}, 2, 1, 1, 1, kShared},
-             {{3, 20, 2, 50, 3}, 4, 5, 7, 8, 20000},  // little shared memory: several tiles
+             {{3, 20, 2, 50, 3}, 4, 5, 7, 1, 9000},    // little shared memory: several tiles
+             {{3, 18, 1, 30, 2}, 20, 1, 70, 1, 9000},  // depths of no round numbers, and more images than a tile
+             {{1, 4, 1, 4, 1}, 1, 70, 2, 3, kShared},
          }},
         {"large", {{{3, 64, 20, 1024, 32}, 2, 8, 8, 1, kShared}}},
     };

@@ -98,19 +98,20 @@ extern thread_local float4 block_memory[];
 
 namespace emulation {
 
-/// Lets the next fiber of the block go on, or the block end with its last one.
+/// Lets the next fiber of the block go on, or the block end with its last one. Only an end tells what came before it.
 __attribute__((no_sanitize("thread"))) inline void take_turns() {
     Block& at = *block;
     const unsigned mine = threadIdx.x, count = at.fibers.size();
+    const unsigned no_order = at.fibers[mine].ended ? 0 : 1;
     for (unsigned next = (mine + 1) % count; at.running; next = (next + 1) % count) {
         if (at.fibers[next].ended) continue;
         if (next == mine) return;
         threadIdx.x = next;
-        __tsan_switch_to_fiber(at.fibers[next].tsan, 1);
+        __tsan_switch_to_fiber(at.fibers[next].tsan, no_order);
         swapcontext(&at.fibers[mine].context, &at.fibers[next].context);
         return;
     }
-    __tsan_switch_to_fiber(at.tsan_outside, 1);
+    __tsan_switch_to_fiber(at.tsan_outside, no_order);
     setcontext(&at.outside);
 }
 
