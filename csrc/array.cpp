@@ -72,11 +72,13 @@ const char* name_of(Type type) {
     }
 }
 
-std::string shape_of(const Array& array) {
+std::string text_of(const std::vector<std::int64_t>& shape) {
     std::string text;
-    for (const std::int64_t side : array.shape) text += (text.empty() ? "" : ", ") + std::to_string(side);
+    for (const std::int64_t side : shape) text += (text.empty() ? "" : ", ") + std::to_string(side);
     return "(" + text + ")";
 }
+
+std::string shape_of(const Array& array) { return text_of(array.shape); }
 
 Extent extent_of(const Array& array) {
     std::int64_t low = 0, high = size_of(array.type);
@@ -137,6 +139,16 @@ const float* as_weights(const Array& array, std::int64_t rows, std::int64_t colu
     if (!contiguous || reinterpret_cast<std::uintptr_t>(array.data) % alignof(float))
         refuse(array.name + " must be contiguous");
     return reinterpret_cast<const float*>(array.data);
+}
+
+char* as_contiguous(const Array& array, Type type, const std::vector<std::int64_t>& shape) {
+    if (array.type != type) refuse(array.name + " holds " + name_of(array.type) + "; it must hold " + name_of(type));
+    if (array.shape != shape) refuse(array.name + " has shape " + shape_of(array) + "; it must be " + text_of(shape));
+    std::int64_t stride = size_of(type);
+    for (std::size_t axis = shape.size(); axis-- > 0; stride *= shape[axis])
+        if (shape[axis] > 1 && array.strides[axis] != stride) refuse(array.name + " must be contiguous");
+    if (reinterpret_cast<std::uintptr_t>(array.data) % size_of(type)) refuse(array.name + " must be aligned");
+    return array.data;
 }
 
 void require_positions(const std::string& name, const std::vector<std::int64_t>& positions, bool ascending) {

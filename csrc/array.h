@@ -19,6 +19,7 @@ struct Array {
 
 std::int64_t size_of(Type type);
 const char* name_of(Type type);
+std::string text_of(const std::vector<std::int64_t>& shape);
 std::string shape_of(const Array& array);
 
 /// The bytes that an array may touch: [first, end). Throws when they cannot be counted in 64 bits.
@@ -40,6 +41,9 @@ void require_same_device(const Array& one, const Array& other);
 
 /// A contiguous float32 array of shape (rows, columns).
 const float* as_weights(const Array& array, std::int64_t rows, std::int64_t columns);
+
+/// Where a contiguous array of this type and shape begins.
+char* as_contiguous(const Array& array, Type type, const std::vector<std::int64_t>& shape);
 
 /// Positions of patches: ascending where `ascending`, each small enough that sums of them stay in 64 bits.
 void require_positions(const std::string& name, const std::vector<std::int64_t>& positions, bool ascending);

@@ -179,17 +179,19 @@ def _is_native(array: object) -> bool:
     return (array.device.type if isinstance(array, Tensor) else "cpu") in _native_devices
 
 
-def _on(array: object) -> AbstractContextManager[object]:
+def on_device(array: object) -> AbstractContextManager[object]:
     """Makes the array's CUDA device the current one, where DLPack and the launch expect it."""
     return torch.cuda.device(array.device) if isinstance(array, Tensor) and array.is_cuda else nullcontext()
 
 
-def _how(array: object) -> dict[str, int]:
+def stream_of(array: object) -> int:
+    """The CUDA stream that torch uses at present where the array lies; 0 on other devices."""
     on_cuda = isinstance(array, Tensor) and array.is_cuda
-    return {
-        "threads": torch.get_num_threads(),
-        "stream": torch.cuda.current_stream(array.device).cuda_stream if on_cuda else 0,  # type: ignore[attr-defined]
-    }
+    return torch.cuda.current_stream(array.device).cuda_stream if on_cuda else 0  # type: ignore[attr-defined]
+
+
+def _how(array: object) -> dict[str, int]:
+    return {"threads": torch.get_num_threads(), "stream": stream_of(array)}
 
 
 def _plain(array: Any) -> Any:
@@ -201,7 +203,7 @@ def _plain(array: Any) -> Any:
 
 def _extract_into(out: Tensor, image: Tensor | NDArray[Any], origins: list[int]) -> None:
     if _is_native(image) and _is_native(out):
-        with _on(out):
+        with on_device(out):
             _kernels.extract_patches(_plain(image), origins, _plain(out), **_how(out))
     else:
         planes = image if isinstance(image, Tensor) else torch.from_numpy(np.array(image))
@@ -272,7 +274,7 @@ def _blend_into(
     if _is_native(bands[0]) and _is_native(out):
         weights = rows.weights.detach(), columns.weights.detach()
         plain = [band.detach() for band in bands]
-        with _on(bands[0]):
+        with on_device(bands[0]):
             _kernels.blend_patches(
                 plain,
                 rows.starts,

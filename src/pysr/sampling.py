@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .errors import InputError, PysrError
+from .kernels import on_device, stream_of
+from .precision import choose_device
 
 LEVELS = 256
 
@@ -35,15 +37,23 @@ class PixelCNNSampler:
     precision: "float32", or "bfloat16" where the processor has instructions for it: twice as fast, and an exact sampler
         of the rounded network.
     threads: at most so many; default: as torch uses.
-    In float32 a seed gives the same image for any number of images at a time, order, thread count and processor.
-    Raises InputError for weights that do not fit together or are no numbers.
+    device: "cpu", or a CUDA device, where images, features, noise and logits are then tensors, and precision float32.
+    In float32 a seed gives the same image for any number of images at a time, order, thread count and processor; a CUDA
+    device may round otherwise (logits differ by less than 1e-4).
+    Raises InputError for weights that do not fit together or are no numbers, and for a device without native kernels.
     """
 
     def __init__(
-        self, weights: Mapping[str, Tensor | Numbers], *, precision: str = "float32", threads: int | None = None
+        self,
+        weights: Mapping[str, Tensor | Numbers],
+        *,
+        precision: str = "float32",
+        threads: int | None = None,
+        device: torch.device | str = "cpu",
     ) -> None:
         if precision not in ("float32", "bfloat16"):
             raise InputError(f"precision is {precision!r}; the sampler computes in 'float32' or 'bfloat16'")
+        self.device = _checked_device(device, precision)
         numbers = {name: _as_floats(name, value) for name, value in weights.items()}
         self.planes, self.features, self.layers = _sizes(numbers)
         self.threads = _checked_threads(threads)
@@ -51,7 +61,7 @@ class PixelCNNSampler:
         self.channels, self.hidden = channels, hidden
         self._network = _kernels().PixelCNN(
             numbers, planes=self.planes, channels=channels, layers=self.layers, hidden=hidden, features=self.features,
-            reduced=precision == "bfloat16",
+            reduced=precision == "bfloat16", device=self.device.index if self.device.type == "cuda" else -1,
         )  # fmt: skip
 
     def sample(
@@ -68,8 +78,8 @@ class PixelCNNSampler:
         mask: Any = None,
         noise: Any = None,
         progress: Progress | None = None,
-    ) -> Pixels:
-        """Draw images, (count, height, width, planes) uint8.
+    ) -> Pixels | Tensor:
+        """Draw images, (count, height, width, planes) uint8: an array, or a tensor on the sampler's CUDA device.
 
         features: of the conditioning network, (count or 1, height, width, F) float32. seed: 0 to 2^64 - 1.
         image_ids: which noise each image gets, whole numbers from 0; default: 0, 1, 2, ... temperature: divides the
@@ -93,14 +103,17 @@ class PixelCNNSampler:
             kept = self._kept(images, known, mask)
         ids = np.arange(count, dtype=np.uint64) if image_ids is None else _ids(image_ids, count)
         inverse = 1 / float(temperature) if temperature else 0.0
-        self._draw(images, ids, seed=seed, inverse_temperature=inverse, features=features, kept=kept, progress=progress,
-                   noise=None if noise is None else _as_floats("noise", noise))  # fmt: skip
-        return images
+        drawn = self._placed(images)
+        self._draw(drawn, ids, seed=seed, inverse_temperature=inverse, features=features, progress=progress,
+                   kept=None if kept is None else self._placed(kept.view(np.uint8)),
+                   noise=None if noise is None else self._floats("noise", noise))  # fmt: skip
+        return drawn
 
-    def logits(self, images: Any, features: Tensor | Numbers | None = None) -> Numbers:
+    def logits(self, images: Any, features: Tensor | Numbers | None = None) -> Numbers | Tensor:
         """Of given images, (N, H, W, planes) uint8: (N, H, W, planes, 256) float32, each value's from those before."""
         given = self._given(images)
-        logits = np.empty((len(given), given[0].size, LEVELS), np.float32)
+        shape = len(given), given[0].size, LEVELS
+        logits = torch.empty(shape, device=self.device) if self.device.type == "cuda" else np.empty(shape, np.float32)
         self._measure(given, features, logits=logits)
         return logits.reshape(*given.shape, LEVELS)
 
@@ -125,7 +138,7 @@ class PixelCNNSampler:
         head = _seen(channels, hidden) + _seen(hidden, levels) + self.features * sum(levels)
         return 2 * height * width * (first + self.layers * layer + head)
 
-    def _draw(self, images: Pixels, ids: NDArray[np.uint64], *, features: Any, seed: Any = 0,
+    def _draw(self, images: Pixels | Tensor, ids: NDArray[np.uint64], *, features: Any, seed: Any = 0,
               inverse_temperature: float = 1.0, noise: Any = None, kept: Any = None, all_kept: bool = False,
               logits: Any = None, log_likelihood: Any = None, progress: Progress | None = None) -> None:  # fmt: skip
         if not isinstance(seed, Integral) or not 0 <= int(seed) < 2**64:
@@ -133,17 +146,32 @@ class PixelCNNSampler:
         if (features is None) != (self.features == 0):
             known = f"{self.features} features a pixel" if self.features else "no conditioning network"
             raise InputError(f"features {'are missing' if features is None else 'are given'}: the weights have {known}")
+        placed = None if features is None else self._floats("features", features)
         try:
-            self._network.draw(
-                images, ids, seed=int(seed), inverse_temperature=inverse_temperature, noise=noise, kept=kept,
-                features=None if features is None else _as_floats("features", features), all_kept=all_kept,
-                logits=logits, log_likelihood=log_likelihood, threads=self.threads, progress=progress,
-            )  # fmt: skip
+            with on_device(images):
+                self._network.draw(
+                    images, ids, seed=int(seed), inverse_temperature=inverse_temperature, noise=noise, kept=kept,
+                    features=placed, all_kept=all_kept, logits=logits, log_likelihood=log_likelihood,
+                    threads=self.threads, stream=stream_of(images), progress=progress,
+                )  # fmt: skip
         except OverflowError as error:
             raise PysrError(f"{error}; are these weights trained?") from None
 
     def _measure(self, images: Pixels, features: Any, **out: Any) -> None:
-        self._draw(images, np.zeros(len(images), np.uint64), features=features, all_kept=True, **out)
+        self._draw(self._placed(images), np.zeros(len(images), np.uint64), features=features, all_kept=True, **out)
+
+    def _placed(self, array: NDArray[Any]) -> NDArray[Any] | Tensor:
+        """On the sampler's device: the array itself, or a tensor."""
+        return torch.from_numpy(array).to(self.device) if self.device.type == "cuda" else array
+
+    def _floats(self, name: str, value: Any) -> Numbers | Tensor:
+        """Contiguous finite float32 on the sampler's device."""
+        if self.device.type != "cuda" or not (isinstance(value, Tensor) and value.is_floating_point()):
+            return self._placed(_as_floats(name, value))
+        floats = value.detach().to(self.device, torch.float32).contiguous()
+        if not floats.isfinite().all():
+            raise InputError(f"{name} must hold finite floats; {value.dtype} with NaN or infinity came")
+        return floats
 
     def _given(self, images: Any) -> Pixels:
         given = _array(images)
@@ -175,6 +203,22 @@ class PixelCNNSampler:
 def is_temperature(value: Any) -> bool:
     """Whether logits can be divided by it in float32, or it is 0."""
     return isinstance(value, Real) and (float(value) == 0 or 1e-6 <= float(value) <= 1e6)
+
+
+def native_device(device: torch.device) -> torch.device:
+    """Where a sampler can work for a network on that device: there, or on the CPU where there are no kernels for it."""
+    return device if device.type == "cuda" and _kernels().cuda else torch.device("cpu")
+
+
+def _checked_device(wanted: torch.device | str, precision: str) -> torch.device:
+    device = choose_device(wanted)
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"device is {str(wanted)!r}; the sampler draws on 'cpu' or 'cuda'")
+    if device.type == "cuda" and not _kernels().cuda:
+        raise InputError("this build of pysr has no CUDA kernels; draw images with device='cpu'")
+    if device.type == "cuda" and precision != "float32":
+        raise InputError(f"precision is {precision!r}; on a CUDA device the sampler computes in 'float32'")
+    return device
 
 
 def _kernels() -> Any:

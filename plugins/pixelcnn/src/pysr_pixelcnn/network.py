@@ -7,12 +7,11 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from pysr.sampling import LEVELS, PixelCNNSampler
+from pysr.sampling import LEVELS, PixelCNNSampler, native_device
 
 from .prior import Prior, masked
 
@@ -109,11 +108,12 @@ class PixelCNN(nn.Module):
                     "known": known[number].permute(1, 2, 0).expand(n, -1, -1, -1),
                     "mask": mask[number].expand(n, -1, -1),
                 }
-            drawn.append(
-                self._samplers.of(self).sample(n, *features.shape[:2], features=features[None], seed=seed,
-                                               temperature=temperature, progress=progress, **kept)
+            images = self._samplers.of(self).sample(
+                n, *features.shape[:2], features=features[None], seed=seed, temperature=temperature, progress=progress,
+                **kept,
             )  # fmt: skip
-        return torch.from_numpy(np.stack(drawn)).permute(0, 1, 4, 2, 3).float() / 255
+            drawn.append(torch.as_tensor(images))
+        return torch.stack(drawn).permute(0, 1, 4, 2, 3).float() / 255
 
     @torch.no_grad()
     def log_likelihood(self, low: Tensor, high: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ class PixelCNN(nn.Module):
     def _features(self, low: Tensor) -> Iterator[Tensor]:
         """Those of each image, (H, W, F) float32; one by one, so that a batch does not change their last bits."""
         for image in low:
-            yield self.conditioning(image[None] - 0.5)[0].permute(1, 2, 0).float().cpu()
+            yield self.conditioning(image[None] - 0.5)[0].permute(1, 2, 0).float()
 
 
 class Samplers:
@@ -145,14 +145,15 @@ class Samplers:
         return Samplers, ()
 
     def of(self, network: PixelCNN) -> PixelCNNSampler:
-        """In bfloat16 where torch would compute in it."""
-        device = network.condition.weight.device.type
-        precision = "bfloat16" if torch.is_autocast_enabled(device) else "float32"
+        """On the network's device if there are kernels for it, else on the CPU; there in bfloat16 where torch is."""
+        device = network.condition.weight.device
+        reduced = torch.is_autocast_enabled(device.type) and native_device(device).type == "cpu"
+        options = {"precision": "bfloat16" if reduced else "float32", "device": native_device(device)}
         numbers = [*network.prior.parameters(), *network.condition.parameters()]
-        state = precision, [(value.data_ptr(), float(value.detach().sum())) for value in numbers]
+        state = options, [(value.data_ptr(), float(value.detach().sum())) for value in numbers]
         with self._lock:
             if self._made is None or self._made[0] != state:
-                self._made = state, PixelCNNSampler(exported(network), precision=precision)
+                self._made = state, PixelCNNSampler(exported(network), **options)
             return self._made[1]
 
 
