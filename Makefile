@@ -8,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
-NATIVE := $(shell find csrc -type f)
+NATIVE := $(shell find csrc tests/emulation -type f)
 SOURCES := pyproject.toml CMakeLists.txt $(NATIVE) $(shell find src plugins -type f -not -name '*.pyc' -not -name '*.so')
 
 .PHONY: demo test lint format sanitize clean

@@ -6,7 +6,7 @@ One thread each, processor time, medians of rounds in which the contestants take
 layers and a hidden layer of 1024, with random weights. Contestants: "forward", the prior once over a whole image in
 torch (channels last); "naive", which runs it for each of the 3,072 sub-pixels (3,072 times the measured forward); and
 "cached", a sampler in torch that computes every value once, as far as torch's calls allow (measured over the first
-rows). Needs pysr-pixelcnn.
+rows). Needs pysr-pixelcnn. Where a CUDA GPU and the kernels for it are there, they draw one image and 1,024 too.
 """
 
 import argparse
@@ -199,6 +199,24 @@ def _compared(scores: Tensor, drawn: Tensor) -> tuple[int, int]:
     return int(differs.sum()), int((differs & (best[:, 0] - best[:, 1] > CLOSE)).sum())
 
 
+def on_cuda(prior: Prior, rounds: int) -> dict[str, float]:
+    """Wall time of drawing on a CUDA GPU, medians, and how far its logits are from the processor's; empty without."""
+    if not (torch.cuda.is_available() and _kernels.cuda):
+        return {}
+    weights = masked(prior)
+    cpu, cuda = PixelCNNSampler(weights), PixelCNNSampler(weights, device="cuda")
+    times: dict[int, list[float]] = {1: [], 1024: []}
+    for batch, spent in times.items():
+        for _ in range(rounds + 1):
+            started = time.perf_counter()
+            cuda.sample(batch, SIDE, SIDE)
+            spent.append(time.perf_counter() - started)
+    one, many = (median(spent[1:]) for spent in times.values())  # the first round warms up
+    image = cpu.sample(1, SIDE, SIDE)
+    apart = np.abs(cuda.logits(image).cpu().numpy() - cpu.logits(image)).max()
+    return {"cuda_ms_b1": one * 1e3, "cuda_images_per_second_b1024": 1024 / many, "cuda_logits_apart": float(apart)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the PixelCNN sampler against torch.")
     parser.add_argument("--json", type=Path, help="file for the ratios")
@@ -229,6 +247,7 @@ def main() -> None:
     loop = flips_of_a_full_loop(prior, 6 if options.quick else 12)
     forced = flips_teacher_forced(prior, 10 if options.quick else 33)
     facts |= {"flips": loop[0] + forced[0], "flips_raw": loop[1] + forced[1], "flips_of": loop[2] + forced[2]}
+    facts |= on_cuda(prior, 1 if options.quick else 7)
     print(json.dumps(facts, indent=2))
     if options.json:
         options.json.write_text(json.dumps(facts, indent=2))

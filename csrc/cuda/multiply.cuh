@@ -67,7 +67,7 @@ __device__ void add_products(const float4& inputs, const float4* factors, float4
 /// Four outputs of kRows rows: the task of a thread.
 template <int kRows>
 struct Task {
-    static constexpr int kAhead = kRows > 4 ? 8 : kWholeDepth;  // factors are fetched so long before they are used
+    static constexpr int kAhead = kRows > 2 ? 8 : kWholeDepth;  // factors are fetched so long before they are used
 
     const Product& product;
     const int depth, output;

@@ -133,6 +133,9 @@ Steps plan(const PackedNetwork<float>& network, const DrawJob& job, int device) 
     steps.members = std::min(blocks / steps.crews, std::max(network.layer_count, memory.most()));
     steps.tile = std::min(kMostTile, memory.most());
     while (bench_bytes(steps) > most_shared && steps.tile > 1) steps.tile = (steps.tile + 1) / 2;
+    if (bench_bytes(steps) > most_shared)
+        throw std::invalid_argument("the network has too many channels for this GPU; draw images with device='cpu'");
+    check(cudaFuncSetAttribute(draw_steps, cudaFuncAttributeMaxDynamicSharedMemorySize, most_shared));
     Scratch(steps, memory, own);
     steps.shared_bytes = shared.bytes();
     steps.own_bytes = own.bytes();
@@ -179,7 +182,6 @@ class Drawing {
         check(
             cudaMemcpyAsync(ids_.data(), job.image_ids, job.count * sizeof(std::uint64_t), cudaMemcpyHostToDevice, on));
         check(cudaMemsetAsync(overflowed_.data(), 0, sizeof(int), on));
-        check(cudaFuncSetAttribute(draw_steps, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_memory_));
         if (!job.log_likelihood) return;
         steps_.job.log_likelihood = reinterpret_cast<double*>(nats_.data());
         check(cudaMemcpyAsync(nats_.data(), job.log_likelihood, nats_bytes(), cudaMemcpyHostToDevice, on));

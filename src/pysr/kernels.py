@@ -175,23 +175,26 @@ def _weights(weights: Tensor | NDArray[np.float32], like: Tensor) -> Tensor:
     return weights.to(like.device, non_blocking=True).contiguous()
 
 
+def on_device(device: torch.device) -> AbstractContextManager[object]:
+    """Makes a CUDA device the current one, where DLPack and a launch expect it."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
+def stream_of(device: torch.device) -> int:
+    """The CUDA stream that torch uses there at present; 0 on other devices."""
+    return torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
+
+
+def _device_of(array: object) -> torch.device:
+    return array.device if isinstance(array, Tensor) else torch.device("cpu")
+
+
 def _is_native(array: object) -> bool:
-    return (array.device.type if isinstance(array, Tensor) else "cpu") in _native_devices
-
-
-def on_device(array: object) -> AbstractContextManager[object]:
-    """Makes the array's CUDA device the current one, where DLPack and the launch expect it."""
-    return torch.cuda.device(array.device) if isinstance(array, Tensor) and array.is_cuda else nullcontext()
-
-
-def stream_of(array: object) -> int:
-    """The CUDA stream that torch uses at present where the array lies; 0 on other devices."""
-    on_cuda = isinstance(array, Tensor) and array.is_cuda
-    return torch.cuda.current_stream(array.device).cuda_stream if on_cuda else 0  # type: ignore[attr-defined]
+    return _device_of(array).type in _native_devices
 
 
 def _how(array: object) -> dict[str, int]:
-    return {"threads": torch.get_num_threads(), "stream": stream_of(array)}
+    return {"threads": torch.get_num_threads(), "stream": stream_of(_device_of(array))}
 
 
 def _plain(array: Any) -> Any:
@@ -203,7 +206,7 @@ def _plain(array: Any) -> Any:
 
 def _extract_into(out: Tensor, image: Tensor | NDArray[Any], origins: list[int]) -> None:
     if _is_native(image) and _is_native(out):
-        with on_device(out):
+        with on_device(_device_of(out)):
             _kernels.extract_patches(_plain(image), origins, _plain(out), **_how(out))
     else:
         planes = image if isinstance(image, Tensor) else torch.from_numpy(np.array(image))
@@ -274,7 +277,7 @@ def _blend_into(
     if _is_native(bands[0]) and _is_native(out):
         weights = rows.weights.detach(), columns.weights.detach()
         plain = [band.detach() for band in bands]
-        with on_device(bands[0]):
+        with on_device(bands[0].device):
             _kernels.blend_patches(
                 plain,
                 rows.starts,

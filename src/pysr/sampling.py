@@ -59,10 +59,12 @@ class PixelCNNSampler:
         self.threads = _checked_threads(threads)
         channels, hidden = len(numbers["first.weight"]), len(numbers["widen.weight"])
         self.channels, self.hidden = channels, hidden
-        self._network = _kernels().PixelCNN(
-            numbers, planes=self.planes, channels=channels, layers=self.layers, hidden=hidden, features=self.features,
-            reduced=precision == "bfloat16", device=self.device.index if self.device.type == "cuda" else -1,
-        )  # fmt: skip
+        with on_device(self.device):
+            self._network = _kernels().PixelCNN(
+                numbers, planes=self.planes, channels=channels, layers=self.layers, hidden=hidden,
+                features=self.features, reduced=precision == "bfloat16",
+                device=self.device.index if self.device.type == "cuda" else -1,
+            )  # fmt: skip
 
     def sample(
         self,
@@ -113,7 +115,8 @@ class PixelCNNSampler:
         """Of given images, (N, H, W, planes) uint8: (N, H, W, planes, 256) float32, each value's from those before."""
         given = self._given(images)
         shape = len(given), given[0].size, LEVELS
-        logits = torch.empty(shape, device=self.device) if self.device.type == "cuda" else np.empty(shape, np.float32)
+        on_cuda = self.device.type == "cuda"
+        logits = torch.empty(shape, dtype=torch.float32, device=self.device) if on_cuda else np.empty(shape, np.float32)
         self._measure(given, features, logits=logits)
         return logits.reshape(*given.shape, LEVELS)
 
@@ -148,11 +151,11 @@ class PixelCNNSampler:
             raise InputError(f"features {'are missing' if features is None else 'are given'}: the weights have {known}")
         placed = None if features is None else self._floats("features", features)
         try:
-            with on_device(images):
+            with on_device(self.device):
                 self._network.draw(
                     images, ids, seed=int(seed), inverse_temperature=inverse_temperature, noise=noise, kept=kept,
                     features=placed, all_kept=all_kept, logits=logits, log_likelihood=log_likelihood,
-                    threads=self.threads, stream=stream_of(images), progress=progress,
+                    threads=self.threads, stream=stream_of(self.device), progress=progress,
                 )  # fmt: skip
         except OverflowError as error:
             raise PysrError(f"{error}; are these weights trained?") from None
