@@ -140,6 +140,18 @@ def test_logits_and_likelihoods_are_those_of_the_network(isa: str, sizes: dict[s
         assert np.allclose(found, chosen.sum((1, 2, 3, 4)).numpy(), rtol=1e-6, atol=1e-3)
 
 
+@pytest.mark.parametrize("width", range(1, 10))
+def test_columns_that_are_made_in_pairs_see_what_is_inside_the_image(isa: str, width: int) -> None:
+    network = Network(**NETWORKS[1])
+    sampler = PixelCNNSampler(network.weights, threads=1)
+    flat = {name: torch.zeros_like(value) if "vertical" in name else value for name, value in network.weights.items()}
+    for height in (1, 2, 3, 8):
+        images, _ = some_images(network, 2, height, width)
+        found = sampler.logits(images)
+        assert np.abs(found - network(images).numpy()).max() < 1e-4, height
+        assert np.abs(found - PixelCNNSampler(flat, threads=1).logits(images)).max() > 0.1, "the test sees nothing"
+
+
 @pytest.mark.parametrize("sizes", NETWORKS[:3], ids=lambda sizes: "-".join(map(str, sizes.values())))
 def test_samples_are_those_of_the_whole_network_run_for_every_sub_pixel(sizes: dict[str, int]) -> None:
     network = Network(**sizes)

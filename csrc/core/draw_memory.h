@@ -40,7 +40,7 @@ struct DrawMemory {
 
     std::int64_t images, active, rings, width, planes, channels, layers;
     Element *above, *here, *pixels, *zeros;
-    float* before;
+    float *before, *sums;
 
     PYSR_HD DrawMemory(const PackedNetwork<Element>& network, const DrawJob& job, std::int64_t image_count,
                        Carver& carver)
@@ -56,6 +56,7 @@ struct DrawMemory {
         pixels = carver.take<Element>(images * (job.height + kBorder) * stride() + kPanel);
         zeros = carver.take<Element>(channels + kPanel);
         before = carver.take<float>(layers * most() * row());
+        sums = carver.take<float>(kPaired<Element> ? layers * most() * 2 * row() : 0);
     }
 
     /// Positions of a step.
@@ -69,6 +70,11 @@ struct DrawMemory {
     /// The vertical stack before a layer.
     PYSR_HD Element* above_at(std::int64_t layer, std::int64_t image, std::int64_t i, std::int64_t j) const {
         return above + (((layer * images + image) * rings + i % rings) * kColumns + j % kColumns) * channels;
+    }
+
+    /// The vertical sums of a layer, of the columns that are made together.
+    float* sums_at(std::int64_t layer, const Position& at, std::int64_t j) const {
+        return sums + (((layer * images + at.image) * active + at.row % active) * 2 + j % 2) * row();
     }
 
     /// The horizontal stack before a layer, or after the last.
@@ -85,17 +91,19 @@ struct DrawMemory {
 /// Room for a member's share of one step.
 template <class Element>
 struct StepMemory {
-    static constexpr std::int64_t kMostTaps = 10;
+    static constexpr std::int64_t kMostTaps = 2 * kTile;
 
     Position* positions;
     const Element** inputs;
-    float *sums, *residual, *wide, *logits, *noise;
+    float *tiles, *products, *sums, *residual, *wide, *logits, *noise;
     Element *narrow, *gates, *hidden, *given;
 
     StepMemory(const PackedNetwork<Element>& network, const DrawMemory<Element>& memory, Carver& carver) {
         const std::int64_t most = memory.most(), row = memory.row();
         positions = carver.take<Position>(most);
         inputs = carver.take<const Element*>(kMostTaps * most);
+        tiles = carver.take<float>(kPaired<Element> ? 2 * kTile * most * memory.channels : 0);
+        products = carver.take<float>(kPaired<Element> ? kTile * most * row : 0);
         sums = carver.take<float>(most * row);
         residual = carver.take<float>(most * row);
         wide = carver.take<float>(most * (network.hidden + kPanel));

@@ -1,6 +1,8 @@
 #pragma once
 #include <cstdint>
 
+#include "core/winograd.h"
+
 namespace pysr {
 
 constexpr std::int64_t kLevels = 256, kPanel = 16, kMostPlanes = 3;
@@ -9,6 +11,12 @@ constexpr std::int64_t kLevels = 256, kPanel = 16, kMostPlanes = 3;
 struct Bf16 {
     std::uint16_t bits;
 };
+
+/// Whether the vertical sums of two columns are made together (see winograd.h): not where rounding costs too much.
+template <class Element>
+constexpr bool kPaired = true;
+template <>
+constexpr bool kPaired<Bf16> = false;
 
 /// How many inputs are multiplied at a time: bfloat16 instructions take pairs.
 template <class Element>
@@ -26,11 +34,12 @@ struct Panels {
     std::int64_t panels, taps, depth;
 };
 
-/// One gated layer. left: what is known before a pixel begins, from the vertical stack (2 taps) and the two pixels to
-/// the left; its outputs are ordered by plane, each with the tanh half first. centre, out: of each plane.
+/// One gated layer. paired: the vertical stack's products for two columns, where kPaired. left: what is known before a
+/// pixel begins, from the vertical stack (2 taps) and the two pixels to the left; its outputs are ordered by plane,
+/// each with the tanh half first. centre, out: of each plane.
 template <class Element>
 struct GatedLayer {
-    Panels<Element> vertical, left, centre[kMostPlanes], out[kMostPlanes];
+    Panels<Element> vertical, paired[kTile], left, centre[kMostPlanes], out[kMostPlanes];
 };
 
 /// A PixelCNN's numbers (see the plugin's prior.py), packed. starts, hidden_starts: where the channels of each plane

@@ -84,6 +84,14 @@ GatedLayer<Element> Packed<Element>::pack_layer(const std::string& name, const P
     layer.vertical = pack(
         c2, 10, c, [&](std::int64_t n, std::int64_t tap, std::int64_t k) { return vertical[(n * c + k) * 10 + tap]; },
         [&](std::int64_t n) { return vertical_bias[n]; });
+    if (kPaired<Element>)
+        for (std::int64_t product = 0; product < kTile; ++product)
+            layer.paired[product] = pack(
+                c2, 2, c,
+                [&](std::int64_t n, std::int64_t above, std::int64_t k) {
+                    return transformed(vertical + (n * c + k) * 10 + above * 5, product);
+                },
+                [&](std::int64_t n) { return product % (kTile - 1) ? 0.0f : vertical_bias[n]; });
     std::vector<std::int64_t> order;  // of the horizontal outputs: by plane, each with its tanh half first
     for (std::int64_t plane = 0; plane < network_.planes; ++plane)
         for (std::int64_t half = 0; half < 2; ++half)

@@ -34,6 +34,12 @@ void gumbel_noise(std::uint64_t seed, std::uint64_t image_id, std::int64_t value
         for (int i = 0; i < kBlocks; ++i) noise[word * kBlocks + i] = gumbel(words[word][i]);
 }
 
+/// Has the processor bring numbers nearer that are needed soon.
+template <class Element>
+void fetch(const Element* from, std::int64_t count) {
+    for (std::int64_t k = 0; k < count; k += 64 / sizeof(Element)) __builtin_prefetch(from + k);
+}
+
 constexpr float kInfinity = __builtin_inff();
 
 float largest(const float* values) {
@@ -65,6 +71,7 @@ struct Wave {
     const DrawMemory<Element>& memory;
     const StepMemory<Element>& step;
     const std::int64_t row = memory.row();
+    static constexpr std::int64_t kSoon = 3;  // pixels from one whose tiles are fetched to one whose tiles are made
     std::int64_t all = 0, first = 0, count = 0;
 
     std::int64_t pixels() const { return job.height * job.width; }
@@ -112,13 +119,14 @@ struct Wave {
 
     /// What the horizontal stack of a layer gets before the pixel: from `vertical` and the two pixels to the left.
     void left(std::int64_t layer) const {
-        const bool copied = sizeof(Element) != sizeof(float);
         for (std::int64_t m = 0; m < count; ++m) {
             const Position& at = position(m);
-            const float* sums = step.sums + m * row;
-            Element* narrowed = step.narrow + m * row;
-            if (copied) narrow(sums, narrowed, 2 * network.channels);
-            tap(0)[m] = copied ? narrowed : reinterpret_cast<const Element*>(sums);
+            if constexpr (kPaired<Element>) {
+                tap(0)[m] = memory.sums_at(layer, at, at.column);
+            } else {
+                narrow(step.sums + m * row, step.narrow + m * row, 2 * network.channels);
+                tap(0)[m] = step.narrow + m * row;
+            }
             tap(1)[m] = tap(0)[m] + network.channels;
             for (std::int64_t q = 0; q < 2; ++q) {
                 const std::int64_t j = at.column - 2 + q;
@@ -128,23 +136,60 @@ struct Wave {
         multiply(network.layers[layer].left, tap(0), count, count, before_at(layer), row);
     }
 
-    /// The vertical stack of a layer, which only needs what step time - 2 drew.
+    /// The vertical stack of a layer, which only needs what earlier steps drew.
     void vertical(std::int64_t layer) const {
-        for (std::int64_t m = 0; m < count; ++m) {
-            const Position& at = position(m);
+        if constexpr (!kPaired<Element>)
+            columns(layer);
+        else if (position(0).column % 2 == 0)  // the same in all rows
+            pairs(layer);
+    }
+
+    /// A column of each row by itself.
+    void columns(std::int64_t layer) const {
+        for (std::int64_t m = 0; m < count; ++m)
             for (std::int64_t r = 0; r < 2; ++r)
-                for (std::int64_t q = 0; q < 5; ++q) {
-                    const std::int64_t i = at.row - 2 + r, j = at.column - 2 + q;
-                    const bool inside = i >= 0 && j >= 0 && j < job.width;
-                    tap(r * 5 + q)[m] = inside ? memory.above_at(layer, at.image, i, j) : memory.zeros;
-                }
-        }
+                for (std::int64_t q = 0; q < 5; ++q) tap(r * 5 + q)[m] = above(layer, position(m), r, q);
         multiply(network.layers[layer].vertical, tap(0), count, count, step.sums, row);
-        if (layer + 1 == network.layer_count) return;
+        for (std::int64_t m = 0; m < count; ++m) pass_on(layer, position(m), position(m).column, step.sums + m * row);
+    }
+
+    /// Two columns of each row, this and the next: tiles of both rows above, six products, sums.
+    void pairs(std::int64_t layer) const {
+        const std::int64_t channels = network.channels;
+        for (std::int64_t m = 0; m < count; ++m)
+            for (std::int64_t r = 0; r < 2; ++r) {
+                const float* inputs[kTile];
+                float* const to = step.tiles + (2 * m + r) * kTile * channels;
+                for (std::int64_t q = 0; q < kTile; ++q) {
+                    inputs[q] = above(layer, position(m), r, q);
+                    if (m + kSoon < count) fetch(above(layer, position(m + kSoon), r, q), channels);
+                    tap(2 * q + r)[m] = to + q * channels;
+                }
+                transform(inputs, to, channels, channels);
+            }
+        for (std::int64_t q = 0; q < kTile; ++q)
+            multiply(network.layers[layer].paired[q], tap(2 * q), count, count, step.products + q * count * row, row);
         for (std::int64_t m = 0; m < count; ++m) {
             const Position& at = position(m);
-            gate(step.sums + m * row, memory.above_at(layer + 1, at.image, at.row, at.column), network.channels);
+            float* const left = memory.sums_at(layer, at, at.column);
+            float* const right = memory.sums_at(layer, at, at.column + 1);
+            sums_of(step.products + m * row, count * row, left, right, 2 * channels);
+            pass_on(layer, at, at.column, left);
+            if (at.column + 1 < job.width) pass_on(layer, at, at.column + 1, right);
         }
+    }
+
+    /// The vertical stack before a layer, of the row two or one above and a column from two to the left on.
+    const Element* above(std::int64_t layer, const Position& at, std::int64_t r, std::int64_t q) const {
+        const std::int64_t i = at.row - 2 + r, j = at.column - 2 + q;
+        const bool inside = i >= 0 && j >= 0 && j < job.width;
+        return inside ? memory.above_at(layer, at.image, i, j) : memory.zeros;
+    }
+
+    /// Vertical sums through the gate, into the next layer.
+    void pass_on(std::int64_t layer, const Position& at, std::int64_t j, const float* sums) const {
+        if (layer + 1 < network.layer_count)
+            gate(sums, memory.above_at(layer + 1, at.image, at.row, j), network.channels);
     }
 
     /// One plane's channels through all layers.
@@ -277,9 +322,9 @@ Drawn PYSR_JOIN(draw_, PYSR_ISA)(const PackedNetwork<PYSR_ELEMENT>& network, con
     for (std::int64_t time = 0; time < job.width + kLag * (job.height - 1); ++time) {
         wave.find(time);
         if (!wave.all) continue;
+        if (!member.wait(member.self)) return Drawn::stopped;  // for the pixels above and to the left
         for (std::int64_t layer = member.number; layer < network.layer_count; layer += member.members) {
             wave.vertical(layer);
-            if (!member.wait(member.self)) return Drawn::stopped;  // for the pixels to the left
             wave.left(layer);
         }
         member.arrive(member.self);
