@@ -19,11 +19,8 @@ namespace {
 
 constexpr auto kBetweenLooks = std::chrono::milliseconds(50);
 
-/// Images that a thread draws together: enough rows for the vectors, few enough for its caches.
-template <class Element>
-constexpr std::int64_t kTogether = 2;
-template <>
-constexpr std::int64_t kTogether<Bf16> = 4;
+/// Images that a thread draws together: enough rows for each weight that is fetched, few enough for the caches.
+constexpr std::int64_t kTogether = 4;
 
 struct alignas(64) Line {
     char bytes[64] = {};
@@ -135,7 +132,7 @@ class PackedPixelCnn : public PixelCnn {
     int device() const override { return -1; }
 
     void draw(const DrawJob& job, int wanted, void*, const Report& report) const override {
-        const std::int64_t together = std::min(kTogether<Element>, (job.count + wanted - 1) / wanted);
+        const std::int64_t together = std::min(kTogether, (job.count + wanted - 1) / wanted);
         const std::int64_t blocks = (job.count + together - 1) / together;
         Carver shared_size(nullptr), own_size(nullptr);
         const DrawMemory<Element> sized(packed_.network(), job, together, shared_size);
