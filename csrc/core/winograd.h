@@ -6,7 +6,8 @@ namespace {
 
 /// Winograd's F(2, 5): two neighbouring sums of five products by six multiplications instead of ten ("Fast algorithms
 /// for convolutional neural networks", Lavin and Gray, 2016). Inputs and weights are polynomials, multiplied by their
-/// values at six points: 0, both signs of kNear and of kFar, and infinity. Points whose product is 1 round least.
+/// values at six points: 0, both signs of kNear and of kFar, and infinity. With these points it
+/// rounds nearly as little as plain sums do.
 constexpr std::int64_t kTile = 6;
 constexpr double kNear = 2.0 / 3, kFar = 3.0 / 2;
 
