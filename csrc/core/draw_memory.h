@@ -43,7 +43,7 @@ struct DrawMemory {
     float *before, *sums;
 
     PYSR_HD DrawMemory(const PackedNetwork<Element>& network, const DrawJob& job, std::int64_t image_count,
-                       Carver& carver)
+                       Carver& carver, bool paired = kPaired<Element>)
         : images(image_count),
           active(smaller(job.height, (job.width + kLag - 1) / kLag)),
           rings(active + 2),
@@ -56,7 +56,7 @@ struct DrawMemory {
         pixels = carver.take<Element>(images * (job.height + kBorder) * stride() + kPanel);
         zeros = carver.take<Element>(channels + kPanel);
         before = carver.take<float>(layers * most() * row());
-        sums = carver.take<float>(kPaired<Element> ? layers * most() * 2 * row() : 0);
+        sums = carver.take<float>(paired ? layers * most() * 2 * row() : 0);
     }
 
     /// Positions of a step.

@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(kThreads, 1) draw_steps(const __grid_constant_
     const std::int64_t images = smaller(steps.together, steps.job.count - first_image);
     Carver shared(steps.shared + crew * steps.shared_bytes), own(steps.own + blockIdx.x * steps.own_bytes);
     Carver fast(reinterpret_cast<char*>(block_memory));
-    const DrawMemory<float> memory(steps.network, steps.job, images, shared);
+    const DrawMemory<float> memory(steps.network, steps.job, images, shared, false);
     const Scratch scratch(steps, memory, own);
     const Bench bench(steps, memory, fast);
     Wave wave{steps, steps.network, steps.job, first_image, memory, scratch, bench};
@@ -65,6 +65,7 @@ class Upload {
         network_.first_centre = copy(network.first_centre, network.planes * network.channels);
         for (GatedLayer<float>& layer : layers_) {
             move(layer.vertical);
+            std::fill(std::begin(layer.paired), std::end(layer.paired), Panels<float>());  // for the processor's way
             move(layer.left);
             move(layer.centre);
             move(layer.out);
@@ -129,7 +130,7 @@ Steps plan(const PackedNetwork<float>& network, const DrawJob& job, int device) 
     steps.job = job;
     steps.together = std::min(std::max(kMostTile / active, std::int64_t{1}), (job.count - 1) / blocks + 1);
     steps.crews = std::min(blocks, (job.count - 1) / steps.together + 1);
-    const DrawMemory<float> memory(network, job, steps.together, shared);
+    const DrawMemory<float> memory(network, job, steps.together, shared, false);
     steps.members = std::min(blocks / steps.crews, std::max(network.layer_count, memory.most()));
     steps.tile = std::min(kMostTile, memory.most());
     while (bench_bytes(steps) > most_shared && steps.tile > 1) steps.tile = (steps.tile + 1) / 2;
