@@ -19,6 +19,7 @@ HALF_FIELD = 40  # pixels of the input: 4 of the first layer, 2 a block, 1 of th
 
 
 DIGESTS = {
+    "srresnet-x2": "52e87c1a5547e6ddfca3324833630acf2e25ba589901a07878929d3f7d3e700e",
     "srresnet-x4": "1bb0e9682e4971174213c8eeabafd612174125333bbd110c20106ec5bf6da902",
 }
 
@@ -75,7 +76,7 @@ def pysr_models() -> list[Model]:
             name="srresnet",
             scales=(4, 2),
             network=network,
-            weights={4: weights("srresnet-x4")},
+            weights={scale: weights(f"srresnet-x{scale}") for scale in (2, 4)},
             summary="Sixteen residual blocks at low resolution, then pixel shuffle; learnt to be right on average",
             receptive_field=HALF_FIELD,
             recipes={"shipped": resnet_recipe, "paper": resnet_paper},
