@@ -267,14 +267,11 @@ struct Wave {
         if (job.inverse_temperature != 0.0f && !job.noise)
             gumbel_noise(job.seed, job.image_ids[image], value, step.noise);
         float scores[kLevels];
-        int unsound = 0;
-        for (int k = 0; k < kLevels; ++k) {
+        for (int k = 0; k < kLevels; ++k)
             scores[k] =
                 job.inverse_temperature != 0.0f ? fused(logits[k], job.inverse_temperature, noise[k]) : logits[k];
-            unsound |= !(scores[k] < kInfinity);  // also what is no number, which would be passed over below
-        }
         const float best = largest(scores);
-        if (unsound || !(best > -kInfinity)) return -1;
+        if (!(best > -kInfinity && best < kInfinity)) return -1;
         for (int k = 0; k < kLevels; ++k)
             if (scores[k] == best) return k;
         return -1;

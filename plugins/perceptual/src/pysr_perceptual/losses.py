@@ -29,7 +29,7 @@ class FeatureReconstruction(nn.Module):
     Called with an output and a target, (N, 1 or 3, H, W) in [0, 1]; gives the mean over N.
     shift: where more than 1, both lose so many pixels less one in height and width, at sides that are drawn at random
     each time. The pooling of the feature network then moves against the grid of the enlargement; where the two stay in
-    step, a network learns checkerboards that the features do not see.
+    step, it can hide checkerboards. InputError where nothing would be left.
     """
 
     def __init__(self, features: Features, shift: int = 1) -> None:
