@@ -82,6 +82,22 @@ def test_the_discriminator_learns_to_tell_and_the_loss_follows_it() -> None:
     assert told["of_truths"] > 0.6 and told["of_outputs"] < 0.4
 
 
+def test_the_discriminator_sees_the_same_part_of_both_at_a_place_that_changes() -> None:
+    loss = adversarial("16")
+    seen: list[torch.Tensor] = []
+    loss.discriminator = Recording(seen)
+    images = torch.arange(3 * 20 * 18).float().reshape(1, 3, 20, 18)
+    for _ in range(40):
+        loss.update(images, -images)
+        loss(images, images)
+    corners = [int(part[0, 0, 0, 0]) for part in seen]
+    assert all(part.shape == (1, 3, 16, 16) for part in seen)
+    assert corners[0::3] == [-corner for corner in corners[1::3]]
+    assert {abs(corner) for corner in corners} == {18 * top + left for top in range(5) for left in range(3)}
+    with pytest.raises(InputError, match="adversarial:16 cannot judge 15 x 20 pixels; train with patches of 16"):
+        loss(torch.rand(1, 3, 15, 20), torch.rand(1, 3, 15, 20))
+
+
 def test_a_discriminator_in_no_doubt_ends_the_training() -> None:
     loss = adversarial("16")
     loss.certain.fill_(SATURATED - 2)
@@ -97,6 +113,16 @@ def test_a_discriminator_in_no_doubt_ends_the_training() -> None:
 def test_bad_options_are_refused(options: tuple[str, ...]) -> None:
     with pytest.raises(InputError, match="multiple of 16"):
         adversarial(*options)
+
+
+class Recording(torch.nn.Module):
+    def __init__(self, seen: list[torch.Tensor]) -> None:
+        super().__init__()
+        self.seen, self.number = seen, torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen.append(images)
+        return self.number * images.mean((1, 2, 3))
 
 
 @pytest.fixture

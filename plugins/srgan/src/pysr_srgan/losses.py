@@ -14,24 +14,28 @@ SATURATED = 500  # steps in a row in which the discriminator is never in doubt
 class Adversarial(nn.Module):
     """-ln D(output), mean over the images; `update` teaches D to tell truths from outputs.
 
-    Called with an output and a target, (N, 3, 96, 96) in [0, 1]. Raises PysrError when the discriminator has been
-    certain of everything for so long that the network can learn nothing from it any more.
+    Called with an output and a target, (N, 3, H, W) in [0, 1]. Of images larger than ``side`` it sees a part of that
+    side, at a place that is drawn each time. The gradients of its strided layers have a grid, which then does not stay
+    in step with that of the enlargement: where it does, the network soon draws that grid everywhere.
+    Raises InputError for smaller images; PysrError when the discriminator has been certain of everything for so long
+    that the network can learn nothing from it any more.
     """
 
     certain: Tensor
 
     def __init__(self, side: int, rate: float) -> None:
         super().__init__()
-        self.discriminator = Discriminator(side)
+        self.discriminator, self.side = Discriminator(side), side
         self.optimizers = [torch.optim.Adam(self.discriminator.parameters(), rate, betas=(0.9, 0.999))]
         self.register_buffer("certain", torch.zeros((), dtype=torch.long))
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        return softplus(-self.discriminator(output)).mean()
+        (part,) = self._parts(output)
+        return softplus(-self.discriminator(part)).mean()
 
     def update(self, output: Tensor, target: Tensor) -> dict[str, float]:
         """One step of the discriminator; both are detached. Tells its loss and mean verdicts on truths and outputs."""
-        true, made = self.discriminator(target), self.discriminator(output)
+        true, made = map(self.discriminator, self._parts(target, output))
         loss = softplus(-true).mean() + softplus(made).mean()
         self.optimizers[0].zero_grad()
         loss.backward()
@@ -39,6 +43,16 @@ class Adversarial(nn.Module):
         verdicts = true.sigmoid().mean().item(), made.sigmoid().mean().item()
         self._watch(*verdicts)
         return {"discriminator": loss.item(), "of_truths": verdicts[0], "of_outputs": verdicts[1]}
+
+    def _parts(self, *images: Tensor) -> list[Tensor]:
+        height, width = (length - self.side for length in images[0].shape[-2:])
+        if min(height, width) < 0:
+            raise InputError(
+                f"adversarial:{self.side} cannot judge {images[0].shape[-2]} x {images[0].shape[-1]} pixels; train with"
+                f" patches of {self.side} or more"
+            )
+        top, left = (int(torch.randint(spare + 1, ())) if spare else 0 for spare in (height, width))
+        return [planes[..., top : top + self.side, left : left + self.side] for planes in images]
 
     def _watch(self, of_truths: float, of_outputs: float) -> None:
         is_certain = of_truths > 0.999 and of_outputs < 0.001
@@ -52,14 +66,14 @@ class Adversarial(nn.Module):
 
 
 def adversarial(*options: str) -> Adversarial:
-    """options: the side of the patches in pixels, 96 by default, and the discriminator's rate, 1e-4 by default."""
+    """options: the side of what it sees in pixels, 96 by default, and the discriminator's rate, 1e-4 by default."""
     try:
         side, rate = int(options[0]) if options else 96, float(options[1]) if len(options) > 1 else 1e-4
         if side < 16 or side % 16 or not 0 < rate < 1 or len(options) > 2:
             raise ValueError
     except ValueError:
         raise InputError(
-            f"adversarial takes the side of the patches, a multiple of 16, and a rate, as in 'adversarial:96,1e-4'; "
+            f"adversarial takes the side of what it sees, a multiple of 16, and a rate, as in 'adversarial:96,1e-4'; "
             f"got {', '.join(options)!r}"
         ) from None
     return Adversarial(side, rate)
