@@ -100,7 +100,7 @@ class Discriminator(nn.Module):
 
 @torch.no_grad()
 def begin_small(network: nn.Module) -> None:
-    """Begin as a nearly linear enlargement: residual blocks and the merge behind them add nothing yet."""
+    """Begin as a nearly linear enlargement: residual blocks add nothing yet."""
     for layer in network.modules():
         if isinstance(layer, ResidualBlock):
             nn.init.zeros_(layer.body[-1].weight)
