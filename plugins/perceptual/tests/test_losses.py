@@ -44,6 +44,13 @@ def test_a_shift_moves_both_images_at_random() -> None:
     assert float(loss(PAIR[0], PAIR[0])) == 0
 
 
+def test_without_a_shift_nothing_is_random() -> None:
+    loss = perceptual("relu1_1")
+    state = torch.random.get_rng_state()
+    loss(*PAIR)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
 def test_shifts_that_cannot_be_are_said() -> None:
     with pytest.raises(InputError, match="takes one shift; got shift2 and shift4"):
         perceptual("shift2", "shift4")

@@ -37,15 +37,21 @@ class FeatureReconstruction(nn.Module):
         self.features, self.shift = features, shift
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        height, width = (side - self.shift + 1 for side in target.shape[-2:])
-        if min(height, width) < 1:
-            raise InputError(f"shift{self.shift} leaves nothing of {target.shape[-2]} x {target.shape[-1]} pixels")
-        top, left = torch.randint(self.shift, (2,)).tolist()
-        output, target = (images[..., top : top + height, left : left + width] for images in (output, target))
+        if self.shift > 1:
+            output, target = self._shifted(output, target)
         with torch.no_grad():
             wanted = self.features(target)
         found = self.features(output)
         return torch.stack([mse_loss(found[layer], wanted[layer]) for layer in wanted]).sum()
+
+    def _shifted(self, *images: Tensor) -> list[Tensor]:
+        height, width = (side - self.shift + 1 for side in images[0].shape[-2:])
+        if min(height, width) < 1:
+            raise InputError(
+                f"shift{self.shift} leaves nothing of {images[0].shape[-2]} x {images[0].shape[-1]} pixels"
+            )
+        top, left = torch.randint(self.shift, (2,)).tolist()
+        return [planes[..., top : top + height, left : left + width] for planes in images]
 
 
 class StyleReconstruction(nn.Module):
