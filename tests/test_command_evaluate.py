@@ -3,11 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from pysr import cli
 from pysr.evaluation import Evaluation, ImageResult, ScaleResult
 from pysr.plugin import Model
+from pysr.weights import save_weights
 
 
 def run(*args):
@@ -108,11 +110,21 @@ def test_a_wrong_file_name_is_found_before_the_work(evaluated, tmp_path, monkeyp
     assert evaluated == []
 
 
-def test_a_variant_and_weights_are_passed_on(monkeypatch):
+def test_a_variant_and_weights_are_passed_on_with_their_scales(monkeypatch, tmp_path):
     asked = []
     monkeypatch.setattr("pysr.evaluation.evaluate", lambda *args, **options: asked.append(options) or [])
-    run("evaluate", "vdsr", "--data", ".", "--variant", "a", "--weights", "w.safetensors", "--json", "-")
-    assert (asked[0]["variant"], asked[0]["weights"]) == ("a", Path("w.safetensors"))
+    file = tmp_path / "w.safetensors"
+    for noted in ({"pysr.scales": "3 4"}, {}):
+        save_weights({"a": torch.zeros(1)}, file, noted)
+        run("evaluate", "bicubic", "--data", ".", "--variant", "a", "--weights", file, "--json", "-")
+    assert [options["scales"] for options in asked] == [[3, 4], [2, 3, 4, 5, 6, 7, 8]]
+    assert (asked[0]["variant"], asked[0]["weights"]) == ("a", file)
+
+
+def test_weights_for_no_scale_of_the_model_are_refused(tmp_path, capsys):
+    save_weights({"a": torch.zeros(1)}, tmp_path / "w.safetensors", {"pysr.scales": "11"})
+    assert run("evaluate", "bicubic", "--data", tmp_path, "--weights", tmp_path / "w.safetensors") == 2
+    assert "no scale in common (bicubic: 2 3 4 5 6 7 8, w.safetensors: 11)" in capsys.readouterr().err
 
 
 def test_the_scales_of_chains_and_of_the_initial_count(evaluated, install):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import pysr
 from pysr.errors import InputError, PluginError, UnknownModel
 from pysr.plugin import Model
 from pysr.testing import photo
+from pysr.weights import save_weights
 
 EXACT: dict[str, Any] = {"device": "cpu", "precision": "float32"}
 
@@ -121,6 +123,21 @@ def test_a_network_with_parameters_and_no_weights_is_refused(install: Callable[.
     for arguments in ({"model": "probe"}, {"model": "nearest+probe"}, {"model": "copy", "initial": "probe"}):
         with pytest.raises(InputError, match="probe comes without weights for scale 2"):
             pysr.load(**arguments, device="cpu")
+
+
+def test_weights_are_used_at_the_scale_that_they_were_trained_for(
+    install: Callable[..., None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    probe = model("probe", lambda scale: nn.Conv2d(3, 3, 3, padding=1), colour="rgb", preprocess=("bicubic",))
+    install(probe)
+    file = tmp_path / "own.safetensors"
+    for noted, scale in (("3", 3), ("7 3 2", 3), ("7", 2), ("", 2)):
+        save_weights(nn.Conv2d(3, 3, 3), file, {"pysr.scales": noted})
+        assert pysr.load("probe", weights=file, device="cpu").scale == scale
+    assert not caplog.records
+    save_weights(nn.Conv2d(3, 3, 3), file, {"pysr.scales": "3"})
+    assert pysr.load("probe", 2, weights=file, device="cpu").scale == 2
+    assert "own.safetensors was trained for scale 3 and is used at scale 2" in caplog.text
 
 
 def test_a_network_that_cannot_be_built_is_named(install: Callable[..., None]) -> None:

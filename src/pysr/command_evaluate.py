@@ -34,7 +34,7 @@ STDOUT = Path("-")
     metavar="N...",
     multiple=True,
     type=scale,
-    help="Scales, such as 2 3 4; default: all that the models have in common.",
+    help="Scales, such as 2 3 4; default: all that the models, and weights, have in common.",
 )
 @click.option("--variant", metavar="NAME", help="Which version of the only model named; default: its first.")
 @click.option("--initial", metavar="NAME", help="A model that makes the first enlargement instead of bicubic.")
@@ -79,7 +79,7 @@ def evaluate(settings: Settings, /, names: tuple[str, ...], images: bool, plot: 
     files = {kind: path for kind in texts if (path := options.pop(kind))}
     _check_files(files)
     initial = options["initial"]
-    options["scales"] = options["scales"] or _common_scales([*names, initial] if initial else names)
+    options["scales"] = options["scales"] or _scales([*names, initial] if initial else names, options["weights"])
     if plot:
         _check_plot(plot, options)
     evaluations = _evaluate(settings, names, **options)
@@ -115,10 +115,16 @@ def _check_files(files: Mapping[str, Path]) -> None:
         kinds[path.resolve()] = kind
 
 
-def _common_scales(names: Sequence[str]) -> list[int]:
+def _scales(names: Sequence[str], weights: Path | None) -> list[int]:
+    """Those that all models offer, and that the weights, if they say so, were trained for."""
     from .chain import Chain
 
     offered = [(name, Chain.parse(name).scales) for name in names]
+    if weights:
+        from .weights import trained_scales
+
+        trained = trained_scales(weights)
+        offered += [(weights.name, trained)] if trained else []
     common = set.intersection(*(set(scales) for _, scales in offered))
     if not common:
         listed = ", ".join(f"{name}: {' '.join(map(str, scales))}" for name, scales in offered)

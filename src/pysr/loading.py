@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,9 +22,11 @@ from .precision import Runner, choose_device, choose_precision
 from .registry import registry
 from .stage import Initial, Stage, Step
 from .upscaler import Upscaler
-from .weights import load_weights
+from .weights import load_weights, trained_scales
 
 Hardware = tuple[torch.device, torch.dtype]
+
+logger = logging.getLogger("pysr")
 
 
 def load(
@@ -47,7 +50,8 @@ def load(
         ``["srcnn", "vdsr"]`` in equal parts, ``["vdsr:2", "vdsr:3"]`` in parts of your own; ``"srcnn+vdsr"`` and
         ``"vdsr:2+vdsr:3"`` mean the same. The options below hold for each of them; ``variant``, ``initial`` and
         ``weights`` are for a single model.
-    scale: enlargement per side, of all models together; default: the model's first, or the product of the parts.
+    scale: enlargement per side, of all models together; default: the model's first, or the product of the parts; with
+        ``weights`` the first that these were trained for.
     variant: one of the model's variants; default: its first.
     initial: a model that makes the first enlargement instead of bicubic, where the model begins with one.
     device: "auto" (a GPU when there is one), "cpu", "cuda", "cuda:1", "mps", ...
@@ -64,9 +68,10 @@ def load(
         al., ECCV 2016, section 4.2), against changed tones. It takes the whole image, whatever the patches are.
     Raises UnknownModel, InputError, WeightsError.
     """
-    chain = Chain.parse(model).at(scale)
+    chain = Chain.parse(model)
     if len(chain.models) > 1:
         _refuse_options_of_one(chain, variant=variant, initial=initial, weights=weights)
+    chain = chain.at(_scale_of(weights, scale, chain.scales) if weights else scale)
     if any(about.stochastic for about in chain.models):
         if len(chain.models) > 1:
             raise InputError(f"of {chain.name} one draws its result at random; such models work only by themselves")
@@ -92,6 +97,17 @@ def load(
 def upscale(image: Any, model: str | Sequence[str] = "vdsr", scale: int | None = None, *, device: str = "auto") -> Any:
     """Upscale one image: ``pysr.load(model, scale, device=device).upscale(image)``. See `Upscaler.upscale`."""
     return load(model, scale, device=device).upscale(image)
+
+
+def _scale_of(weights: str | PathLike[str], scale: int | None, offered: Sequence[int]) -> int | None:
+    """The scale to use weights at: as asked for, or the first that they were trained for; None where nobody says."""
+    trained = trained_scales(Path(weights))
+    if scale is None:
+        return next((candidate for candidate in trained if candidate in offered), None)
+    if trained and scale not in trained:
+        known = " ".join(map(str, trained))
+        logger.warning("%s was trained for scale %s and is used at scale %s: worse results", weights, known, scale)
+    return scale
 
 
 def _refuse_options_of_one(chain: Chain, **options: Any) -> None:

@@ -58,6 +58,11 @@ def read_metadata(path: Path) -> dict[str, str]:
         raise WeightsError(f"{path} cannot be read as safetensors: {error}") from None
 
 
+def trained_scales(path: Path) -> tuple[int, ...]:
+    """The scales that weights were trained for, as `pysr.train` notes; empty where the file does not say."""
+    return tuple(int(scale) for scale in read_metadata(path).get("pysr.scales", "").split())
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
