@@ -120,6 +120,21 @@ def test_a_loss_computes_in_the_precision_of_the_training(
     assert set(low) == {precision == "bfloat16"}
 
 
+def test_a_loss_that_learns_may_take_several_steps_in_a_low_precision(
+    install: Install, pictures: Path, tmp_path: Path
+) -> None:
+    told: list[float] = []
+
+    class Eager(Critic):
+        def update(self, output: Tensor, target: Tensor) -> dict[str, float]:
+            told.extend(super(Eager, self).update(output, target)["own"] for _ in range(4))
+            return {}
+
+    install(losses=[Loss("critic", Eager, "learns four times a step")])
+    run(pictures, tmp_path / "out", {"l1": 1.0, "critic": 0.0}, precision="bfloat16", steps=1)
+    assert len(set(told)) == 4  # each with the weights that the step before it left
+
+
 def test_a_loss_that_learns_resumes_to_the_same_bits(install: Install, pictures: Path, tmp_path: Path) -> None:
     def stop(done: int, total: int, text: str) -> None:
         if done == 6:

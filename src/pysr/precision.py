@@ -60,10 +60,13 @@ def _cpu_has(feature: str) -> bool:
     return bool(supported and supported())
 
 
-def arithmetic(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
-    """The context in which a network computes in that precision, and in float32 without TF32's rounding."""
+def arithmetic(device: torch.device, dtype: torch.dtype, *, cached: bool = True) -> AbstractContextManager[object]:
+    """The context in which a network computes in that precision, and in float32 without TF32's rounding.
+
+    cached: whether weights are rounded once and kept, which must not be where they change inside the context.
+    """
     if dtype != torch.float32:
-        return torch.autocast(device.type, dtype=dtype)
+        return torch.autocast(device.type, dtype=dtype, cache_enabled=cached)
     return _UNROUNDED_CONVOLUTIONS.hold() if device.type == "cuda" else nullcontext()
 
 

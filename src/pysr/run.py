@@ -66,7 +66,7 @@ class Run:
         self._set_rates(self.recipe.schedule(done))
         inputs, targets = zip(*(self._network_pair(pairs) for pairs in batch), strict=True)
         low, high = torch.cat(inputs).contiguous(memory_format=torch.channels_last), torch.cat(targets)  # (N, C, h, w)
-        with arithmetic(self.device, self.dtype):
+        with arithmetic(self.device, self.dtype, cached=not self.recipe.step):
             if self.recipe.step:
                 losses = self.recipe.step(self.network, low, high)
             else:
@@ -75,7 +75,7 @@ class Run:
                     output, high = (planes[..., shave:-shave, shave:-shave] for planes in (output, high))
                 losses = self.losses(output, high)
         self._descend(losses)
-        with arithmetic(self.device, self.dtype):
+        with arithmetic(self.device, self.dtype, cached=False):
             told = {} if self.recipe.step else self.losses.update(output.detach(), high)
         self._processes.copy_first([*self.network.buffers(), *self.losses.buffers()])
         self.step += 1
