@@ -148,17 +148,14 @@ class Pace {
   public:
     std::int64_t steps() const { return steps_; }
 
-    void adapt() {
-        const auto now = std::chrono::steady_clock::now();
-        const auto took = now - before_;
-        before_ = now;
-        if (took < std::chrono::milliseconds(20)) steps_ *= 2;
+    /// After a launch of so many steps, fewer than `steps()` where a job had no more, that took so long.
+    void adapt(std::int64_t launched, std::chrono::steady_clock::duration took) {
+        if (took < std::chrono::milliseconds(20) && launched == steps_) steps_ *= 2;
         if (took > std::chrono::milliseconds(60) && steps_ > 1) steps_ /= 2;
     }
 
   private:
     std::int64_t steps_ = 1;
-    std::chrono::steady_clock::time_point before_ = std::chrono::steady_clock::now();
 };
 
 /// One job on its way, and the memory that it takes on the device.
@@ -206,8 +203,9 @@ class Drawing {
         steps_.first_image = first;
         for (steps_.from = 0; steps_.from < end; steps_.from = steps_.end) {
             steps_.end = std::min(end, steps_.from + pace_.steps());
+            const auto before = std::chrono::steady_clock::now();
             launch((images - 1) / steps_.together + 1);
-            pace_.adapt();
+            pace_.adapt(steps_.end - steps_.from, std::chrono::steady_clock::now() - before);
             const std::int64_t done = first * job_.height * job_.width + images * drawn_before(steps_.end);
             if (!report(done, job_.count * job_.height * job_.width)) throw Interrupted{};
         }

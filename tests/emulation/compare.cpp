@@ -152,6 +152,8 @@ int main(int count, char** arguments) {
          {
              {{3, 16, 2, 16, 3}, 3, 4, 5, 2, kShared},  // two images in a block, one in the last
              {{3, 8, 3, 20, 0}, 1, 6, 5, 3, kShared},   // three blocks share an image
+             {{1, 4, 1, 4, 0}, 40, 8, 8, 1, kShared},   // more images than there is room for at a time
+             {{3, 20, 2, 50, 3}, 4, 5, 7, 1, 9000},     // little shared memory: several tiles
          }},
         {"small",
          {
@@ -159,7 +161,6 @@ int main(int count, char** arguments) {
              {{3, 16, 3, 32, 0}, 1, 12, 12, 4, kShared},
              {{1, 16, 3, 48, 3}, 5, 5, 7, 2, kShared},
              {{1, 16, 3, 32, 0}, 2, 1, 1, 1, kShared},
-             {{3, 20, 2, 50, 3}, 4, 5, 7, 1, 9000},    // little shared memory: several tiles
              {{3, 18, 1, 30, 2}, 20, 1, 70, 1, 9000},  // depths of no round numbers, and more images than a tile
              {{1, 4, 1, 4, 1}, 1, 70, 2, 3, kShared},
          }},
