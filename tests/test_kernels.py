@@ -349,6 +349,14 @@ def test_bands_in_any_strides_and_halves_of_rows():
     assert result.equal(torch.cat([half[0], half[1]], 2)[:, 3:17])
 
 
+def test_gpus_that_the_kernels_are_not_compiled_for_are_left_to_torch(monkeypatch):
+    monkeypatch.setattr(kernels, "_native_devices", ("cpu", "cuda"))
+    for capability, works in (((7, 5), False), ((8, 0), True), ((8, 9), True), ((12, 0), True)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, found=capability: found)
+        assert kernels.is_native(torch.device("cuda", 0)) == works
+    assert kernels.is_native(torch.device("cpu")) and not kernels.is_native(torch.device("meta"))
+
+
 @some
 @given(blends(), images())
 def test_without_the_extension_plain_torch_gives_the_same(blend, image):

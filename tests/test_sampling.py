@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from pysr.errors import InputError, PysrError
-from pysr.sampling import PixelCNNSampler
+from pysr.sampling import PixelCNNSampler, with_memory_of_torch
 
 kernels = pytest.importorskip("pysr._kernels")
 Pixels = np.ndarray[Any, Any]
@@ -400,6 +400,24 @@ def test_overflowing_weights_draw_nothing(layer: str, factor: float) -> None:
     for call in (lambda: sampler.sample(1, 6, 6), lambda: sampler.log_likelihood(np.zeros((1, 6, 6, 1), np.uint8))):
         with pytest.raises(PysrError, match="became infinite or no numbers"):
             call()
+
+
+def test_a_full_gpu_is_tried_again_without_what_torch_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("emptied"))
+
+    def draw(times: int) -> None:
+        calls.append("drawn")
+        if calls.count("drawn") <= times:
+            raise MemoryError
+
+    with_memory_of_torch(lambda: draw(1), torch.device("cuda"))
+    assert calls == ["drawn", "emptied", "drawn"]
+    for device, expected in (("cuda", ["drawn", "emptied", "drawn"]), ("cpu", ["drawn"])):
+        calls.clear()
+        with pytest.raises(MemoryError):
+            with_memory_of_torch(lambda: draw(2), torch.device(device))
+        assert calls == expected
 
 
 @pytest.mark.parametrize("sizes", NETWORKS, ids=lambda sizes: "-".join(map(str, sizes.values())))

@@ -26,6 +26,8 @@ except ImportError as error:
 else:
     _native_devices = ("cpu", "cuda") if _kernels.cuda else ("cpu",)
 
+OLDEST_GPU = (8, 0)  # compute capability; CMakeLists.txt compiles for no older ones
+
 _WHITE = {torch.uint8: 255.0, torch.uint16: 65535.0}  # the integer that stands for 1.0
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -189,8 +191,11 @@ def _device_of(array: object) -> torch.device:
     return array.device if isinstance(array, Tensor) else torch.device("cpu")
 
 
-def _is_native(array: object) -> bool:
-    return _device_of(array).type in _native_devices
+def is_native(device: torch.device) -> bool:
+    """Whether the native kernels work there."""
+    if device.type not in _native_devices:
+        return False
+    return device.type != "cuda" or torch.cuda.get_device_capability(device) >= OLDEST_GPU
 
 
 def _how(array: object) -> dict[str, int]:
@@ -205,7 +210,7 @@ def _plain(array: Any) -> Any:
 
 
 def _extract_into(out: Tensor, image: Tensor | NDArray[Any], origins: list[int]) -> None:
-    if _is_native(image) and _is_native(out):
+    if is_native(_device_of(image)) and is_native(_device_of(out)):
         with on_device(_device_of(out)):
             _kernels.extract_patches(_plain(image), origins, _plain(out), **_how(out))
     else:
@@ -274,7 +279,7 @@ _extract_op.register_autograd(_extract_backward, setup_context=_extract_setup)
 def _blend_into(
     out: Tensor | NDArray[Any], bands: Sequence[Tensor], rows: _Axis, columns: _Axis, *, first_row: int, clip: bool
 ) -> None:
-    if _is_native(bands[0]) and _is_native(out):
+    if is_native(_device_of(bands[0])) and is_native(_device_of(out)):
         weights = rows.weights.detach(), columns.weights.detach()
         plain = [band.detach() for band in bands]
         with on_device(bands[0].device):
