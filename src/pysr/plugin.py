@@ -53,9 +53,9 @@ class Model:
     receptive_field: half width, in pixels of the network's input, beyond which an input pixel cannot influence an
         output pixel; None when unbounded (attention, global pooling): such models are blended.
     multiple_of: the network's input sides must be multiples of this.
-    needs_float32: the image itself, not only a correction to it, passes through the network's layers, so that a lower
-        precision would round it; the model then computes in float32 whatever is asked for. Only its training may be
-        asked to use bfloat16.
+    needs_float32: a lower precision costs measurably, as where few layers carry the image itself and not only a
+        correction to it; the model then computes in float32 whatever is asked for. Only its training may be asked to
+        use bfloat16.
     stochastic: the result is drawn at random: the network has ``sample(low, n, seed=0, temperature=1.0, known=None,
         mask=None, progress=None)``, (N, C, h, w) in [0, 1] to (N, n, C, H, W) in [0, 1], with levels that are known,
         (N, C, H, W) uint8, kept where the mask, (N, H, W) bool, is True; and ``log_likelihood(low, high)``, (N,) in
