@@ -87,15 +87,28 @@ def test_the_discriminator_sees_the_same_part_of_both_at_a_place_that_changes() 
     seen: list[torch.Tensor] = []
     loss.discriminator = Recording(seen)
     images = torch.arange(3 * 20 * 18).float().reshape(1, 3, 20, 18)
-    for _ in range(40):
+    for _ in range(200):
         loss.update(images, -images)
         loss(images, images)
-    corners = [int(part[0, 0, 0, 0]) for part in seen]
-    assert all(part.shape == (1, 3, 16, 16) for part in seen)
-    assert corners[0::3] == [-corner for corner in corners[1::3]]
-    assert {abs(corner) for corner in corners} == {18 * top + left for top in range(5) for left in range(3)}
+    assert [part.shape for part in seen] == [(2, 3, 16, 16), (1, 3, 16, 16)] * 200
+    both, alone = seen[0::2], [int(part[0, 0, 0, 0]) for part in seen[1::2]]
+    assert all(torch.equal(target, -output) for target, output in both)
+    for corners in (alone, [int(part[1, 0, 0, 0]) for part in both]):
+        assert set(corners) == {18 * top + left for top in range(5) for left in range(3)}
     with pytest.raises(InputError, match="adversarial:16 cannot judge 15 x 20 pixels; train with patches of 16"):
         loss(torch.rand(1, 3, 15, 20), torch.rand(1, 3, 15, 20))
+
+
+def test_only_its_own_step_changes_the_discriminator() -> None:
+    loss = adversarial("16")
+    loss.update(torch.rand(4, 3, 16, 16), torch.rand(4, 3, 16, 16))
+    before = {name: value.clone() for name, value in loss.state_dict().items()}
+    loss.optimizers[0].zero_grad()
+    output = torch.rand(4, 3, 16, 16, requires_grad=True)
+    loss(output, output.detach()).backward()
+    assert output.grad is not None and output.grad.abs().sum() > 0
+    assert all(p.grad is None and p.requires_grad for p in loss.discriminator.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in loss.state_dict().items())
 
 
 def test_a_discriminator_in_no_doubt_ends_the_training() -> None:

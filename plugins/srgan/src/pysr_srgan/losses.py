@@ -16,7 +16,9 @@ class Adversarial(nn.Module):
 
     Called with an output and a target, (N, 3, H, W) in [0, 1]. Of images larger than ``side`` it sees a part of that
     side, at a place that is drawn each time. The gradients of its strided layers have a grid, which then does not stay
-    in step with that of the enlargement: where it does, the network soon draws that grid everywhere.
+    in step with that of the enlargement: where it does, the network soon draws that grid everywhere. It learns from
+    truths and outputs in one batch and judges with its running statistics, as batch normalisation takes away what all
+    images of a batch have in common, again a grid.
     Raises InputError for smaller images; PysrError when the discriminator has been certain of everything for so long
     that the network can learn nothing from it any more.
     """
@@ -31,11 +33,14 @@ class Adversarial(nn.Module):
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         (part,) = self._parts(output)
-        return softplus(-self.discriminator(part)).mean()
+        self.discriminator.eval().requires_grad_(False)  # its own gradients would be computed for nothing
+        verdict = self.discriminator(part)
+        self.discriminator.train().requires_grad_(True)
+        return softplus(-verdict).mean()
 
     def update(self, output: Tensor, target: Tensor) -> dict[str, float]:
         """One step of the discriminator; both are detached. Tells its loss and mean verdicts on truths and outputs."""
-        true, made = map(self.discriminator, self._parts(target, output))
+        true, made = self.discriminator(torch.cat(self._parts(target, output))).chunk(2)
         loss = softplus(-true).mean() + softplus(made).mean()
         self.optimizers[0].zero_grad()
         loss.backward()
