@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pysr import kernels
 from pysr.kernels import blend_patches, extract_patches
+from pysr.native import is_native
 
 _kernels = pytest.importorskip("pysr._kernels", reason="built without the native kernels")
 
@@ -350,11 +351,11 @@ def test_bands_in_any_strides_and_halves_of_rows():
 
 
 def test_gpus_that_the_kernels_are_not_compiled_for_are_left_to_torch(monkeypatch):
-    monkeypatch.setattr(kernels, "_native_devices", ("cpu", "cuda"))
+    monkeypatch.setattr("pysr.native.devices", ("cpu", "cuda"))
     for capability, works in (((7, 5), False), ((8, 0), True), ((8, 9), True), ((12, 0), True)):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, found=capability: found)
-        assert kernels.is_native(torch.device("cuda", 0)) == works
-    assert kernels.is_native(torch.device("cpu")) and not kernels.is_native(torch.device("meta"))
+        assert is_native(torch.device("cuda", 0)) == works
+    assert is_native(torch.device("cpu")) and not is_native(torch.device("meta"))
 
 
 @some
@@ -365,7 +366,7 @@ def test_without_the_extension_plain_torch_gives_the_same(blend, image):
     out = np.zeros(native[0].shape, np.uint8)
     blend_patches(*arguments, rows=rows, out=out)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels, "_native_devices", ())
+        patch.setattr("pysr.native.devices", ())
         assert same_bits(blend_patches(*arguments, rows=rows, width=width), native[0])
         assert same_bits(extract_patches(image, [(-3, 4)], (5, 6)), native[1])
         np.testing.assert_array_equal(blend_patches(*arguments, rows=rows, out=np.zeros_like(out)), out)

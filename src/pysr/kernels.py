@@ -4,9 +4,7 @@ A reference does the same sums in the same order. It serves devices without a na
 extension, and the tests hold the kernels against it.
 """
 
-import logging
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy as np
@@ -15,18 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from .errors import InputError
-
-_log = logging.getLogger("pysr")
-
-try:
-    from . import _kernels
-except ImportError as error:
-    _log.debug("the native kernels are missing, plain PyTorch does their work: %s", error)
-    _native_devices: tuple[str, ...] = ()
-else:
-    _native_devices = ("cpu", "cuda") if _kernels.cuda else ("cpu",)
-
-OLDEST_GPU = (8, 0)  # compute capability; CMakeLists.txt compiles for no older ones
+from .native import is_native, kernels, on_device, stream_of
 
 _WHITE = {torch.uint8: 255.0, torch.uint16: 65535.0}  # the integer that stands for 1.0
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16)
@@ -177,25 +164,8 @@ def _weights(weights: Tensor | NDArray[np.float32], like: Tensor) -> Tensor:
     return weights.to(like.device, non_blocking=True).contiguous()
 
 
-def on_device(device: torch.device) -> AbstractContextManager[object]:
-    """Makes a CUDA device the current one, where DLPack and a launch expect it."""
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
-
-
-def stream_of(device: torch.device) -> int:
-    """The CUDA stream that torch uses there at present; 0 on other devices."""
-    return torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
-
-
 def _device_of(array: object) -> torch.device:
     return array.device if isinstance(array, Tensor) else torch.device("cpu")
-
-
-def is_native(device: torch.device) -> bool:
-    """Whether the native kernels work there."""
-    if device.type not in _native_devices:
-        return False
-    return device.type != "cuda" or torch.cuda.get_device_capability(device) >= OLDEST_GPU
 
 
 def _how(array: object) -> dict[str, int]:
@@ -212,7 +182,7 @@ def _plain(array: Any) -> Any:
 def _extract_into(out: Tensor, image: Tensor | NDArray[Any], origins: list[int]) -> None:
     if is_native(_device_of(image)) and is_native(_device_of(out)):
         with on_device(_device_of(out)):
-            _kernels.extract_patches(_plain(image), origins, _plain(out), **_how(out))
+            kernels.extract_patches(_plain(image), origins, _plain(out), **_how(out))
     else:
         planes = image if isinstance(image, Tensor) else torch.from_numpy(np.array(image))
         out.copy_(extract_patches_reference(planes, origins, out.shape[2], out.shape[3], out.dtype))
@@ -283,7 +253,7 @@ def _blend_into(
         weights = rows.weights.detach(), columns.weights.detach()
         plain = [band.detach() for band in bands]
         with on_device(bands[0].device):
-            _kernels.blend_patches(
+            kernels.blend_patches(
                 plain,
                 rows.starts,
                 weights[0],

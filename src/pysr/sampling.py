@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .errors import InputError, PysrError
-from .kernels import OLDEST_GPU, is_native, on_device, stream_of
+from .native import OLDEST_GPU, is_native, needed_kernels, on_device, stream_of
 from .precision import choose_device
 
 LEVELS = 256
@@ -60,7 +60,7 @@ class PixelCNNSampler:
         channels, hidden = len(numbers["first.weight"]), len(numbers["widen.weight"])
         self.channels, self.hidden = channels, hidden
         with on_device(self.device):
-            self._network = _kernels().PixelCNN(
+            self._network = needed_kernels().PixelCNN(
                 numbers, planes=self.planes, channels=channels, layers=self.layers, hidden=hidden,
                 features=self.features, reduced=precision == "bfloat16",
                 device=self.device.index if self.device.type == "cuda" else -1,
@@ -235,7 +235,7 @@ def _checked_device(wanted: torch.device | str, precision: str) -> torch.device:
     device = choose_device(wanted)
     if device.type not in ("cpu", "cuda"):
         raise InputError(f"device is {str(wanted)!r}; the sampler draws on 'cpu' or 'cuda'")
-    if device.type == "cuda" and not _kernels().cuda:
+    if device.type == "cuda" and not needed_kernels().cuda:
         raise InputError("this build of pysr has no CUDA kernels; draw images with device='cpu'")
     if device.type == "cuda" and not is_native(device):
         raise InputError(
@@ -245,14 +245,6 @@ def _checked_device(wanted: torch.device | str, precision: str) -> torch.device:
     if device.type == "cuda" and precision != "float32":
         raise InputError(f"precision is {precision!r}; on a CUDA device the sampler computes in 'float32'")
     return device
-
-
-def _kernels() -> Any:
-    try:
-        from . import _kernels
-    except ImportError as error:
-        raise PysrError(f"drawing images needs the native kernels, and they cannot be used here: {error}") from None
-    return _kernels
 
 
 def _checked_threads(threads: int | None) -> int:
