@@ -70,6 +70,12 @@ def total_variation() -> Callable[[Tensor, Tensor], Tensor]:
     return total_variation
 
 
+def checkerboard(*options: str) -> Callable[[Tensor, Tensor], Tensor]:
+    from .checkerboard import checkerboard
+
+    return checkerboard(*options)
+
+
 def distance() -> Callable[[Tensor, Tensor], float]:
     from .distance import perceptual_distance
 
@@ -110,6 +116,7 @@ def pysr_losses() -> list[Loss]:
         Loss("perceptual", perceptual, "Distance of features; perceptual:relu3_3, perceptual:squeezenet/fire3"),
         Loss("style", style, "Distance of Gram matrices of features; style:picture.jpg, style:relu1_2,relu2_2"),
         Loss("tv", total_variation, "Total variation of the output"),
+        Loss("checkerboard", checkerboard, "Grids that the truth has not; checkerboard:2"),
     ]
 
 
