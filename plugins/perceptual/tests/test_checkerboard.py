@@ -45,6 +45,12 @@ def test_a_grid_in_one_image_of_four_costs_a_quarter() -> None:
     assert float(LOSS(outputs, images)) == pytest.approx(float(LOSS(IMAGE + grid(4), IMAGE)) / 4, rel=0.01)
 
 
+def test_chance_evens_out_over_a_batch() -> None:
+    images = IMAGE.expand(16, -1, -1, -1)
+    noise = 0.05 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+    assert LOSS(images + noise, images) < LOSS(images[:1] + noise[:1], IMAGE) / 2.5
+
+
 def test_gradients_flow() -> None:
     output = (IMAGE + grid(4)).requires_grad_()
     LOSS(output, IMAGE).backward()
