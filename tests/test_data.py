@@ -237,6 +237,18 @@ def test_without_turns_patches_are_mirrored_left_to_right_only() -> None:
     assert min(counts[0], counts[4]) >= 30
 
 
+def test_some_patches_are_plain() -> None:
+    sampler = PatchSampler([picture(40, 44)], patch=12, seed=3, margin=2, plain=0.25)
+    (pairs,) = sampler.batch(1, {2: 400})
+    assert pairs.low.shape[-2:] == (10, 10) and pairs.high.shape[-2:] == (12, 12)
+    plain = (pairs.low == pairs.low[..., :1, :1]).flatten(1).all(1)
+    assert 60 < plain.sum() < 140
+    colours = pairs.low[plain][..., 0, 0]
+    assert torch.equal(pairs.high[plain], colours[..., None, None].expand(-1, -1, 12, 12))
+    assert all(5 < (colours == level).all(1).sum() < 40 for level in (0, 1))
+    assert torch.equal((colours * 255).round() / 255, colours) and len(colours.unique(dim=0)) > 40
+
+
 def test_every_place_is_reached() -> None:
     numbers = torch.arange(14 * 16, dtype=torch.uint8).view(1, 14, 16)
     sampler = PatchSampler([Picture(numbers, {2: bicubic(numbers / 255, 2)})], patch=12, seed=0, candidates=1)

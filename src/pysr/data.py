@@ -147,11 +147,15 @@ def check_patch(patch: int, scales: Sequence[int]) -> None:
 
 @dataclass(frozen=True)
 class _Draw:
-    """What is random about one patch: pictures and relative places of its candidates, and which symmetry it gets."""
+    """What is random about one patch: pictures and relative places of its candidates, and which symmetry it gets.
+
+    plain: levels of a colour, (C,) uint8, that the whole patch has instead.
+    """
 
     pictures: list[int]
     places: list[tuple[float, float]]
     turn: int
+    plain: Tensor | None = None
 
 
 def generator_of(seed: int, step: int) -> torch.Generator:
@@ -173,7 +177,8 @@ class PatchSampler:
     side of a low patch (mirrored at the picture's border), for preprocessors that reach beyond it. candidates: of so
     many random places the one with the strongest low-resolution gradients is taken: flat sky teaches little, and a
     choice by the input alone does not bias what the network learns. turns: whether patches are also turned by
-    quarters and upside down; otherwise they are mirrored left to right at most.
+    quarters and upside down; otherwise they are mirrored left to right at most. plain: share of the patches that are of
+    one random colour, every sixth white and every sixth black: photographs hardly have them, drawings do.
     """
 
     def __init__(
@@ -185,6 +190,7 @@ class PatchSampler:
         margin: int = 0,
         candidates: int = 2,
         turns: bool = True,
+        plain: float = 0.0,
     ) -> None:
         self._pictures = [p for p in pictures if min(p.high.shape[-2:]) >= patch]
         if not self._pictures:
@@ -192,7 +198,7 @@ class PatchSampler:
         self._areas = torch.tensor([float((p.high.shape[1] - patch + 1) * (p.high.shape[2] - patch + 1))
                                     for p in self._pictures])  # fmt: skip
         self._patch, self._seed, self._margin, self._candidates = patch, seed, margin, candidates
-        self._turns = turns
+        self._turns, self._plain = turns, plain
 
     def batch(self, step: int, counts: Mapping[int, int], share: Share = (0, 1)) -> list[Pairs]:
         """The patch pairs of one step: ``counts`` gives how many of each scale.
@@ -219,7 +225,12 @@ class PatchSampler:
         if not self._turns:
             turns = [turn - turn % 4 for turn in turns]
         pictures = chosen.view(count, self._candidates).tolist()
-        return [_Draw(*values) for values in zip(pictures, places, turns, strict=True)]
+        colours: list[Tensor | None] = [None] * count
+        if self._plain:
+            chances = torch.rand(count, generator=generator).tolist()
+            levels = _colours(count, len(self._pictures[0].high), generator)
+            colours = [colour if chance < self._plain else None for colour, chance in zip(levels, chances, strict=True)]
+        return [_Draw(*values) for values in zip(pictures, places, turns, colours, strict=True)]
 
     def _pairs(self, scale: int, draws: Sequence[_Draw]) -> Pairs:
         cuts = [self._cut(scale, draw) for draw in draws]
@@ -228,8 +239,11 @@ class PatchSampler:
         return Pairs(scale, low, high.float() / 255)
 
     def _cut(self, scale: int, draw: _Draw) -> tuple[Tensor, Tensor]:
-        """The candidate with most detail, (C, k + 2m, k + 2m), and its truth."""
+        """The candidate with most detail, (C, k + 2m, k + 2m), and its truth; or both of one colour."""
         side = self._patch // scale
+        if draw.plain is not None:
+            low = (draw.plain / 255)[:, None, None].expand(-1, *[side + 2 * self._margin] * 2)
+            return low, draw.plain[:, None, None].expand(-1, self._patch, self._patch)
         candidates = []
         for index, (down, right) in zip(draw.pictures, draw.places, strict=True):
             height, width = self._pictures[index].low[scale].shape[-2:]
@@ -270,6 +284,14 @@ class Ahead:
         item = self._next[1].result()
         self._next = step + 1, self._pool.submit(self._make, step + 1)
         return item
+
+
+def _colours(count: int, channels: int, generator: torch.Generator) -> Tensor:
+    """(count, channels) uint8 levels about random grays; of six one is white and one is black."""
+    gray, kind = (torch.rand(count, 1, generator=generator) for _ in range(2))
+    tint = 0.3 * torch.rand(count, channels, generator=generator) - 0.15
+    levels = torch.where(kind < 1 / 3, (kind < 1 / 6).float(), gray + tint)
+    return (levels.clamp(0, 1) * 255).round().byte()
 
 
 def _detail(low: Tensor) -> float:

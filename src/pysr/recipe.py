@@ -29,7 +29,7 @@ class Recipe:
     initialise: changes the new network's numbers in place before the first step.
     clip: theta of VDSR's adjustable gradient clipping: each value of a gradient is clipped to
         [-theta / rate, theta / rate], where the rate is the present learning rate of its parameter.
-    shrink, candidates, turns: see `pysr.data`; faces want no turns.
+    shrink, candidates, turns, plain: see `pysr.data`; faces want no turns.
     step: for methods that are not one output and a sum of losses, instead of ``losses``: called as
         ``step(network, low, high)`` with what the network gets, (N, C, h, w) float, and the truth, (N, C, H, W) float
         in [0, 1]; returns scalar losses by name, whose sum is descended.
@@ -54,6 +54,7 @@ class Recipe:
     shrink: tuple[float, ...] = (1.0,)
     candidates: int = 1
     turns: bool = True
+    plain: float = 0.0
     step: Callable[[nn.Module, Tensor, Tensor], Mapping[str, Tensor]] | None = None
     sampler: Callable[[Sequence[Path], int], Sampler] | None = None
     average: float = 0.999

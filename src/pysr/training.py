@@ -252,7 +252,7 @@ class _Training:
             order.data, order.model.colour, order.scales, shrink=recipe.shrink, smallest=recipe.patch
         )
         return PatchSampler(pictures, patch=recipe.patch, seed=order.seed, margin=self.reach,
-                            candidates=recipe.candidates, turns=recipe.turns)  # fmt: skip
+                            candidates=recipe.candidates, turns=recipe.turns, plain=recipe.plain)  # fmt: skip
 
     def go(self, progress: Progress | None) -> Path:
         """Train to the end; the path of the best weights."""
