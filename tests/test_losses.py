@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pysr import InputError, UnknownModel
 from pysr.checkpoints import Checkpoints
+from pysr.losses import moved
 from pysr.plugin import Loss, Model, Recipe
 from pysr.training import train
 
@@ -67,6 +68,18 @@ def run(pictures: Path, out: Path, losses: dict[str, float], **options: Any) -> 
 def rows(out: Path) -> list[dict[str, str]]:
     with (out / "log.csv").open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_images_are_moved_alike_by_every_distance() -> None:
+    image = torch.arange(48.0).view(1, 1, 6, 8)
+    found: set[float] = set()
+    for _ in range(300):
+        one, other = moved((image, -image), 2)
+        assert one.shape == image.shape and torch.equal(one, -other)
+        found.add(float(one[0, 0, 2, 3]))
+    assert found == {float(8 * y + x) for y in range(5) for x in range(1, 6)}
+    with pytest.raises(InputError, match="6 x 8 pixels cannot be moved by 6"):
+        moved((image,), 6)
 
 
 def test_options_stand_behind_the_name(install: Install, pictures: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from pysr.plugin import Model
 from pysr.registry import registry
 from pysr.training import train
 from pysr.upscaler import Upscaler
+from pysr_srgan.train import FEATURES as LAYERS
 from pysr_srgan.train import gan_recipe
 
 HERE = Path(__file__).parent
@@ -33,13 +34,14 @@ SCALE = 4
 METRICS = ("psnr", "ssim", "perceptual")
 START = "srresnet"
 PIXELS = {"mse": 10.0}
-FEATURES = {"perceptual:relu2_2": 0.005, "perceptual:relu5_1": 0.002}
-ADVERSARY = {"adversarial:96": 0.002}
+FEATURES = {f"perceptual:{LAYERS}": 0.005}
+ADVERSARY = {"adversarial:96": 0.01}
+GRIDS = {"checkerboard:4": 20.0}  # the same for all: without it features draw grids, which hide everything else
 RUNS = {
-    "squared error": PIXELS,
-    "squared error, adversary": PIXELS | ADVERSARY,
-    "features": FEATURES,
-    "features, adversary": FEATURES | ADVERSARY,
+    "squared error": PIXELS | GRIDS,
+    "squared error, adversary": PIXELS | ADVERSARY | GRIDS,
+    "features": FEATURES | GRIDS,
+    "features, adversary": FEATURES | ADVERSARY | GRIDS,
 }
 
 

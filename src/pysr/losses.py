@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from .errors import InputError
 from .registry import registry
@@ -51,6 +52,22 @@ class Losses:
     def buffers(self) -> Iterator[Tensor]:
         """Those of all losses, such as running statistics."""
         return (buffer for module in self.modules.values() for buffer in module.buffers())
+
+
+def moved(images: Sequence[Tensor], by: int) -> list[Tensor]:
+    """Images for a network that judges them, all moved by the same up to ``by`` pixels down or up and across.
+
+    How far is drawn from torch's generator. What a network with strides or pooling says has a grid, and where that
+    stays in step with the grid of an enlargement, the enlargement learns to draw it. What comes into view beyond a
+    border is mirrored, so that borders are judged, too.
+    images: (N, C, H, W) of one size, which they keep. Raises InputError where they are not larger than ``by``.
+    """
+    height, width = images[0].shape[-2:]
+    if min(height, width) <= by:
+        raise InputError(f"{height} x {width} pixels cannot be moved by {by}; take larger patches")
+    top, left = torch.randint(2 * by + 1, (2,)).tolist()
+    padded = (pad(planes, (by, by, by, by), mode="reflect") for planes in images)
+    return [planes[..., top : top + height, left : left + width] for planes in padded]
 
 
 def _built(name: str) -> Any:

@@ -13,6 +13,7 @@ from torch.nn.functional import mse_loss
 
 from pysr.data import read_planes
 from pysr.errors import InputError
+from pysr.losses import moved
 from pysr.resize import resize
 
 from .features import Features
@@ -27,31 +28,20 @@ class FeatureReconstruction(nn.Module):
     """Squared distance of features (section 3.1, equation 2), per layer divided by C * H * W, summed over the layers.
 
     Called with an output and a target, (N, 1 or 3, H, W) in [0, 1]; gives the mean over N.
-    shift: where more than 1, both lose so many pixels less one in height and width, at sides that are drawn at random
-    each time. The pooling of the feature network then moves against the grid of the enlargement; where the two stay in
-    step, it can hide checkerboards. InputError where nothing would be left.
+    shift: both are first moved by up to so many pixels, as `pysr.losses.moved` does.
     """
 
-    def __init__(self, features: Features, shift: int = 1) -> None:
+    def __init__(self, features: Features, shift: int = 0) -> None:
         super().__init__()
         self.features, self.shift = features, shift
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        if self.shift > 1:
-            output, target = self._shifted(output, target)
+        if self.shift:
+            output, target = moved((output, target), self.shift)
         with torch.no_grad():
             wanted = self.features(target)
         found = self.features(output)
         return torch.stack([mse_loss(found[layer], wanted[layer]) for layer in wanted]).sum()
-
-    def _shifted(self, *images: Tensor) -> list[Tensor]:
-        height, width = (side - self.shift + 1 for side in images[0].shape[-2:])
-        if min(height, width) < 1:
-            raise InputError(
-                f"shift{self.shift} leaves nothing of {images[0].shape[-2]} x {images[0].shape[-1]} pixels"
-            )
-        top, left = torch.randint(self.shift, (2,)).tolist()
-        return [planes[..., top : top + height, left : left + width] for planes in images]
 
 
 class StyleReconstruction(nn.Module):
@@ -95,14 +85,14 @@ def total_variation(output: Tensor, target: Tensor) -> Tensor:
 
 
 def perceptual(*options: str) -> FeatureReconstruction:
-    """The loss called "perceptual". options: layers, as `features_of` takes them; default: relu2_2. And ``shift8``, for
-    example, where patches are to be moved by up to 7 pixels; see `FeatureReconstruction`.
+    """The loss called "perceptual". options: layers, as `features_of` takes them; default: relu2_2. And ``shift4``, for
+    example, where images are to be moved by up to 4 pixels; see `FeatureReconstruction`.
     """
     shifts = [option for option in options if SHIFT.fullmatch(option)]
     if len(shifts) > 1:
         raise InputError(f"perceptual takes one shift; got {' and '.join(shifts)}")
     layers = [option for option in options if option not in shifts]
-    shift = int(shifts[0].removeprefix("shift")) if shifts else 1
+    shift = int(shifts[0].removeprefix("shift")) if shifts else 0
     return FeatureReconstruction(features_of(layers or ("relu2_2",)), shift)
 
 
