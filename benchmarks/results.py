@@ -43,8 +43,8 @@ and torch {torch}; `pysr models` tells what the weights were trained on.
 
 def model_names() -> list[str]:
     """The installed models for photographs that are not random, plain resampling first."""
-    models = [m for m in pysr.models() if m.domain == "photo" and not m.stochastic and m.comes_trained]
-    return [model.name for model in models if set(model.scales) & set(SCALES)]
+    models = [m for m in pysr.models() if m.domain == "photo" and not m.stochastic]
+    return [model.name for model in models if set(model.trained_scales) & set(SCALES)]
 
 
 def set_names(data: Path) -> list[str]:

@@ -61,9 +61,7 @@ def shrunk(image: Image.Image, scale: int) -> Image.Image:
 
 def model_names(scale: int) -> list[str]:
     """The installed models for photographs that offer the scale and are not random."""
-    models = [
-        m for m in pysr.models() if scale in m.scales and m.domain == "photo" and not m.stochastic and m.comes_trained
-    ]
+    models = [m for m in pysr.models() if scale in m.trained_scales and m.domain == "photo" and not m.stochastic]
     names = [model.name for model in models]
     return [name for name in FIRST if name in names] + [name for name in names if name not in FIRST]
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from pysr import cli
 from pysr.evaluation import Evaluation, ImageResult, ScaleResult
-from pysr.plugin import Model
+from pysr.plugin import Model, Weights
 from pysr.weights import save_weights
 
 
@@ -119,6 +119,20 @@ def test_a_variant_and_weights_are_passed_on_with_their_scales(monkeypatch, tmp_
         run("evaluate", "bicubic", "--data", ".", "--variant", "a", "--weights", file, "--json", "-")
     assert [options["scales"] for options in asked] == [[3, 4], [2, 3, 4, 5, 6, 7, 8]]
     assert (asked[0]["variant"], asked[0]["weights"]) == ("a", file)
+
+
+def test_scales_without_weights_are_left_out_unless_named(evaluated, install, tmp_path):
+    weights = Weights(tmp_path / "w.safetensors", "", "", "")
+    recipes = {"only": lambda: None}
+    install(
+        Model(
+            "half", (3, 2, 4), lambda scale, variant: None, "", weights={3: weights, (4, "a"): weights}, recipes=recipes
+        ),
+        Model("none", (3, 2), lambda scale, variant: None, "", recipes=recipes),
+    )
+    for arguments in (["half"], ["nearest", "half"], ["half", "--scale", "2"], ["none"], ["half+nearest"]):
+        assert run("evaluate", *arguments, "--data", ".") == 0
+    assert [scales for _, _, scales, *_ in evaluated] == [[3, 4], [3, 4], [2], [2, 3], [4, 9, 16]]
 
 
 def test_weights_for_no_scale_of_the_model_are_refused(tmp_path, capsys):

@@ -64,6 +64,12 @@ class Chain:
         first, *others = self.models
         return tuple(s ** len(self.models) for s in first.scales if all(s in other.scales for other in others))
 
+    @property
+    def ready_scales(self) -> tuple[int, ...]:
+        """Those at which a single model comes trained; all for several, and where it comes trained for none."""
+        first, *others = self.models
+        return self.scales if others else tuple(s for s in self.scales if s in first.trained_scales) or self.scales
+
     def at(self, scale: int | None) -> Chain:
         """The same with a scale for each model, whose product is ``scale``; InputError where that cannot be."""
         equal_parts = len(self.models) > 1 and not self.parts

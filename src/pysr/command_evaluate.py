@@ -116,10 +116,11 @@ def _check_files(files: Mapping[str, Path]) -> None:
 
 
 def _scales(names: Sequence[str], weights: Path | None) -> list[int]:
-    """Those that all models offer, and that the weights, if they say so, were trained for."""
+    """Those that all models are ready for, and that weights, if they say so, were trained for."""
     from .chain import Chain
 
-    offered = [(name, Chain.parse(name).scales) for name in names]
+    chains = {name: Chain.parse(name) for name in names}
+    offered = [(name, chain.scales if weights else chain.ready_scales) for name, chain in chains.items()]
     if weights:
         from .weights import trained_scales
 

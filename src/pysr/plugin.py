@@ -88,9 +88,10 @@ class Model:
             raise ValueError(f"the model {self.name!r} offers the scales {self.scales}; give whole numbers from 1")
 
     @property
-    def comes_trained(self) -> bool:
-        """Whether weights come with it, or it needs none."""
-        return bool(self.weights) or not self.recipes
+    def trained_scales(self) -> tuple[int, ...]:
+        """Those of its scales for which weights come with it, or all where it needs none."""
+        trained = {key if isinstance(key, int) else key[0] for key in self.weights}
+        return tuple(scale for scale in self.scales if scale in trained or not (trained or self.recipes))
 
 
 class Preprocess(Protocol):
