@@ -11,7 +11,9 @@ from torch import nn
 from torch.nn.functional import pad
 
 import pysr
+from pysr.data import read_planes
 from pysr.errors import InputError
+from pysr.evaluation import build_metrics, measure
 from pysr.plugin import Model, Recipe
 from pysr.registry import registry
 from pysr.testing import measured_receptive_field, photo
@@ -21,6 +23,7 @@ from pysr_perceptual.network import Residual, StyleTransfer, SuperResolution, mi
 from pysr_perceptual.plugin import pysr_models
 
 SR, STYLE = pysr_models()
+PHOTO = Path(__file__).parents[3] / "examples" / "chelsea.png"
 
 
 @pytest.mark.parametrize(("model", "scale", "parameters"), [(SR, 4, 401_859), (SR, 8, 438_915), (STYLE, 1, 1_679_235)])
@@ -91,8 +94,25 @@ def test_the_style_networks_reach_at_every_place_of_its_grid() -> None:
 
 
 def test_without_weights_it_says_how_to_get_some() -> None:
-    with pytest.raises(InputError, match=r"without weights for scale 4.*`pysr train perceptual --scale 4"):
-        pysr.load("perceptual", 4)
+    with pytest.raises(InputError, match=r"without weights for scale 8.*`pysr train perceptual --scale 8"):
+        pysr.load("perceptual", 8)
+
+
+def test_features_cost_psnr_and_gain_in_perception() -> None:
+    truth, metrics = read_planes(PHOTO), build_metrics(["psnr", "perceptual"])
+    features, pixels = (
+        measure(pysr.load("perceptual", variant=name, device="cpu"), "photo", truth, metrics).scores
+        for name in ("features", "pixels")
+    )
+    assert features["psnr"] < pixels["psnr"] - 0.05
+    assert features["perceptual"] < pixels["perceptual"]
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_plain_images_stay_plain_but_for_their_outermost_pixels(level: int) -> None:
+    output = pysr.load("perceptual", device="cpu").upscale(np.full((48, 48, 3), level, np.uint8))
+    off = np.abs(output.astype(int) - level)
+    assert off[8:-8, 8:-8].max() <= 9 and off.mean() < 4
 
 
 @pytest.fixture

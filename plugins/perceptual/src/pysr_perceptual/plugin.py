@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pysr.plugin import Loss, Metric, Model, hookimpl
+from pysr.plugin import Loss, Metric, Model, Weights, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,6 +15,22 @@ if TYPE_CHECKING:
     from pysr.plugin import Recipe
 
 PAPER = "Johnson, Alahi, Fei-Fei: Perceptual Losses for Real-Time Style Transfer and Super-Resolution, ECCV 2016"
+
+
+VARIANTS = ("features", "pixels")  # what the network was taught by
+DIGESTS = {
+    (4, "features"): "6245cef5a21b0e6fe1a25745298961d6ab05b5d489f8d996f9054dd493c12536",
+    (4, "pixels"): "005feba312977c5eead2433f32c99b9f4eb9fe63efa85d22340a32eab4e58f6e",
+}
+
+
+def weights(scale: int, variant: str) -> Weights:
+    return Weights(
+        file=Path(__file__).with_name("weights") / f"perceptual-{variant}-x{scale}.safetensors",
+        sha256=DIGESTS[scale, variant],
+        licence="Apache-2.0; trained on research image sets without a formal licence",
+        trained_on="T91, BSDS200 (without 302003, which is Set5's woman), BSDS500 test",
+    )
 
 
 def super_resolution(scale: int, variant: str | None) -> nn.Module:
@@ -89,6 +106,8 @@ def pysr_models() -> list[Model]:
             name="perceptual",
             scales=(4, 8),
             network=super_resolution,
+            weights={key: weights(*key) for key in DIGESTS},
+            variants=VARIANTS,
             summary="Learnt to give the features of the truth, not its pixels: sharper, though PSNR is lower",
             receptive_field=14,
             needs_float32=True,
