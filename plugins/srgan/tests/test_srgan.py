@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import pysr
+from pysr import degrade
 from pysr.data import read_planes
 from pysr.errors import InputError, PysrError
 from pysr.evaluation import build_metrics, measure
@@ -188,12 +189,26 @@ def test_the_shipped_weights_beat_bicubic_on_a_photograph(precision: str) -> Non
     assert srresnet > bicubic + 0.7
 
 
-@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize(("name", "scale", "most"), [("srresnet", 2, 8), ("srresnet", 4, 8), ("srgan", 4, 25)])
 @pytest.mark.parametrize("level", [0, 128, 230, 255])
-def test_plain_images_stay_plain_up_to_their_borders(scale: int, level: int) -> None:
+def test_plain_images_stay_plain_up_to_their_borders(name: str, scale: int, most: int, level: int) -> None:
     """Zeros around a bright image are an edge that training pictures do not have."""
-    output = pysr.load("srresnet", scale, device="cpu").upscale(np.full((48, 48, 3), level, np.uint8))
-    assert np.abs(output.astype(int) - level).max() <= 8
+    output = pysr.load(name, scale, device="cpu").upscale(np.full((48, 48, 3), level, np.uint8))
+    assert np.abs(output.astype(int) - level).max() <= most
+
+
+def test_srgan_is_sharper_keeps_colours_and_draws_no_grid() -> None:
+    low = degrade.bicubic(degrade.crop_to_multiple(read_planes(PHOTO), 4), 4).clamp(0, 1).float()
+    srresnet, srgan = (pysr.load(name, 4, device="cpu").upscale(low) for name in ("srresnet", "srgan"))
+    assert detail(srgan).mean() > 1.2 * detail(srresnet).mean()
+    assert (srgan - srresnet).mean((-2, -1)).abs().max() < 2 / 255
+    places = (srgan - srresnet).unfold(-2, 4, 4).unfold(-2, 4, 4).mean((-4, -3))
+    assert (places - places.mean((-2, -1), keepdim=True)).abs().mean() < 0.1 * detail(srgan).mean()
+
+
+def detail(image: torch.Tensor) -> torch.Tensor:
+    return (4 * image[:, 1:-1, 1:-1] - image[:, :-2, 1:-1] - image[:, 2:, 1:-1] - image[:, 1:-1, :-2]
+            - image[:, 1:-1, 2:]).abs()  # fmt: skip
 
 
 @pytest.mark.skipif(not BENCH.is_dir(), reason="the benchmark sets are not beside the project")

@@ -69,10 +69,10 @@ def resnet_paper() -> Recipe:
 def gan_recipe() -> Recipe:
     """SRGAN, to be begun from SRResNet: ``--weights srresnet-x4.safetensors``."""
     return Recipe(
-        losses={"l1": 1.0, f"perceptual:{FEATURES}": 0.04, "adversarial:96": 0.12, "checkerboard:4": 100.0},
+        losses={"l1": 10.0, f"perceptual:{FEATURES}": 0.04, "adversarial:96": 0.06, "checkerboard:4": 100.0},
         optimizers=adam,
         schedule=stepped(0.75),
-        steps=2_400,
+        steps=2_700,
         batch=8,
         patch=96,
         scales=(4,),
