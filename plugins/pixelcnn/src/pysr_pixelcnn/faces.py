@@ -34,7 +34,7 @@ def main() -> None:
         facts = measured(options.data, options.count)
     except pysr.PysrError as error:
         sys.exit(f"faces: error: {error}")
-    print("\n".join(f"{name:52}{value:.4f}" for name, value in facts.items()))
+    print("\n".join(f"{name:54}{value:.4f}" for name, value in facts.items()))
 
 
 @torch.inference_mode()
