@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pysr.errors import PluginError
+from pysr.errors import InputError, PluginError
 from pysr.plugin import Model
 from pysr.testing import check_model, measured_receptive_field
 
@@ -96,6 +96,13 @@ def test_a_broken_model_is_told_what_is_wrong(
     install(model(network))
     with pytest.raises(AssertionError, match=message):
         check_model("probe")
+
+
+def test_a_model_without_weights_does_not_pass(install: Callable[..., None]) -> None:
+    recipes = {"only": lambda: None}
+    install(Model("untrained", (2,), lambda scale, variant: nn.Conv2d(3, 3, 3, padding=1), "", recipes=recipes))
+    with pytest.raises(InputError, match="untrained comes without weights for scale 2"):
+        check_model("untrained")
 
 
 def test_a_wrong_size_is_found(install: Callable[..., None]) -> None:

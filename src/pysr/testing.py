@@ -28,12 +28,14 @@ SIZES = ((1, 1), (2, 3), (3, 41), (17, 16), (30, 23))  # (height, width) of test
 def check_model(name: str, *, scales: tuple[int, ...] | None = None) -> None:
     """Raise AssertionError, saying what is wrong, unless the installed model keeps the contract.
 
+    InputError where it comes without weights.
+
     Checked at each scale (default: all that it comes trained for) and variant: output sizes of odd inputs, range,
     dtypes; equal results from patches and from the whole image; the receptive field, measured by gradients, within the
     declared one; equal results when run again, and from several threads; the state dict's round trip.
     """
     model = registry().model(name)
-    for scale in scales or model.trained_scales:
+    for scale in scales or model.trained_scales or model.scales:
         for variant in model.variants or (None,):
             upscaler = load(name, scale, variant=variant, device="cpu", precision="float32")
             _check_sizes(upscaler)
