@@ -55,8 +55,9 @@ def recipe() -> Recipe:
 
 
 def pixel() -> Recipe:
-    """The same with a pixel loss, which the paper compares with."""
-    return replace(recipe(), losses={"l1": 1.0}, optimizers=muon, steps=6_000)
+    """A pixel loss, which the paper compares with, and a quicker optimizer for the longer way."""
+    reasons = {**recipe().reasons, "losses": "absolute error, where the paper has squared error"}
+    return replace(recipe(), losses={"l1": 1.0}, optimizers=muon, steps=6_000, reasons=reasons)
 
 
 def paper() -> Recipe:
