@@ -65,10 +65,14 @@ class Chain:
         return tuple(s ** len(self.models) for s in first.scales if all(s in other.scales for other in others))
 
     @property
-    def ready_scales(self) -> tuple[int, ...]:
-        """Those at which a single model comes trained; all for several, and where it comes trained for none."""
-        first, *others = self.models
-        return self.scales if others else tuple(s for s in self.scales if s in first.trained_scales) or self.scales
+    def trained_scales(self) -> tuple[int, ...]:
+        """Those of its scales for which every model comes trained."""
+        chains = {scale: self.at(scale) for scale in self.scales}
+        return tuple(
+            scale
+            for scale, chain in chains.items()
+            if all(part in about.trained_scales for about, part in zip(chain.models, chain.parts, strict=True))
+        )
 
     def at(self, scale: int | None) -> Chain:
         """The same with a scale for each model, whose product is ``scale``; InputError where that cannot be."""

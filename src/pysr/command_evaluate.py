@@ -116,11 +116,11 @@ def _check_files(files: Mapping[str, Path]) -> None:
 
 
 def _scales(names: Sequence[str], weights: Path | None) -> list[int]:
-    """Those that all models are ready for, and that weights, if they say so, were trained for."""
+    """Those that all models come trained for, or that weights, if they say so, were trained for."""
     from .chain import Chain
 
     chains = {name: Chain.parse(name) for name in names}
-    offered = [(name, chain.scales if weights else chain.ready_scales) for name, chain in chains.items()]
+    offered = [(name, (not weights and chain.trained_scales) or chain.scales) for name, chain in chains.items()]
     if weights:
         from .weights import trained_scales
 

@@ -21,10 +21,10 @@ devices: tuple[str, ...] = () if kernels is None else ("cpu", "cuda") if kernels
 OLDEST_GPU = (8, 0)  # compute capability; CMakeLists.txt compiles for no older ones
 
 
-def needed_kernels() -> Any:
-    """The extension module; PysrError where there is none."""
+def needed_kernels(work: str) -> Any:
+    """The module of the kernels; PysrError where there is none, saying what work needs it."""
     if kernels is None:
-        raise PysrError(f"drawing images needs the native kernels, and they cannot be used here: {_missing}")
+        raise PysrError(f"{work} needs the native kernels, and they cannot be used here: {_missing}")
     return kernels
 
 

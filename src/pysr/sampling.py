@@ -60,7 +60,7 @@ class PixelCNNSampler:
         channels, hidden = len(numbers["first.weight"]), len(numbers["widen.weight"])
         self.channels, self.hidden = channels, hidden
         with on_device(self.device):
-            self._network = needed_kernels().PixelCNN(
+            self._network = needed_kernels("drawing images").PixelCNN(
                 numbers, planes=self.planes, channels=channels, layers=self.layers, hidden=hidden,
                 features=self.features, reduced=precision == "bfloat16",
                 device=self.device.index if self.device.type == "cuda" else -1,
@@ -235,7 +235,7 @@ def _checked_device(wanted: torch.device | str, precision: str) -> torch.device:
     device = choose_device(wanted)
     if device.type not in ("cpu", "cuda"):
         raise InputError(f"device is {str(wanted)!r}; the sampler draws on 'cpu' or 'cuda'")
-    if device.type == "cuda" and not needed_kernels().cuda:
+    if device.type == "cuda" and not needed_kernels("drawing images").cuda:
         raise InputError("this build of pysr has no CUDA kernels; draw images with device='cpu'")
     if device.type == "cuda" and not is_native(device):
         raise InputError(

@@ -11,8 +11,6 @@ from pysr.optimizers import muon_and_adam
 from pysr.plugin import Recipe
 from pysr.schedules import constant, trapezoid
 
-LOSSES = {"perceptual:relu2_2,shift4": 1.0, "l1": 300.0, "checkerboard:4": 1000.0}
-
 
 def adam(rate: float) -> Callable[[nn.Module], list[Optimizer]]:
     return lambda network: [Adam(network.parameters(), rate)]
@@ -31,7 +29,7 @@ def recipe() -> Recipe:
     first, which a long training may leave again.
     """
     return Recipe(
-        losses=LOSSES,
+        losses={"perceptual:relu2_2,shift4": 1.0, "l1": 300.0, "checkerboard:4": 1000.0},
         optimizers=adam(2e-4),
         schedule=trapezoid(rise=0.02, fall=0.4),
         steps=1_400,
