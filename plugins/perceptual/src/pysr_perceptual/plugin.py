@@ -108,7 +108,7 @@ def pysr_models() -> list[Model]:
             network=super_resolution,
             weights={key: weights(*key) for key in DIGESTS},
             variants=VARIANTS,
-            summary="Learnt to give the features of the truth: sharper than its variant that learnt pixels, at less PSNR",
+            summary="Learnt features of the truth: sharper than its variant that learnt pixels, at less PSNR",
             receptive_field=14,
             needs_float32=True,
             recipes={"shipped": recipe, "pixel": pixel, "paper": paper},
