@@ -13,9 +13,11 @@ from pysr import InputError
 from pysr.processes import Processes
 
 EXCHANGES = """
+from pathlib import Path
+
 import torch
 from torch import distributed, nn
-from pysr.processes import PATIENCE, Processes
+from pysr.processes import PATIENCE, Processes, _leave
 
 both = Processes("auto" if not torch.cuda.is_available() else "cpu")
 assert both.count == 2 and both.share == (both.rank, 2) and both.first == (both.rank == 0)
@@ -38,6 +40,10 @@ assert [p.grad if p.grad is None else p.grad.item() for p in layer.parameters()]
 
 assert distributed.group.WORLD._get_backend(both.device).options._timeout == PATIENCE
 both.wait()
+
+torch.optim.SGD(layer.parameters(), 0.1)  # imports much of torch that could keep the group, and so its threads, alive
+_leave()
+assert not [name for file in Path("/proc/self/task").glob("*/comm") if "gloo" in (name := file.read_text())]
 """
 
 LEARNING = """

@@ -42,6 +42,7 @@ class Processes:
         return self.rank, self.count
 
     def _join(self, device: str) -> torch.device:
+        import torch.distributed.nn  # imported once there is a group, its defaults hold it for ever
         from accelerate.state import PartialState
 
         if ":" in device:
@@ -117,7 +118,7 @@ class Processes:
 
 
 def _leave() -> None:
-    """Gloo's threads abort the program where they still run at its very end."""
+    """Gloo's threads, which end with the group, may abort the program where they still run at its very end."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
 
