@@ -33,10 +33,10 @@ PHOTO, DETAIL = HERE.parents[1] / "examples" / "chelsea.png", (132, 85, 213, 139
 SCALE = 4
 METRICS = ("psnr", "ssim", "perceptual")
 START = "srresnet"
-PIXELS = {"mse": 10.0}
-FEATURES = {"l1": 1.0, f"perceptual:{LAYERS}": 0.005}  # without the first, borders run wild
-ADVERSARY = {"adversarial:96": 0.01}
-GRIDS = {"checkerboard:4": 20.0}  # the same for all: without it features draw grids, which hide everything else
+PIXELS = {"mse": 100.0}
+FEATURES = {"l1": 20.0, f"perceptual:{LAYERS}": 7.0}  # without the first, borders run wild
+ADVERSARY = {"projected": 0.3}
+GRIDS = {"checkerboard:4": 100.0}  # the same for all: without it features draw grids, which hide everything else
 RUNS = {
     "squared error": PIXELS | GRIDS,
     "squared error, adversary": PIXELS | ADVERSARY | GRIDS,
@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--train", type=Path, nargs="+", required=True, help="folders of training pictures")
     parser.add_argument("--data", type=Path, required=True, help="Set14")
     parser.add_argument("--work", type=Path, default=Path("out/adversarial"))
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=600)
     options = parser.parse_args()
     files = trained(options.train, options.work, options.steps)
     evaluations = measured(files, options.data)

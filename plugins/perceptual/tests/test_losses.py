@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 from pysr.errors import InputError
 from pysr.registry import registry
 from pysr.testing import photo
-from pysr_perceptual.features import Features
+from pysr_perceptual.features import Features, unit_length
 from pysr_perceptual.losses import gram, perceptual, style, total_variation
 
 
@@ -34,6 +34,20 @@ def test_feature_reconstruction_is_equation_2() -> None:
         total += float((found[layer] - wanted[layer]).square().sum()) / (channels * height * width) / 2
     assert float(perceptual(*layers)(*PAIR)) == pytest.approx(total, rel=1e-5)
     assert float(perceptual()(*PAIR)) == float(perceptual("relu2_2")(*PAIR))
+
+
+def test_unit_features_know_directions_only() -> None:
+    layers = ["relu1_2", "relu4_1"]
+    found, wanted = (Features("vgg19-distilled", layers)(images) for images in PAIR)
+    alike = [torch.cosine_similarity(found[layer], wanted[layer]).mean() for layer in layers]
+    assert float(perceptual(*layers, "unit")(*PAIR)) == pytest.approx(float(sum(2 - 2 * a for a in alike)), rel=1e-3)
+
+
+def test_unit_features_of_nothing_have_gradients() -> None:
+    nothing = torch.zeros(1, 4, 2, 2, requires_grad=True)
+    unit_length(nothing).sum().backward()
+    assert nothing.grad is not None and nothing.grad.isfinite().all()
+    assert not unit_length(nothing).any()
 
 
 def test_a_shift_moves_both_images_at_random() -> None:

@@ -179,6 +179,11 @@ class Features(nn.Module):
         return ((planes.flip(1) if self._flipped else planes) - self.mean) / self.std
 
 
+def unit_length(planes: Tensor) -> Tensor:
+    """(N, C, h, w) features with the vector at each place scaled to length one; nothing stays nothing."""
+    return planes * (planes.square().sum(1, keepdim=True) + 1e-2).rsqrt()
+
+
 def _fill(about: FeatureNetwork, trunk: nn.Sequential, file: Path | None) -> None:
     """Put the network's numbers in."""
     if isinstance(about.weights, Weights) and not file:

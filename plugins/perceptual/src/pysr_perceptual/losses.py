@@ -16,7 +16,7 @@ from pysr.errors import InputError
 from pysr.losses import moved
 from pysr.resize import resize
 
-from .features import Features
+from .features import Features, unit_length
 
 NETWORK = "vgg19-distilled"
 STYLE_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
@@ -28,12 +28,14 @@ class FeatureReconstruction(nn.Module):
     """Squared distance of features (section 3.1, equation 2), per layer divided by C * H * W, summed over the layers.
 
     Called with an output and a target, (N, 1 or 3, H, W) in [0, 1]; gives the mean over N.
-    shift: both are first moved by up to so many pixels, as `pysr.losses.moved` does.
+    shift: both are first moved by up to so many pixels, as `pysr.losses.moved` does. unit: at each place the features
+    are scaled to length one, and squared differences summed over the channels, as LPIPS does: what is faint in the
+    target then counts like what is strong, and no layer outweighs the others. Equation 2 takes them as they are.
     """
 
-    def __init__(self, features: Features, shift: int = 0) -> None:
+    def __init__(self, features: Features, shift: int = 0, *, unit: bool = False) -> None:
         super().__init__()
-        self.features, self.shift = features, shift
+        self.features, self.shift, self.unit = features, shift, unit
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         if self.shift:
@@ -41,7 +43,13 @@ class FeatureReconstruction(nn.Module):
         with torch.no_grad():
             wanted = self.features(target)
         found = self.features(output)
-        return torch.stack([mse_loss(found[layer], wanted[layer]) for layer in wanted]).sum()
+        if self.unit:
+            distances = [
+                (unit_length(found[layer]) - unit_length(wanted[layer])).square().sum(1).mean() for layer in wanted
+            ]
+        else:
+            distances = [mse_loss(found[layer], wanted[layer]) for layer in wanted]
+        return torch.stack(distances).sum()
 
 
 class StyleReconstruction(nn.Module):
@@ -86,14 +94,14 @@ def total_variation(output: Tensor, target: Tensor) -> Tensor:
 
 def perceptual(*options: str) -> FeatureReconstruction:
     """The loss called "perceptual". options: layers, as `features_of` takes them; default: relu2_2. And ``shift4``, for
-    example, where images are to be moved by up to 4 pixels; see `FeatureReconstruction`.
+    example, where images are to be moved by up to 4 pixels, and ``unit``; see `FeatureReconstruction`.
     """
     shifts = [option for option in options if SHIFT.fullmatch(option)]
     if len(shifts) > 1:
         raise InputError(f"perceptual takes one shift; got {' and '.join(shifts)}")
-    layers = [option for option in options if option not in shifts]
+    layers = [option for option in options if option not in (*shifts, "unit")]
     shift = int(shifts[0].removeprefix("shift")) if shifts else 0
-    return FeatureReconstruction(features_of(layers or ("relu2_2",)), shift)
+    return FeatureReconstruction(features_of(layers or ("relu2_2",)), shift, unit="unit" in options)
 
 
 def style(*options: str) -> StyleReconstruction:

@@ -93,6 +93,12 @@ def checkerboard(*options: str) -> Callable[[Tensor, Tensor], Tensor]:
     return checkerboard(*options)
 
 
+def projected(*options: str) -> Callable[[Tensor, Tensor], Tensor]:
+    from .projected import projected
+
+    return projected(*options)
+
+
 def distance() -> Callable[[Tensor, Tensor], float]:
     from .distance import perceptual_distance
 
@@ -135,6 +141,7 @@ def pysr_losses() -> list[Loss]:
         Loss("perceptual", perceptual, "Distance of features; perceptual:relu3_3, perceptual:squeezenet/fire3"),
         Loss("style", style, "Distance of Gram matrices of features; style:picture.jpg, style:relu1_2,relu2_2"),
         Loss("tv", total_variation, "Total variation of the output"),
+        Loss("projected", projected, "What discriminators of features think that learn beside the network"),
         Loss("checkerboard", checkerboard, "Grids that the truth has not; checkerboard:4, the scale"),
     ]
 
