@@ -25,8 +25,7 @@ from pysr.plugin import Model
 from pysr.registry import registry
 from pysr.training import train
 from pysr.upscaler import Upscaler
-from pysr_srgan.train import FEATURES as LAYERS
-from pysr_srgan.train import gan_recipe
+from pysr_srgan.train import PERCEPTUAL, gan_recipe
 
 HERE = Path(__file__).parent
 PHOTO, DETAIL = HERE.parents[1] / "examples" / "chelsea.png", (132, 85, 213, 139)
@@ -34,7 +33,7 @@ SCALE = 4
 METRICS = ("psnr", "ssim", "perceptual")
 START = "srresnet"
 PIXELS = {"mse": 100.0}
-FEATURES = {"l1": 20.0, f"perceptual:{LAYERS}": 7.0}  # without the first, borders run wild
+FEATURES = {"l1": 20.0, PERCEPTUAL: 7.0}  # without the first, borders run wild
 ADVERSARY = {"projected": 0.3}
 GRIDS = {"checkerboard:4": 100.0}  # the same for all: without it features draw grids, which hide everything else
 RUNS = {

@@ -1,19 +1,12 @@
-"""The adversarial loss over features: what it learns, what it leaves alone, and that trainings with it resume."""
-
-from dataclasses import replace
-from pathlib import Path
+"""The adversarial loss over features: what it learns, and what it leaves alone."""
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from safetensors.torch import load_file
 
-from pysr.registry import registry
+from pysr.errors import InputError
 from pysr.testing import photo
-from pysr.training import train
 from pysr_perceptual.projected import DRIFT, Projected, projected
-from pysr_perceptual.train import recipe
 
 TRUTHS = torch.stack([torch.from_numpy(photo(48, 48, seed)).permute(2, 0, 1) for seed in range(4)])
 BLURRED = torch.nn.functional.avg_pool2d(TRUTHS, 5, 1, 2, count_include_pad=False)
@@ -73,32 +66,29 @@ def test_both_are_moved_alike_and_by_chance() -> None:
     loss = projected("relu1_1")
     seen: list[torch.Tensor] = []
     loss.features.register_forward_pre_hook(lambda _, images: seen.append(images[0]))
+    torch.manual_seed(0)
     for _ in range(12):
         loss(TRUTHS, TRUTHS)
         loss.update(TRUTHS, TRUTHS)
     assert all(torch.equal(one, other) for one, other in zip(seen[0::2], seen[1::2], strict=True))
-    assert len({float(part[0, 0, 20, 20]) for part in seen}) > 12
+    assert all(len({float(part[0, 0, 20, 20]) for part in parts}) > 8 for parts in (seen[0::4], seen[2::4]))
 
 
-def test_a_training_with_it_resumes_to_the_same_bits(tmp_path: Path) -> None:
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for seed in range(2):
-        Image.fromarray((photo(48, 48, seed) * 255).astype(np.uint8)).save(folder / f"{seed}.png")
-    order = replace(
-        recipe(), losses={"l1": 1.0, "projected": 0.1}, steps=4, batch=2, patch=32, shrink=(1.0,), validate=2
-    )
-    model = replace(registry().model("perceptual"), recipes={"small": lambda: order})
+def test_bfloat16_teaches_nearly_the_same() -> None:
+    loss, gradients = taught(10), []
+    for enabled in (False, True):
+        output = BLURRED.clone().requires_grad_()
+        torch.manual_seed(0)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            value = loss(output, TRUTHS)
+        assert value.dtype == torch.float32
+        value.backward()
+        assert output.grad is not None
+        gradients.append(output.grad.flatten())
+    assert float(torch.cosine_similarity(*gradients, dim=0)) > 0.98
 
-    def stop(done: int, total: int, text: str) -> None:
-        if done == 3:
-            raise KeyError("stop")
 
-    train(model, [folder], tmp_path / "whole", device="cpu", precision="float32")
-    with pytest.raises(KeyError):
-        train(model, [folder], tmp_path / "parts", device="cpu", precision="float32", progress=stop)
-    train(model, [folder], tmp_path / "parts", device="cpu", precision="float32", resume=True)
-    one, other = (load_file(sorted((tmp_path / of / "checkpoints").iterdir())[-1]) for of in ("whole", "parts"))
-    assert any("heads" in name for name in one) and one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
-    assert "projected.relu4_4" in (tmp_path / "whole" / "log.csv").read_text().splitlines()[0]
+def test_the_discriminators_are_few_and_small() -> None:
+    assert sum(p.numel() for p in projected().heads.parameters()) == 733_925
+    with pytest.raises(InputError, match="has no layer 'shift4'"):
+        projected("shift4")

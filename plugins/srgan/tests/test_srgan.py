@@ -146,11 +146,9 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-def small(name: str, steps: int) -> Model:
+def small(name: str, steps: int, adversary: str = "adversarial:32") -> Model:
     (model,) = (model for model in pysr_models() if model.name == name)
-    recipe = (
-        resnet_recipe() if name == "srresnet" else replace(gan_recipe(), losses={"l1": 1.0, "adversarial:32": 1e-3})
-    )
+    recipe = resnet_recipe() if name == "srresnet" else replace(gan_recipe(), losses={"l1": 1.0, adversary: 1e-3})
     recipe = replace(recipe, steps=steps, batch=2, patch=32, shrink=(1.0,), validate=2)
     return replace(model, network=lambda scale, variant: SRResNet(scale, 1), recipes={"small": lambda: recipe})
 
@@ -159,23 +157,28 @@ def test_srresnet_trains(pictures: Path, tmp_path: Path) -> None:
     assert train(small("srresnet", 2), [pictures], tmp_path / "out", device="cpu").exists()
 
 
-def test_a_gan_resumes_to_the_same_bits(pictures: Path, tmp_path: Path) -> None:
-    whole = train(small("srgan", 4), [pictures], tmp_path / "whole", device="cpu", precision="float32")
+@pytest.mark.parametrize(
+    ("adversary", "learns", "told"),
+    [("adversarial:32", "discriminator.", ".of_truths"), ("projected", "heads.relu4_4.", ".relu4_4")],
+)
+def test_a_gan_resumes_to_the_same_bits(adversary: str, learns: str, told: str, pictures: Path, tmp_path: Path) -> None:
+    model = small("srgan", 4, adversary)
+    whole = train(model, [pictures], tmp_path / "whole", device="cpu", precision="float32")
 
     def stop(done: int, total: int, text: str) -> None:
         if done == 3:
             raise KeyError("stop")
 
     with pytest.raises(KeyError):
-        train(small("srgan", 4), [pictures], tmp_path / "parts", device="cpu", precision="float32", progress=stop)
-    parts = train(small("srgan", 4), [pictures], tmp_path / "parts", device="cpu", precision="float32", resume=True)
+        train(model, [pictures], tmp_path / "parts", device="cpu", precision="float32", progress=stop)
+    parts = train(model, [pictures], tmp_path / "parts", device="cpu", precision="float32", resume=True)
     first, second = load_file(whole), load_file(parts)
     assert all(torch.equal(first[name], second[name]) for name in first)
     newest = [sorted((tmp_path / name / "checkpoints").iterdir())[-1] for name in ("whole", "parts")]
     one, other = (load_file(path) for path in newest)
-    assert any("discriminator" in name for name in one) and one.keys() == other.keys()
+    assert any(learns in name for name in one) and one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
-    assert "adversarial:32.discriminator" in (tmp_path / "whole" / "log.csv").read_text().splitlines()[0]
+    assert f"{adversary}{told}" in (tmp_path / "whole" / "log.csv").read_text().splitlines()[0]
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

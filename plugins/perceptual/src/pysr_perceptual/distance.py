@@ -5,7 +5,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from .features import Features, unit_length
+from .features import Features, unit_distance
 
 NETWORK = "squeezenet"  # not the one that trainings use: their outputs are made to please that
 LAYERS = ("relu1", "fire3", "fire5", "fire6", "fire7", "fire8", "fire9")
@@ -26,5 +26,5 @@ def perceptual_distance(output: Tensor, target: Tensor) -> float:
     output, target: (C, H, W) of the same shape in [0, 1], C being 1 or 3. Raises InputError for less than 31 pixels.
     """
     found, wanted = (_features()(images[None].cpu()) for images in (output, target))
-    layers = [(unit_length(found[layer]) - unit_length(wanted[layer])).square().sum(1).mean() for layer in LAYERS]
+    layers = [unit_distance(found[layer], wanted[layer]) for layer in LAYERS]
     return float(torch.stack(layers).mean())

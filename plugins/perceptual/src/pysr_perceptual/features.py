@@ -179,8 +179,15 @@ class Features(nn.Module):
         return ((planes.flip(1) if self._flipped else planes) - self.mean) / self.std
 
 
-def unit_length(planes: Tensor) -> Tensor:
-    """(N, C, h, w) features with the vector at each place scaled to length one; nothing stays nothing."""
+def unit_distance(found: Tensor, wanted: Tensor) -> Tensor:
+    """Squared distance of two (N, C, h, w) once the vector at each place has length one; the mean over places.
+
+    0 to 2 for features that are not negative. Lengths under a tenth stay below one, and nothing stays nothing.
+    """
+    return (_unit(found) - _unit(wanted)).square().sum(1).mean()
+
+
+def _unit(planes: Tensor) -> Tensor:
     return planes * (planes.square().sum(1, keepdim=True) + 1e-2).rsqrt()
 
 

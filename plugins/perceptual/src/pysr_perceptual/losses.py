@@ -16,7 +16,7 @@ from pysr.errors import InputError
 from pysr.losses import moved
 from pysr.resize import resize
 
-from .features import Features, unit_length
+from .features import Features, unit_distance
 
 NETWORK = "vgg19-distilled"
 STYLE_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
@@ -30,7 +30,8 @@ class FeatureReconstruction(nn.Module):
     Called with an output and a target, (N, 1 or 3, H, W) in [0, 1]; gives the mean over N.
     shift: both are first moved by up to so many pixels, as `pysr.losses.moved` does. unit: at each place the features
     are scaled to length one, and squared differences summed over the channels, as LPIPS does: what is faint in the
-    target then counts like what is strong, and no layer outweighs the others. Equation 2 takes them as they are.
+    target counts like what is strong, and no layer more because its features are larger. Equation 2 takes them as they
+    are.
     """
 
     def __init__(self, features: Features, shift: int = 0, *, unit: bool = False) -> None:
@@ -43,13 +44,8 @@ class FeatureReconstruction(nn.Module):
         with torch.no_grad():
             wanted = self.features(target)
         found = self.features(output)
-        if self.unit:
-            distances = [
-                (unit_length(found[layer]) - unit_length(wanted[layer])).square().sum(1).mean() for layer in wanted
-            ]
-        else:
-            distances = [mse_loss(found[layer], wanted[layer]) for layer in wanted]
-        return torch.stack(distances).sum()
+        distance = unit_distance if self.unit else mse_loss
+        return torch.stack([distance(found[layer], wanted[layer]) for layer in wanted]).sum()
 
 
 class StyleReconstruction(nn.Module):

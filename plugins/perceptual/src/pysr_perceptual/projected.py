@@ -50,7 +50,7 @@ class Projected(nn.Module):
     GANs Converge Faster", NeurIPS 2021, without its random projections), and compared with the target of the same place
     (Jolicoeur-Martineau, "The relativistic discriminator", ICLR 2019, section 4.1) they need not tell what is easy to
     photograph from what looks real.
-    Called with an output and a target, (N, 3, H, W) in [0, 1]; it sees both moved by up to `MOVED` pixels.
+    Called with an output and a target, (N, 1 or 3, H, W) in [0, 1]; it sees both moved by up to `MOVED` pixels.
     """
 
     def __init__(self, features: Features) -> None:
@@ -83,7 +83,7 @@ class Projected(nn.Module):
             of_true, of_made = head(true[layer]), head(made[layer])
             drift = of_true.square().mean() + of_made.square().mean()
             losses.append(softplus(of_made - of_true).mean() + DRIFT * drift)
-            right[layer] = (of_true > of_made).float().mean().item()
+            right[layer] = ((of_true - of_made).sign() / 2 + 0.5).mean().item()
         loss = torch.stack(losses).mean()
         self.optimizers[0].zero_grad()
         loss.backward()
