@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--train", type=Path, nargs="+", required=True, help="folders of training pictures")
     parser.add_argument("--data", type=Path, required=True, help="Set14")
     parser.add_argument("--work", type=Path, default=Path("out/adversarial"))
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=400)
     options = parser.parse_args()
     files = trained(options.train, options.work, options.steps)
     evaluations = measured(files, options.data)

@@ -31,7 +31,7 @@ class Head(nn.Module):
         self.last = nn.Conv2d(self.first.out_channels, 1, 1)
 
     def measure(self, features: Tensor) -> None:
-        """Follow the mean and variance of the truth's features, by which those that come are scaled."""
+        """Follow mean and variance of the truth's (N, C, h, w) features, by which `forward` scales what it gets."""
         self.norm.train()
         with torch.no_grad():
             self.norm(features)
@@ -47,10 +47,10 @@ class Projected(nn.Module):
     """softplus(D(target) - D(output)), mean over places and layers; `update` teaches each layer's D the opposite.
 
     Discriminators over a frozen feature network learn many times faster than one over pixels (Sauer et al., "Projected
-    GANs Converge Faster", NeurIPS 2021, without its random projections), and compared with the target of the same place
-    (Jolicoeur-Martineau, "The relativistic discriminator", ICLR 2019, section 4.1) they need not tell what is easy to
-    photograph from what looks real.
-    Called with an output and a target, (N, 1 or 3, H, W) in [0, 1]; it sees both moved by up to `MOVED` pixels.
+    GANs Converge Faster", NeurIPS 2021, without its random projections). Each verdict is taken against that on the
+    target of the same place (Jolicoeur-Martineau, "The relativistic discriminator", ICLR 2019): what is pictured
+    cancels. Called with an output and a target, (N, 1 or 3, H, W) float in [0, 1]; it sees both moved by up to `MOVED`
+    pixels, in float32 up to the features. Raises InputError for images too small to be moved, or for the deepest layer.
     """
 
     def __init__(self, features: Features) -> None:
@@ -71,8 +71,10 @@ class Projected(nn.Module):
         return torch.stack([softplus(wanted[layer] - found[layer]).mean() for layer in wanted]).mean()
 
     def update(self, output: Tensor, target: Tensor) -> dict[str, float]:
-        """One step of the discriminators. Tells their loss, and in which share of the places of each layer they
-        hold the target truer than the output: half of them where they cannot tell.
+        """One step of the discriminators, on what `forward` takes, detached.
+
+        Tells their loss, and in which share of the places of each layer they hold the target truer than the output:
+        half of them where they cannot tell.
         """
         output, target = moved((output, target), MOVED)
         with torch.no_grad():
