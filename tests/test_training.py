@@ -332,6 +332,7 @@ def test_the_schedule_multiplies_every_learning_rate(install: Install, pictures:
     install(tiny(optimizers=optimizers, schedule=lambda done: shares.append(done) or 1 - done))
     rates: list[list[float]] = []
     run(pictures, tmp_path / "out", steps=4, progress=lambda *_: rates.append([g["lr"] for g in made[0].param_groups]))
+    shares = shares[-4:]  # a training may look at its schedule beforehand
     assert shares == [0, 0.25, 0.5, 0.75]
     np.testing.assert_allclose(rates, [[0.2 * (1 - done), 0.02 * (1 - done)] for done in shares])
 

@@ -6,10 +6,15 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
+from .precision import choose_precision
+
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """Nearly the closest matrix with equal singular values to a (rows, columns) one: five Newton-Schulz steps."""
-    x = matrix.bfloat16() / (matrix.norm() + 1e-7)
+    """Nearly the closest matrix with equal singular values to a (rows, columns) one: five Newton-Schulz steps.
+
+    They converge in bfloat16 as well, but where that is only emulated it is many times as slow.
+    """
+    x = matrix.to(choose_precision("auto", matrix.device)) / (matrix.norm() + 1e-7)
     for _ in range(5):
         gram = x @ x.T
         x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x

@@ -141,9 +141,12 @@ class Run:
         return all(bool(value.isfinite().all()) for value in (*self.average.values(), *self.losses.state().values()))
 
     def _optimizer_names(self) -> list[str]:
-        """What each optimizer is, and of how many parameters."""
-        counts = [sum(len(group["params"]) for group in optimizer.param_groups) for optimizer in self._all_optimizers]
-        return [f"{type(o).__name__} of {count}" for o, count in zip(self._all_optimizers, counts, strict=True)]
+        """What each optimizer is, of how many parameters, and at which rates."""
+        names = []
+        for optimizer, rates in zip(self._all_optimizers, self._rates, strict=True):
+            count = sum(len(group["params"]) for group in optimizer.param_groups)
+            names.append(f"{type(optimizer).__name__} of {count} at {', '.join(f'{rate:g}' for rate in rates)}")
+        return names
 
     def _optimizer_values(self) -> Iterator[tuple[str, Any]]:
         for number, optimizer in enumerate(self._all_optimizers):

@@ -356,6 +356,7 @@ class _Training:
             "steps": self.steps, "seed": order.seed, "processes": self.processes.count, "device": self.run.device.type,
             "precision": str(self.run.dtype), "initial": order.initial,
             "weights": order.weights.name if order.weights else None,
+            "schedule": [f"{self.recipe.schedule(tenth / 10):.6g}" for tenth in range(11)],
             "data": [digest(place, images=not self.recipe.sampler) for place in order.data],
             "validation": digest(order.validation) if order.validation else None,
         }  # fmt: skip
