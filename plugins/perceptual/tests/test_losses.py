@@ -68,9 +68,11 @@ def test_without_a_shift_nothing_is_random() -> None:
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_shifts_that_cannot_be_are_said() -> None:
+def test_options_that_cannot_be_are_said() -> None:
     with pytest.raises(InputError, match="takes one shift; got shift2 and shift4"):
         perceptual("shift2", "shift4")
+    with pytest.raises(InputError, match="was given unit twice"):
+        perceptual("relu2_2", "unit", "unit")
     with pytest.raises(InputError, match="48 x 48 pixels cannot be moved by 48"):
         perceptual("shift48")(*PAIR)
     with pytest.raises(InputError, match="shift0"):

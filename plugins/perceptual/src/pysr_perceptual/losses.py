@@ -92,6 +92,8 @@ def perceptual(*options: str) -> FeatureReconstruction:
     """The loss called "perceptual". options: layers, as `features_of` takes them; default: relu2_2. And ``shift4``, for
     example, where images are to be moved by up to 4 pixels, and ``unit``; see `FeatureReconstruction`.
     """
+    if repeated := [option for number, option in enumerate(options) if option in options[:number]]:
+        raise InputError(f"perceptual was given {repeated[0]} twice; name each layer and option once")
     shifts = [option for option in options if SHIFT.fullmatch(option)]
     if len(shifts) > 1:
         raise InputError(f"perceptual takes one shift; got {' and '.join(shifts)}")
