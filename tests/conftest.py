@@ -1,10 +1,14 @@
 """Fixtures that several test files share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 import pysr.builtin
 from pysr.plugin import Loss, Model, hookimpl
@@ -25,3 +29,23 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             monkeypatch.setattr(import_module(f"pysr.{name}"), "registry", lambda: registry)
 
     return install
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder of two pictures of 66 x 60 pixels, to train on."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    y, x = np.mgrid[:60, :66]
+    for i in range(2):
+        waves = np.stack([np.sin(x / (2 + i + c) + np.cos(y / 3)) for c in range(3)], -1)
+        Image.fromarray((waves * 100 + 128).astype(np.uint8)).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
