@@ -60,7 +60,8 @@ class Cutting:
                 logger.warning("max_memory is too little even for patches of %d x %d pixels; using those", *size)
         else:
             side = self.patch if area == math.inf else min(self.patch, math.isqrt(int(area)))
-            size = (max(side, smallest_patch(margin, multiple_of)),) * 2
+            least = min(self.patch, overlap + multiple_of) if mode == "mean" else smallest_patch(margin, multiple_of)
+            size = (max(side, least),) * 2
         logger.debug("patches of %d x %d pixels, mode %s, halo %s", *size, mode, halo)
         return plan(height, width, scale=stage.scale, patch=size, halo=halo or 0, overlap=overlap, mode=mode,
                     multiple_of=multiple_of)  # fmt: skip

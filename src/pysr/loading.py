@@ -60,7 +60,8 @@ def load(
         their result at random take "auto" for "float32".
     weights: a safetensors file instead of the ones that come with the model.
     patch: side in pixels of the image that a model gets, or "auto": as large as ``max_memory`` allows. At least four
-        times what a patch loses on a side (halo or overlap): smaller ones would be all margin.
+        times what a patch loses on a side (halo or overlap): smaller ones would be all margin. With "mean" at least a
+        pixel more than the overlap.
     mode: how patches are joined. "exact" gives what the whole image would give; "blend" fades neighbours into each
         other over ``overlap`` pixels; "mean" averages all that overlap; "auto" is exact wherever the model allows it.
     max_memory: bytes that one network call may use; default: a share of what is free, on a CPU at most 2 GiB.

@@ -53,7 +53,10 @@ def test_mean_of_overlapping_patches_as_in_the_paper() -> None:
     """Whole patches, averaged: close to the exact result, and not equal, as patches' borders count."""
     image = photo(90, 80)
     exact = pysr.load("srcnn", 2, device="cpu", precision="float32").upscale(image)
-    mean = pysr.load("srcnn", 2, device="cpu", precision="float32", mode="mean", patch=33, overlap=19).upscale(image)
+    up = pysr.load("srcnn", 2, device="cpu", precision="float32", mode="mean", patch=33, overlap=19)
+    patches: set[int] = set()
+    mean = up.upscale(image, progress=lambda done, total: patches.add(total))
+    assert patches == {6 * 5}  # at most 14 pixels apart
     difference = np.abs(mean - exact)
     assert 0 < difference.max() < 0.1
     assert difference.mean() < 0.002
