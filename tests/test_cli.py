@@ -187,6 +187,16 @@ def test_json_has_a_line_per_file(photo, capsys):
     assert (good["model"], good["scale"], good["device"]) == ("nearest", 4, "cpu")
 
 
+@pytest.mark.parametrize("form", ["png", "jpg", "webp", "tif", "bmp", "ppm"])
+def test_results_beyond_pillows_limit_are_reported(photo, monkeypatch, capsys, form):
+    Image.open(photo).save(photo.with_name("another.png"))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # it warns above that and raises above twice that
+    code = run("upscale", photo.parent, "-o", photo.parent / "out", "-m", "nearest", "-s", "3", "-f", form, "--json")
+    assert code == 0
+    facts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(fact["width"], fact["height"]) for fact in facts] == [(90, 60)] * 2
+
+
 def test_comparison(photo):
     target = photo.with_name("comparison.png")
     assert run("upscale", photo, "-m", "lanczos", "--comparison", target) == 0

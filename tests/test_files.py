@@ -227,8 +227,9 @@ def test_a_transparent_colour_is_read_as_alpha(tmp_path: Path, mode: str, key: A
 
 
 def test_images_below_a_folder_are_found(tmp_path: Path) -> None:
-    (tmp_path / "sub").mkdir()
-    for name in ("b.JPG", "a.png", "sub/c.tif", "notes.txt", ".hidden.png"):
+    for folder in ("sub", ".thumbnails"):
+        (tmp_path / folder).mkdir()
+    for name in ("b.JPG", "a.png", "sub/c.tif", "notes.txt", ".hidden.png", ".thumbnails/d.png"):
         (tmp_path / name).touch()
     (tmp_path / "folder.png").mkdir()
     assert image_files(tmp_path) == [tmp_path / name for name in ("a.png", "b.JPG", "sub/c.tif")]

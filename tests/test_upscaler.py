@@ -108,9 +108,10 @@ def test_a_path_gives_an_upright_image_and_upscale_file_writes_one(tmp_path: Pat
     up = pysr.load("nearest", 2)
     result = up.upscale(tmp_path / "in.png")
     assert np.array_equal(np.asarray(result), doubled(np.rot90(array, -1)))
-    up.upscale_file(tmp_path / "in.png", tmp_path / "out.png")
+    size = up.upscale_file(tmp_path / "in.png", tmp_path / "out.png")
     with Image.open(tmp_path / "out.png") as written:
         assert np.array_equal(np.asarray(written), np.asarray(result))
+        assert size == written.size
         assert written.info["icc_profile"] == b"profile"
         assert written.getexif().get(0x0112, 1) == 1
 

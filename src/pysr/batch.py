@@ -98,10 +98,10 @@ class Report:
     quiet: bool = False
     verbose: bool = False
 
-    def done(self, job: Job, upscaler: Upscaler, seconds: float) -> None:
+    def done(self, job: Job, upscaler: Upscaler, size: tuple[int, int], seconds: float) -> None:
         if not self.json and self.quiet:
             return
-        width, height = _size(job.target)
+        width, height = size
         if self.json:
             self._print(
                 job, model=upscaler.model.name, scale=upscaler.scale, device=str(upscaler.device),
@@ -131,14 +131,14 @@ def run(upscaler: Upscaler, jobs: Sequence[Job], report: Report) -> list[Job]:
             started = time.perf_counter()
             try:
                 job.target.parent.mkdir(parents=True, exist_ok=True)
-                upscaler.upscale_file(job.source, job.target, progress=progress)
+                size = upscaler.upscale_file(job.source, job.target, progress=progress)
             except Exception as error:  # whatever is wrong with one file, the others are still wanted
                 report.failed(job, error, again=len(jobs) == 1)
                 if len(jobs) == 1:
                     raise
                 failed.append(job)
             else:
-                report.done(job, upscaler, time.perf_counter() - started)
+                report.done(job, upscaler, size, time.perf_counter() - started)
     return failed
 
 
@@ -163,15 +163,10 @@ def _with_progress(
 
 
 def _megapixels(path: Path) -> float:
+    from .files import image_size
+
     try:
-        width, height = _size(path)
-    except Exception:  # a damaged file: it is reported when its turn comes
+        width, height = image_size(path)
+    except InputError:  # it is reported when its turn comes
         return 0.0
     return width * height / 1e6
-
-
-def _size(path: Path) -> tuple[int, int]:
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return image.size

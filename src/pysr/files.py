@@ -11,7 +11,8 @@ import math
 import os
 import re
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -33,7 +34,16 @@ from .atomic import FilePath, atomic_write, check_place, file_name
 from .errors import InputError
 from .exif import described, upright
 
-__all__ = ["MAX_PIXELS", "FilePath", "atomic_write", "check_output", "image_files", "read_image", "write_image"]
+__all__ = [
+    "MAX_PIXELS",
+    "FilePath",
+    "atomic_write",
+    "check_output",
+    "image_files",
+    "image_size",
+    "read_image",
+    "write_image",
+]
 
 MAX_PIXELS = 2**29  # 537 million: 2 GiB as Pillow holds RGB
 _log = logging.getLogger(__name__)
@@ -80,13 +90,27 @@ def read_image(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     Raises InputError for a file that is missing, unreadable, too large, truncated, damaged or no image.
     """
     name = file_name(path)
+    with _opened(name) as image:
+        _check_pixels(image.size, max_pixels, name)
+        _warn_of_losses(image, name)
+        image.load()
+        return _plain(upright(image, name))
+
+
+def image_size(path: FilePath) -> tuple[int, int]:
+    """(width, height) in pixels of an image file of any size, by its header: before EXIF's orientation.
+
+    Raises InputError for a file that is missing, unreadable or no image.
+    """
+    with _opened(file_name(path)) as image:
+        return image.size
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[ImageFile.ImageFile]:
     with _open_for_reading(name) as file:
         try:
-            image = _plugin(file, name)(file)
-            _check_pixels(image.size, max_pixels, name)
-            _warn_of_losses(image, name)
-            image.load()
-            return _plain(upright(image, name))
+            yield _plugin(file, name)(file)
         except InputError:
             raise
         except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error, MemoryError, ...
@@ -151,15 +175,17 @@ _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", "
 
 
 def image_files(folder: FilePath) -> list[Path]:
-    """The image files below a folder, sorted, chosen by their names' endings; hidden ones are left out.
+    """The image files below a folder, sorted, chosen by their names' endings; hidden ones and those in hidden
+    folders are left out.
 
     Raises InputError where there is no such folder or no image in it.
     """
     name = file_name(folder)
     if not os.path.isdir(name):
         raise InputError(f"There is no folder {name!r}; check the name.")
-    paths = (path for path in Path(name).rglob("*") if path.suffix.lower() in _ENDINGS and path.name[0] != ".")
-    files = sorted(path for path in paths if path.is_file())
+    paths = (path for path in Path(name).rglob("*") if path.suffix.lower() in _ENDINGS)
+    seen = (path for path in paths if not any(part[0] == "." for part in path.relative_to(name).parts))
+    files = sorted(path for path in seen if path.is_file())
     if not files:
         raise InputError(f"There are no images in the folder {name!r}; pysr looks for {', '.join(_ENDINGS)}.")
     return files

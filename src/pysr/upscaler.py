@@ -178,8 +178,8 @@ class Upscaler:
 
     def upscale_file(
         self, source: str | PathLike[str], target: str | PathLike[str], *, progress: Progress | None = None
-    ) -> None:
-        """Read an image file, upscale it and write it; the format is chosen by the target's extension.
+    ) -> tuple[int, int]:
+        """Read an image file, upscale it and write it, (width, height) large; the target's extension says the format.
 
         The target appears only when it is complete; an older file of that name is kept until then. The orientation
         noted by a camera is applied, the colour profile is kept. Raises InputError before any work when the target
@@ -191,6 +191,7 @@ class Upscaler:
         size = image.width * self.scale, image.height * self.scale
         files.check_output(Path(target), size, image.mode, transparent=image.has_transparency_data)
         files.write_image(self.upscale(image, progress=progress), Path(target))
+        return size
 
     def _plans(self, shape: Sequence[int]) -> list[Plan]:
         """Where each stage cuts, for planes of shape (C, H, W)."""
