@@ -272,6 +272,9 @@ def test_what_cannot_be_evaluated_is_named(pictures: Path, tmp_path: Path) -> No
     Image.new("L", (12, 40)).save(pictures / "tiny.png")
     with pytest.raises(InputError, match=r"tiny\.png is too small to be measured at scale 4"):
         evaluate(["bicubic"], pictures, [2, 4])
+    (pictures / "tiny.png").rename(tmp_path / "tiny.png")
+    (evaluation,) = evaluate(["bicubic"], tmp_path, [2, 4], metrics=["psnr"])  # which needs no more
+    assert len(evaluation.results) == 2
     with pytest.raises(InputError, match="nowhere"):
         evaluate(["bicubic"], tmp_path / "nowhere", [2])
     with pytest.raises(InputError, match="no model"):

@@ -22,7 +22,6 @@ from .data import read_planes
 from .errors import InputError
 from .files import FilePath, image_files
 from .loading import load
-from .metrics import SSIM_WINDOW
 from .plugin import Metric
 from .registry import registry
 from .upscaler import Upscaler
@@ -150,7 +149,7 @@ def evaluate(
         for name, offered in zip(names, _offered(names, scales), strict=True)
     ]
     for path in chain(*sets.values()):
-        check_size(path, read_planes(path), max(scales))
+        check_size(path, read_planes(path), max(scales), built)
     for upscaler in chain(*upscalers):
         upscaler.upscale(torch.zeros(1, 16, 16))  # what only a first call takes is in no image's seconds
     total, done = sum(map(len, upscalers)) * sum(map(len, sets.values())), count(1)
@@ -201,13 +200,14 @@ def _offered(names: Sequence[str], scales: Sequence[int]) -> list[list[int]]:
     return [[scale for scale in dict.fromkeys(scales) if scale in offers[name]] for name in names]
 
 
-def check_size(path: Path, planes: Tensor, scale: int) -> None:
-    """InputError for a picture, (C, H, W), that is too small to be measured at that scale."""
-    smallest = min(side // scale * scale for side in planes.shape[-2:]) - 2 * scale
-    if smallest < SSIM_WINDOW:
+def check_size(path: Path, planes: Tensor, scale: int, metrics: Iterable[Metric]) -> None:
+    """InputError for a picture, (C, H, W), that is too small for one of the metrics at that scale."""
+    side = min(side // scale * scale for side in planes.shape[-2:]) - 2 * scale
+    metric = max(metrics, key=lambda metric: metric.smallest)
+    if side < metric.smallest:
         raise InputError(
-            f"{path} is too small to be measured at scale {scale}: SSIM needs {SSIM_WINDOW} pixels a side after"
-            f" {scale} are shaved off every border; leave it out"
+            f"{path} is too small to be measured at scale {scale}: {metric.name} needs {metric.smallest} pixels a side"
+            f" after {scale} are shaved off every border; leave it out"
         )
 
 

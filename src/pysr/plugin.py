@@ -148,6 +148,7 @@ class Metric:
     build: called without arguments; returns a callable ``(output, target) -> float`` on (C, H, W) float64 tensors of
     the same shape in [0, 1]. title: what a table calls it, with the unit. colour: which planes it gets; "rgb" is one
     plane where the picture is gray. lower_is_better: which of two scores is the better one. decimals: shown in a table.
+    smallest: how many pixels a side it needs.
     """
 
     name: str
@@ -157,6 +158,7 @@ class Metric:
     colour: Literal["rgb", "luma"] = "luma"
     lower_is_better: bool = False
     decimals: int = 4
+    smallest: int = 1
 
 
 def __getattr__(name: str) -> Any:

@@ -26,18 +26,17 @@ class Validation:
     """
 
     def __init__(self, place: Path | None, model: Model, scales: Sequence[int]) -> None:
-        self._place, self._model = place, model
+        self._place, self._model, self._metrics = place, model, build_metrics(["psnr"])
         self.columns = ["bits_per_dim"] if model.stochastic else [f"psnr_x{scale}" for scale in scales]
         for path, stack in self._stacks():
             if model.stochastic:
                 self._truth(stack, max(scales))
             else:
-                check_size(path, stack[0], max(scales))
+                check_size(path, stack[0], max(scales), self._metrics)
 
     def scores(self, upscalers: Mapping[int, Upscaler], stopped: Callable[[], bool]) -> dict[str, float] | None:
         """Means over the pictures, by column; None if ``stopped`` became true between two of them."""
         found: dict[str, list[float]] = {}
-        metrics = build_metrics(["psnr"])
         for truth in (truth for _, stack in self._stacks() for truth in stack):
             for column, upscaler in zip(self.columns, upscalers.values(), strict=True):
                 if stopped():
@@ -45,7 +44,7 @@ class Validation:
                 score = (
                     self._bits(upscaler, truth)
                     if self._model.stochastic
-                    else measure(upscaler, "", truth, metrics).psnr
+                    else measure(upscaler, "", truth, self._metrics).psnr
                 )
                 found.setdefault(column, []).append(score)
         return {column: fmean(values) for column, values in found.items()}

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+import pysr
 from pysr import cli
 from pysr.errors import InputError
 from pysr.resize import resize
@@ -52,6 +53,16 @@ def test_too_small_an_image() -> None:
     assert perceptual_distance(torch.rand(3, 31, 31), torch.rand(3, 31, 31)) > 0
     with pytest.raises(InputError, match="give 31 a side"):
         perceptual_distance(torch.rand(3, 30, 31), torch.rand(3, 30, 31))
+
+
+def test_evaluate_names_what_is_too_small_before_it_measures(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    for name, side in (("good", 80), ("tiny", 38)):
+        Image.fromarray((photo(side, side) * 255).astype(np.uint8)).save(tmp_path / "set" / f"{name}.png")
+    done: list[int] = []
+    with pytest.raises(InputError, match=r"tiny\.png is too small .*: perceptual needs 31 pixels a side"):
+        pysr.evaluate(["nearest"], tmp_path / "set", [4], metrics=["perceptual"], progress=lambda *_: done.append(1))
+    assert not done
 
 
 def test_evaluate_shows_perception_beside_distortion(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -156,5 +156,6 @@ def pysr_metrics() -> list[Metric]:
             "perceptual distance",
             colour="rgb",
             lower_is_better=True,
+            smallest=31,
         )
     ]
