@@ -296,8 +296,8 @@ def test_the_command_writes_samples_sheet_and_uncertainty(dots: Callable[..., An
 
 def test_the_command_keeps_known_pixels(dots: Callable[..., Any], tmp_path: Path) -> None:
     dots()
-    mask = np.zeros((10, 14), np.uint8)
-    mask[:5] = 255
+    mask = np.full((10, 14), 90, np.uint8)  # of gray, the lighter half is kept
+    mask[:5] = 170
     for name, pixels in (("low", PIXELS), ("known", np.full((10, 14, 3), 9, np.uint8)), ("mask", mask)):
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
     names = {name: str(tmp_path / f"{name}.png") for name in ("low", "known", "mask")}

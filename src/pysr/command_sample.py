@@ -66,13 +66,13 @@ def sample(
     folder = out or source.with_name(f"{source.stem}_samples")
     if image.mode == "CMYK":
         raise InputError(f"samples are written as PNG, which cannot hold the CMYK of {source}; convert it to RGB first")
-    kept = (read_image(known) if known else None, read_image(mask).convert("1") if mask else None)
+    kept = (read_image(known) if known else None, _black_and_white(read_image(mask)) if mask else None)
+    folder.mkdir(parents=True, exist_ok=True)
     with Bar(f"sampling {source.name}", unit="steps", shown=settings.verbosity >= 0) as bar:
         images = upscaler.sample(
             image, count, seed=seed, temperature=temperature, known=kept[0], mask=kept[1],
             progress=bar.update,
         )  # fmt: skip
-    folder.mkdir(parents=True, exist_ok=True)
     digits = max(2, len(str(count)))
     for number, drawn in enumerate(images, 1):
         write_image(drawn, folder / f"{source.stem}_{number:0{digits}}.png")
@@ -83,6 +83,12 @@ def sample(
     if settings.verbosity >= 0:
         click.echo(f"{count} samples with the seed {seed}, {source.stem}_sheet.png and {source.stem}_uncertainty.png "
                    f"are in {folder}")  # fmt: skip
+
+
+def _black_and_white(image: Image.Image) -> Image.Image:
+    from PIL.Image import Dither
+
+    return image.convert("L").convert("1", dither=Dither.NONE)
 
 
 def _uncertainty(images: list[Image.Image]) -> tuple[float, Image.Image]:
