@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from pysr import builtin
 from pysr.colour import luma, rgb_to_ycbcr
+from pysr.errors import InputError
 from pysr.registry import registry
 from pysr.resize import resize
 from pysr.steps import Enlarge, LumaOnly, Resampler
@@ -92,4 +93,7 @@ def test_losses() -> None:
         perfect = nn.Parameter(torch.zeros(4))
         loss.build()(perfect, torch.zeros(4)).backward()
         assert torch.equal(perfect.grad, torch.zeros(4))
-    assert registry().loss("charbonnier").build(epsilon=0.5)(target, target).item() == pytest.approx(0.5)
+    assert registry().loss("charbonnier").build("0.5")(target, target).item() == pytest.approx(0.5)
+    for epsilon in ("much", "0", "nan"):
+        with pytest.raises(InputError, match=f"epsilon of charbonnier is '{epsilon}'; give a number above 0"):
+            registry().loss("charbonnier").build(epsilon)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .errors import InputError
 from .plugin import Loss, Metric, Model, Preprocess, Preprocessor, hookimpl
 
 if TYPE_CHECKING:
@@ -46,9 +48,16 @@ def _mse() -> Callable[[Tensor, Tensor], Tensor]:
     return mse_loss
 
 
-def _charbonnier(epsilon: float = 1e-3) -> Callable[[Tensor, Tensor], Tensor]:
+def _charbonnier(epsilon: str = "0.001") -> Callable[[Tensor, Tensor], Tensor]:
+    try:
+        smooth = float(epsilon)
+    except ValueError:
+        smooth = 0.0
+    if not 0 < smooth < math.inf:
+        raise InputError(f"epsilon of charbonnier is {epsilon!r}; give a number above 0, such as charbonnier:0.001")
+
     def charbonnier(output: Tensor, target: Tensor) -> Tensor:
-        return ((output - target).square() + epsilon**2).sqrt().mean()
+        return ((output - target).square() + smooth**2).sqrt().mean()
 
     return charbonnier
 
@@ -81,7 +90,7 @@ def pysr_losses() -> list[Loss]:
     return [
         Loss("l1", _l1, "Mean absolute error"),
         Loss("mse", _mse, "Mean squared error"),
-        Loss("charbonnier", _charbonnier, "Smooth absolute error, sqrt(d^2 + epsilon^2)"),
+        Loss("charbonnier", _charbonnier, "Smooth absolute error, sqrt(d^2 + epsilon^2); charbonnier:0.001"),
     ]
 
 
@@ -98,5 +107,5 @@ def pysr_preprocessors() -> list[Preprocessor]:
 def pysr_metrics() -> list[Metric]:
     return [
         Metric("psnr", _psnr, "Peak signal-to-noise ratio of luma", "PSNR in dB", decimals=2),
-        Metric("ssim", _ssim, "Structural similarity of luma (Wang et al. 2004)", "SSIM"),
+        Metric("ssim", _ssim, "Structural similarity of luma (Wang et al. 2004)", "SSIM", smallest=11),
     ]
