@@ -11,18 +11,19 @@ import torch
 from PIL import Image
 
 import pysr.builtin
-from pysr.plugin import Loss, Model, hookimpl
+from pysr.plugin import Loss, Model, Preprocessor, hookimpl
 from pysr.registry import Registry, Source
 
 
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Call it with models and losses: for one test, they are what an installed plugin called "fake" provides."""
+    """Call it with models, losses and preprocessors: for one test, a plugin called "fake" provides them."""
 
-    def install(*models: Model, losses: Sequence[Loss] = ()) -> None:
+    def install(*models: Model, losses: Sequence[Loss] = (), preprocessors: Sequence[Preprocessor] = ()) -> None:
         module = ModuleType("fake")
         module.pysr_models = hookimpl(lambda: list(models))
         module.pysr_losses = hookimpl(lambda: list(losses))
+        module.pysr_preprocessors = hookimpl(lambda: list(preprocessors))
         sources = [Source("core", "pysr-sdk", "1", lambda: pysr.builtin), Source("fake", "fake", "1", lambda: module)]
         registry = Registry(sources)
         for name in ("registry", "chain", "loading", "stage", "upscaler", "training", "losses", "testing"):

@@ -102,6 +102,18 @@ def test_unknown_losses_and_options_are_said(install: Install, pictures: Path, t
         run(pictures, tmp_path / "out", {"l1:a,b": 1.0})
 
 
+def test_a_run_goes_on_with_the_files_of_its_losses(install: Install, pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "file.txt").write_text("1")
+    from_file = Loss("from_file", lambda path: LOSSES[1].build("2", Path(path).read_text()), "reads")
+    install(losses=[from_file])
+    losses = {f"from_file:{tmp_path / 'file.txt'}": 1.0}
+    run(pictures, tmp_path / "out", losses, steps=1)
+    run(pictures, tmp_path / "out", losses, steps=1, resume=True)
+    (tmp_path / "file.txt").write_text("2")
+    with pytest.raises(InputError, match=r"the run to be resumed had files = .*file\.txt"):
+        run(pictures, tmp_path / "out", losses, steps=1, resume=True)
+
+
 def test_a_loss_that_learns_takes_its_step_and_tells(install: Install, pictures: Path, tmp_path: Path) -> None:
     install(losses=LOSSES)
     run(pictures, tmp_path / "out", {"l1": 1.0, "critic": 0.1})

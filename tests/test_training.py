@@ -2,7 +2,8 @@
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tiny_training import Sharpen, losses, rows, run, tiny
 from torch import Tensor, nn
 
 from pysr import InputError, load
+from pysr.plugin import Loss, Preprocessor
 from pysr.process_state import CUBLAS, be_deterministic, put_back
 from pysr.training import train
 from pysr.weights import load_weights, read_metadata
@@ -103,6 +105,56 @@ def test_a_network_that_enlarges_itself_trains(install: Install, pictures: Path,
     install(tiny(network, {"colour": "rgb", "preprocess": ()}, scales=(2,)))
     run(pictures, tmp_path / "out", validation=pictures)
     assert losses(tmp_path / "out")[-1] < losses(tmp_path / "out")[0]
+
+
+class Smoothed:
+    """A preprocessor that looks at neighbours and enlarges nothing."""
+
+    def before(self, window: Tensor, scale: int) -> tuple[Tensor, Any]:
+        return nn.functional.avg_pool2d(window, 3, 1, 1), None
+
+    def after(self, output: Tensor, memory: Any, scale: int) -> Tensor:
+        return output
+
+
+def test_a_network_that_enlarges_itself_gets_no_margin(install: Install, pictures: Path, tmp_path: Path) -> None:
+    seen: set[tuple[int, ...]] = set()
+
+    class Watching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 12, 3, padding=1)
+
+        def forward(self, low: Tensor) -> Tensor:
+            seen.add(tuple(low.shape[-2:]))
+            return nn.functional.pixel_shuffle(self.conv(low), 2)
+
+    smoothed = Preprocessor("smoothed", Smoothed, "for tests", reach=1)
+    install(tiny(Watching, {"colour": "rgb", "preprocess": ("smoothed",)}, scales=(2,)), preprocessors=[smoothed])
+    run(pictures, tmp_path / "out", steps=2)
+    assert (6, 6) in seen and (8, 8) not in seen
+
+
+def test_float32_is_kept_on_the_way_back(
+    install: Install, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """cuDNN reads its setting when gradients are computed, too."""
+    held, found = [0], []
+
+    @contextmanager
+    def arithmetic(*_: Any, **__: Any) -> Iterator[None]:
+        held[0] += 1
+        yield
+        held[0] -= 1
+
+    def watched(output: Tensor, target: Tensor) -> Tensor:
+        output.register_hook(lambda gradient: found.append(held[0]))
+        return (output - target).abs().mean()
+
+    monkeypatch.setattr("pysr.run.arithmetic", arithmetic)
+    install(tiny(losses={"watched": 1.0}), losses=[Loss("watched", lambda: watched, "for tests")])
+    run(pictures, tmp_path / "out", steps=2)
+    assert found == [1, 1]
 
 
 def test_a_network_that_enlarges_itself_learns_one_scale_at_a_time(

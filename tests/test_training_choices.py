@@ -70,6 +70,46 @@ def test_what_cannot_be_trained_is_said(install: Install, pictures: Path, tmp_pa
     assert not (tmp_path / "out" / "best.safetensors").exists()
 
 
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_seeds_that_are_none_are_said_before_the_work(
+    seed: int, install: Install, pictures: Path, tmp_path: Path
+) -> None:
+    install(tiny())
+    with pytest.raises(InputError, match=f"seed is {seed}; give a whole number from 0 to 2\\^64 - 1"):
+        run(tmp_path / "not even read", tmp_path / "out", seed=seed)
+    run(pictures, tmp_path / "out", seed=2**64 - 1, steps=1)
+
+
+def test_places_may_be_text(install: Install, pictures: Path, tmp_path: Path) -> None:
+    install(tiny(steps=1))
+    options: dict[str, Any] = {"device": "cpu", "precision": "float32", "validation": str(pictures)}
+    best = train("tiny", str(pictures), str(tmp_path / "out"), **options)
+    train("tiny", pictures, tmp_path / "on", weights=str(best), **options)
+    assert read_metadata(tmp_path / "on" / "best.safetensors")["pysr.weights"] == "best.safetensors"
+
+
+def test_weights_without_a_checkpoint_are_not_trained_away(install: Install, pictures: Path, tmp_path: Path) -> None:
+    install(tiny())
+    best = run(pictures, tmp_path / "out")
+    before = best.read_bytes()
+    for file in (tmp_path / "out" / "checkpoints").iterdir():
+        file.unlink()
+    with pytest.raises(InputError, match="out holds weights and no checkpoint to go on from; choose another folder"):
+        run(pictures, tmp_path / "out", resume=True)
+    assert best.read_bytes() == before
+
+
+def test_a_run_has_a_checkpoint_before_it_has_weights(install: Install, pictures: Path, tmp_path: Path) -> None:
+    def stop(*_: object) -> None:
+        raise RuntimeError("enough")
+
+    install(tiny())
+    with pytest.raises(RuntimeError):
+        run(pictures, tmp_path / "a", progress=stop)
+    whole = run(pictures, tmp_path / "b").read_bytes()
+    assert run(pictures, tmp_path / "a", resume=True).read_bytes() == whole
+
+
 def test_a_recipe_may_ask_for_options(install: Install, pictures: Path, tmp_path: Path) -> None:
     install(
         replace(tiny(), recipes={"shipped": lambda steps="3", loss="l1": recipe(steps=int(steps), losses={loss: 1})})
@@ -105,6 +145,7 @@ def test_a_fitted_model_is_made_in_one_call(install: Install, pictures: Path, tm
 
     def fit(network: nn.Module, data: list[Picture], scale: int, seed: int, progress: Any) -> None:
         given.extend([len(data), scale, seed])
+        assert (tmp_path / "out").is_dir() or (tmp_path / "default").is_dir()  # a result needs a place
         progress(1, 1, "all")
         with torch.no_grad():
             network.conv.weight.fill_(0.01)

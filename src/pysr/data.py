@@ -160,7 +160,7 @@ class _Draw:
 
 def generator_of(seed: int, step: int) -> torch.Generator:
     """The random numbers of a step's batch; neither seeds nor steps next to each other share any."""
-    return torch.Generator().manual_seed(seed * 1_000_003 + step)
+    return torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**64)
 
 
 class Sampler(Protocol):

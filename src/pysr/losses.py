@@ -49,6 +49,10 @@ class Losses:
             own = {key.removeprefix(f"{name}."): v for key, v in tensors.items() if key.startswith(f"{name}.")}
             module.load_state_dict(own)
 
+    def options(self) -> Iterator[str]:
+        """What the names of all losses say behind their colons."""
+        return (option for name in self._weights for option in _options(name)[1])
+
     def buffers(self) -> Iterator[Tensor]:
         """Those of all losses, such as running statistics."""
         return (buffer for module in self.modules.values() for buffer in module.buffers())
@@ -72,8 +76,7 @@ def moved(images: Sequence[Tensor], by: int) -> list[Tensor]:
 
 def _built(name: str) -> Any:
     """``"perceptual:relu2_2,relu3_3"`` is the loss `perceptual`, built with two options."""
-    loss, _, listed = name.partition(":")
-    options = listed.split(",") if listed else []
+    loss, options = _options(name)
     about = registry().loss(loss)
     try:
         return about.build(*options)
@@ -81,3 +84,8 @@ def _built(name: str) -> Any:
         raise InputError(
             f"the loss {loss!r} cannot be built from {name!r} ({error}); change the recipe's losses"
         ) from error
+
+
+def _options(name: str) -> tuple[str, list[str]]:
+    loss, _, listed = name.partition(":")
+    return loss, listed.split(",") if listed else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,8 @@ class Run:
                 if shave := self.recipe.shave:
                     output, high = (planes[..., shave:-shave, shave:-shave] for planes in (output, high))
                 losses = self.losses(output, high)
-        self._descend(losses)
+        with arithmetic(self.device, torch.float32) if self.dtype == torch.float32 else nullcontext():
+            self._descend(losses)
         with arithmetic(self.device, self.dtype, cached=False):
             told = {} if self.recipe.step else self.losses.update(output.detach(), high)
         self._processes.copy_first([*self.network.buffers(), *self.losses.buffers()])
@@ -155,7 +157,7 @@ class Run:
                     yield f"optimizer.{number}.{index}.{name}", value
 
     def _seed_everything(self) -> None:
-        seed = (self._processes.rank * MULTIPLIER + self._seed) * MULTIPLIER + self.step
+        seed = ((self._processes.rank * MULTIPLIER + self._seed) * MULTIPLIER + self.step) % 2**64
         torch.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed % 2**32)  # a plugin's loss may use it
@@ -180,9 +182,10 @@ class Run:
         for step in self._preprocess[pairs.scale]:
             planes, _ = step.run.before(planes, pairs.scale)
         planes = planes.clone() if planes.is_inference() else planes  # those of another model
-        margin = (planes.shape[-1] - high.shape[-1]) // 2
-        side = planes.shape[-1] - margin
-        return (planes[..., margin:side, margin:side], high) if margin > 0 else (planes, high)
+        enlarged = any(step.about.enlarges for step in self._preprocess[pairs.scale])
+        height, width = (side if enlarged else side // pairs.scale for side in high.shape[-2:])
+        top, left = (planes.shape[-2] - height) // 2, (planes.shape[-1] - width) // 2
+        return planes[..., top : top + height, left : left + width], high
 
     @torch.no_grad()
     def _follow(self, decay: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .atomic import FilePath, check_place
 from .checkpoints import Checkpoints, check_same
 from .cutting import Cutting
 from .data import Ahead, Pairs, PatchSampler, Sampler, check_patch, digest, read_pictures
@@ -91,18 +93,18 @@ class _Order:
 @put_back()
 def train(
     model: str | Model,
-    data: Sequence[Path],
-    out: Path,
+    data: FilePath | Sequence[FilePath],
+    out: FilePath,
     *,
     recipe: str | None = None,
     scales: Sequence[int] | None = None,
     variant: str | None = None,
     steps: int | None = None,
-    validation: Path | None = None,
+    validation: FilePath | None = None,
     seed: int = 0,
     device: str = "auto",
     precision: str = "auto",
-    weights: Path | None = None,
+    weights: FilePath | None = None,
     initial: str | None = None,
     resume: bool = False,
     options: Mapping[str, str] | None = None,
@@ -111,13 +113,13 @@ def train(
     """Train a model by a recipe and return the path of the best weights.
 
     model: a name, or a description that need not be installed.
-    data: folders of training pictures, and ``.npz`` files of small ones; see `pysr.data.read_pictures`.
+    data: a folder of training pictures, or an ``.npz`` file of small ones, or several; see `pysr.data.read_pictures`.
     out: folder, made if missing, for ``best.safetensors`` and ``last.safetensors`` (the running mean of the weights),
         ``log.csv``, ``tensorboard``, ``checkpoints`` and ``samples``.
     recipe: one of the model's; default: its first.
     scales: instead of the recipe's; together in one network.
     variant: default: the model's first.
-    steps: instead of the recipe's number.
+    steps: instead of the recipe's number. seed: of everything random, 0 to 2^64 - 1.
     validation: true pictures, a folder or an ``.npz`` file (its array ``val``, or the only one of pictures). Their mean
         PSNR (`y-shave`), or for stochastic models their bits per sub-pixel, decides which weights are best; without
         them the last are.
@@ -137,14 +139,17 @@ def train(
     """
     about = model if isinstance(model, Model) else registry().model(model)
     name, chosen = _recipe(about, recipe, options or {})
-    data, out = [Path(folder) for folder in data], Path(out)
+    places = [Path(place) for place in ([data] if isinstance(data, (str, os.PathLike)) else data)]
     trained = tuple(dict.fromkeys(scales or (chosen.scales if isinstance(chosen, Recipe) else chosen.scales[:1])))
     _check_scales(about, trained, chosen)
     if about.variants:
         variant = variant or about.variants[0]
     if variant not in (about.variants or (None,)):
         raise InputError(f"{about.name} has no variant {variant!r}; it has {', '.join(about.variants) or 'none'}")
-    order = _Order(about, name, trained, variant, data, out, validation, seed, weights, initial)
+    if not 0 <= seed < 2**64:
+        raise InputError(f"seed is {seed}; give a whole number from 0 to 2^64 - 1")
+    order = _Order(about, name, trained, variant, places, Path(out), Path(validation) if validation else None, seed,
+                   Path(weights) if weights else None, initial)  # fmt: skip
     if isinstance(chosen, Fit):
         return _fit(
             order, chosen, progress, unused={"steps": steps, "resume": resume, "weights": weights, "initial": initial}
@@ -191,11 +196,12 @@ def _fit(order: _Order, fit: Fit, progress: Progress | None, unused: Mapping[str
     if order.best.exists():
         raise InputError(f"{order.out} holds the weights of another run; choose another folder")
     (scale,) = order.scales
+    order.out.mkdir(parents=True, exist_ok=True)
+    check_place(order.best)
     validation = Validation(order.validation, order.model, order.scales)
     network = order.model.network(scale, order.variant)
     pictures = read_pictures(order.data, order.model.colour, order.scales, shrink=fit.shrink)
     fit.fit(network, pictures, scale, order.seed, progress or (lambda done, total, text: None))
-    order.out.mkdir(parents=True, exist_ok=True)
     save_weights(network, order.best, order.metadata(1, {"shrink": fit.shrink}))
     upscaler = order.upscaler(scale, network.state_dict(), torch.device("cpu"), torch.float32)
     for name, score in (validation.scores({scale: upscaler}, lambda: False) or {}).items():
@@ -211,6 +217,11 @@ class _Training:
         self.checkpoints = Checkpoints(order.out / "checkpoints")
         if not resume and (self.checkpoints.files() or order.best.exists()):
             raise InputError(f"{order.out} holds a training; resume it, or choose another folder")
+        if resume and not self.checkpoints.files() and order.best.exists():
+            raise InputError(
+                f"{order.out} holds weights and no checkpoint to go on from; choose another folder, and start from "
+                f"those weights if you like (weights={str(order.best)!r})"
+            )
         self.processes = Processes(device)
         place = self.processes.device
         if place.type == "cuda":
@@ -263,6 +274,8 @@ class _Training:
             Ahead(self._batch) as batches,
             self.log,
         ):
+            if not self.checkpoints.files():
+                self._save_checkpoint()  # so that a folder with weights has a checkpoint, whenever it is stopped
             while True:
                 if self._due() and self.log.step < run.step:
                     self._validate(interruption)
@@ -356,6 +369,7 @@ class _Training:
             "steps": self.steps, "seed": order.seed, "processes": self.processes.count, "device": self.run.device.type,
             "precision": str(self.run.dtype), "initial": order.initial,
             "weights": order.weights.name if order.weights else None,
+            "files": {name: digest(Path(name)) for name in self.run.losses.options() if Path(name).is_file()},
             "schedule": [f"{self.recipe.schedule(tenth / 10):.6g}" for tenth in range(11)],
             "data": [digest(place, images=not self.recipe.sampler) for place in order.data],
             "validation": digest(order.validation) if order.validation else None,
