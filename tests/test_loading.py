@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import pysr
+from pysr import cli
 from pysr.errors import InputError, PluginError, UnknownModel
 from pysr.plugin import Model
 from pysr.testing import photo
@@ -138,6 +140,32 @@ def test_weights_are_used_at_the_scale_that_they_were_trained_for(
     save_weights(nn.Conv2d(3, 3, 3), file, {"pysr.scales": "3"})
     assert pysr.load("probe", 2, weights=file, device="cpu").scale == 2
     assert "own.safetensors was trained for scale 3 and is used at scale 2" in caplog.text
+
+
+def test_weights_that_learnt_another_start_are_warned_of(
+    install: Callable[..., None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    install(model("probe", lambda scale: nn.Conv2d(3, 3, 3, padding=1), colour="rgb", preprocess=("bicubic",)))
+    file = tmp_path / "own.safetensors"
+    for learnt, initial in (("", None), ("", "bicubic"), ("lanczos", "lanczos"), (None, "lanczos")):
+        save_weights(nn.Conv2d(3, 3, 3), file, {} if learnt is None else {"pysr.initial": learnt})
+        pysr.load("probe", weights=file, initial=initial, device="cpu")
+    assert not caplog.records
+    for learnt, initial, says in (("lanczos", None, "lanczos and is used with bicubic"),
+                                  ("", "nearest", "bicubic and is used with nearest")):  # fmt: skip
+        save_weights(nn.Conv2d(3, 3, 3), file, {"pysr.initial": learnt})
+        pysr.load("probe", weights=file, initial=initial, device="cpu")
+        assert f"own.safetensors was trained with the initial {says}" in caplog.text
+
+
+def test_the_command_uses_weights_at_their_scale_too(install: Callable[..., None], tmp_path: Path) -> None:
+    install(model("probe", lambda scale: nn.Conv2d(3, 3, 3, padding=1), colour="rgb", preprocess=("bicubic",)))
+    save_weights(nn.Conv2d(3, 3, 3), tmp_path / "own.safetensors", {"pysr.scales": "3"})
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.png")
+    options = ["-m", "probe", "--weights", str(tmp_path / "own.safetensors"), "--device", "cpu"]
+    assert cli.main(["upscale", str(tmp_path / "a.png"), *options]) == 0
+    with Image.open(tmp_path / "a_x3.png") as made:
+        assert made.size == (24, 18)
 
 
 def test_a_network_that_cannot_be_built_is_named(install: Callable[..., None]) -> None:

@@ -220,6 +220,15 @@ def test_the_callers_autocast_and_default_dtype_change_nothing(probe: Any) -> No
         torch.set_default_dtype(torch.float32)
 
 
+def test_the_callers_default_device_changes_nothing(probe: Any) -> None:
+    probe(Convolutions, colour="rgb", **with_weights(receptive_field=3))
+    image = photo(30, 30)
+    for name in ("probe", "bicubic"):
+        expected = pysr.load(name, 2, device="cpu", precision="float32").upscale(image)
+        with torch.device("meta"):
+            assert np.array_equal(pysr.load(name, 2, device="cpu", precision="float32").upscale(image), expected)
+
+
 def test_progress_counts_all_items_of_a_batch() -> None:
     seen: list[tuple[int, int]] = []
     pysr.load("nearest", 2).upscale(torch.rand(3, 1, 4, 4), progress=lambda *now: seen.append(now))

@@ -94,7 +94,7 @@ def _upscale(settings: Settings, options: UpscaleOptions) -> int:
     from .chain import Chain
 
     settings.show_log()
-    enlargement = math.prod(Chain.parse(options.model).at(options.scale).parts)
+    enlargement = math.prod(Chain.parse(options.model).at(_scale(options)).parts)
     inputs = options.inputs + options.more_inputs
     jobs = batch.plan(inputs, options.output, scale=enlargement, extension=options.format, suffix=options.suffix)
     if options.comparison:
@@ -112,6 +112,16 @@ def _upscale(settings: Settings, options: UpscaleOptions) -> int:
 
         compare_files(jobs[0].source, jobs[0].target, options.comparison, title=upscaler.model.name)
     return 3 if failed else 0
+
+
+def _scale(options: UpscaleOptions) -> int | None:
+    """As asked for, or else as the weights' file says; None for the model's own first."""
+    if options.scale is not None or options.weights is None:
+        return options.scale
+    from .chain import Chain
+    from .loading import scale_of
+
+    return scale_of(options.weights, None, Chain.parse(options.model).scales)
 
 
 def _check_comparison(path: Path, jobs: Sequence[Job]) -> None:

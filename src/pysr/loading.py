@@ -22,7 +22,7 @@ from .precision import Runner, choose_device, choose_precision
 from .registry import registry
 from .stage import Initial, Stage, Step
 from .upscaler import Upscaler
-from .weights import load_weights, trained_scales
+from .weights import load_weights, read_metadata, trained_scales
 
 Hardware = tuple[torch.device, torch.dtype]
 
@@ -72,7 +72,7 @@ def load(
     chain = Chain.parse(model)
     if len(chain.models) > 1:
         _refuse_options_of_one(chain, variant=variant, initial=initial, weights=weights)
-    chain = chain.at(_scale_of(weights, scale, chain.scales) if weights else scale)
+    chain = chain.at(scale_of(weights, scale, chain.scales) if weights else scale)
     if any(about.stochastic for about in chain.models):
         if len(chain.models) > 1:
             raise InputError(f"of {chain.name} one draws its result at random; such models work only by themselves")
@@ -87,11 +87,15 @@ def load(
     torch_device = choose_device(device)
     hardware = torch_device, choose_precision(precision, torch_device)
     parts = zip(chain.models, chain.parts, strict=True)
-    stages = tuple(_stage(about, part, hardware, variant, weights) for about, part in parts)
     about = chain.describe()
+    with torch.device("cpu"):  # whatever torch's default device is
+        stages = tuple(_stage(about, part, hardware, variant, weights) for about, part in parts)
+        if initial is not None:
+            stages = (_begun_by(_initial(initial, stages[0], hardware), stages[0]),)
     if initial is not None:
-        stages = (_begun_by(_initial(initial, stages[0], hardware), stages[0]),)
         about = replace(stages[0].model, name=f"{about.name}, initial {registry().model(initial).name}")
+    if weights:
+        _check_initial(weights, initial)
     return Upscaler(about, math.prod(chain.parts), stages, cutting, match_histogram)
 
 
@@ -100,7 +104,7 @@ def upscale(image: Any, model: str | Sequence[str] = "vdsr", scale: int | None =
     return load(model, scale, device=device).upscale(image)
 
 
-def _scale_of(weights: str | PathLike[str], scale: int | None, offered: Sequence[int]) -> int | None:
+def scale_of(weights: str | PathLike[str], scale: int | None, offered: Sequence[int]) -> int | None:
     """The scale to use weights at: as asked for, or the first that they were trained for; None where nobody says."""
     trained = trained_scales(Path(weights))
     if scale is None:
@@ -109,6 +113,15 @@ def _scale_of(weights: str | PathLike[str], scale: int | None, offered: Sequence
         known = " ".join(map(str, trained))
         logger.warning("%s was trained for scale %s and is used at scale %s: worse results", weights, known, scale)
     return scale
+
+
+def _check_initial(weights: str | PathLike[str], initial: str | None) -> None:
+    """Warn of weights that learnt to go on from another enlargement than they get."""
+    if (trained := read_metadata(Path(weights)).get("pysr.initial")) is None:
+        return
+    learnt, given = trained or "bicubic", registry().model(initial or "bicubic").name
+    if learnt != given:
+        logger.warning("%s was trained with the initial %s and is used with %s: worse results", weights, learnt, given)
 
 
 def _refuse_options_of_one(chain: Chain, **options: Any) -> None:

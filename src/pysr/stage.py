@@ -66,7 +66,7 @@ class Stage:
         """
         planes = windows = windows.to(self.runner.device)
         memories = []
-        with torch.autocast(self.runner.device.type, enabled=False):  # the caller's is not ours
+        with torch.autocast(self.runner.device.type, enabled=False), torch.device("cpu"):  # the caller's are not ours
             for step in self.steps:
                 planes, memory = step.run.before(planes, self.scale)
                 memories.append(memory)
