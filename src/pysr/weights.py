@@ -55,6 +55,7 @@ def read_metadata(path: Path) -> dict[str, str]:
         with safe_open(path, "pt") as file:
             return file.metadata() or {}
     except (OSError, SafetensorError) as error:
+        _refuse_pickle(path, _read(path)[:4])
         raise WeightsError(f"{path} cannot be read as safetensors: {error}") from None
 
 
@@ -75,11 +76,14 @@ def _parse(path: Path, data: bytes) -> dict[str, Tensor]:
         _refuse_repeated_names(data)
         return load(data)
     except (SafetensorError, ValueError, KeyError, RecursionError) as error:
-        if data[:4] == b"PK\x03\x04" or (data[:1] == b"\x80" and data[2:3] != b"\0"):
-            raise WeightsError(
-                f"{path} is a pickle (.pth), which can run code; convert it to safetensors first"
-            ) from None
+        _refuse_pickle(path, data[:4])
         raise WeightsError(f"{path} is not a sound safetensors file: {error}") from None
+
+
+def _refuse_pickle(path: Path, start: bytes) -> None:
+    """WeightsError for a file that begins as torch's own do; no file of safetensors does."""
+    if start == b"PK\x03\x04" or (start[:1] == b"\x80" and start[2:3] != b"\0"):
+        raise WeightsError(f"{path} is a pickle (.pth), which can run code; convert it to safetensors first") from None
 
 
 def _refuse_repeated_names(data: bytes) -> None:
