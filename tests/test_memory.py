@@ -1,6 +1,7 @@
 """How large a patch may be, and which errors mean that there was no memory."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pysr import OutOfMemory
-from pysr.memory import budget, fit_patch, is_out_of_memory
+from pysr.memory import budget, fit_patch, free_memory, is_out_of_memory
 from pysr.patches import plan
 
 LENGTHS = st.one_of(st.integers(1, 200), st.integers(1, 20_000))
@@ -81,6 +82,26 @@ def test_no_square_patch_would_be_less_work(height: int, width: int, area: int) 
 def test_max_memory_is_what_the_user_says() -> None:
     assert budget(torch.device("cpu"), 123) == 123
     assert 0 < budget(torch.device("cpu"), None) <= 2 * 2**30
+
+
+@pytest.mark.parametrize(
+    ("folder", "limit", "used", "cache"),
+    [
+        ("", "memory.max", "memory.current", "inactive_file"),
+        ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ],
+)
+def test_a_containers_limit_counts(folder: str, limit: str, used: str, cache: str, tmp_path: Path) -> None:
+    whole = free_memory(tmp_path)
+    place = tmp_path / folder
+    place.mkdir(exist_ok=True)
+    (place / used).write_text("700000\n")
+    (place / "memory.stat").write_text(f"anon 600000\n{cache} 100000\n")
+    for most, free in (("1000000", 400_000), ("500000", 0)):
+        (place / limit).write_text(f"{most}\n")
+        assert free_memory(tmp_path) == free
+    (place / limit).write_text("max\n")
+    assert free_memory(tmp_path) == pytest.approx(whole, rel=0.5)
 
 
 def test_a_real_failed_allocation_is_out_of_memory() -> None:

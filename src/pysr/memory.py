@@ -1,12 +1,17 @@
 """How large a patch may be: the memory model, and telling a real out-of-memory error from others."""
 
 import math
+from pathlib import Path
 
 import psutil
 import torch
 
 CPU_SHARE, CPU_LIMIT = 0.25, 2 * 2**30  # of the free memory, and at most: larger patches are hardly faster
 GPU_SHARE = 0.6
+_GROUPS = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+)
 
 
 def budget(device: torch.device, max_memory: int | None) -> int:
@@ -16,7 +21,24 @@ def budget(device: torch.device, max_memory: int | None) -> int:
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, for reuse
         return int((torch.cuda.mem_get_info(device)[0] + kept) * GPU_SHARE)
-    return min(int(psutil.virtual_memory().available * CPU_SHARE), CPU_LIMIT)
+    return min(int(free_memory() * CPU_SHARE), CPU_LIMIT)
+
+
+def free_memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes that this process may still take: of the computer, or of the container that it is in.
+
+    groups: where Linux shows the container's limits, by either version of its control groups.
+    """
+    free = psutil.virtual_memory().available
+    for limit, used, cache in _GROUPS:
+        try:
+            place = (groups / limit).parent
+            listed = dict(line.split() for line in (place / "memory.stat").read_text().splitlines())
+            taken = int((groups / used).read_text()) - int(listed[cache])  # files kept in memory make room
+            free = min(free, max(0, int((groups / limit).read_text()) - taken))
+        except (OSError, ValueError, KeyError):  # no such version, or no limit ("max")
+            continue
+    return free
 
 
 def fit_patch(height: int, width: int, *, area: float, halo: int, multiple_of: int) -> tuple[int, int]:
