@@ -23,6 +23,18 @@ def photo(tmp_path):
     return tmp_path / "photo.png"
 
 
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--metric", "psnr", "sssim"], "there is no metric called 'sssim'; did you mean 'ssim'?"),
+        (["--scale", "2", "3.5"], "'3.5' is not a scale"),
+    ],
+)
+def test_what_follows_an_option_is_no_model(photo, capsys, args, says):
+    assert run("evaluate", "bicubic", "--data", photo.parent, *args) == 2
+    assert says in capsys.readouterr().err
+
+
 def test_evaluate_side_by_side(photo, capsys):
     written = photo.with_name("scores.json")
     code = run(

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 _SCALE = re.compile(r"x?(\d+)x?", re.IGNORECASE)
+_NUMBER = re.compile(r"x?\d", re.IGNORECASE)
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:iB|B)?", re.IGNORECASE)
 PATH = click.Path(path_type=Path)
 _COMMAND = TypeVar("_COMMAND", bound=Callable[..., Any])
@@ -34,14 +35,14 @@ class Settings:
 class SeveralValues(click.Command):
     """A command whose --data, --scale and --metric take several values after one flag: ``--data Set5 Set14 --scale 2``.
 
-    --scale holds for all scales that follow it, --metric for all installed metrics. --data holds up to the next option,
-    but for one folder only where no model was named before it: in ``--data Set5 vdsr`` nothing tells a model from a
-    folder.
+    --scale holds for all numbers that follow it, --metric for all names of no models. --data holds up to the next
+    option, but for one folder only where no model was named before it: in ``--data Set5 vdsr`` nothing tells a model
+    from a folder.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        args = list(_with_flag_repeated(args, _SCALE.fullmatch, "-s", "--scale"))
-        args = list(_with_flag_repeated(args, _is_metric, "--metric"))
+        args = list(_with_flag_repeated(args, _NUMBER.match, "-s", "--scale"))
+        args = list(_with_flag_repeated(args, _may_be_metric, "--metric"))
         first = next((place for place, arg in enumerate(args) if arg.startswith("--data")), len(args))
         model = next(param.name for param in self.params if isinstance(param, click.Argument))
         named = self.make_parser(ctx).parse_args(args[:first])[0].get(model)
@@ -50,9 +51,18 @@ class SeveralValues(click.Command):
         return super().parse_args(ctx, args)
 
 
-def _is_metric(name: str) -> bool:
+def _may_be_metric(name: str) -> bool:
+    """Also where it is misspelt, so that it is said to be no metric."""
+    from .chain import Chain
+    from .errors import UnknownModel
     from .registry import registry
 
+    if name.startswith("-"):
+        return False
+    try:
+        Chain.parse(name)
+    except UnknownModel:
+        return True
     return name in registry().metrics
 
 

@@ -26,14 +26,22 @@ logger = logging.getLogger("pysr")
 
 GROUP = "pysr"
 CORE = "pysr-sdk"
-PROVIDERS = {  # names that a distribution outside the core is known to provide, for the "not installed" message
-    "srcnn": "pysr-srcnn",
-    "vdsr": "pysr-vdsr",
-    "aplus": "pysr-anchored",
-    "perceptual": "pysr-perceptual",
-    "srresnet": "pysr-srgan",
-    "srgan": "pysr-srgan",
-    "pixelcnn": "pysr-pixelcnn",
+PROVIDERS = {  # what distributions outside the core are known to provide, for the "not installed" message
+    "model": {
+        "srcnn": "pysr-srcnn",
+        "vdsr": "pysr-vdsr",
+        "aplus": "pysr-anchored",
+        "perceptual": "pysr-perceptual",
+        "perceptual-style": "pysr-perceptual",
+        "srresnet": "pysr-srgan",
+        "srgan": "pysr-srgan",
+        "pixelcnn": "pysr-pixelcnn",
+        "pixelcnn-faces": "pysr-pixelcnn",
+        "pixelcnn-mnist-corners": "pysr-pixelcnn",
+    },
+    "loss": dict.fromkeys(("perceptual", "style", "tv", "checkerboard", "projected"), "pysr-perceptual")
+    | {"adversarial": "pysr-srgan"},
+    "metric": {"perceptual": "pysr-perceptual"},
 }
 
 Description = TypeVar("Description", Model, Loss, Preprocessor, Metric)
@@ -91,8 +99,9 @@ class _Shelf(Generic[Description]):
 
     def _hint(self, name: str) -> str:
         spelling = {known.lower(): known for known in self.owners}
-        if self.kind == "model" and name in PROVIDERS.keys() - spelling:
-            return f"; it comes with the package {PROVIDERS[name]}, which is not installed or failed to load."
+        providers = PROVIDERS.get(self.kind, {})
+        if name in providers.keys() - spelling:
+            return f"; it comes with the package {providers[name]}, which is not installed or failed to load."
         near = difflib.get_close_matches(name, spelling, n=1)
         return f"; did you mean {spelling[near[0]]!r}?" if near else "."
 
