@@ -373,6 +373,19 @@ def test_being_stopped_is_clean(photo, number, code):
     assert sorted(path.name for path in photo.parent.iterdir()) == ["big.png", "photo.png"]
 
 
+def test_a_signal_that_was_ignored_stays_so(photo):
+    """As a shell ignores Ctrl-C for what it runs in the background."""
+    command = [sys.executable, "-c", f"import signal; signal.signal(2, signal.SIG_IGN)\n{SLOW}", "upscale", photo]
+    with subprocess.Popen([*command, "-m", "nearest"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"started\n"
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=10)
+    assert process.returncode == 143
+
+
 def test_a_bar_is_drawn_on_a_terminal(photo):
     ours, its = pty.openpty()
     command = [sys.executable, "-c", SLOW, "upscale", photo, "-o", photo.with_name("big.png"), "-m", "nearest"]

@@ -2,11 +2,12 @@ import os
 import pty
 import subprocess
 import sys
+from types import SimpleNamespace
 
 from rich.table import Table
 
 from pysr.evaluation import Evaluation, ImageResult, ScaleResult
-from pysr.terminal import evaluation_table, print_table
+from pysr.terminal import Bar, evaluation_table, print_table
 
 SHOW = "from rich.table import Table; from pysr.terminal import print_table; print_table(Table('word ' * 60))"
 
@@ -32,6 +33,19 @@ def test_a_table_on_a_terminal_stays_within_it():
     os.close(ours)
     assert len(lines) > 5
     assert max(map(len, lines)) < 100  # 60 and what makes letters bold
+
+
+def test_the_rate_is_that_since_the_first_report(monkeypatch):
+    """What was done before, by a training that is resumed, took no time now."""
+    shown, clock = [], iter([10.0, 12.0])
+    task = SimpleNamespace(update=lambda task, **changes: shown.append(changes.get("rate")))
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr("pysr.terminal._rich_progress", lambda text: (task, 0))
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    bar = Bar("training", unit="steps")
+    bar.update(9001, 10_000)
+    bar.update(9005, 10_000)
+    assert shown == [None, "2 steps/s"]
 
 
 def test_an_evaluation_has_a_block_a_data_set_and_gaps(capsys):

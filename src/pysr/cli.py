@@ -108,13 +108,19 @@ def _exit_code(error: Exception) -> int:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Ctrl-C and SIGTERM raise where the program is, so that it cleans up; a second one ends it at once."""
+    """Ctrl-C and SIGTERM raise where the program is, so that it cleans up; a second one ends it at once.
+
+    One that whoever started the program has ignored, as a shell does for what runs in the background, stays so.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
         raise _Stop(number)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: by for number, by in handlers.items() if by not in (None, signal.SIG_IGN)}
+    for number in before:
+        signal.signal(number, stop)
     try:
         yield
     finally:

@@ -74,7 +74,7 @@ class Bar:
     def __init__(self, text: str, *, unit: str, shown: bool = True) -> None:
         self.shown = shown and sys.stderr.isatty()
         self._unit = unit
-        self._started = time.perf_counter()
+        self._began: tuple[float, float] | None = None  # seconds, and what was done by then
         if self.shown:
             self._progress, self._task = _rich_progress(text)
 
@@ -93,8 +93,11 @@ class Bar:
         """Show that ``done`` of ``total`` are done; ``text`` replaces the words before the bar."""
         if not self.shown:
             return
-        seconds = time.perf_counter() - self._started
-        changes: dict[str, Any] = {"rate": f"{done / seconds:.3g} {self._unit}/s"} if done else {}
+        now = time.perf_counter()
+        began, before = self._began = self._began or (now, done)
+        changes: dict[str, Any] = {}
+        if done > before and now > began:
+            changes["rate"] = f"{(done - before) / (now - began):.3g} {self._unit}/s"
         if text is not None:
             changes["description"] = text
         self._progress.update(self._task, completed=done, total=total, **changes)
