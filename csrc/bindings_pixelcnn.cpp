@@ -53,6 +53,7 @@ class Reporter {
 
     bool operator()(std::int64_t done, std::int64_t total) {
         const py::gil_scoped_acquire lock;
+        if (raised_) return false;  // asked again while the other threads come to an end
         try {
             if (PyErr_CheckSignals() != 0) throw py::error_already_set();
             if (!progress_.is_none()) progress_(done, total);

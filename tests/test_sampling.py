@@ -307,13 +307,17 @@ def test_progress_ends_at_most_at_the_total_and_an_exception_in_it_comes_out() -
     sampler.sample(12, 64, 64, features=features, progress=lambda done, total: seen.append((done, total)))
     assert seen == sorted(seen) and seen[-1][0] <= 12 * 64 * 64 and {total for _, total in seen} == {12 * 64 * 64}
 
+    stopped: list[int] = []
+
     def stop(done: int, total: int) -> None:
-        raise KeyError("enough")
+        stopped.append(done)
+        raise KeyError(f"enough {len(stopped)}")
 
     started = time.perf_counter()
-    with pytest.raises(KeyError, match="enough"):
+    with pytest.raises(KeyError, match="enough 1"):
         sampler.sample(400, 64, 64, features=features, progress=stop)
     assert time.perf_counter() - started < 5
+    assert len(stopped) == 1
 
 
 @pytest.mark.parametrize(("count", "side"), [(2000, 64), (1, 1000)])
