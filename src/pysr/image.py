@@ -6,7 +6,7 @@ final layout, and handed out as views that are filled in place.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import isfinite
@@ -24,7 +24,8 @@ from .palette import colours_of, with_palette
 Array = np.ndarray[Any, Any] | Tensor
 Pixels = np.ndarray[Any, Any]
 
-_DTYPES = ("uint8", "uint16", "float16", "bfloat16", "float32")
+_OF_ARRAYS = ("uint8", "uint16", "float16", "float32")
+_OF_TENSORS = (*_OF_ARRAYS, "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _check_array(array: Pixels) -> None:
     shape = array.shape
     if isinstance(array, np.ma.MaskedArray):
         raise InputError("A masked array has pixels without a value; fill them first, with image.filled(0).")
-    _check_dtype(array.dtype.name, "image.astype(np.float32)", "image.astype(np.uint8) * 255")
+    _check_dtype(array.dtype.name, _OF_ARRAYS, "image.astype(np.float32)", "image.astype(np.uint8) * 255")
     if array.ndim not in (2, 3) or (array.ndim == 3 and shape[2] not in (1, 2, 3, 4) and shape[2] != 0):
         hint = "pass one image of (H, W, C)"
         if array.ndim == 3 and shape[0] in (1, 2, 3, 4):
@@ -181,7 +182,7 @@ def _check_tensor(tensor: Tensor) -> None:
     shape = tuple(tensor.shape)
     if tensor.layout != torch.strided or tensor.is_meta:
         raise InputError("A sparse or meta tensor has no pixels to enlarge; pass a dense one, with image.to_dense().")
-    _check_dtype(str(tensor.dtype).removeprefix("torch."), "image.float()", "image.to(torch.uint8) * 255")
+    _check_dtype(str(tensor.dtype).removeprefix("torch."), _OF_TENSORS, "image.float()", "image.to(torch.uint8) * 255")
     if tensor.ndim not in (3, 4) or (shape[-3] not in (1, 2, 3, 4) and shape[-3] != 0):
         hint = "pass one image, or a batch of them"
         if tensor.ndim == 2:
@@ -201,16 +202,16 @@ def _split_tensor(tensor: Tensor) -> tuple[Planes, ...]:
 # --- checks ----------------------------------------------------------------------------------------------------------
 
 
-def _check_dtype(name: str, to_float: str, from_bool: str) -> None:
-    if name in _DTYPES:
+def _check_dtype(name: str, allowed: Sequence[str], to_float: str, from_bool: str) -> None:
+    if name in allowed:
         return
     if name == "bool":
         hint = from_bool
-    elif name.startswith("float"):
+    elif name.startswith(("float", "bfloat")):
         hint = to_float
     else:
         hint = f"{to_float} / maximum, where maximum is the value of white"
-    raise InputError(f"Images of {name} are not supported, only {', '.join(_DTYPES)}; use {hint}.")
+    raise InputError(f"Images of {name} are not supported, only {', '.join(allowed)}; use {hint}.")
 
 
 def _check_not_empty(shape: tuple[int, ...]) -> None:
