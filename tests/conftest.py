@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +14,12 @@ from PIL import Image
 import pysr.builtin
 from pysr.plugin import Loss, Model, Preprocessor, hookimpl
 from pysr.registry import Registry, Source
+
+
+def pytest_configure() -> None:
+    """Ctrl-C works in what tests start, also where a shell runs them in the background and has it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
