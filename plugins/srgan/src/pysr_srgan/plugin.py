@@ -19,7 +19,7 @@ HALF_FIELD = 40  # pixels of the input: 4 of the first layer, 2 a block, 1 of th
 
 
 DIGESTS = {
-    "srgan-x4": "4e9ef6f022f7f72759d5c37afac37130f125ad97807353b80e4eadaa467fcacb",
+    "srgan-x4": "692660b4043e0127269ee15675e12e5888ae19f5b432997ca94ef3b8405e901e",
     "srresnet-x2": "52e87c1a5547e6ddfca3324833630acf2e25ba589901a07878929d3f7d3e700e",
     "srresnet-x4": "1bb0e9682e4971174213c8eeabafd612174125333bbd110c20106ec5bf6da902",
 }

@@ -11,7 +11,7 @@ from pysr.schedules import constant, stepped, trapezoid
 
 from .network import begin_small
 
-PERCEPTUAL = "perceptual:relu1_2,relu2_2,relu3_4,relu4_4,relu5_1,unit,shift8"
+PERCEPTUAL = "perceptual:relu1_2,relu2_2,relu3_4,relu4_1,relu4_2,relu4_3,relu4_4,relu5_1,unit,shift8"
 
 
 def muon(network: nn.Module, rate: float, adams_rate: float) -> list[Optimizer]:
@@ -71,7 +71,7 @@ def resnet_paper() -> Recipe:
 def gan_recipe() -> Recipe:
     """SRGAN, to be begun from SRResNet: ``--weights srresnet-x4.safetensors``."""
     return Recipe(
-        losses={"l1": 80.0, PERCEPTUAL: 7.0, "projected": 0.3, "checkerboard:4": 100.0},
+        losses={"l1": 130.0, PERCEPTUAL: 7.0, "projected": 0.1, "checkerboard:4": 100.0},
         optimizers=partial(muon, rate=0.002, adams_rate=2e-4),
         schedule=trapezoid(rise=0.02, fall=0.6),
         steps=4_000,
