@@ -218,3 +218,12 @@ def detail(image: torch.Tensor) -> torch.Tensor:
 def test_srresnet_reaches_its_numbers() -> None:
     (evaluation,) = pysr.evaluate(["srresnet"], BENCH / "Set5", [2, 4])
     assert all(result.psnr > least for result, least in zip(evaluation.results, (37.1, 31.4), strict=True))
+
+
+@pytest.mark.skipif(not BENCH.is_dir(), reason="the benchmark sets are not beside the project")
+def test_srgan_looks_a_fifth_nearer_to_the_truth_than_srresnet() -> None:
+    pytest.importorskip("pysr_perceptual", reason="the plugin pysr-perceptual is not installed")
+    pair = pysr.evaluate(["srresnet", "srgan"], BENCH / "Set14", [4], metrics=["psnr", "perceptual"])
+    srresnet, srgan = (evaluation.results[0] for evaluation in pair)
+    assert srgan.scores["perceptual"] <= 0.8 * srresnet.scores["perceptual"]
+    assert 25 < srgan.psnr < 29
