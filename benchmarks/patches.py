@@ -26,8 +26,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from pysr.kernels import blend_patches, extract_patches
-from pysr.patches import Plan, plan
+from pysr.ops.patches import blend_patches, extract_patches
+from pysr.upscaling.plan import Plan, plan
 
 SIDE, PATCH, OVERLAP, THREADS = 8192, 256, 32, 2
 STRIDE = PATCH - OVERLAP

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from pysr import InputError, _kernels
-from pysr.sampling import PixelCNNSampler, groups
+from pysr.ops.pixelcnn import PixelCNNSampler, groups
 from pysr_pixelcnn.prior import GatedLayer, Prior, gate, masked
 
 SIDE, PLANES = 32, 3

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pysr
 from pysr.atomic import atomic_write, check_place
-from pysr.evaluation import Evaluation
-from pysr.files import image_files
+from pysr.cli.terminal import Bar
+from pysr.evaluation.protocols import Evaluation
+from pysr.evaluation.report import by_data, markdown_row, markdown_table, scales_of
+from pysr.imaging.files import image_files
 from pysr.registry import registry
-from pysr.report import by_data, markdown_row, markdown_table, scales_of
-from pysr.terminal import Bar
 
 SCALES = (2, 3, 4)
 COMPLETE = {"Set5": 5, "Set14": 14, "BSD100": 100, "Urban100": 100}

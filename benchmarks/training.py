@@ -41,12 +41,12 @@ def plain(steps: int, data: str) -> dict[str, float]:
 
 
 def through_pysr(steps: int, data: str) -> dict[str, float]:
-    from pysr.allocator import tune_allocator
+    from pysr.cli.allocator import tune_allocator
 
     tune_allocator()
     import torch
 
-    from pysr.training import train
+    from pysr.training.loop import train
     from pysr_vdsr.plugin import pysr_models
     from pysr_vdsr.train import recipe
 

@@ -23,7 +23,7 @@ CONTESTANTS = ("eager", "float32", "auto", "auto, allocator tuned as in the comm
 def contestant(name: str) -> Callable[[], object]:
     """One upscaling of the benchmark image, ready to be called again and again."""
     if "tuned" in name:
-        from pysr.allocator import tune_allocator
+        from pysr.cli.allocator import tune_allocator
 
         tune_allocator()
     import torch
@@ -34,7 +34,7 @@ def contestant(name: str) -> Callable[[], object]:
     if name != "eager":
         upscaler = pysr.load("vdsr", 2, device="cpu", precision=name.split(",", 1)[0])
         return lambda: upscaler.upscale(low)
-    from pysr.resize import resize
+    from pysr.imaging.resize import resize
     from pysr_vdsr.network import VDSR
 
     network = VDSR().eval()
@@ -80,7 +80,7 @@ def overhead(runs: int) -> list[float]:
     import torch
 
     import pysr
-    from pysr.resize import resize
+    from pysr.imaging.resize import resize
 
     upscaler = pysr.load("vdsr", 2, device="cpu")
     low = torch.randint(0, 256, (3, 512, 512), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

@@ -20,11 +20,11 @@ from rich.console import Console
 from rich.table import Table
 
 import pysr
-from pysr.colour import luma
-from pysr.comparison import Panel, draw
-from pysr.files import read_image, write_image
-from pysr.metrics import psnr, ssim
-from pysr.resize import resize
+from pysr.evaluation.comparison import Panel, draw
+from pysr.evaluation.metrics import psnr, ssim
+from pysr.imaging.colour import luma
+from pysr.imaging.files import read_image, write_image
+from pysr.imaging.resize import resize
 
 PHOTO = Path(__file__).with_name("chelsea.png")
 EYE = (132, 85, 213, 139)  # the detail of it that is magnified

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-import pysr.builtin
+import pysr.builtin.plugin
 from pysr.plugin import Loss, Model, Preprocessor, hookimpl
 from pysr.registry import Registry, Source
 
@@ -31,9 +31,21 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         module.pysr_models = hookimpl(lambda: list(models))
         module.pysr_losses = hookimpl(lambda: list(losses))
         module.pysr_preprocessors = hookimpl(lambda: list(preprocessors))
-        sources = [Source("core", "pysr-sdk", "1", lambda: pysr.builtin), Source("fake", "fake", "1", lambda: module)]
+        sources = [
+            Source("core", "pysr-sdk", "1", lambda: pysr.builtin.plugin),
+            Source("fake", "fake", "1", lambda: module),
+        ]
         registry = Registry(sources)
-        for name in ("registry", "chain", "loading", "stage", "upscaler", "training", "losses", "testing"):
+        users = ("upscaling.chain", "upscaling.loading", "upscaling.stage", "training.loop", "training.losses")
+        for name in ("registry", "testing", *users):
+            "registry",
+            "upscaling.chain",
+            "upscaling.loading",
+            "upscaling.stage",
+            "training.loop",
+            "training.losses",
+            "testing",
+        ):
             monkeypatch.setattr(import_module(f"pysr.{name}"), "registry", lambda: registry)
 
     return install

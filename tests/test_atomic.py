@@ -19,7 +19,7 @@ from PIL import Image
 
 from pysr.atomic import atomic_write, check_place
 from pysr.errors import InputError
-from pysr.files import read_image, write_image
+from pysr.imaging.files import read_image, write_image
 
 
 def temporaries(folder: Path) -> list[str]:
@@ -129,7 +129,7 @@ def test_folders_and_devices_are_refused(tmp_path: Path) -> None:
 
 
 def test_only_abandoned_files_of_the_same_target_are_removed(tmp_path: Path) -> None:
-    script = "import os, sys; from pysr.files import atomic_write\nwith atomic_write(sys.argv[1]): os._exit(9)"
+    script = "import os, sys; from pysr.imaging.files import atomic_write\nwith atomic_write(sys.argv[1]): os._exit(9)"
     for name in ("a", "b"):
         subprocess.run([sys.executable, "-c", script, str(tmp_path / name)], check=False)
     (tmp_path / ".pysr-1-other").touch()
@@ -152,7 +152,7 @@ def test_a_locked_file_of_a_process_elsewhere_is_left_alone(tmp_path: Path, monk
 KILLED = """
 import sys
 from PIL import Image
-from pysr.files import write_image
+from pysr.imaging.files import write_image
 images = [Image.new("RGB", (300, 300), colour) for colour in ("red", "blue")]
 while True:
     for image in images:

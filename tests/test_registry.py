@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-import pysr.builtin
+import pysr.builtin.plugin
 from pysr import UnknownModel
 from pysr.plugin import Loss, Metric, Model, Preprocessor, hookimpl
 from pysr.registry import Plugin, Registry, Source, models, registry
@@ -38,7 +38,7 @@ def source(distribution: str, made: ModuleType | None = None, *, error: BaseExce
     return Source(distribution, distribution, "1.0", load)
 
 
-CORE = source("pysr-sdk", pysr.builtin)
+CORE = source("pysr-sdk", pysr.builtin.plugin)
 
 
 def raising(error: BaseException) -> Callable[[], Any]:

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pysr.plugin import Model
-from pysr.recipe import Recipe
-from pysr.training import train
+from pysr.plugin import Model, Recipe
+from pysr.training.loop import train
 
 Install = Callable[..., None]
 

@@ -16,15 +16,15 @@ import torch
 from PIL import Image
 
 import pysr
-from pysr import degrade
-from pysr.comparison import Panel, draw
-from pysr.evaluation import Evaluation
-from pysr.files import read_image, write_image
-from pysr.plot import plot
+from pysr.evaluation.comparison import Panel, draw
+from pysr.evaluation.plot import plot
+from pysr.evaluation.protocols import Evaluation
+from pysr.imaging import degrade
+from pysr.imaging.files import read_image, write_image
 from pysr.plugin import Model
 from pysr.registry import registry
-from pysr.training import train
-from pysr.upscaler import Upscaler
+from pysr.training.loop import train
+from pysr.upscaling.upscaler import Upscaler
 from pysr_srgan.train import gan_recipe
 
 HERE = Path(__file__).parent

@@ -19,14 +19,14 @@ import torch
 from torch import Tensor, nn
 
 import pysr
-from pysr.data import read_planes
-from pysr.evaluation import measure
-from pysr.files import image_files
-from pysr.loading import stage_of
+from pysr.evaluation.protocols import measure
+from pysr.imaging.datasets import read_planes
+from pysr.imaging.files import image_files
 from pysr.plugin import Model
-from pysr.training import train
-from pysr.upscaler import Cutting, Upscaler
-from pysr.weights import load_weights
+from pysr.training.loop import train
+from pysr.upscaling.loading import stage_of
+from pysr.upscaling.upscaler import Cutting, Upscaler
+from pysr.upscaling.weights import load_weights
 from pysr_vdsr.network import VDSR
 from pysr_vdsr.plugin import pysr_models
 from pysr_vdsr.train import recipe

@@ -17,10 +17,10 @@ if os.path.exists(os.path.join(os.path.dirname(__file__), "sr.py")):
 
 if TYPE_CHECKING:
     from .errors import InputError, OutOfMemory, PluginError, PysrError, UnknownModel, WeightsError
-    from .evaluation import evaluate
-    from .loading import load, upscale
+    from .evaluation.protocols import evaluate
     from .registry import models
-    from .upscaler import Upscaler
+    from .upscaling.loading import load, upscale
+    from .upscaling.upscaler import Upscaler
 
 __version__ = "0.1.0"
 __all__ = [
@@ -38,11 +38,11 @@ __all__ = [
 ]
 
 _HOME = {
-    "evaluate": "evaluation",
-    "load": "loading",
+    "evaluate": "evaluation.protocols",
+    "load": "upscaling.loading",
     "models": "registry",
-    "upscale": "loading",
-    "Upscaler": "upscaler",
+    "upscale": "upscaling.loading",
+    "Upscaler": "upscaling.upscaler",
 }  # every other public name lives in errors
 
 

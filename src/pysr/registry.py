@@ -216,7 +216,7 @@ def _describe(error: BaseException) -> str:
 
 
 def _installed() -> Iterator[Source]:
-    yield Source("core", CORE, _version(), lambda: import_module("pysr.builtin"))
+    yield Source("core", CORE, _version(), lambda: import_module("pysr.builtin.plugin"))
     sources: dict[tuple[str, str], Source] = {}
     for distribution in distributions():
         try:

@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from .loading import load
 from .plugin import Model
 from .registry import registry
-from .upscaler import Upscaler
-from .weights import load_weights
+from .upscaling.loading import load
+from .upscaling.upscaler import Upscaler
+from .upscaling.weights import load_weights
 
 SIZES = ((1, 1), (2, 3), (3, 41), (17, 16), (30, 23))  # (height, width) of test images
 

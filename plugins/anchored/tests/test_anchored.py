@@ -12,13 +12,13 @@ from torch import Tensor
 
 import pysr
 import pysr_anchored.network
-from pysr.data import Picture
-from pysr.degrade import bicubic
 from pysr.errors import InputError
-from pysr.evaluation import evaluate
-from pysr.metrics import psnr
-from pysr.resize import resize
+from pysr.evaluation.metrics import psnr
+from pysr.evaluation.protocols import evaluate
+from pysr.imaging.degrade import bicubic
+from pysr.imaging.resize import resize
 from pysr.testing import measured_receptive_field, photo
+from pysr.training.data import Picture
 from pysr_anchored.network import APlus
 from pysr_anchored.train import _drawn, _kernel, recipe
 

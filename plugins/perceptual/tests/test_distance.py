@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 import pysr
-from pysr import cli
+from pysr.cli import app
 from pysr.errors import InputError
-from pysr.resize import resize
+from pysr.imaging.resize import resize
 from pysr.testing import photo
 from pysr_perceptual.distance import LAYERS, perceptual_distance
 from pysr_perceptual.features import Features
@@ -71,7 +71,7 @@ def test_evaluate_shows_perception_beside_distortion(tmp_path: Path, capsys: pyt
     arguments = ["nearest", "bicubic", "--data", str(tmp_path), "--scale", "4"]
     written = tmp_path / "scores.json"
     metrics = ["--metric", "psnr", "ssim", "perceptual"]
-    assert cli.main(["evaluate", *arguments, *metrics, "--json", str(written), "--markdown", "-"]) == 0
+    assert app.main(["evaluate", *arguments, *metrics, "--json", str(written), "--markdown", "-"]) == 0
     text = capsys.readouterr().out
     assert text.startswith("PSNR in dB / SSIM / perceptual distance, protocol `y-shave`")
     results = [evaluation["results"][0] for evaluation in json.loads(written.read_text())]

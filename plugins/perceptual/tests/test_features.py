@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pysr.data import read_planes
-from pysr.degrade import bicubic, crop_to_multiple
 from pysr.errors import InputError, WeightsError
-from pysr.resize import resize
+from pysr.imaging.datasets import read_planes
+from pysr.imaging.degrade import bicubic, crop_to_multiple
+from pysr.imaging.resize import resize
 from pysr.testing import photo
 from pysr_perceptual import features, fetch
 from pysr_perceptual.features import NETWORKS, Download, Features

@@ -11,14 +11,14 @@ from torch import nn
 from torch.nn.functional import pad
 
 import pysr
-from pysr.data import read_planes
 from pysr.errors import InputError
-from pysr.evaluation import build_metrics, measure
+from pysr.evaluation.protocols import build_metrics, measure
+from pysr.imaging.datasets import read_planes
 from pysr.plugin import Model, Recipe
 from pysr.registry import registry
 from pysr.testing import measured_receptive_field, photo
-from pysr.training import train
-from pysr.weights import save_weights
+from pysr.training.loop import train
+from pysr.upscaling.weights import save_weights
 from pysr_perceptual.network import Residual, StyleTransfer, SuperResolution, mirrored
 from pysr_perceptual.plugin import pysr_models
 

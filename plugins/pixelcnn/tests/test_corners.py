@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pysr.errors import InputError
-from pysr.training import train
+from pysr.training.loop import train
 from pysr_pixelcnn import corners
 from pysr_pixelcnn.digits import CornersSampler, Head, place, read_digits
 from pysr_pixelcnn.faces import measured

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pysr.sampling import groups
+from pysr.ops.pixelcnn import groups
 from pysr_pixelcnn.digits import CornersConditioning, corners
 from pysr_pixelcnn.network import Conditioning, PixelCNN, cross_entropies, faces, levels
 from pysr_pixelcnn.prior import Prior, masked

@@ -9,7 +9,7 @@ from PIL import Image
 
 import pysr
 from pysr.testing import photo
-from pysr.training import train
+from pysr.training.loop import train
 from pysr_srcnn.network import SRCNN
 from pysr_srcnn.plugin import DIGESTS
 from pysr_srcnn.train import paper, paper_optimizers, pass_through

@@ -10,13 +10,13 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import pysr
-from pysr import degrade
-from pysr.data import read_planes
 from pysr.errors import InputError, PysrError
-from pysr.evaluation import build_metrics, measure
+from pysr.evaluation.protocols import build_metrics, measure
+from pysr.imaging import degrade
+from pysr.imaging.datasets import read_planes
 from pysr.plugin import Model
 from pysr.testing import measured_receptive_field, photo
-from pysr.training import train
+from pysr.training.loop import train
 from pysr_srgan.losses import SATURATED, adversarial
 from pysr_srgan.network import Discriminator, ShuffledConv2d, SRResNet, begin_small
 from pysr_srgan.plugin import HALF_FIELD, network, pysr_models

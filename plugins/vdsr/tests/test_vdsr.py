@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from pysr.errors import PysrError
 from pysr.plugin import Model, Recipe
 from pysr.testing import photo
-from pysr.training import train
+from pysr.training.loop import train
 from pysr_vdsr.network import VDSR
 from pysr_vdsr.plugin import pysr_models
 from pysr_vdsr.train import paper

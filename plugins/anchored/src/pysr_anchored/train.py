@@ -6,11 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pysr.data import Picture
 from pysr.errors import InputError
-from pysr.plugin import Fit
-from pysr.recipe import Progress
-from pysr.resize import resize
+from pysr.imaging.resize import resize
+from pysr.plugin import Fit, Progress
+from pysr.training.data import Picture
 
 from .network import MARGIN, APlus
 

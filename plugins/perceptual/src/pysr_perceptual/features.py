@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pysr.errors import InputError, WeightsError
 from pysr.plugin import Weights
-from pysr.weights import load_weights
+from pysr.upscaling.weights import load_weights
 
 from .trunks import smallest_side, squeezenet, vgg
 

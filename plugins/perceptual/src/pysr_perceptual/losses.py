@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from pysr.data import read_planes
 from pysr.errors import InputError
-from pysr.losses import moved
-from pysr.resize import resize
+from pysr.imaging.datasets import read_planes
+from pysr.imaging.resize import resize
+from pysr.training.losses import moved
 
 from .features import Features, unit_distance
 
@@ -28,7 +28,7 @@ class FeatureReconstruction(nn.Module):
     """Squared distance of features (section 3.1, equation 2), per layer divided by C * H * W, summed over the layers.
 
     Called with an output and a target, (N, 1 or 3, H, W) in [0, 1]; gives the mean over N.
-    shift: both are first moved by up to so many pixels, as `pysr.losses.moved` does. unit: at each place the features
+    shift: both are first moved by up to so many pixels, as `pysr.training.moved` does. unit: at each place the features
     are scaled to length one, and squared differences summed over the channels, as LPIPS does: what is faint in the
     target counts like what is strong, and no layer more because its features are larger. Equation 2 takes them as they
     are.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, softplus
 
-from pysr.losses import moved
+from pysr.training.losses import moved
 
 from .features import Features
 from .losses import features_of

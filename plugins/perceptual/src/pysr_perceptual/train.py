@@ -7,9 +7,9 @@ from torch import nn
 from torch.optim import Adam, Optimizer
 
 from pysr.errors import InputError
-from pysr.optimizers import muon_and_adam
 from pysr.plugin import Recipe
-from pysr.schedules import constant, trapezoid
+from pysr.training.optimizers import muon_and_adam
+from pysr.training.schedules import constant, trapezoid
 
 
 def adam(rate: float) -> Callable[[nn.Module], list[Optimizer]]:

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 import pysr
 from pysr.atomic import atomic_write
-from pysr.comparison import Panel, contact_sheet
-from pysr.files import write_image
+from pysr.cli.terminal import Bar
+from pysr.evaluation.comparison import Panel, contact_sheet
+from pysr.imaging.files import write_image
 from pysr.plugin import Model
-from pysr.terminal import Bar
 
 from .digits import SIDE, Head, place, read_digits
 from .plugin import HEADS
@@ -62,7 +62,7 @@ def main() -> None:
 
 def retrained(name: str, data: Path, out: Path) -> Path:
     """Train a head, or go on with its training, and return the file of its weights."""
-    from pysr.training import train
+    from pysr.training.loop import train
 
     from .train import head_recipe
 
@@ -95,7 +95,7 @@ def drawn(head: str, digits: Tensor, seed: int, weights: Path | None = None) -> 
 
 def head_of(name: str, weights: Path | None) -> nn.Module:
     """The head "l2" or "cross_entropy" with its weights."""
-    from pysr.weights import load_weights
+    from pysr.upscaling.weights import load_weights
 
     network = Head(1 if name == "l2" else 256).eval().requires_grad_(False)
     load_weights(network, weights or HEADS[name])

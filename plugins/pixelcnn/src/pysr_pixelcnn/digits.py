@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from pysr.data import Pairs, Share, generator_of
 from pysr.errors import InputError
+from pysr.training.data import Pairs, Share, generator_of
 
 from .network import PixelCNN, ResidualBlock, levels
 from .prior import Prior

@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 
 import pysr
-from pysr import degrade
-from pysr.arrays import read_array
-from pysr.terminal import Bar
+from pysr.cli.terminal import Bar
+from pysr.imaging import degrade
+from pysr.imaging.datasets import read_array
 
 from .network import cross_entropies, faces
 from .plugin import FACES
@@ -40,7 +40,7 @@ def main() -> None:
 @torch.inference_mode()
 def measured(data: Path, count: int) -> dict[str, float]:
     """Means over the first faces."""
-    from pysr.weights import load_weights
+    from pysr.upscaling.weights import load_weights
 
     high = torch.from_numpy(read_array(data, "val")[:count]).permute(0, 3, 1, 2).float() / 255
     low = (degrade.bicubic(high, SCALE).clamp(0, 1) * 255).round() / 255

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from pysr.sampling import LEVELS, PixelCNNSampler, native_device
+from pysr.ops.pixelcnn import LEVELS, PixelCNNSampler, native_device
 
 from .prior import Prior, masked
 

@@ -1,7 +1,7 @@
 """The prior network: a gated PixelCNN whose vertical stack sees only rows strictly above (van den Oord et al. 2016).
 
 Because of that, pixel (i, j) depends on row i - k only up to column j + 3 + 2 (k - 1), so that pixels with equal
-j + 4 i can be drawn together: what `pysr.sampling` does.
+j + 4 i can be drawn together: what `pysr.ops.pixelcnn` does.
 """
 
 import math
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from pysr.sampling import LEVELS, groups
+from pysr.ops.pixelcnn import LEVELS, groups
 
 PREGATE_GAIN = 1.7  # keeps the variance of tanh(a) * sigmoid(b) from layer to layer
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from torch import nn
 from torch.optim import Optimizer, RMSprop
 
-from pysr.optimizers import muon_and_adam
 from pysr.plugin import Recipe
-from pysr.schedules import stepped, trapezoid
+from pysr.training.optimizers import muon_and_adam
+from pysr.training.schedules import stepped, trapezoid
 
 from .digits import CornersSampler, corner_losses, head_losses
 from .network import cross_entropies

@@ -5,7 +5,7 @@ from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 
 from pysr.plugin import Recipe
-from pysr.schedules import constant, trapezoid
+from pysr.training.schedules import constant, trapezoid
 
 SCALES = (2,)  # a network for each scale: `pysr train srcnn --scale 3` trains that of another
 

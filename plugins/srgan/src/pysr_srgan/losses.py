@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from pysr.errors import InputError, PysrError
-from pysr.losses import moved
+from pysr.training.losses import moved
 
 from .network import Discriminator
 

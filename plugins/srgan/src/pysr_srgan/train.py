@@ -5,9 +5,9 @@ from functools import partial
 from torch import nn
 from torch.optim import Adam, Optimizer
 
-from pysr.optimizers import muon_and_adam
 from pysr.plugin import Recipe
-from pysr.schedules import constant, stepped, trapezoid
+from pysr.training.optimizers import muon_and_adam
+from pysr.training.schedules import constant, stepped, trapezoid
 
 from .network import begin_small
 

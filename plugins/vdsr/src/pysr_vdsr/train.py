@@ -3,9 +3,9 @@
 from torch import nn
 from torch.optim import SGD, Optimizer
 
-from pysr.optimizers import muon_and_adam
 from pysr.plugin import Recipe
-from pysr.schedules import stepped, trapezoid
+from pysr.training.optimizers import muon_and_adam
+from pysr.training.schedules import stepped, trapezoid
 
 RATE_HIDDEN = 0.015
 RATE_OUTER = 1e-3

@@ -1,0 +1,128 @@
+"""The command line ``pysr``: parse, call the library, print.
+
+Importing this module imports neither torch, numpy, Pillow, Rich nor any plugin: each command imports what it needs.
+Exit codes are those of `EXIT_CODES`, which ``pysr --help`` shows.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+try:
+    import click
+except ModuleNotFoundError:
+    sys.exit("pysr: error: the command line needs packages that are not installed: pip install 'pysr-sdk[cli]'")
+
+from .. import __version__
+from ..errors import InputError, PysrError, UnknownModel
+from .evaluate import evaluate
+from .models import list_models, list_plugins
+from .options import Settings
+from .sample import sample
+from .train import train
+from .upscale import upscale
+
+EXIT_CODES = """\b
+Exit codes:
+  0    all done
+  1    an unexpected error: a bug, please report it with the output of -v
+  2    wrong usage, or an image, file or model that cannot be used
+  3    of several files, some failed
+  4    a plugin, weights, memory or the system failed
+  130  stopped by Ctrl-C
+  143  stopped by SIGTERM"""
+
+
+class _Stop(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM, raised where the program is."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+class Commands(click.Group):
+    """The group of all commands; being stopped is one line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            click.echo("Stopped.", err=True)
+            return 128 + getattr(stop, "number", signal.SIGINT)
+
+
+@click.group(cls=Commands, invoke_without_command=True, epilog=EXIT_CODES,
+             context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})  # fmt: skip
+@click.version_option(__version__, prog_name="pysr", message="%(prog)s %(version)s")
+@click.pass_context
+def commands(ctx: click.Context) -> None:
+    """Enlarge images with super-resolution networks.
+
+    \b
+    pysr upscale photo.jpg -m vdsr -s 2     makes photo_x2.jpg
+    pysr models                             what is installed
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+for command in (upscale, sample, list_models, list_plugins, evaluate, train):
+    commands.add_command(command)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code. args: without the program's name; None: those of the process."""
+    settings = Settings()
+    with _stoppable():
+        try:
+            code: int | None = commands.main(args, prog_name="pysr", standalone_mode=False, obj=settings)
+        except click.ClickException as error:
+            return _usage_error(error)
+        except Exception as error:
+            from .terminal import complain
+
+            complain(error, verbose=settings.verbosity > 0)
+            return _exit_code(error)
+    return code or 0
+
+
+def _usage_error(error: click.ClickException) -> int:
+    context = getattr(error, "ctx", None)
+    place = context.command_path if context else "pysr"
+    message = error.format_message().rstrip(".")
+    click.echo(f"pysr: error: {message} (see {place} --help)", err=True)
+    return 2
+
+
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, (InputError, UnknownModel)):
+        return 2
+    return 4 if isinstance(error, (PysrError, OSError, MemoryError)) else 1
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Ctrl-C and SIGTERM raise where the program is, so that it cleans up; a second one ends it at once.
+
+    One that whoever started the program has ignored, as a shell does for what runs in the background, stays so.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise _Stop(number)
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: by for number, by in handlers.items() if by not in (None, signal.SIG_IGN)}
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,57 @@
+"""``pysr models`` and ``pysr plugins``: what is installed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import Settings, print_json, verbosity
+
+if TYPE_CHECKING:
+    from ..plugin import Model
+
+
+@click.command("models")
+@click.option("--json", is_flag=True, help="Print JSON.")
+@verbosity
+@click.pass_obj
+def list_models(settings: Settings, /, json: bool) -> None:
+    """List the installed models."""
+    from ..registry import registry
+    from . import terminal
+
+    settings.show_log()
+    models = list(registry().models.values())
+    if json:
+        print_json([_facts(model) for model in models])
+    else:
+        terminal.print_table(terminal.models_table(models))
+
+
+def _facts(model: Model) -> dict[str, Any]:
+    names = ("name", "aliases", "scales", "variants", "colour", "domain", "stochastic", "summary", "paper")
+    weights = []
+    for key, entry in model.weights.items():
+        scale, variant = key if isinstance(key, tuple) else (key, None)
+        weights.append({"scale": scale, "variant": variant, "licence": entry.licence, "trained_on": entry.trained_on})
+    return {name: getattr(model, name) for name in names} | {"weights": weights}
+
+
+@click.command("plugins")
+@click.option("--json", is_flag=True, help="Print JSON.")
+@verbosity
+@click.pass_obj
+def list_plugins(settings: Settings, /, json: bool) -> None:
+    """List the installed plugins, and what is wrong with them."""
+    from dataclasses import asdict
+
+    from ..registry import registry
+    from . import terminal
+
+    settings.show_log()
+    plugins = registry().plugins
+    if json:
+        print_json([asdict(plugin) for plugin in plugins])
+    else:
+        terminal.print_table(terminal.plugins_table(plugins))

@@ -1,0 +1,198 @@
+"""What the command line shows: bars and messages on standard error, tables on standard output.
+
+Rich is imported only where something is drawn with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ..errors import PysrError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..evaluation.protocols import Evaluation, ImageResult, ScaleResult
+    from ..plugin import Model
+    from ..registry import Plugin
+
+_STATE_STYLES = {"ok": "green", "partly": "bold yellow", "failed": "bold red"}
+
+
+def say(message: str) -> None:
+    """One line on standard error."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def describe(error: BaseException) -> str:
+    """An error as one sentence."""
+    if isinstance(error, PysrError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror + (f": {error.filename}" if error.filename else "")
+    if isinstance(error, MemoryError):
+        return "the memory of this computer was not enough; try a smaller --tile or a --max-memory"
+    message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return f"{message} (this is a bug; please report it with the output of the same command with -v)"
+
+
+def complain(error: BaseException, *, about: str = "", verbose: bool = False) -> None:
+    """Report an error in one line; with its traceback before it if ``verbose``."""
+    if verbose:
+        say("".join(traceback.format_exception(error)).rstrip())
+    say(f"pysr: error: {about}{describe(error)}")
+
+
+class _LogLines(logging.Handler):
+    """Log records as lines on what standard error is at that moment, so that a bar stays below them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        say(f"pysr: {level}{self.format(record)}")
+
+
+def show_log(level: int) -> None:
+    """Show what the library logs from ``level`` on."""
+    logger = logging.getLogger("pysr")
+    logger.handlers = [handler for handler in logger.handlers if not isinstance(handler, _LogLines)]
+    logger.addHandler(_LogLines())
+    logger.setLevel(level)
+
+
+class Bar:
+    """The share that is done, the time left and the throughput, on a terminal; elsewhere nothing is drawn.
+
+    unit: what ``total`` and ``done`` count, for the throughput. An end by an exception removes the bar, too.
+    """
+
+    def __init__(self, text: str, *, unit: str, shown: bool = True) -> None:
+        self.shown = shown and sys.stderr.isatty()
+        self._unit = unit
+        self._began: tuple[float, float] | None = None  # seconds, and what was done by then
+        if self.shown:
+            self._progress, self._task = _rich_progress(text)
+
+    def __enter__(self) -> Bar:
+        if self.shown:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.shown:
+            self._progress.stop()
+
+    def update(self, done: float, total: float, text: str | None = None) -> None:
+        """Show that ``done`` of ``total`` are done; ``text`` replaces the words before the bar."""
+        if not self.shown:
+            return
+        now = time.perf_counter()
+        began, before = self._began = self._began or (now, done)
+        changes: dict[str, Any] = {}
+        if done > before and now > began:
+            changes["rate"] = f"{(done - before) / (now - began):.3g} {self._unit}/s"
+        if text is not None:
+            changes["description"] = text
+        self._progress.update(self._task, completed=done, total=total, **changes)
+
+
+def _rich_progress(text: str) -> tuple[Any, Any]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    progress = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[rate]}", markup=False),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    return progress, progress.add_task(text, total=None, rate="")
+
+
+def print_table(table: Table) -> None:
+    """Draw a table on standard output: as wide as its content, but within the terminal where there is one."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not sys.stdout.isatty():
+        unbounded = console.options.update(max_width=10**6)
+        console.width = console.measure(table, options=unbounded).maximum
+    console.print(table)
+
+
+def _table(*columns: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    return Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+
+
+def models_table(models: Iterable[Model]) -> Table:
+    """One row per model."""
+    from rich.text import Text
+
+    table = _table("model", "scales", "colour", "domain", "licence of the weights", "what it is")
+    for model in models:
+        licences = sorted({weights.licence for weights in model.weights.values()})
+        about = Text(model.summary)
+        if model.paper:
+            about.append(f"\n{model.paper}", "dim")
+        scales = " ".join(f"x{scale}" for scale in model.scales)
+        name = Text(model.name, "bold")
+        if model.aliases:
+            name.append(f"\n{', '.join(model.aliases)}", "dim")
+        table.add_row(name, scales, model.colour, model.domain, Text(", ".join(licences) or "-"), about)
+    return table
+
+
+def plugins_table(plugins: Iterable[Plugin]) -> Table:
+    """One row per plugin; its error in full where something is wrong."""
+    from rich.text import Text
+
+    table = _table("plugin", "distribution", "version", "state", "provides")
+    for plugin in plugins:
+        kinds = ("models", "losses", "preprocessors", "metrics")
+        lines = [f"{kind}: {', '.join(names)}" for kind in kinds if (names := getattr(plugin, kind))]
+        provides = Text("\n".join(lines))
+        if plugin.error:
+            provides.append(("\n" if lines else "") + plugin.error, _STATE_STYLES[plugin.state])
+        state = Text(plugin.state, _STATE_STYLES[plugin.state])
+        table.add_row(plugin.name, plugin.distribution, plugin.version, state, provides)
+    return table
+
+
+def evaluation_table(evaluations: Sequence[Evaluation], *, images: bool = False) -> Table:
+    """Models side by side: per data set a row per scale, and with ``images`` a row per image above it."""
+    from rich.text import Text
+
+    from ..evaluation.report import by_data, scales_of, titles
+
+    blocks = by_data(evaluations)
+    table = _table(titles(evaluations), *dict.fromkeys(evaluation.model for evaluation in evaluations))
+    for data, block in blocks.items():
+        table.add_row(Text(data, "bold"))
+        for scale in scales_of(block):
+            results = [evaluation.at(scale) for evaluation in block]
+            names = next([image.name for image in result.images] for result in results if result)
+            for i, name in enumerate(names if images else []):
+                scores = [_scores(result and result.images[i]) for result in results]
+                table.add_row(Text(f"  x{scale} {name}"), *scores, style="dim")
+            table.add_row(f"  x{scale}", *map(_scores, results), style="bold" if images else None)
+        table.add_section()
+    return table
+
+
+def _scores(result: ScaleResult | ImageResult | None) -> str:
+    from ..evaluation.report import shown
+
+    return " / ".join(shown(name, score, least=3) for name, score in result.scores.items()) if result else "-"

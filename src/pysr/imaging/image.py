@@ -1,0 +1,343 @@
+"""Any image that a user hands in, as planes for the upscaler, and the same kind of image back.
+
+Planes are (C, H, W) views of the user's own pixels wherever possible. The result's memory is allocated once, in its
+final layout, and handed out as views that are filled in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..errors import InputError, OutOfMemory
+from .alpha import bleed
+from .palette import colours_of, with_palette
+
+Array = np.ndarray[Any, Any] | Tensor
+Pixels = np.ndarray[Any, Any]
+
+_OF_ARRAYS = ("uint8", "uint16", "float16", "float32")
+_OF_TENSORS = (*_OF_ARRAYS, "bfloat16")
+
+
+@dataclass(frozen=True)
+class Planes:
+    """What belongs together in an image: colour (1 or 3, H, W), and alpha (1, H, W) if there is any."""
+
+    colour: Array
+    alpha: Array | None = None
+
+
+Split = Callable[[Any], tuple[Planes, ...]]
+
+
+class OpenedImage:
+    """An image, opened: read the low-resolution planes, fill the high-resolution ones, take the result.
+
+    size: (height, width) in pixels. One scale for all calls up to `result`, which hands the memory over: the next
+    call of `parts` begins another result from the same image.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        planes: tuple[Planes, ...],
+        empty: Callable[[int, int], Array],
+        split: Split,
+        finish: Callable[[Any], Any],
+    ) -> None:
+        self.size = size
+        self._planes, self._empty, self._split, self._finish = planes, empty, split, finish
+        self._memory: Array | None = None
+
+    def parts(self, scale: int) -> list[tuple[Array, Array]]:
+        """Colour for the model: pairs of (C, H, W) and an empty (C, H * scale, W * scale), C being 1 or 3.
+
+        Views with any strides, both NumPy arrays or both tensors, of the image's dtype and device. An image is one
+        pair, a batch one per item, CMYK two: inverted C, M, Y and inverted K.
+        Raises OutOfMemory when there is no room for the result.
+        """
+        return [(low.colour, high.colour) for low, high in self._pairs(scale)]
+
+    def alphas(self, scale: int) -> list[tuple[Array, Array]]:
+        """Alpha, to be enlarged by bicubic: pairs as those of `parts`, of (1, H, W) and (1, H * scale, W * scale)."""
+        pairs = ((low.alpha, high.alpha) for low, high in self._pairs(scale))
+        return [(low, high) for low, high in pairs if low is not None and high is not None]
+
+    def result(self) -> Any:
+        """What was filled, as the type, dtype, mode and device of the image that was opened."""
+        if self._memory is None:
+            raise RuntimeError("result() before parts(): nothing has been filled")
+        memory, self._memory = self._memory, None
+        return self._finish(memory)
+
+    def _pairs(self, scale: int) -> list[tuple[Planes, Planes]]:
+        height, width = (side * scale for side in self.size)
+        if self._memory is None:
+            try:
+                self._memory = self._empty(height, width)
+            except (MemoryError, RuntimeError, ValueError) as error:  # NumPy's, torch's, NumPy's for absurd sizes
+                raise OutOfMemory(
+                    f"The result, {width} x {height} pixels, does not fit into memory; choose a smaller scale, or"
+                    " upscale parts of the image."
+                ) from error
+        return list(zip(self._planes, self._split(self._memory), strict=True))
+
+
+def open_image(image: Any) -> OpenedImage:
+    """Look at a user's image as planes; the image itself is never modified.
+
+    image: a PIL image of mode 1, L, LA, P, I;16, RGB, RGBA or CMYK; a NumPy array (H, W) or (H, W, C); a torch tensor
+        (C, H, W) or (N, C, H, W) on any device. C: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha. Values: uint8,
+        uint16, or float16, bfloat16 (torch), float32 in [0, 1]; a little beyond is accepted.
+    Where alpha is 0, the colour planes show the colours nearby instead of what is hidden there.
+    Results: PIL images keep mode, palette and ``info``; where L or RGB has one transparent colour (PNG's tRNS), that
+    becomes alpha, so they turn into LA or RGBA; every I;16 byte order becomes I;16. Arrays have native byte order,
+    tensors are contiguous and detached.
+    Raises InputError for anything else, empty images, NaN, infinity, and floats beyond [-0.5, 1.5].
+    """
+    if isinstance(image, Image.Image):
+        return _open_pil(image)
+    if isinstance(image, Tensor):
+        return _open_tensor(image)
+    if isinstance(image, np.ndarray):
+        return _open_array(image)
+    raise InputError(
+        f"An image is a PIL image, a NumPy array, a torch tensor or a file's path; got {type(image).__name__}."
+    )
+
+
+# --- NumPy -----------------------------------------------------------------------------------------------------------
+
+
+def _open_array(array: Pixels) -> OpenedImage:
+    return _open_pixels(array, _split_array, lambda memory: memory)
+
+
+def _open_pixels(array: Pixels, split: Split, finish: Callable[[Pixels], Any]) -> OpenedImage:
+    _check_array(array)
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    _check_values(array)
+
+    def empty(height: int, width: int) -> Pixels:
+        return np.empty((height, width, *array.shape[2:]), array.dtype)
+
+    return OpenedImage(array.shape[:2], tuple(map(_bled, split(array))), empty, split, finish)
+
+
+def _check_array(array: Pixels) -> None:
+    shape = array.shape
+    if isinstance(array, np.ma.MaskedArray):
+        raise InputError("A masked array has pixels without a value; fill them first, with image.filled(0).")
+    _check_dtype(array.dtype.name, _OF_ARRAYS, "image.astype(np.float32)", "image.astype(np.uint8) * 255")
+    if array.ndim not in (2, 3) or (array.ndim == 3 and shape[2] not in (1, 2, 3, 4) and shape[2] != 0):
+        hint = "pass one image of (H, W, C)"
+        if array.ndim == 3 and shape[0] in (1, 2, 3, 4):
+            hint = "for (C, H, W) pass image.transpose(1, 2, 0)"
+        elif array.ndim == 4:
+            hint = "pass the images one by one, images[0] first"
+        raise InputError(f"A NumPy image has the shape (H, W) or (H, W, C) with C from 1 to 4; got {shape}: {hint}.")
+    _check_not_empty(shape)
+
+
+def _split_array(array: Pixels) -> tuple[Planes, ...]:
+    if array.ndim == 2:
+        return (Planes(array[None]),)
+    return (_split_channels(array.transpose(2, 0, 1)),)
+
+
+def _split_channels(channels: Array) -> Planes:
+    colours = 1 if len(channels) < 3 else 3
+    return Planes(channels[:colours], channels[colours:] if len(channels) in (2, 4) else None)
+
+
+def _bled(planes: Planes) -> Planes:
+    return planes if planes.alpha is None else Planes(bleed(planes.colour, planes.alpha), planes.alpha)
+
+
+# --- torch -----------------------------------------------------------------------------------------------------------
+
+
+def _open_tensor(tensor: Tensor) -> OpenedImage:
+    _check_tensor(tensor)
+    tensor = tensor.detach().resolve_neg()
+    _check_values(tensor)
+
+    def empty(height: int, width: int) -> Tensor:
+        return torch.empty((*tensor.shape[:-2], height, width), dtype=tensor.dtype, device=tensor.device)
+
+    size = tensor.shape[-2], tensor.shape[-1]
+    return OpenedImage(size, tuple(map(_bled, _split_tensor(tensor))), empty, _split_tensor, lambda memory: memory)
+
+
+def _check_tensor(tensor: Tensor) -> None:
+    shape = tuple(tensor.shape)
+    if tensor.layout != torch.strided or tensor.is_meta:
+        raise InputError("A sparse or meta tensor has no pixels to enlarge; pass a dense one, with image.to_dense().")
+    _check_dtype(str(tensor.dtype).removeprefix("torch."), _OF_TENSORS, "image.float()", "image.to(torch.uint8) * 255")
+    if tensor.ndim not in (3, 4) or (shape[-3] not in (1, 2, 3, 4) and shape[-3] != 0):
+        hint = "pass one image, or a batch of them"
+        if tensor.ndim == 2:
+            hint = "for one gray plane pass image[None]"
+        elif tensor.ndim == 3 and shape[-1] in (1, 2, 3, 4):
+            hint = "for (H, W, C) pass image.permute(2, 0, 1)"
+        raise InputError(
+            f"A tensor image has the shape (C, H, W) or (N, C, H, W) with C from 1 to 4; got {shape}: {hint}."
+        )
+    _check_not_empty(shape)
+
+
+def _split_tensor(tensor: Tensor) -> tuple[Planes, ...]:
+    return tuple(_split_channels(item) for item in (tensor if tensor.ndim == 4 else tensor[None]))
+
+
+# --- checks ----------------------------------------------------------------------------------------------------------
+
+
+def _check_dtype(name: str, allowed: Sequence[str], to_float: str, from_bool: str) -> None:
+    if name in allowed:
+        return
+    if name == "bool":
+        hint = from_bool
+    elif name.startswith(("float", "bfloat")):
+        hint = to_float
+    else:
+        hint = f"{to_float} / maximum, where maximum is the value of white"
+    raise InputError(f"Images of {name} are not supported, only {', '.join(allowed)}; use {hint}.")
+
+
+def _check_not_empty(shape: tuple[int, ...]) -> None:
+    if 0 in shape:
+        raise InputError(f"The image is empty (shape {shape}); every side must have at least one pixel.")
+
+
+def _check_values(values: Array) -> None:
+    if isinstance(values, Tensor):
+        if not values.is_floating_point():
+            return
+        low, high = (float(extreme) for extreme in torch.aminmax(values))
+    else:
+        if values.dtype.kind != "f":
+            return
+        with np.errstate(invalid="ignore"):
+            low, high = float(values.min()), float(values.max())
+    if not (isfinite(low) and isfinite(high)):
+        raise _not_finite(values)
+    if low < -0.5 or high > 1.5:
+        raise InputError(
+            f"Float images go from 0 (black) to 1 (white), and this one from {low:g} to {high:g}; divide it by 255, or"
+            " by the value of white."
+        )
+
+
+def _not_finite(values: Array) -> InputError:
+    if isinstance(values, Tensor):
+        where = (~torch.isfinite(values)).nonzero().tolist()
+    else:
+        where = np.argwhere(~np.isfinite(values)).tolist()
+    return InputError(
+        f"{len(where)} values of the image are NaN or infinite, the first is image{where[0]}; replace them first, for"
+        " example with nan_to_num of NumPy or torch."
+    )
+
+
+# --- Pillow ----------------------------------------------------------------------------------------------------------
+
+
+def _open_pil(image: Image.Image) -> OpenedImage:
+    if image.mode not in _PIL_MODES:
+        better = "I;16" if image.mode == "I" else "RGB"
+        raise InputError(
+            f"PIL images of mode {image.mode!r} are not supported, only 1, L, LA, P, I;16, RGB, RGBA and CMYK; use"
+            f' image.convert("{better}").'
+        )
+    _check_not_empty((image.height, image.width))
+    read, write = _PIL_MODES[image.mode]
+    split = _split_cmyk if image.mode == "CMYK" else _split_array
+    try:
+        pixels = read(image)
+    except (OSError, SyntaxError, ValueError) as error:  # PIL decodes a file only now
+        raise InputError(f"The PIL image cannot be decoded: {error}. Its file is damaged; use another copy.") from error
+    return _open_pixels(pixels, split, partial(write, image))
+
+
+def _read_keyed(image: Image.Image) -> Pixels:
+    if "transparency" in image.info:
+        image = image.convert("RGBA" if image.mode == "RGB" else "LA")
+    elif image.mode == "1":
+        image = image.convert("L")
+    return np.asarray(image)
+
+
+def _read_gray16(image: Image.Image) -> Pixels:
+    if "transparency" in image.info:
+        raise InputError(
+            "A 16-bit gray image with a transparent colour cannot be enlarged, as no PIL mode holds the result; delete"
+            ' image.info["transparency"] first.'
+        )
+    return np.asarray(image)
+
+
+def _read_cmyk(image: Image.Image) -> Pixels:
+    pixels: Pixels = np.invert(np.asarray(image))
+    return pixels
+
+
+def _split_cmyk(pixels: Pixels) -> tuple[Planes, ...]:
+    planes = pixels.transpose(2, 0, 1)
+    return Planes(planes[:3]), Planes(planes[3:])
+
+
+def _write(source: Image.Image, pixels: Pixels) -> Image.Image:
+    """By the number of channels: (H, W) uint16 is I;16; uint8 is L, LA, RGB or RGBA."""
+    if pixels.dtype == np.uint16:
+        mode, raw = "I;16", "I;16N"
+    else:
+        mode = raw = "L" if pixels.ndim == 2 else ("LA", "RGB", "RGBA")[pixels.shape[2] - 2]
+    result = Image.frombuffer(mode, (pixels.shape[1], pixels.shape[0]), pixels, "raw", raw, 0, 1)
+    return _with_info(result, source)
+
+
+def _write_binary(source: Image.Image, pixels: Pixels) -> Image.Image:
+    if pixels.ndim == 3:  # with a transparent colour it has become LA
+        return _write(source, pixels)
+    return _with_info(_write(source, pixels).convert("1", dither=Image.Dither.NONE), source)
+
+
+def _write_cmyk(source: Image.Image, pixels: Pixels) -> Image.Image:
+    np.invert(pixels, out=pixels)
+    size = pixels.shape[1], pixels.shape[0]
+    return _with_info(Image.frombuffer("CMYK", size, pixels, "raw", "CMYK", 0, 1), source)
+
+
+def _with_info(result: Image.Image, source: Image.Image) -> Image.Image:
+    """Keep what the source knows of itself; a transparent colour has become alpha, except in a palette."""
+    kept = source.info if result.mode == "P" else {k: v for k, v in source.info.items() if k != "transparency"}
+    result.info = dict(kept)
+    return result
+
+
+def _write_palette(source: Image.Image, pixels: Pixels) -> Image.Image:
+    return _with_info(with_palette(source, pixels), source)
+
+
+_PIL_MODES: dict[str, tuple[Callable[[Image.Image], Pixels], Callable[[Image.Image, Pixels], Image.Image]]] = {
+    "1": (_read_keyed, _write_binary),
+    "L": (_read_keyed, _write),
+    "LA": (np.asarray, _write),
+    "P": (colours_of, _write_palette),
+    "I;16": (_read_gray16, _write),
+    "I;16B": (_read_gray16, _write),
+    "I;16L": (_read_gray16, _write),
+    "RGB": (_read_keyed, _write),
+    "RGBA": (np.asarray, _write),
+    "CMYK": (_read_cmyk, _write_cmyk),
+}

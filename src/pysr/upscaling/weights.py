@@ -1,0 +1,128 @@
+"""Weights files: one gate in, one way out. safetensors only, so that no file can run code."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from ..errors import WeightsError
+from ..imaging.files import atomic_write
+from ..plugin import Weights
+
+
+def load_weights(network: nn.Module, weights: Weights | str | Path) -> None:
+    """Fill a network with the numbers of a safetensors file.
+
+    weights: a plugin's `Weights` (whose sha256 must match) or a path. Every key must be there, no other, each of the
+    right shape and finite; numbers are converted to the network's dtype. Raises WeightsError and leaves the network
+    unfilled otherwise.
+    """
+    path = weights.file if isinstance(weights, Weights) else Path(weights)
+    data = _read(path)
+    if isinstance(weights, Weights) and (found := hashlib.sha256(data).hexdigest()) != weights.sha256:
+        raise WeightsError(f"{path} has sha256 {found}, not {weights.sha256}: it is damaged; reinstall its package")
+    network.load_state_dict(_fitting(path, _parse(path, data), network))
+
+
+def save_weights(network_or_tensors: nn.Module | Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> str:
+    """Write weights atomically as safetensors with metadata; returns the file's sha256."""
+    tensors = network_or_tensors.state_dict() if isinstance(network_or_tensors, nn.Module) else network_or_tensors
+    copies = {  # of their own: safetensors takes no tensors that share memory
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
+    data = _with_sorted_header(save(copies, dict(metadata)))
+    with atomic_write(path) as file:
+        file.write(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _with_sorted_header(data: bytes) -> bytes:
+    """The same file with its header in one order: safetensors writes metadata in any, and digests would differ."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[8 + size :]
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata that `save_weights` wrote: what the weights were trained on, how, and under which terms."""
+    try:
+        with safe_open(path, "pt") as file:
+            return file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        _refuse_pickle(path, _read(path)[:4])
+        raise WeightsError(f"{path} cannot be read as safetensors: {error}") from None
+
+
+def trained_scales(path: Path) -> tuple[int, ...]:
+    """The scales that weights were trained for, as `pysr.train` notes; empty where the file does not say."""
+    return tuple(int(scale) for scale in read_metadata(path).get("pysr.scales", "").split())
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"weights file {path} cannot be read: {error.strerror or error}") from None
+
+
+def _parse(path: Path, data: bytes) -> dict[str, Tensor]:
+    try:
+        _refuse_repeated_names(data)
+        return load(data)
+    except (SafetensorError, ValueError, KeyError, RecursionError) as error:
+        _refuse_pickle(path, data[:4])
+        raise WeightsError(f"{path} is not a sound safetensors file: {error}") from None
+
+
+def _refuse_pickle(path: Path, start: bytes) -> None:
+    """WeightsError for a file that begins as torch's own do; no file of safetensors does."""
+    if start == b"PK\x03\x04" or (start[:1] == b"\x80" and start[2:3] != b"\0"):
+        raise WeightsError(f"{path} is a pickle (.pth), which can run code; convert it to safetensors first") from None
+
+
+def _refuse_repeated_names(data: bytes) -> None:
+    """safetensors takes the last of two tensors of one name; two readers could then see different weights."""
+    if len(data) < 8:
+        raise ValueError("it is shorter than its header")
+
+    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        if len(names := dict(pairs)) < len(pairs):
+            raise ValueError("a name stands twice in its header")
+        return names
+
+    json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")], object_pairs_hook=unique)
+
+
+def _fitting(path: Path, tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """The tensors in the network's dtypes, once keys, shapes and numbers have been checked."""
+    wanted = network.state_dict()
+    if found := difference(tensors, wanted):
+        raise WeightsError(f"{path} is not for the network {type(network).__name__}: {found}")
+    converted = {key: tensor.to(wanted[key].dtype) for key, tensor in tensors.items()}
+    if broken := [key for key, tensor in converted.items() if not torch.isfinite(tensor).all()]:
+        raise WeightsError(f"{path} holds NaN or infinite numbers in {_few(broken)}; train again or use another file")
+    return converted
+
+
+def difference(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:
+    """What makes tensors others than the wanted ones, in words: names, shapes or kinds of numbers; None if nothing."""
+    for problem, keys in (("lacks", wanted.keys() - tensors.keys()), ("has unknown", tensors.keys() - wanted.keys())):
+        if keys:
+            return f"it {problem} {_few(sorted(keys))}"
+    if shapes := [key for key in wanted if wanted[key].shape != tensors[key].shape]:
+        one, other = tensors[shapes[0]], wanted[shapes[0]]
+        return f"{_few(shapes)} differ in shape ({tuple(one.shape)} instead of {tuple(other.shape)})"
+    if kinds := [key for key in wanted if wanted[key].is_floating_point() != tensors[key].is_floating_point()]:
+        one, other = tensors[kinds[0]], wanted[kinds[0]]
+        return f"{_few(kinds)} hold another kind of numbers ({one.dtype} instead of {other.dtype})"
+    return None
+
+
+def _few(keys: list[str]) -> str:
+    return ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")

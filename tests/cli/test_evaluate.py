@@ -1,0 +1,165 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pysr.cli import app
+from pysr.evaluation.protocols import Evaluation, ImageResult, ScaleResult
+from pysr.plugin import Model, Weights
+from pysr.upscaling.weights import save_weights
+
+
+def run(*args):
+    return app.main([str(arg) for arg in args])
+
+
+@pytest.fixture
+def photo(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--metric", "psnr", "sssim"], "there is no metric called 'sssim'; did you mean 'ssim'?"),
+        (["--scale", "2", "3.5"], "'3.5' is not a scale"),
+    ],
+)
+def test_what_follows_an_option_is_no_model(photo, capsys, args, says):
+    assert run("evaluate", "bicubic", "--data", photo.parent, *args) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_evaluate_side_by_side(photo, capsys):
+    written = photo.with_name("scores.json")
+    code = run(
+        "evaluate", "nearest", "bicubic", "--data", photo.parent, "--scale", "2", "x3", "--json", written, "--images"
+    )
+    assert code == 0
+    table = capsys.readouterr().out
+    assert "nearest" in table
+    assert photo.parent.name in table
+    assert "x3 photo" in table
+    facts = json.loads(written.read_text())
+    assert [model["model"] for model in facts] == ["nearest", "bicubic"]
+    assert [result["scale"] for result in facts[0]["results"]] == [2, 3]
+    for model in facts:
+        assert list(model) == ["model", "data", "protocol", "results"]
+        for result in model["results"]:
+            assert list(result) == ["scale", "psnr", "ssim", "seconds", "images"]
+            assert [list(image) for image in result["images"]] == [["name", "psnr", "ssim", "seconds"]]
+            assert f"{result['psnr']:.3f} / {result['ssim']:.4f}" in table
+
+
+@pytest.fixture
+def evaluated(monkeypatch):
+    """What `evaluate` of the library is asked for, in place of doing it."""
+    asked = []
+
+    def evaluate(names, data, scales, **options):
+        asked.append((list(names), list(data), list(scales), *map(options.get, ("protocol", "device", "precision"))))
+        scores = dict.fromkeys(options["metrics"], 30.0)
+        results = tuple(ScaleResult(scale, scores, 1.0, (ImageResult("x", scores, 1.0),)) for scale in scales)
+        return [Evaluation(name, folder.name, "y-shave", results) for folder in data for name in names]
+
+    monkeypatch.setattr("pysr.evaluation.protocols.evaluate", evaluate)
+    return asked
+
+
+FORMATS = {"--json": '"psnr": 30.0', "--markdown": "| nearest | 30.00 / 30.0000 |", "--csv": "a,nearest,2,x,30.0000,"}
+
+
+@pytest.mark.parametrize("option", FORMATS)
+def test_evaluate_prints_nothing_but_the_format_asked_for(evaluated, tmp_path, capsysbinary, option):
+    command = ("evaluate", "nearest", "--data", "a", "--scale", "2", option)
+    assert run(*command, "-") == 0
+    printed = capsysbinary.readouterr().out
+    assert FORMATS[option] in printed.decode()
+    assert b"PSNR in dB / SSIM   " not in printed
+    assert run(*command, tmp_path / "file") == 0
+    assert b"PSNR in dB / SSIM   " in capsysbinary.readouterr().out
+    assert (tmp_path / "file").read_bytes() == printed
+
+
+def test_evaluate_takes_the_scales_that_all_models_have(evaluated):
+    assert run("evaluate", "nearest", "bicubic", "--data", ".", "--device", "cpu", "--precision", "float32") == 0
+    assert evaluated == [(["nearest", "bicubic"], [Path(".")], [2, 3, 4, 5, 6, 7, 8], "y-shave", "cpu", "float32")]
+
+
+def test_evaluate_takes_several_metrics(evaluated, capsys):
+    assert run("evaluate", "--metric", "ssim", "psnr", "nearest", "--data", ".", "--scale", "2") == 0
+    assert evaluated[0][0] == ["nearest"]
+    assert "SSIM / PSNR in dB   " in capsys.readouterr().out
+    assert run("evaluate", "nearest", "--data", ".", "--metric", "ssim", "--metric", "psnr", "-s", "2") == 0
+    assert evaluated[0] == evaluated[1]
+
+
+def test_evaluate_takes_several_data_sets(evaluated, capsys):
+    assert run("evaluate", "nearest", "--data", "a/Set5", "Set14", "--scale", "2", "--data", "b") == 0
+    assert evaluated[0][1] == [Path("a/Set5"), Path("Set14"), Path("b")]
+    words = capsys.readouterr().out.split()
+    assert [word for word in words if word in ("Set5", "Set14", "b", "x2")] == ["Set5", "x2", "Set14", "x2", "b", "x2"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--csv", "missing/scores.csv"], "There is no folder"),
+        (["--markdown", "."], "not a file"),
+        (["--json", "-", "--csv", "-"], "--json and --csv both name '-'"),
+        (["--markdown", "a", "--csv", "./a"], "--markdown and --csv both name 'a'"),
+    ],
+)
+def test_a_wrong_file_name_is_found_before_the_work(evaluated, tmp_path, monkeypatch, capsys, args, message):
+    monkeypatch.chdir(tmp_path)
+    assert run("evaluate", "nearest", "--data", ".", "--scale", "2", *args) == 2
+    assert message in capsys.readouterr().err
+    assert evaluated == []
+
+
+def test_a_variant_and_weights_are_passed_on_with_their_scales(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr("pysr.evaluation.protocols.evaluate", lambda *args, **options: asked.append(options) or [])
+    file = tmp_path / "w.safetensors"
+    for noted in ({"pysr.scales": "3 4"}, {}):
+        save_weights({"a": torch.zeros(1)}, file, noted)
+        run("evaluate", "bicubic", "--data", ".", "--variant", "a", "--weights", file, "--json", "-")
+    assert [options["scales"] for options in asked] == [[3, 4], [2, 3, 4, 5, 6, 7, 8]]
+    assert (asked[0]["variant"], asked[0]["weights"]) == ("a", file)
+
+
+def test_scales_without_weights_are_left_out_unless_named(evaluated, install, tmp_path):
+    weights = Weights(tmp_path / "w.safetensors", "", "", "")
+    recipes = {"only": lambda: None}
+    install(
+        Model(
+            "half", (3, 2, 4), lambda scale, variant: None, "", weights={3: weights, (4, "a"): weights}, recipes=recipes
+        ),
+        Model("none", (3, 2), lambda scale, variant: None, "", recipes=recipes),
+    )
+    for arguments in (["half"], ["nearest", "half"], ["half", "--scale", "2"], ["none"], ["half+nearest"]):
+        assert run("evaluate", *arguments, "--data", ".") == 0
+    assert [scales for _, _, scales, *_ in evaluated] == [[3, 4], [3, 4], [2], [2, 3], [9, 16]]
+
+
+def test_weights_for_no_scale_of_the_model_are_refused(tmp_path, capsys):
+    save_weights({"a": torch.zeros(1)}, tmp_path / "w.safetensors", {"pysr.scales": "11"})
+    assert run("evaluate", "bicubic", "--data", tmp_path, "--weights", tmp_path / "w.safetensors") == 2
+    assert "no scale in common (bicubic: 2 3 4 5 6 7 8, w.safetensors: 11)" in capsys.readouterr().err
+
+
+def test_the_scales_of_chains_and_of_the_initial_count(evaluated, install):
+    install(Model("few", (3, 2, 4), lambda scale, variant: None, ""))
+    assert run("evaluate", "nearest", "few+bicubic", "--data", ".") == 0
+    assert run("evaluate", "nearest", "bicubic", "--initial", "few", "--data", ".") == 0
+    assert run("evaluate", "few+bicubic", "--initial", "few", "--data", ".", "--scale", "9") == 0
+    assert [(names, scales) for names, _, scales, *_ in evaluated] == [
+        (["nearest", "few+bicubic"], [4]),
+        (["nearest", "bicubic"], [2, 3, 4]),
+        (["few+bicubic"], [9]),
+    ]

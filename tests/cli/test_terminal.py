@@ -1,0 +1,68 @@
+import os
+import pty
+import subprocess
+import sys
+from types import SimpleNamespace
+
+from rich.table import Table
+
+from pysr.cli.terminal import Bar, evaluation_table, print_table
+from pysr.evaluation.protocols import Evaluation, ImageResult, ScaleResult
+
+SHOW = "from rich.table import Table; from pysr.cli.terminal import print_table; print_table(Table('word ' * 60))"
+
+
+def shown(capsys, *columns):
+    print_table(Table(*columns))
+    return capsys.readouterr().out.splitlines()
+
+
+def test_a_table_in_a_pipe_is_as_wide_as_its_content(capsys, monkeypatch):
+    for terminal in ("20", "500"):  # what is set for the terminal does not count there
+        monkeypatch.setenv("COLUMNS", terminal)
+        assert {len(line) for line in shown(capsys, "PSNR", "SSIM")} == {15}
+        assert any("x" * 300 in line for line in shown(capsys, "x" * 300))
+
+
+def test_a_table_on_a_terminal_stays_within_it():
+    ours, its = pty.openpty()
+    environment = os.environ | {"COLUMNS": "60", "TERM": "xterm"}
+    subprocess.run([sys.executable, "-c", SHOW], stdout=its, env=environment, check=True)
+    os.close(its)
+    lines = os.read(ours, 100_000).decode().splitlines()
+    os.close(ours)
+    assert len(lines) > 5
+    assert max(map(len, lines)) < 100  # 60 and what makes letters bold
+
+
+def test_the_rate_is_that_since_the_first_report(monkeypatch):
+    """What was done before, by a training that is resumed, took no time now."""
+    shown, clock = [], iter([10.0, 12.0])
+    task = SimpleNamespace(update=lambda task, **changes: shown.append(changes.get("rate")))
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr("pysr.cli.terminal._rich_progress", lambda text: (task, 0))
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    bar = Bar("training", unit="steps")
+    bar.update(9001, 10_000)
+    bar.update(9005, 10_000)
+    assert shown == [None, "2 steps/s"]
+
+
+def test_an_evaluation_has_a_block_a_data_set_and_gaps(capsys):
+    def at(scale, psnr):
+        scores = {"psnr": psnr, "ssim": 0.5}
+        return ScaleResult(scale, scores, 1.0, (ImageResult("[x]", scores, 1.0),))
+
+    found = [
+        Evaluation("a", "Set5", "y-shave", (at(2, 30.0),)),
+        Evaluation("b", "Set5", "y-shave", (at(3, 31.0), at(2, 32.0))),
+        Evaluation("a", "[set14]", "y-shave", (at(2, 33.0),)),
+        Evaluation("b", "[set14]", "y-shave", (at(2, 34.0),)),
+    ]
+    print_table(evaluation_table(found, images=True))
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert lines[0][-2:] == ["a", "b"]
+    assert [" ".join(line).replace(" / 0.5000", "") for line in lines[2:]] == [
+        *("Set5", "x2 [x] 30.000 32.000", "x2 30.000 32.000", "x3 [x] - 31.000", "x3 - 31.000"),
+        *("[set14]", "x2 [x] 33.000 34.000", "x2 33.000 34.000"),
+    ]

@@ -1,0 +1,297 @@
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import Upsample
+
+import pysr
+from pysr.errors import InputError, UnknownModel
+from pysr.evaluation.metrics import psnr, ssim
+from pysr.evaluation.protocols import evaluate, measure
+from pysr.imaging.datasets import read_planes
+from pysr.imaging.degrade import bicubic
+from pysr.plugin import Metric, Model
+from pysr.testing import photo
+from pysr.upscaling.weights import save_weights
+
+SET5 = Path(__file__).parents[3] / "shared" / "data" / "bench" / "Set5"
+needs_set5 = pytest.mark.skipif(not SET5.is_dir(), reason="the benchmark set Set5 is not beside the project")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    for i, size in enumerate([(33, 47), (50, 41)]):
+        array = (photo(*size, seed=i) * 255).round().astype(np.uint8)
+        Image.fromarray(array).save(tmp_path / f"picture{i}.png")
+    Image.fromarray(array[..., 0]).save(tmp_path / "gray.png")
+    return tmp_path
+
+
+def test_one_entry_a_model_with_means_over_images(pictures: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    found = evaluate(["nearest", "bicubic"], pictures, [2, 3], progress=lambda *now: seen.append(now))
+    assert [e.model for e in found] == ["nearest", "bicubic"]
+    assert seen == [(i, 12) for i in range(1, 13)]
+    for evaluation in found:
+        facts = evaluation.as_dict()
+        assert set(facts) == {"model", "data", "protocol", "results"}
+        assert facts["data"] == pictures.name
+        assert [r["scale"] for r in facts["results"]] == [2, 3]
+        for result in facts["results"]:
+            assert [i["name"] for i in result["images"]] == ["gray", "picture0", "picture1"]
+            assert result["psnr"] == pytest.approx(np.mean([i["psnr"] for i in result["images"]]))
+            assert result["ssim"] == pytest.approx(np.mean([i["ssim"] for i in result["images"]]))
+            assert result["seconds"] == pytest.approx(np.mean([i["seconds"] for i in result["images"]]))
+    assert found[1].results[0].psnr > found[0].results[0].psnr
+
+
+def test_a_model_named_twice_is_measured_once(pictures: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    found = evaluate(["nearest", "bicubic", "nearest"], pictures, [2], progress=lambda *now: seen.append(now))
+    assert [evaluation.model for evaluation in found] == ["nearest", "bicubic"]
+    assert seen[-1] == (6, 6)
+
+
+def test_several_sets_give_what_each_gives_alone(pictures: Path) -> None:
+    other = pictures / "other"
+    other.mkdir()
+    (pictures / "gray.png").rename(other / "gray.png")
+    seen: list[tuple[int, int]] = []
+    found = evaluate(["nearest", "bicubic"], [other, pictures], [2], progress=lambda *now: seen.append(now))
+    assert [(e.data, e.model) for e in found] == [
+        (data.name, model) for data in (other, pictures) for model in ("nearest", "bicubic")
+    ]
+    assert seen == [(i, 8) for i in range(1, 9)]
+    alone = evaluate(["nearest"], other, [2])[0]
+    assert [image.name for image in alone.results[0].images] == ["gray"]
+    assert (found[0].results[0].psnr, found[0].results[0].ssim) == (alone.results[0].psnr, alone.results[0].ssim)
+
+
+def test_seconds_are_those_of_upscaling_alone(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+
+    def takes(seconds: Iterator[int], real: Callable[..., object]) -> Callable[..., object]:
+        def call(*args: object, **options: object) -> object:
+            clock[0] += next(seconds)
+            return real(*args, **options)
+
+        return call
+
+    monkeypatch.setattr("pysr.evaluation.protocols.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("pysr.evaluation.protocols.read_planes", takes(repeat(100), read_planes))
+    monkeypatch.setattr("pysr.evaluation.metrics.ssim", takes(repeat(100), ssim))
+    monkeypatch.setattr(pysr.Upscaler, "upscale", takes(chain([100], repeat(3)), pysr.Upscaler.upscale))  # a slow start
+    (evaluation,) = evaluate(["bicubic"], pictures, [2])
+    assert [image.seconds for image in evaluation.results[0].images] == [3, 3, 3]
+    assert evaluation.results[0].seconds == 3
+
+
+@pytest.fixture
+def even(install: Callable[..., None]) -> None:
+    """A model called "even" that offers the scales 2 and 4."""
+    install(Model("even", (2, 4), lambda scale, _: Upsample(scale_factor=scale), "Every pixel repeated", colour="any"))
+
+
+@pytest.mark.usefixtures("even")
+def test_a_model_is_measured_at_those_of_the_scales_that_it_offers(tmp_path: Path) -> None:
+    Image.new("L", (40, 40), 90).save(tmp_path / "flat.png")
+    seen: list[tuple[int, int]] = []
+    found = evaluate(["even", "bicubic"], tmp_path, [3, 2, 2], progress=lambda *now: seen.append(now))
+    assert [[result.scale for result in evaluation.results] for evaluation in found] == [[2], [3, 2]]
+    assert [[evaluation.at(scale) is None for scale in (2, 3)] for evaluation in found] == [[False, True], [False] * 2]
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+@pytest.mark.usefixtures("even")
+@pytest.mark.parametrize(
+    ("names", "scales", "message"),
+    [
+        (["even"], [2, 3], r"offers scale 3 \(even: 2 4\)"),
+        (["even", "bicubic"], [2, 9], r"offers scale 9 \(even: 2 4, bicubic: 2 3"),
+        (["bicubic", "even"], [3, 5], r"even offers none of the scales"),
+    ],
+)
+def test_a_gap_that_cannot_be_meant_is_an_error(
+    pictures: Path, names: list[str], scales: list[int], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        evaluate(names, pictures, scales)
+
+
+def test_a_variant_and_weights_are_those_of_one_model(
+    pictures: Path, tmp_path: Path, install: Callable[..., None]
+) -> None:
+    class Darker(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.factor = nn.Parameter(torch.ones(1))
+
+        def forward(self, planes: Tensor) -> Tensor:
+            return planes * self.factor
+
+    install(Model("darker", (2,), lambda scale, variant: Darker(), "", variants=("a", "b"), colour="luma",
+                  preprocess=("luma", "bicubic"), receptive_field=0))  # fmt: skip
+    network, file = Darker(), tmp_path / "half.safetensors"
+    (bicubic,) = evaluate(["bicubic"], pictures, [2])
+    for factor, is_better in ((1.0, True), (0.5, False)):
+        nn.init.constant_(network.factor, factor)
+        save_weights(network, file, {})
+        (found,) = evaluate(["darker"], pictures, [2], variant="b", weights=file)
+        assert found.model == "darker, variant b, weights half.safetensors"
+        assert (found.results[0].psnr > bicubic.results[0].psnr - 0.1) == is_better
+    with pytest.raises(InputError, match="variant and weights are those of one model, and 2 are named"):
+        evaluate(["darker", "bicubic"], pictures, [2], weights=file)
+
+
+def test_models_in_a_row_and_models_that_begin_with_another(pictures: Path, install: Callable[..., None]) -> None:
+    copy = Model("copy", (2, 4), lambda scale, variant: nn.Identity(), "", colour="luma",
+                 preprocess=("luma", "bicubic"), receptive_field=0)  # fmt: skip
+    install(copy)
+    nearest, twice = evaluate(["nearest", "nearest+nearest"], pictures, [4])
+    (begun,) = evaluate(["copy"], pictures, [4], initial="nearest")
+    assert (twice.model, begun.model) == ("nearest+nearest", "copy, initial nearest")
+    assert nearest.results[0].psnr == twice.results[0].psnr == begun.results[0].psnr
+    assert nearest.results[0].psnr != evaluate(["copy"], pictures, [4])[0].results[0].psnr
+    with pytest.raises(InputError, match="lanczos cannot take the initial nearest"):
+        evaluate(["copy", "lanczos"], pictures, [4], initial="nearest")
+
+
+@needs_set5
+def test_bicubic_on_set5_is_the_published_number() -> None:
+    (evaluation,) = evaluate(["bicubic"], SET5, [2, 3, 4])
+    assert [r.psnr for r in evaluation.results] == pytest.approx([33.661, 30.392, 28.421], abs=0.005)
+    assert [r.ssim for r in evaluation.results] == pytest.approx([0.9299, 0.8682, 0.8104], abs=0.0002)
+
+
+@needs_set5
+def test_bfloat16_costs_vdsr_next_to_nothing() -> None:
+    pytest.importorskip("pysr_vdsr", reason="the plugin pysr-vdsr is not installed")
+    whole, reduced = (evaluate(["vdsr"], SET5, [4], precision=p)[0].results[0] for p in ("float32", "bfloat16"))
+    assert whole.psnr > 30.5
+    assert abs(whole.psnr - reduced.psnr) <= 0.02
+
+
+def test_a_colour_model_gets_rounded_colour(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pysr.evaluation as module
+
+    given = []
+    real = module.load
+
+    def as_colour(*args: object, **kwargs: object) -> object:
+        upscaler = real(*args, **kwargs)  # type: ignore[arg-type]
+        upscaler.model = replace(upscaler.model, colour="any")
+        return Spy(upscaler)
+
+    class Spy:
+        def __init__(self, upscaler: object) -> None:
+            self.inner, self.scale = upscaler, upscaler.scale  # type: ignore[attr-defined]
+            self.model = replace(upscaler.model, colour="rgb")  # type: ignore[attr-defined]
+
+        def upscale(self, image: torch.Tensor) -> torch.Tensor:
+            given.append((image.dtype, len(image)))
+            result: torch.Tensor = self.inner.upscale(image)  # type: ignore[attr-defined]
+            return result
+
+    monkeypatch.setattr(module, "load", as_colour)
+    (evaluation,) = evaluate(["bicubic"], pictures, [2])
+    assert given[-3:] == [(torch.uint8, 1), (torch.uint8, 3), (torch.uint8, 3)]
+    assert all(20 < image.psnr < 60 for image in evaluation.results[0].images)
+
+
+def test_metrics_are_measured_in_the_order_asked_for(pictures: Path) -> None:
+    (both,) = evaluate(["bicubic"], pictures, [2])
+    (one,) = evaluate(["bicubic"], pictures, [2], metrics=["ssim"])
+    assert (both.metrics, one.metrics) == (("psnr", "ssim"), ("ssim",))
+    assert one.results[0].ssim == both.results[0].ssim
+    assert list(one.as_dict()["results"][0]) == ["scale", "ssim", "seconds", "images"]
+    with pytest.raises(UnknownModel, match="no metric called 'psn'; did you mean 'psnr'"):
+        evaluate(["bicubic"], pictures, [2], metrics=["psn"])
+    with pytest.raises(InputError, match="metrics is 'psnr'; give a list"):
+        evaluate(["bicubic"], pictures, [2], metrics="psnr")
+
+
+@pytest.mark.parametrize("colour", ["rgb", "any"])
+def test_a_metric_of_colour_compares_what_a_user_gets(colour: Literal["rgb", "any"]) -> None:
+    given: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def metric(planes: Literal["rgb", "luma"]) -> tuple[Metric, Callable[[Tensor, Tensor], float]]:
+        def score(output: Tensor, target: Tensor) -> float:
+            given[planes] = output, target
+            return 1.5
+
+        return Metric(planes, lambda: score, "", planes, colour=planes), score
+
+    upscaler = pysr.load("bicubic", 2)
+    upscaler.model = replace(upscaler.model, colour=colour)
+    picture = (torch.from_numpy(photo(33, 40)).permute(2, 0, 1) * 255).round() / 255
+    result = measure(upscaler, "a", picture, dict([metric("rgb"), metric("luma")]))
+    assert result.scores == {"rgb": 1.5, "luma": 1.5}
+    low = (bicubic(picture[:, :32].double(), 2).clamp(0, 1) * 255).round().byte()
+    output, target = given["rgb"]
+    assert torch.equal(output, upscaler.upscale(low)[:, 2:-2, 2:-2].double() / 255)
+    assert torch.equal(target, picture[:, 2:30, 2:38].double())
+    assert [planes.shape for planes in given["luma"]] == [(1, 28, 36)] * 2
+
+
+def test_border_pixels_do_not_count(tmp_path: Path) -> None:
+    picture = np.full((40, 40), 90, np.uint8)
+    picture[0], picture[-1], picture[:, 0], picture[:, -1] = 0, 255, 255, 0  # what only shaved pixels get wrong
+    Image.fromarray(picture.repeat(3, 0).repeat(3, 1)).save(tmp_path / "framed.png")
+    truth = torch.from_numpy(picture.repeat(3, 0).repeat(3, 1)).double()[None] / 255
+    low = bicubic(truth, 3).float()
+    output = (pysr.load("nearest", 3).upscale(low).double() * 255).round() / 255
+    (evaluation,) = evaluate(["nearest"], tmp_path, [3])
+    assert evaluation.results[0].psnr == pytest.approx(psnr(output, truth, shave=3), abs=1e-9)
+    assert abs(psnr(output, truth) - psnr(output, truth, shave=3)) > 0.1
+
+
+def test_a_perfect_output_is_no_infinity_in_json(tmp_path: Path) -> None:
+    Image.new("L", (40, 40), 90).save(tmp_path / "flat.png")
+    (evaluation,) = evaluate(["nearest"], tmp_path, [2])
+    assert evaluation.results[0].psnr == float("inf")
+    assert json.loads(json.dumps(evaluation.as_dict(), allow_nan=False))["results"][0]["psnr"] is None
+
+
+def test_what_cannot_be_evaluated_is_named(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown protocol 'y'"):
+        evaluate(["bicubic"], pictures, [2], protocol="y")
+    with pytest.raises(InputError, match="no scale"):
+        evaluate(["bicubic"], pictures, [])
+    with pytest.raises(InputError, match="takes lists"):
+        evaluate("bicubic", pictures, [2])
+    with pytest.raises(UnknownModel):
+        evaluate(["bicubix"], pictures, [2])
+    Image.new("L", (12, 40)).save(pictures / "tiny.png")
+    with pytest.raises(InputError, match=r"tiny\.png is too small to be measured at scale 4"):
+        evaluate(["bicubic"], pictures, [2, 4])
+    (pictures / "tiny.png").rename(tmp_path / "tiny.png")
+    (evaluation,) = evaluate(["bicubic"], tmp_path, [2, 4], metrics=["psnr"])  # which needs no more
+    assert len(evaluation.results) == 2
+    with pytest.raises(InputError, match="nowhere"):
+        evaluate(["bicubic"], tmp_path / "nowhere", [2])
+    with pytest.raises(InputError, match="no model"):
+        evaluate([], pictures, [2])
+    with pytest.raises(InputError, match="no folder"):
+        evaluate(["bicubic"], [], [2])
+
+
+def test_every_set_is_checked_before_the_first_is_measured(pictures: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    good, small = pictures / "good", pictures / "small"
+    good.mkdir()
+    small.mkdir()
+    (pictures / "gray.png").rename(good / "gray.png")
+    Image.new("L", (12, 40)).save(small / "tiny.png")
+    with pytest.raises(InputError, match=r"tiny\.png is too small"):
+        evaluate(["nearest"], [good, small], [4], progress=lambda *now: seen.append(now))
+    with pytest.raises(InputError, match="two folders are called 'good'"):
+        evaluate(["nearest"], [good, f"{good}/"], [2], progress=lambda *now: seen.append(now))
+    assert seen == []

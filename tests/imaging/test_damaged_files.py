@@ -1,0 +1,153 @@
+"""Damaged, hostile and foreign files: an InputError, or the image that they hold."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFile, PngImagePlugin
+
+from pysr.errors import InputError
+from pysr.imaging.files import read_image
+
+FORMATS = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp", "PPM": ".ppm"}
+ORIENTATION, MAKE, EXIF_IFD, TAKEN, THUMBNAIL_LENGTH = 0x0112, 0x010F, 0x8769, 0x9003, 0x0202
+
+
+def make_image(mode: str = "RGB", width: int = 12, height: int = 8) -> Image.Image:
+    y, x = np.mgrid[:height, :width]
+    rgb = np.stack([x * 10, y * 15, (x + y) * 6, 255 - x * 9], -1).astype(np.uint8)
+    if mode == "I;16":
+        return Image.frombytes("I;16", (width, height), (rgb[..., 0].astype("<u2") * 257).tobytes())
+    if mode == "P":
+        image = Image.fromarray(((x + y) % 16).astype(np.uint8))
+        image.putpalette(bytes(range(7, 7 + 48)))
+        return image
+    return Image.fromarray(rgb, "RGBA").convert(mode)
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def same(a: Image.Image, b: Image.Image) -> bool:
+    colours = not (a.mode == b.mode == "P") or a.convert("RGB").tobytes() == b.convert("RGB").tobytes()
+    return (a.mode, a.size) == (b.mode, b.size) and a.tobytes() == b.tobytes() and colours
+
+
+def temporaries(folder: Path) -> list[str]:
+    return [name for name in os.listdir(folder) if name.startswith(".pysr-")]
+
+
+TINY = {
+    "png": encoded(make_image(), "PNG"),
+    "png palette": encoded(make_image("P"), "PNG", transparency=1),
+    "png 16": encoded(make_image("I;16"), "PNG"),
+    "jpeg": encoded(make_image(), "JPEG"),
+    "jpeg progressive": encoded(make_image(), "JPEG", progressive=True),
+    "jpeg cmyk": encoded(make_image("CMYK"), "JPEG"),
+    "webp": encoded(make_image(), "WEBP"),
+    "tiff": encoded(make_image(), "TIFF"),
+    "tiff lzw": encoded(make_image(), "TIFF", compression="tiff_lzw"),
+    "bmp": encoded(make_image(), "BMP"),
+    "gif": encoded(make_image("P"), "GIF"),
+    "ppm": encoded(make_image(), "PPM"),
+}
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_every_prefix_is_an_input_error_or_the_same_image(
+    tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a file"
+    path.write_bytes(TINY[name])
+    whole = read_image(path)
+    read = 0
+    for length in reversed(range(len(TINY[name]))):
+        os.truncate(path, length)
+        with suppress(InputError):
+            assert same(read_image(path), whole)
+            read += 1
+    assert read < 30
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_damaged_bytes_are_an_input_error_or_an_image(
+    tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(0)
+    for _ in range(150):
+        data = np.frombuffer(TINY[name], np.uint8).copy()
+        where = random.integers(0, len(data), 3)
+        data[where] ^= random.integers(1, 256, 3).astype(np.uint8)
+        (tmp_path / "a").write_bytes(data.tobytes())
+        with suppress(InputError):
+            read_image(tmp_path / "a", max_pixels=2**22)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_the_content_decides_not_the_ending(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.png").write_bytes(TINY[name])
+    (tmp_path / "a").write_bytes(TINY[name])
+    assert same(read_image(tmp_path / "a.png"), read_image(str(tmp_path / "a")))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"hello, this is no image",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+        b'<svg xmlns="http://www.w3.org/2000/svg"/>',
+        encoded(make_image(), "PCX"),
+        encoded(make_image(), "TGA"),
+        encoded(make_image(), "ICO"),
+        b"Pf\n1 1\n-1.0\n\0\0\0\0",
+        b"P7\nWIDTH 1\n",
+    ],
+)
+def test_other_files_never_reach_a_decoder(tmp_path: Path, data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageFile.ImageFile, "__init__", lambda *_: pytest.fail("a decoder was started"))
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.png.*(empty|not an image).*PNG, JPEG"):
+        read_image(tmp_path / "a.png")
+
+
+def png_header(width: int, height: int) -> bytes:
+    start = PngImagePlugin._MAGIC + b"\0\0\0\x0dIHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return start + struct.pack(">I", zlib.crc32(start[12:])) + b"\0\0\0\x05IDATxxxxx"
+
+
+def tiff(width: int, height: int, bits: int) -> bytes:
+    tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, 110), (259, 3, 1, 1), (262, 3, 1, 2)]
+    tags += [(273, 4, 1, 116), (277, 3, 1, 3), (279, 4, 1, 12)]
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    return b"II*\0\x08\0\0\0" + directory + bytes(4) + struct.pack("<HHH", *[bits] * 3) + bytes(range(12))
+
+
+BOMBS = {
+    "png": png_header(50_000, 50_000),
+    "png line": png_header(2**31 - 1, 1),
+    "ppm": b"P6 40000 40000 255\n",
+    "bmp": b"BM" + struct.pack("<IHHI", 0, 0, 0, 54) + struct.pack("<IiiHHIIiiII", 40, 40000, 40000, 1, 24, *[0] * 6),
+    "jpeg": TINY["jpeg"].replace(struct.pack(">HH", 8, 12), struct.pack(">HH", 60000, 60000)),
+    "gif": b"GIF89a\xff\xff\xff\xff\0\0\0,\0\0\0\0\xff\xff\xff\xff\0\x02\x02D\x01\0;",
+    "tiff": tiff(2**30, 2**10, 8),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_is_refused_by_its_header(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda *_: pytest.fail("memory was taken"))
+    (tmp_path / "a").write_bytes(BOMBS[name])
+    with pytest.raises(InputError, match="million"):
+        read_image(tmp_path / "a")

@@ -1,0 +1,126 @@
+"""The kernels among instruction sets, threads, processes and signals."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pysr.errors import InputError
+from pysr.ops.patches import blend_patches, extract_patches
+
+_kernels = pytest.importorskip("pysr._kernels", reason="built without the native kernels")
+
+CSRC = Path(__file__).parents[2] / "csrc"
+ISAS = _kernels.isas()
+
+
+@pytest.fixture(autouse=True)
+def fastest_isa_afterwards():
+    yield
+    _kernels.isa(ISAS[0])
+
+
+def test_isas_are_chosen_by_name():
+    assert ISAS[-1] == "baseline"
+    for isa in ISAS:
+        assert _kernels.isa(isa) == _kernels.isa() == isa
+    with pytest.raises(InputError, match=r"'mmx' is not available here; use one of: .*baseline"):
+        _kernels.isa("mmx")
+
+
+@pytest.mark.parametrize(("isa", "expected"), [("baseline", "baseline"), ("mmx", "InputError"), ("", ISAS[0])])
+def test_the_environment_chooses_an_isa(isa, expected):
+    code = (
+        "from pysr import _kernels\ntry: print(_kernels.isa())\nexcept Exception as error: print(type(error).__name__)"
+    )
+    environment = os.environ | {"PYSR_ISA": isa}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == expected
+
+
+FLAGS = {"baseline": [], "avx2": ["-mavx2", "-mfma"]}
+FLAGS["avx512"] = [*FLAGS["avx2"], "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vbmi"]
+FLAGS["avx512bf16"] = [*FLAGS["avx512"], "-mavx512bf16"]
+
+
+@pytest.mark.skipif(not (shutil.which("g++") and shutil.which("nm") and CSRC.is_dir()), reason="needs g++, nm, csrc")
+def test_the_linker_can_mix_no_instruction_sets(tmp_path):
+    """Unoptimised, so that no function disappears by inlining."""
+    for isa in ISAS:
+        assert len(shared_names(tmp_path, "rows.cpp", isa)) == 1  # rows_<isa>
+        assert len(shared_names(tmp_path, "wave.cpp", isa, element="float")) == 2  # draw_<isa>, exercise_<isa>
+    if "avx512" in ISAS:
+        assert len(shared_names(tmp_path, "wave.cpp", "avx512bf16", element="Bf16")) == 2
+
+
+def shared_names(folder: Path, source: str, isa: str, element: str = "") -> list[str]:
+    """What a file compiled for an instruction set shows to the linker; all of it is called after the set."""
+    macros = {"ISA": isa, "SIMD": f'"cpu/{isa}.h"', "LANES": f'"cpu/lanes_{isa}.h"', "ELEMENT": element}
+    names = [f"-DPYSR_{macro}={value}" for macro, value in macros.items()]
+    command = ["g++", "-std=c++17", "-O0", "-c", *FLAGS[isa], *names, f"-I{CSRC}", CSRC / "cpu" / source]
+    subprocess.run([*command, "-o", folder / "loops.o"], check=True)
+    listed = subprocess.run(["nm", folder / "loops.o"], capture_output=True, text=True, check=True).stdout
+    symbols = [line.split()[-2:] for line in listed.splitlines()]
+    shared = [name for kind, name in symbols if kind not in "tdbrU"]  # not local, not from elsewhere
+    assert all(isa in name for name in shared), shared
+    return shared
+
+
+def test_ctrl_c_stops_a_long_call():
+    """Sixteen thousand samples for each pixel: many seconds of work in little memory."""
+    bands = [torch.ones(1, 1, 4096, 512).expand(1000, 1, 4096, 512)] * 16
+    down, across = np.ones((16, 4096), np.float32), np.ones((1000, 512), np.float32)
+    pressed = []
+
+    def press():
+        pressed.append(time.perf_counter())
+        signal.raise_signal(signal.SIGINT)
+
+    threading.Timer(0.5, press).start()
+    with pytest.raises(KeyboardInterrupt):
+        blend_patches(bands, [0] * 16, down, [0] * 1000, across, rows=(0, 4096))
+    assert time.perf_counter() - pressed[0] < 0.5  # 0.2 and some for a busy machine
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python 3.12: a test with threads before
+def test_kernels_work_in_a_forked_child():
+    image = np.full((3, 64, 2048), 255, np.uint8)
+    extract_patches(image, [(0, 0)] * 8, (64, 2048))
+    results, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # a hang ends it
+        try:
+            out = torch.empty(8, 3, 64, 2048)
+            _kernels.extract_patches(image, [0, 0] * 8, out, threads=3, stream=0)
+            os.write(write, b"1" if (out.numpy() == 1).all() else b"0")
+        finally:
+            os._exit(0)
+    os.close(write)
+    assert os.read(results, 1) == b"1"
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_calls_from_several_threads_do_not_disturb_each_other():
+    image = np.random.default_rng(0).integers(0, 256, (3, 200, 300), dtype=np.uint8)
+    expected = extract_patches(image, [(-5, -5)], (210, 310))
+    right = []
+
+    def work():
+        right.extend(extract_patches(image, [(-5, -5)], (210, 310)).equal(expected) for _ in range(20))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert right == [True] * 80

@@ -1,0 +1,413 @@
+"""A training that is killed and resumed ends with the very bits of one that was not."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from pysr.errors import InputError, PysrError
+from pysr.training.checkpoints import Checkpoints
+from pysr.training.loop import train
+
+KILLS = int(os.environ.get("PYSR_KILLS", "3"))  # of each kind; the long tier takes 20
+
+MODEL = """
+import os, signal, sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pysr.training.optimizers import Muon
+from pysr.plugin import Model, Recipe
+from pysr.training.schedules import cosine
+
+
+class Noisy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.2), nn.Conv2d(8, 8, 3, padding=1),
+            nn.ReLU(), nn.Conv2d(8, 1, 3, padding=1),
+        )
+
+    def forward(self, enlarged):
+        return enlarged + self.body(enlarged)
+
+
+def optimizers(network):
+    hidden = [network.body[4].weight]
+    rest = [p for p in network.parameters() if p is not hidden[0]]
+    return [Muon(hidden, 0.01), torch.optim.Adam(rest, 0.01)]
+
+
+def recipe():
+    return Recipe(losses={"l1": 1.0, "mse": 0.5}, optimizers=optimizers, schedule=cosine, steps=STEPS, batch=6,
+                  patch=12, scales=(2, 3), candidates=2, average=0.9, validate=5, clip=0.01)
+
+
+STEPS = 24
+MODEL = Model("noisy", (2, 3), lambda scale, variant: Noisy(), "for tests", colour="luma",
+              preprocess=("luma", "bicubic"), receptive_field=3, recipes={"only": recipe})
+"""
+
+PROGRAM = (
+    MODEL
+    + '''
+from pysr.training.loop import train
+
+data, out, kind, when = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+real, calls = os.replace, 0
+
+
+def replace(source, target):
+    """SIGKILL just before or just after the renaming that completes the file number `when` of that kind."""
+    global calls
+    calls += (kind == "checkpoint") == ("checkpoints" in str(target))
+    if kind != "none" and calls == when and kind.startswith("after") is False:
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(source, target)
+    if kind == "after" and calls == when:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+if kind in ("checkpoint", "file", "after"):
+    os.replace = replace
+slow = float(os.environ.get("SLOW", "0"))
+train(MODEL, [data], out, validation=data, seed=3, device="cpu", resume=True, precision=os.environ["PRECISION"],
+      progress=lambda *_: __import__("time").sleep(slow))
+'''
+)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    y, x = np.mgrid[:60, :66]
+    for i in range(2):
+        waves = np.sin(x / (2 + i) + np.cos(y / 3)) * 100 + 128
+        Image.fromarray(waves.astype(np.uint8)).save(folder / f"{i}.png")
+    return folder
+
+
+def start(pictures: Path, out: Path, kind: str = "none", when: int = 0, **environment: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", PROGRAM, str(pictures), str(out), kind, str(when)]
+    environment = {"PRECISION": "float32", **environment}
+    return subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.PIPE, text=True)
+
+
+def finish(pictures: Path, out: Path, **environment: str) -> None:
+    process = start(pictures, out, **environment)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+
+
+def final(out: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    found = Checkpoints(out / "checkpoints").newest()
+    assert found
+    tensors, facts = found
+    log = facts["log"]
+    rows = [{name: cell for name, cell in row.items() if name not in ("seconds", "waiting")} for row in log["rows"]]
+    facts["log"] = {"step": log["step"], "losses": log["losses"], "told": log["told"], "rows": rows}  # without times
+    return tensors, facts
+
+
+def assert_same(one: Path, other: Path) -> None:
+    (tensors, facts), (others, other_facts) = final(one), final(other)
+    assert facts == other_facts
+    assert tensors.keys() == others.keys()
+    assert all(torch.equal(value, others[name]) for name, value in tensors.items())
+    for name in ("best.safetensors", "last.safetensors"):
+        mine, its = load_file(one / name), load_file(other / name)
+        assert all(torch.equal(value, its[key]) for key, value in mine.items())
+    strip = lambda path: [line.split(",")[2:-1] for line in (path / "log.csv").read_text().splitlines()]  # noqa: E731
+    assert strip(one) == strip(other)
+    left_over = [path for path in other.rglob(".pysr-*") if path.is_file()]
+    assert not left_over
+
+
+@pytest.fixture(scope="module", params=["float32", "bfloat16"])
+def undisturbed(pictures: Path, tmp_path_factory: pytest.TempPathFactory, request: Any) -> tuple[Path, str]:
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    finish(pictures, out, PRECISION=request.param)
+    return out, request.param
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_a_kill_at_any_moment_changes_no_bit(
+    number: int, undisturbed: tuple[Path, str], pictures: Path, tmp_path: Path
+) -> None:
+    whole, precision = undisturbed
+    out = tmp_path / "out"
+    process = start(pictures, out, SLOW="0.05", PRECISION=precision)
+    deadline = time.monotonic() + 60
+    while not is_under_way(out) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(random.Random(number).random())  # 24 steps take more than a second
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    process.stderr.close()  # type: ignore[union-attr]
+    finish(pictures, out, PRECISION=precision)
+    assert_same(whole, out)
+
+
+@pytest.mark.parametrize(("kind", "when"), [("checkpoint", 2), ("file", 3), ("after", 9)])
+def test_a_kill_inside_a_write_changes_no_bit(
+    kind: str, when: int, undisturbed: tuple[Path, str], pictures: Path, tmp_path: Path
+) -> None:
+    whole, precision = undisturbed
+    out = tmp_path / "out"
+    process = start(pictures, out, kind, when, PRECISION=precision)
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    finish(pictures, out, PRECISION=precision)
+    assert_same(whole, out)
+
+
+def is_under_way(out: Path) -> bool:
+    """Whether there is a checkpoint besides that of the beginning."""
+    return len(list((out / "checkpoints").glob("step-*.safetensors"))) > 1
+
+
+def test_sigterm_writes_a_checkpoint_and_exits_with_143(pictures: Path, tmp_path: Path) -> None:
+    program = (
+        MODEL
+        + "\nimport sys\nfrom pysr import registry, cli\nfrom pysr.plugin import hookimpl\n"
+        + (
+            "import types\nfake = types.ModuleType('fake')\nfake.pysr_models = hookimpl(lambda: [MODEL])\n"
+            "import pysr.builtin.plugin, pysr.training, pysr.losses\n"
+            "both = registry.Registry([registry.Source('core', 'pysr-sdk', '1', lambda: pysr.builtin.plugin),"
+            " registry.Source('fake', 'fake', '1', lambda: fake)])\n"
+            "for module in (registry, pysr.training, pysr.training.losses): module.registry = lambda: both\n"
+            "sys.exit(cli.main(sys.argv[1:]))\n"
+        )
+    )
+    out = tmp_path / "out"
+    args = ["train", "noisy", "--data", str(pictures), "--out", str(out), "--steps", "1000000", "--device", "cpu"]
+    process = subprocess.Popen([sys.executable, "-c", program, *args], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not is_under_way(out) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    asked = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - asked < 5
+    assert process.returncode == 143, errors
+    assert "a checkpoint is in" in errors
+    tensors, facts = final(out)
+    assert facts["step"] > 0
+    assert "network.body.0.weight" in tensors
+
+
+def test_a_handler_that_goes_on_gets_no_unfinished_weights(pictures: Path, tmp_path: Path) -> None:
+    """Where the program's own handler does not end it, the training says that it is not done."""
+    numbers: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: numbers.append(number))
+    try:
+        with pytest.raises(PysrError, match=r"stopped at step 7 of 24; .* resume the training to go on"):
+            trained(pictures, tmp_path / "out",
+                    progress=lambda done, *_: signal.raise_signal(signal.SIGTERM) if done == 7 else None)  # fmt: skip
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert numbers == [signal.SIGTERM]
+    assert final(tmp_path / "out")[1]["step"] == 7
+
+
+def namespace() -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    exec(MODEL, values)
+    return values
+
+
+def trained(pictures: Path, out: Path, **options: Any) -> Path:
+    model = options.pop("model", None) or namespace()["MODEL"]
+    return train(model, [pictures], out, **({"device": "cpu", "precision": "float32", "seed": 3} | options))
+
+
+@pytest.fixture
+def stopped(pictures: Path, tmp_path: Path) -> Path:
+    """A run with checkpoints at steps 5 and 10, stopped after step 12."""
+
+    def stop(done: int, total: int, text: str) -> None:
+        if done == 12:
+            raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        trained(pictures, tmp_path / "stopped", progress=stop)
+    return tmp_path / "stopped"
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "nonsense", "missing"])
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
+    damage: str, stopped: Path, pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    newest = Checkpoints(stopped / "checkpoints").files()[-1]
+    assert newest.name == "step-00000010.safetensors"
+    data = newest.read_bytes()
+    flipped = bytearray(data)
+    flipped[-100] ^= 4
+    newest.write_bytes({"cut": data[:-7], "flipped": bytes(flipped), "empty": b""}.get(damage, b"{}"))
+    if damage == "missing":
+        newest.unlink()
+    firsts: list[int] = []
+    trained(pictures, stopped, resume=True, progress=lambda done, *_: firsts.append(done))
+    assert firsts[0] == 6
+    assert (f"{newest} is damaged" in caplog.text) == (damage != "missing")
+    trained(pictures, tmp_path / "whole")
+    assert_same(tmp_path / "whole", stopped)
+
+
+def test_damage_to_all_checkpoints_is_an_error(stopped: Path, pictures: Path) -> None:
+    for path in Checkpoints(stopped / "checkpoints").files():
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(PysrError, match=r"all checkpoints in .* are damaged; start again in another folder"):
+        trained(pictures, stopped, resume=True)
+
+
+def test_two_checkpoints_are_kept(stopped: Path, pictures: Path) -> None:
+    trained(pictures, stopped, resume=True)
+    assert [path.name[5:13] for path in Checkpoints(stopped / "checkpoints").files()] == ["00000020", "00000024"]
+
+
+def test_two_sound_checkpoints_are_kept_beside_a_damaged_one(stopped: Path) -> None:
+    """A file that was cut short after it was written must not drive out the last one that can be read."""
+    folder = stopped / "checkpoints"
+    damaged = folder / "step-00000012.safetensors"
+    damaged.write_bytes(Checkpoints(folder).files()[-1].read_bytes()[:-7])
+    Checkpoints(folder).save(11, {"a": torch.ones(1)}, {})
+    assert [path.name[5:13] for path in Checkpoints(folder).files()] == ["00000010", "00000011"]
+
+
+def test_a_failed_write_removes_nothing(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints = Checkpoints(stopped / "checkpoints")
+    before = checkpoints.files()
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoints.save(11, {"a": torch.ones(1)}, {})
+    assert checkpoints.files() == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("nn.Dropout(0.2)", "nn.PReLU()", r"another network or other losses: it lacks average\.body\.3\.weight, n"),
+        ("Conv2d(1, 8, 3, padding=1)", "Conv2d(1, 8, 5, padding=2)",
+         r"body.0.weight, average.body.0.weight differ in shape \(\(8, 1, 3, 3\) instead of \(8, 1, 5, 5\)\)"),
+        ("torch.optim.Adam(rest, 0.01)", "torch.optim.SGD(rest, 0.01)", "'Adam of 7 at 0.01'., and now it is "),
+        ("Muon(hidden, 0.01)", "Muon(hidden, 0.02)", "'Muon of 1 at 0.01', .*, and now it is .'Muon of 1 at 0.02', "),
+        ("schedule=cosine", "schedule=lambda done: 1 - done", r"had schedule = \['1', '0.97\d+', .* \['1', '0.9', "),
+    ],
+)  # fmt: skip
+def test_an_edited_network_is_named(old: str, new: str, message: str, stopped: Path, pictures: Path) -> None:
+    values: dict[str, Any] = {}
+    assert old in MODEL
+    exec(MODEL.replace(old, new), values)
+    with pytest.raises(InputError, match=message):
+        trained(pictures, stopped, model=values["MODEL"], resume=True)
+
+
+def test_a_training_is_not_overwritten_by_accident(stopped: Path, pictures: Path) -> None:
+    with pytest.raises(InputError, match="holds a training; resume it, or choose another folder"):
+        trained(pictures, stopped)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"seed": 4}, "had seed = 3, and now it is 4"),
+        ({"steps": 30}, "had steps = 24, and now it is 30"),
+        ({"scales": [2]}, r"had scales = \[2, 3\], and now it is \[2\]"),
+        ({"precision": "bfloat16"}, "had precision = 'torch.float32'"),
+    ],
+)
+def test_another_run_cannot_be_resumed(changed: dict[str, Any], message: str, stopped: Path, pictures: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        trained(pictures, stopped, resume=True, **changed)
+
+
+def test_a_finished_run_stays_finished(stopped: Path, pictures: Path) -> None:
+    best = trained(pictures, stopped, resume=True)
+    before = {path: path.read_bytes() for path in stopped.glob("*.safetensors")}
+    steps: list[int] = []
+    assert trained(pictures, stopped, resume=True, progress=lambda done, *_: steps.append(done)) == best
+    assert not steps
+    assert before == {path: path.read_bytes() for path in stopped.glob("*.safetensors")}
+
+
+def test_resume_where_there_is_nothing_begins(pictures: Path, tmp_path: Path) -> None:
+    trained(pictures, tmp_path / "one", resume=True, steps=6)
+    trained(pictures, tmp_path / "two", steps=6)
+    assert_same(tmp_path / "one", tmp_path / "two")
+
+
+def start_two(program: Path, pictures: Path, out: Path, **environment: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PRECISION": "float32", **environment}
+    return subprocess.Popen([*command, str(program), str(pictures), str(out), "none", "0"],
+                            env=environment, stderr=subprocess.PIPE, text=True)  # fmt: skip
+
+
+def finish_two(program: Path, pictures: Path, out: Path) -> None:
+    process = start_two(program, pictures, out)
+    _, errors = process.communicate(timeout=180)
+    assert process.returncode == 0, errors
+
+
+def test_two_processes_stop_at_ctrl_c_and_resume_to_the_same_bits(pictures: Path, tmp_path: Path) -> None:
+    """Ctrl-C comes twice: from the terminal, and from torchrun. Normalisation, dropout and two optimizers take part."""
+    program, out = tmp_path / "two.py", tmp_path / "parts"
+    pids = f"(Path({str(tmp_path)!r}) / f'pid-{{os.environ[\"RANK\"]}}').write_text(str(os.getpid()))\n"
+    program.write_text(MODEL + pids + PROGRAM.removeprefix(MODEL))
+    process = start_two(program, pictures, out, SLOW="0.3")
+    deadline = time.monotonic() + 120
+    while not is_under_way(out) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    for rank in range(2):
+        os.kill(int((tmp_path / f"pid-{rank}").read_text()), signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert errors.count("a checkpoint is in") == 1
+    assert 5 <= final(out)[1]["step"] < 24
+    finish_two(program, pictures, out)
+    finish_two(program, pictures, tmp_path / "whole")
+    assert_same(tmp_path / "whole", out)
+
+
+def test_two_processes_have_the_losses_of_one(pictures: Path, tmp_path: Path) -> None:
+    """Batch normalisation and dropout would differ by design; the network has neither here."""
+    program = tmp_path / "two.py"
+    plain = MODEL.replace("nn.BatchNorm2d(8), ", "").replace("nn.Dropout(0.2), ", "")
+    plain = plain.replace("network.body[4]", "network.body[2]")
+    program.write_text(
+        plain + "\nfrom pysr.training import train\n"
+        f"train(MODEL, [Path({str(pictures)!r})], Path(sys.argv[1]), seed=3, device='cpu', precision='float32')\n"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, str(program), str(tmp_path / "one")], env=environment, check=True, timeout=120)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += [str(program), str(tmp_path / "both")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=180)
+    assert done.returncode == 0, done.stderr
+    one, both = (
+        [[float(cell) for cell in line.split(",")[2:5]] for line in (out / "log.csv").read_text().splitlines()[1:]]
+        for out in (tmp_path / "one", tmp_path / "both")
+    )
+    assert len(one) == 5
+    np.testing.assert_allclose(one, both, rtol=1e-3)
+    assert json.loads(json.dumps(final(tmp_path / "both")[1]["about"]["processes"])) == 2
