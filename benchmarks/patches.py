@@ -1,4 +1,4 @@
-"""Cut and blend 8192 x 8192 x 3 uint8 pixels, against copying the same bytes and against torch's unfold and fold.
+"""AxisPlan and blend 8192 x 8192 x 3 uint8 pixels, against copying the same bytes and against torch's unfold and fold.
 
     python benchmarks/patches.py --json FILE
 

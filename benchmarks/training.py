@@ -55,7 +55,7 @@ def through_pysr(steps: int, data: str) -> dict[str, float]:
         recipe(),
         batch=BATCH,
         patch=PATCH,
-        validate=10**9,
+        validate_every=10**9,
         optimizers=lambda n: [torch.optim.Adam(n.parameters(), 1e-4)],
     )
     times: list[float] = []

@@ -38,14 +38,6 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         registry = Registry(sources)
         users = ("upscaling.chain", "upscaling.loading", "upscaling.stage", "training.loop", "training.losses")
         for name in ("registry", "testing", *users):
-            "registry",
-            "upscaling.chain",
-            "upscaling.loading",
-            "upscaling.stage",
-            "training.loop",
-            "training.losses",
-            "testing",
-        ):
             monkeypatch.setattr(import_module(f"pysr.{name}"), "registry", lambda: registry)
 
     return install

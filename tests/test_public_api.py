@@ -52,8 +52,8 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 def test_errors_can_be_caught_as_what_they_are() -> None:
     for name, builtin in {
         "InputError": ValueError,
-        "UnknownModel": LookupError,
-        "OutOfMemory": MemoryError,
+        "UnknownNameError": LookupError,
+        "OutOfMemoryError": MemoryError,
         "PluginError": Exception,
         "WeightsError": Exception,
     }.items():

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import pysr.builtin.plugin
-from pysr import UnknownModel
+from pysr import UnknownNameError
 from pysr.plugin import Loss, Metric, Model, Preprocessor, hookimpl
 from pysr.registry import Plugin, Registry, Source, models, registry
 
@@ -160,16 +160,16 @@ def test_losses_preprocessors_and_metrics_come_the_same_way() -> None:
     assert found.preprocessor("gamma") is step
     assert found.metric("niqe") is metric
     assert found.plugins[1] == Plugin("more", "more", "1.0", "ok", None, (), ("edges",), ("gamma",), ("niqe",))
-    with pytest.raises(UnknownModel, match=r"no loss called 'vgg'\. Installed: .*edges"):
+    with pytest.raises(UnknownNameError, match=r"no loss called 'vgg'\. Installed: .*edges"):
         found.loss("vgg")
-    with pytest.raises(UnknownModel, match="no preprocessor called 'gama'; did you mean 'gamma'"):
+    with pytest.raises(UnknownNameError, match="no preprocessor called 'gama'; did you mean 'gamma'"):
         found.preprocessor("gama")
-    with pytest.raises(UnknownModel, match=r"no metric called 'lpips'\. Installed: niqe, psnr, ssim"):
+    with pytest.raises(UnknownNameError, match=r"no metric called 'lpips'\. Installed: niqe, psnr, ssim"):
         found.metric("lpips")
 
 
 def message(found: Registry, name: Any) -> str:
-    with pytest.raises(UnknownModel) as raised:
+    with pytest.raises(UnknownNameError) as raised:
         found.model(name)
     return str(raised.value)
 

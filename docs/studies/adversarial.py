@@ -45,7 +45,7 @@ RUNS = {
 
 
 def described(losses: dict[str, float], steps: int) -> Model:
-    short = replace(gan_recipe(), losses=losses, steps=steps, validate=steps)
+    short = replace(gan_recipe(), losses=losses, steps=steps, validate_every=steps)
     return replace(registry().model("srgan"), recipes={"short": lambda: short})
 
 

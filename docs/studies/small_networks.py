@@ -24,8 +24,8 @@ from pysr.imaging.datasets import read_planes
 from pysr.imaging.files import image_files
 from pysr.plugin import Model
 from pysr.training.loop import train
-from pysr.upscaling.loading import stage_of
-from pysr.upscaling.upscaler import Cutting, Upscaler
+from pysr.upscaling.loading import make_stage
+from pysr.upscaling.upscaler import Tiling, Upscaler
 from pysr.upscaling.weights import load_weights
 from pysr_vdsr.network import VDSR
 from pysr_vdsr.plugin import pysr_models
@@ -47,17 +47,17 @@ class Plain(VDSR):
 
 @dataclass(frozen=True)
 class Trained:
-    """One training of the study. scales: in one network. initial: what makes the first enlargement."""
+    """One training of the study. scales: in one network. pre_upsampler: what makes the first enlargement."""
 
     network: Callable[[], nn.Module]
     scales: tuple[int, ...] = SCALES
-    initial: str | None = None
+    pre_upsampler: str | None = None
 
 
 TRAININGS = {
     "residual, all scales": Trained(lambda: VDSR(20, WIDTH)),
     "plain, all scales": Trained(lambda: Plain(20, WIDTH)),
-    "after SRCNN, all scales": Trained(lambda: VDSR(20, WIDTH), initial="srcnn"),
+    "after SRCNN, all scales": Trained(lambda: VDSR(20, WIDTH), pre_upsampler="srcnn"),
     "residual, x2 only": Trained(lambda: VDSR(20, WIDTH), (2,)),
     "residual, x3 only": Trained(lambda: VDSR(20, WIDTH), (3,)),
     "residual, x4 only": Trained(lambda: VDSR(20, WIDTH), (4,)),
@@ -67,7 +67,7 @@ TRAININGS = {
 
 def described(trained: Trained, steps: int) -> Model:
     (model,) = pysr_models()
-    short = replace(recipe(), steps=steps, validate=max(steps // 6, 1), scales=trained.scales)
+    short = replace(recipe(), steps=steps, validate_every=max(steps // 6, 1), scales=trained.scales)
     return replace(model, network=lambda scale, variant: trained.network(), recipes={"short": lambda: short})
 
 
@@ -76,30 +76,34 @@ def macs(depth: int, width: int) -> int:
     return 9 * width * (2 + (depth - 2) * width)
 
 
-def stages(name: str, folder: Path, scale: int, steps: int, initial: str | None = None) -> list[object]:
+def stages(name: str, folder: Path, scale: int, steps: int, pre_upsampler: str | None = None) -> list[object]:
     trained = TRAININGS[name]
     network = trained.network()
     load_weights(network, folder / "last.safetensors")
-    return [stage_of(described(trained, steps), scale, network, HARDWARE, initial=initial or trained.initial)]
+    return [
+        make_stage(
+            described(trained, steps), scale, network, HARDWARE, pre_upsampler=pre_upsampler or trained.pre_upsampler
+        )
+    ]
 
 
 def score(parts: Sequence[object], scale: int, data: Path) -> float:
     """Mean PSNR in dB of a chain of stages."""
     about = replace(parts[0].model, scales=(scale,))  # type: ignore[attr-defined]
-    upscaler = Upscaler(about, scale, tuple(parts), Cutting("auto", "auto", 16, None))  # type: ignore[arg-type]
+    upscaler = Upscaler(about, scale, tuple(parts), Tiling("auto", "auto", 16, None))  # type: ignore[arg-type]
     return fmean(measure(upscaler, path.stem, read_planes(path)).psnr for path in image_files(data))
 
 
 def installed(data: Path) -> dict[str, dict[int, float]]:
     """PSNR of the shipped weights, alone, in chains, and with other starts."""
     found: dict[str, dict[int, float]] = {}
-    for names, scales, initial in (
+    for names, scales, pre_upsampler in (
         (["bicubic", "srcnn", "aplus", "vdsr"], SCALES, None),
         (["vdsr"], SCALES, "srcnn"),
         (["vdsr"], SCALES, "aplus"),
         (["srcnn+srcnn", "aplus+aplus", "srcnn+vdsr", "vdsr+srcnn", "vdsr+vdsr"], (4,), None),
     ):
-        for evaluation in pysr.evaluate(names, data, scales, precision="float32", initial=initial):
+        for evaluation in pysr.evaluate(names, data, scales, precision="float32", pre_upsampler=pre_upsampler):
             found[evaluation.model] = {result.scale: result.psnr for result in evaluation.results}
     return found
 
@@ -108,8 +112,8 @@ def short_trainings(folders: Sequence[Path], data: Path, work: Path, steps: int)
     found = {}
     for number, (name, trained) in enumerate(TRAININGS.items()):
         out = work / f"{number}"
-        train(described(trained, steps), folders, out, seed=1, validation=data, initial=trained.initial, resume=True,
-              device="cpu")  # fmt: skip
+        train(described(trained, steps), folders, out, seed=1, validation=data, device="cpu", resume=True,
+              pre_upsampler=trained.pre_upsampler)  # fmt: skip
         found[name] = {s: score(stages(name, out, s, steps), s, data) for s in trained.scales}
         print(name, found[name], flush=True)
     half = stages("16 layers, x2 only", work / "6", 2, steps)
@@ -175,13 +179,15 @@ def page(facts: dict[str, dict[str, dict[int, float]]], steps: int) -> str:
     at_four = {name: {4: shipped[name][4]} for name in chains}
     return (HERE / "small_networks.template.md").read_text().format(
         steps=steps,
-        start=table(only("bicubic", "srcnn", "aplus", "vdsr", "vdsr, initial srcnn", "vdsr, initial aplus")),
+        start=table(
+            only("bicubic", "srcnn", "aplus", "vdsr", "vdsr, pre_upsampler srcnn", "vdsr, pre_upsampler aplus")
+        ),
         retrained=table(only("residual, all scales", "residual, SRCNN's result put in front",
                              "after SRCNN, all scales")),
         chains=table(at_four, chains),
         equal=table(only("residual, x4 only", "16 layers, x2 and x2 again"),
                     {"residual, x4 only": macs(20, WIDTH), "16 layers, x2 and x2 again": macs(16, WIDTH) * 5 // 4}),
-        plain=table(only("residual, all scales", "plain, all scales")),
+        flat_fraction=table(only("residual, all scales", "plain, all scales")),
         scales=table(only("residual, all scales", "residual, x2 only", "residual, x3 only", "residual, x4 only")),
     )  # fmt: skip
 

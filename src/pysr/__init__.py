@@ -16,7 +16,7 @@ if os.path.exists(os.path.join(os.path.dirname(__file__), "sr.py")):
     )
 
 if TYPE_CHECKING:
-    from .errors import InputError, OutOfMemory, PluginError, PysrError, UnknownModel, WeightsError
+    from .errors import InputError, OutOfMemoryError, PluginError, PysrError, UnknownNameError, WeightsError
     from .evaluation.protocols import evaluate
     from .registry import models
     from .upscaling.loading import load, upscale
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "InputError",
-    "OutOfMemory",
+    "OutOfMemoryError",
     "PluginError",
     "PysrError",
-    "UnknownModel",
+    "UnknownNameError",
     "Upscaler",
     "WeightsError",
     "evaluate",

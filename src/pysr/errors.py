@@ -2,10 +2,10 @@
 
 PysrError
 ├── InputError      an argument, image or file that cannot be used        (also a ValueError)
-├── UnknownModel    no installed plugin provides that name                (also a LookupError)
+├── UnknownNameError    no installed plugin provides that name                (also a LookupError)
 ├── PluginError     a plugin broke its contract: names plugin and model
 ├── WeightsError    a weights file is missing, damaged or of another network
-└── OutOfMemory     even the smallest patch did not fit                   (also a MemoryError)
+└── OutOfMemoryError     even the smallest patch did not fit                   (also a MemoryError)
 
 A message says what was given, what is allowed and what to do.
 """
@@ -19,7 +19,7 @@ class InputError(PysrError, ValueError):
     """An argument, image or file that pysr cannot use."""
 
 
-class UnknownModel(PysrError, LookupError):
+class UnknownNameError(PysrError, LookupError):
     """No installed plugin provides the model, loss, preprocessor or metric."""
 
 
@@ -31,5 +31,5 @@ class WeightsError(PysrError):
     """A weights file is missing, damaged, or belongs to another network."""
 
 
-class OutOfMemory(PysrError, MemoryError):
+class OutOfMemoryError(PysrError, MemoryError):
     """Even the smallest patch did not fit into memory; the message names the size tried last."""

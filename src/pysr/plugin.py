@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from .training.data import Picture, Sampler
+    from .training.data import Sampler, TrainingImage
 
 __all__ = ["Fit", "Loss", "Metric", "Model", "Preprocess", "Preprocessor", "Recipe", "Weights", "hookimpl"]
 
@@ -99,10 +99,10 @@ class Model:
 class Preprocess(Protocol):
     """What a `Preprocessor` builds: the two halves of a step around the network. Must be safe to call from threads."""
 
-    def before(self, window: Tensor, scale: int) -> tuple[Tensor, Any]:
-        """(N, C, h, w) window of the image, float in [0, 1] -> what the next step gets, and a memory for `after`."""
+    def preprocess(self, window: Tensor, scale: int) -> tuple[Tensor, Any]:
+        """(N, C, h, w) window of the image, float in [0, 1] -> the network's input, and a context for `postprocess`."""
 
-    def after(self, output: Tensor, memory: Any, scale: int) -> Tensor:
+    def postprocess(self, output: Tensor, context: Any, scale: int) -> Tensor:
         """What came back, (N, C', h * scale, w * scale) -> the same at the end of this step."""
 
 
@@ -111,8 +111,9 @@ class Preprocessor:
     """A step around the network that works on any window of an image.
 
     build: makes the step; imports torch inside. reach: half width, in pixels of the step's own input, that one pixel
-    of what `before` hands on depends on; these add up along the chain. after_reach: the same for what `after` takes
-    from the window past the network. enlarges: whether `before` hands on a window `scale` times as large.
+    of what `preprocess` hands on depends on; these add up along the chain. after_reach: the same for what
+    `postprocess` takes from the window past the network. enlarges: whether `preprocess` hands on a window `scale` times
+    as large.
     """
 
     name: str
@@ -175,17 +176,17 @@ class Recipe:
     steps: how many. batch: patches a step, dealt evenly to the scales. patch: side at high resolution.
     scales: trained together in one network.
     shave: pixels of an output's border that the losses do not see.
-    initialise: changes the new network's numbers in place before the first step.
-    clip: theta of VDSR's adjustable gradient clipping: each value of a gradient is clipped to
+    init_weights: changes the new network's numbers in place before the first step.
+    clip_theta: theta of VDSR's adjustable gradient clipping: each value of a gradient is clipped to
         [-theta / rate, theta / rate], where the rate is the present learning rate of its parameter.
     shrink, candidates, turns, plain: see `pysr.training.data`; faces want no turns.
-    step: for methods that are not one output and a sum of losses, instead of ``losses``: called as
+    compute_losses: for methods that are not one output and a sum of losses, instead of ``losses``: called as
         ``step(network, low, high)`` with what the network gets, (N, C, h, w) float, and the truth, (N, C, H, W) float
         in [0, 1]; returns scalar losses by name, whose sum is descended.
     sampler: for methods whose inputs are not pictures made smaller: called as ``sampler(places, seed)`` with what
         ``--data`` named; makes the batches instead of `PatchSampler`, by a method like its ``batch``.
-    average: decay of the running mean of the weights, which is what is validated and kept.
-    validate: steps between validations.
+    ema_decay: decay of the running mean of the weights, which is what is validated and kept.
+    validate_every: steps between validations.
     reasons: why, by value name.
     Raises ValueError for both losses and a step, or neither.
     """
@@ -198,20 +199,20 @@ class Recipe:
     patch: int
     scales: tuple[int, ...]
     shave: int = 0
-    initialise: Callable[[nn.Module], None] | None = None
-    clip: float | None = None
-    shrink: tuple[float, ...] = (1.0,)
-    candidates: int = 1
-    turns: bool = True
-    plain: float = 0.0
-    step: Callable[[nn.Module, Tensor, Tensor], Mapping[str, Tensor]] | None = None
+    init_weights: Callable[[nn.Module], None] | None = None
+    clip_theta: float | None = None
+    rescale_augment: tuple[float, ...] = (1.0,)
+    hard_mining_candidates: int = 1
+    rotate: bool = True
+    flat_fraction: float = 0.0
+    compute_losses: Callable[[nn.Module, Tensor, Tensor], Mapping[str, Tensor]] | None = None
     sampler: Callable[[Sequence[Path], int], Sampler] | None = None
-    average: float = 0.999
-    validate: int = 500
+    ema_decay: float = 0.999
+    validate_every: int = 500
     reasons: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if bool(self.losses) == bool(self.step):
+        if bool(self.losses) == bool(self.compute_losses):
             raise ValueError(
                 "a recipe has either losses or a step of its own, which computes them; give one of the two"
             )
@@ -222,11 +223,11 @@ class Fit:
     """How a model without gradient steps is made from pictures, for one scale at a time.
 
     fit: called as ``fit(network, pictures, scale, seed, progress)``; fills the network's numbers in place. The same
-    seed and pictures give the same numbers. scales: the first is the default. shrink: see `read_pictures`.
+    seed and pictures give the same numbers. scales: the first is the default. shrink: see `read_images`.
     reasons: why, by value name.
     """
 
-    fit: Callable[[nn.Module, Sequence[Picture], int, int, Progress], None]
+    fit: Callable[[nn.Module, Sequence[TrainingImage], int, int, Progress], None]
     scales: tuple[int, ...]
-    shrink: tuple[float, ...] = (1.0,)
+    rescale_augment: tuple[float, ...] = (1.0,)
     reasons: Mapping[str, str] = field(default_factory=dict)

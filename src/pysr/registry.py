@@ -19,7 +19,7 @@ from typing import Any, Generic, Literal, TypeVar
 import pluggy
 
 from . import hookspecs
-from .errors import PysrError, UnknownModel
+from .errors import PysrError, UnknownNameError
 from .plugin import Loss, Metric, Model, Preprocessor
 
 logger = logging.getLogger("pysr")
@@ -92,7 +92,7 @@ class _Shelf(Generic[Description]):
         """The description of that name or alias."""
         if isinstance(name, str) and (found := self.items.get(self.aliases.get(name, name))):
             return found
-        raise UnknownModel(
+        raise UnknownNameError(
             f"there is no {self.kind} called {name!r}{self._hint(str(name).lower())} "
             f"Installed: {', '.join(sorted(self.items)) or 'none'}."
         )
@@ -137,19 +137,19 @@ class Registry:
         return self._metrics.items
 
     def model(self, name: str) -> Model:
-        """The model of that name or alias; UnknownModel lists what is installed."""
+        """The model of that name or alias; UnknownNameError lists what is installed."""
         return self._models.find(name)
 
     def loss(self, name: str) -> Loss:
-        """The loss of that name; UnknownModel lists what is installed."""
+        """The loss of that name; UnknownNameError lists what is installed."""
         return self._losses.find(name)
 
     def preprocessor(self, name: str) -> Preprocessor:
-        """The preprocessor of that name; UnknownModel lists what is installed."""
+        """The preprocessor of that name; UnknownNameError lists what is installed."""
         return self._preprocessors.find(name)
 
     def metric(self, name: str) -> Metric:
-        """The metric of that name; UnknownModel lists what is installed."""
+        """The metric of that name; UnknownNameError lists what is installed."""
         return self._metrics.find(name)
 
     def owner(self, model: str) -> str:

@@ -39,40 +39,40 @@ def test_the_declared_receptive_field_is_the_measured_one(model: object) -> None
 
 def test_luma_hands_on_y_and_puts_chroma_back() -> None:
     step, rgb = LumaOnly(), noise(2, 3, 6, 7)
-    handed, memory = step.before(rgb, 3)
+    handed, memory = step.preprocess(rgb, 3)
     torch.testing.assert_close(handed, luma(rgb))
     output = resize(handed, 3)
-    torch.testing.assert_close(step.after(output, memory, 3), resize(rgb, 3), rtol=0, atol=1e-5)
-    brighter = rgb_to_ycbcr(step.after(output + 0.1, memory, 3))
+    torch.testing.assert_close(step.postprocess(output, memory, 3), resize(rgb, 3), rtol=0, atol=1e-5)
+    brighter = rgb_to_ycbcr(step.postprocess(output + 0.1, memory, 3))
     torch.testing.assert_close(brighter[:, :1], output + 0.1, rtol=0, atol=1e-5)
     torch.testing.assert_close(brighter[:, 1:], resize(rgb_to_ycbcr(rgb)[:, 1:], 3), rtol=0, atol=1e-5)
 
 
 def test_gray_passes_luma_as_it_is() -> None:
     step, gray = LumaOnly(), noise(1, 1, 4, 5)
-    handed, memory = step.before(gray, 2)
+    handed, memory = step.preprocess(gray, 2)
     assert handed is gray
     output = noise(1, 1, 8, 10)
-    assert step.after(output, memory, 2) is output
+    assert step.postprocess(output, memory, 2) is output
 
 
 def test_bicubic_enlarges_first() -> None:
     step, window = Enlarge(), noise(1, 1, 4, 5)
-    enlarged, memory = step.before(window, 4)
+    enlarged, memory = step.preprocess(window, 4)
     assert torch.equal(enlarged, resize(window, 4))
-    assert step.after(enlarged, memory, 4) is enlarged
+    assert step.postprocess(enlarged, memory, 4) is enlarged
 
 
 @pytest.mark.parametrize("name", STEPS)
 def test_declared_reaches_are_the_measured_ones(name: str) -> None:
     about = STEPS[name]
     step, window = about.build(), noise(1, 3, 21, 21).requires_grad_()
-    handed, memory = step.before(window, 2)
+    handed, memory = step.preprocess(window, 2)
     size = 2 if about.enlarges else 1
     assert handed.shape[-1] == 21 * size
     assert reach(window, handed[..., 10 * size : 11 * size, 10 * size : 11 * size]) == about.reach
     if not about.enlarges:
-        after = step.after(noise(1, handed.shape[1], 42, 42), memory, 2)
+        after = step.postprocess(noise(1, handed.shape[1], 42, 42), memory, 2)
         assert reach(window, after[..., 20:22, 20:22]) == about.after_reach
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from pysr import registry
 from pysr.cli import app
-from pysr.errors import InputError, OutOfMemory
+from pysr.errors import InputError, OutOfMemoryError
 from pysr.registry import Plugin
 
 HEAVY = {"torch", "numpy", "rich", "PIL", "importlib.metadata", "ctypes"}
@@ -221,7 +221,7 @@ def test_options_reach_load(photo, monkeypatch):
     run(*arguments)
     run(*arguments, "-t", "64", "-g", "1", "--fp32", "--mode", "blend", "--max-memory", "4G", "--match-histogram")
     run(*arguments, "--patch", "0", "--device", "cpu", "--precision", "bfloat16")
-    run(*arguments[:2], "-s", "3", "--variant", "thin", "--initial", "lanczos", "--weights", "my.safetensors")
+    run(*arguments[:2], "-s", "3", "--variant", "thin", "--pre-upsampler", "lanczos", "--weights", "my.safetensors")
     defaults = {
         "device": "auto",
         "precision": "auto",
@@ -230,7 +230,7 @@ def test_options_reach_load(photo, monkeypatch):
         "max_memory": None,
         "match_histogram": False,
     }
-    defaults |= {"variant": None, "initial": None, "weights": None}
+    defaults |= {"variant": None, "pre_upsampler": None, "weights": None}
     assert [args for args, _ in asked] == [("vdsr", 3)] * 4
     assert [options for _, options in asked] == [
         defaults,
@@ -244,7 +244,7 @@ def test_options_reach_load(photo, monkeypatch):
             "match_histogram": True,
         },
         defaults | {"device": "cpu", "precision": "bfloat16"},
-        defaults | {"variant": "thin", "initial": "lanczos", "weights": Path("my.safetensors")},
+        defaults | {"variant": "thin", "pre_upsampler": "lanczos", "weights": Path("my.safetensors")},
     ]
 
 
@@ -256,7 +256,7 @@ def test_options_reach_load(photo, monkeypatch):
         (["photo.png", "-m", "nearest", "-s", "99"], "99"),
         (["photo.png", "-m", "naerest"], "nearest"),
         (["photo.png", "-m", "nearest+lanczos", "-s", "6"], "name the parts, as in nearest:2+lanczos:2"),
-        (["photo.png", "-m", "nearest", "--initial", "bicubic"], "nearest cannot take the initial bicubic"),
+        (["photo.png", "-m", "nearest", "--pre-upsampler", "bicubic"], "nearest cannot take the pre_upsampler bicubic"),
         (["missing.png", "-m", "nearest"], "missing.png"),
         (["empty", "-m", "nearest"], "no image in it"),
         (["photo.png", "-m", "nearest", "-g", "0", "--device", "cpu"], "only one of them"),
@@ -318,7 +318,7 @@ def fails_with(photo, monkeypatch):
     ("error", "code", "message"),
     [
         (InputError("it has no pixels"), 2, "it has no pixels"),
-        (OutOfMemory("even 16 x 16 did not fit"), 4, "even 16 x 16 did not fit"),
+        (OutOfMemoryError("even 16 x 16 did not fit"), 4, "even 16 x 16 did not fit"),
         (OSError(28, "No space left on device", "big.png"), 4, "No space left on device: big.png"),
         (MemoryError(), 4, "memory"),
         (ZeroDivisionError("division by zero"), 1, "this is a bug; please report it"),

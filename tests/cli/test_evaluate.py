@@ -156,8 +156,8 @@ def test_weights_for_no_scale_of_the_model_are_refused(tmp_path, capsys):
 def test_the_scales_of_chains_and_of_the_initial_count(evaluated, install):
     install(Model("few", (3, 2, 4), lambda scale, variant: None, ""))
     assert run("evaluate", "nearest", "few+bicubic", "--data", ".") == 0
-    assert run("evaluate", "nearest", "bicubic", "--initial", "few", "--data", ".") == 0
-    assert run("evaluate", "few+bicubic", "--initial", "few", "--data", ".", "--scale", "9") == 0
+    assert run("evaluate", "nearest", "bicubic", "--pre-upsampler", "few", "--data", ".") == 0
+    assert run("evaluate", "few+bicubic", "--pre-upsampler", "few", "--data", ".", "--scale", "9") == 0
     assert [(names, scales) for names, _, scales, *_ in evaluated] == [
         (["nearest", "few+bicubic"], [4]),
         (["nearest", "bicubic"], [2, 3, 4]),

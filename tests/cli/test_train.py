@@ -15,7 +15,7 @@ def test_train_passes_everything_on(monkeypatch):
     monkeypatch.setattr("pysr.training.loop.train", lambda *args, **options: asked.append((args, options)))
     monkeypatch.setattr("pysr.cli.allocator.tune_allocator", lambda: tuned.append(not asked))
     assert run("train", "vdsr", "--data", "a", "--data", "b", "--out", "run", "--steps", "9", "--seed", "4",
-               "--validation", "set5", "--weights", "w.safetensors", "--initial", "srcnn", "--resume",
+               "--validation", "set5", "--weights", "w.safetensors", "--pre-upsampler", "srcnn", "--resume",
                "--scale", "2", "3", "--recipe", "paper", "--variant", "915", "--device", "cpu",
                "-o", "style=a=b.jpg", "--option", "size=3") == 0  # fmt: skip
     ((name, data, out), options) = asked[0]
@@ -23,7 +23,7 @@ def test_train_passes_everything_on(monkeypatch):
     assert options.pop("progress")
     assert tuned == [True]
     assert options == {
-        "steps": 9, "seed": 4, "validation": Path("set5"), "weights": Path("w.safetensors"), "initial": "srcnn",
+        "steps": 9, "seed": 4, "validation": Path("set5"), "weights": Path("w.safetensors"), "pre_upsampler": "srcnn",
         "resume": True, "scales": (2, 3), "recipe": "paper", "variant": "915", "device": "cpu", "precision": "auto",
         "options": {"style": "a=b.jpg", "size": "3"},
     }  # fmt: skip

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import Upsample
 
 import pysr
-from pysr.errors import InputError, UnknownModel
+from pysr.errors import InputError, UnknownNameError
 from pysr.evaluation.metrics import psnr, ssim
 from pysr.evaluation.protocols import evaluate, measure
 from pysr.imaging.datasets import read_planes
@@ -156,12 +156,12 @@ def test_models_in_a_row_and_models_that_begin_with_another(pictures: Path, inst
                  preprocess=("luma", "bicubic"), receptive_field=0)  # fmt: skip
     install(copy)
     nearest, twice = evaluate(["nearest", "nearest+nearest"], pictures, [4])
-    (begun,) = evaluate(["copy"], pictures, [4], initial="nearest")
-    assert (twice.model, begun.model) == ("nearest+nearest", "copy, initial nearest")
+    (begun,) = evaluate(["copy"], pictures, [4], pre_upsampler="nearest")
+    assert (twice.model, begun.model) == ("nearest+nearest", "copy, pre_upsampler nearest")
     assert nearest.results[0].psnr == twice.results[0].psnr == begun.results[0].psnr
     assert nearest.results[0].psnr != evaluate(["copy"], pictures, [4])[0].results[0].psnr
-    with pytest.raises(InputError, match="lanczos cannot take the initial nearest"):
-        evaluate(["copy", "lanczos"], pictures, [4], initial="nearest")
+    with pytest.raises(InputError, match="lanczos cannot take the pre_upsampler nearest"):
+        evaluate(["copy", "lanczos"], pictures, [4], pre_upsampler="nearest")
 
 
 @needs_set5
@@ -212,7 +212,7 @@ def test_metrics_are_measured_in_the_order_asked_for(pictures: Path) -> None:
     assert (both.metrics, one.metrics) == (("psnr", "ssim"), ("ssim",))
     assert one.results[0].ssim == both.results[0].ssim
     assert list(one.as_dict()["results"][0]) == ["scale", "ssim", "seconds", "images"]
-    with pytest.raises(UnknownModel, match="no metric called 'psn'; did you mean 'psnr'"):
+    with pytest.raises(UnknownNameError, match="no metric called 'psn'; did you mean 'psnr'"):
         evaluate(["bicubic"], pictures, [2], metrics=["psn"])
     with pytest.raises(InputError, match="metrics is 'psnr'; give a list"):
         evaluate(["bicubic"], pictures, [2], metrics="psnr")
@@ -267,7 +267,7 @@ def test_what_cannot_be_evaluated_is_named(pictures: Path, tmp_path: Path) -> No
         evaluate(["bicubic"], pictures, [])
     with pytest.raises(InputError, match="takes lists"):
         evaluate("bicubic", pictures, [2])
-    with pytest.raises(UnknownModel):
+    with pytest.raises(UnknownNameError):
         evaluate(["bicubix"], pictures, [2])
     Image.new("L", (12, 40)).save(pictures / "tiny.png")
     with pytest.raises(InputError, match=r"tiny\.png is too small to be measured at scale 4"):

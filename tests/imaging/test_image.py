@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pysr.errors import InputError, OutOfMemory
+from pysr.errors import InputError, OutOfMemoryError
 from pysr.imaging.image import open_image
 
 few = settings(derandomize=True, deadline=None, max_examples=60)
@@ -338,5 +338,5 @@ def test_floats_far_from_0_and_1_are_refused_and_near_ones_accepted(value: float
 
 def test_a_result_without_room_is_out_of_memory() -> None:
     for image in (np.zeros((2, 2), np.uint8), torch.zeros(1, 2, 2)):
-        with pytest.raises(OutOfMemory, match="smaller scale"):
+        with pytest.raises(OutOfMemoryError, match="smaller scale"):
             open_image(image).parts(2**24)

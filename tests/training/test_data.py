@@ -15,7 +15,7 @@ from pysr import InputError
 from pysr.imaging.datasets import digest, read_planes
 from pysr.imaging.degrade import bicubic, crop_to_multiple
 from pysr.imaging.resize import resize
-from pysr.training.data import Ahead, Pairs, PatchSampler, Picture, read_pictures
+from pysr.training.data import Batch, PatchSampler, Prefetcher, TrainingImage, read_images
 
 
 def write(path: Path, height: int, width: int, seed: int = 0, mode: str = "RGB") -> np.ndarray[Any, Any]:
@@ -26,10 +26,10 @@ def write(path: Path, height: int, width: int, seed: int = 0, mode: str = "RGB")
     return pixels
 
 
-def picture(height: int, width: int, scales: Sequence[int] = (2, 3), seed: int = 0) -> Picture:
+def picture(height: int, width: int, scales: Sequence[int] = (2, 3), seed: int = 0) -> TrainingImage:
     generator = torch.Generator().manual_seed(seed)
     high = torch.randint(0, 256, (1, height, width), dtype=torch.uint8, generator=generator)
-    return Picture(high, {scale: bicubic(high.float() / 255, scale) for scale in scales})
+    return TrainingImage(high, {scale: bicubic(high.float() / 255, scale) for scale in scales})
 
 
 def symmetries(planes: Tensor) -> list[Tensor]:
@@ -46,7 +46,7 @@ def equal(one: Any, other: Any) -> bool:
 
 def test_luma_is_rounded_to_8_bits(tmp_path: Path) -> None:
     rgb = write(tmp_path / "a.png", 13, 20).astype(float)
-    (found,) = read_pictures([tmp_path], "luma", [2, 3])
+    (found,) = read_images([tmp_path], "luma", [2, 3])
     y = 16 + (65.481 * rgb[..., 0] + 128.553 * rgb[..., 1] + 24.966 * rgb[..., 2]) / 255
     np.testing.assert_array_equal(found.high[0].numpy(), np.round(y)[:12, :18])
     assert found.high.dtype == torch.uint8
@@ -59,7 +59,7 @@ def test_rgb_stays_as_it_is_and_other_modes_become_rgb(tmp_path: Path) -> None:
     write(tmp_path / "below" / "b.png", 8, 12, mode="L")
     write(tmp_path / "c.png", 8, 12, mode="RGBA")
     write(tmp_path / "d.jpg", 8, 12, mode="CMYK")
-    pictures = read_pictures([tmp_path], "rgb", [2])
+    pictures = read_images([tmp_path], "rgb", [2])
     assert len(pictures) == 4
     assert all(p.high.shape == (3, 8, 12) and p.low[2].shape == (3, 4, 6) for p in pictures)
     np.testing.assert_array_equal(pictures[0].high.permute(1, 2, 0).numpy(), pixels)
@@ -67,29 +67,30 @@ def test_rgb_stays_as_it_is_and_other_modes_become_rgb(tmp_path: Path) -> None:
 
 def test_any_means_one_plane(tmp_path: Path) -> None:
     write(tmp_path / "a.png", 8, 8)
-    assert read_pictures([tmp_path], "any", [2])[0].high.shape == (1, 8, 8)
+    assert read_images([tmp_path], "any", [2])[0].high.shape == (1, 8, 8)
 
 
 def test_reduced_copies_and_small_pictures(tmp_path: Path) -> None:
     write(tmp_path / "large.png", 60, 80)
     write(tmp_path / "small.png", 30, 200)
-    found = read_pictures([tmp_path], "luma", [2, 3], shrink=(1.0, 0.5), smallest=30)
+    found = read_images([tmp_path], "luma", [2, 3], rescale_augment=(1.0, 0.5), smallest=30)
     assert [tuple(p.high.shape) for p in found] == [(1, 60, 78), (1, 30, 36), (1, 30, 198)]
 
 
 def test_several_folders_come_in_order(tmp_path: Path) -> None:
     for name in ("b", "a"):
         write(tmp_path / name / "x.png", 8, 8 if name == "a" else 10)
-    assert [p.high.shape[-1] for p in read_pictures([tmp_path / "b", tmp_path / "a"], "luma", [2])] == [10, 8]
+    assert [p.high.shape[-1] for p in read_images([tmp_path / "b", tmp_path / "a"], "luma", [2])] == [10, 8]
 
 
 @pytest.mark.parametrize("colour", ["rgb", "luma"])
 def test_an_array_of_pictures_is_as_good_as_their_files(colour: Any, tmp_path: Path) -> None:
     pixels = np.stack([write(tmp_path / "files" / f"{i:03}.png", 12, 14, seed=i) for i in range(300)])
     np.savez(tmp_path / "set.npz", train=pixels, val=pixels[:1], ages=np.arange(300))
-    found = read_pictures([tmp_path / "set.npz"], colour, [2, 3], shrink=(1.0, 0.5))
+    found = read_images([tmp_path / "set.npz"], colour, [2, 3], rescale_augment=(1.0, 0.5))
     expected = {
-        p.high.numpy().tobytes(): p for p in read_pictures([tmp_path / "files"], colour, [2, 3], shrink=(1.0, 0.5))
+        p.high.numpy().tobytes(): p
+        for p in read_images([tmp_path / "files"], colour, [2, 3], rescale_augment=(1.0, 0.5))
     }
     assert len(found) == len(expected) == 600
     for p in found:
@@ -100,7 +101,7 @@ def test_an_array_of_pictures_is_as_good_as_their_files(colour: Any, tmp_path: P
 
 def test_the_only_array_of_pictures_needs_no_name(tmp_path: Path) -> None:
     np.savez(tmp_path / "digits.npz", images=np.full((5, 8, 8), 7, np.uint8), labels=np.zeros(5, np.uint8))
-    found = read_pictures([tmp_path / "digits.npz"], "any", [2])
+    found = read_images([tmp_path / "digits.npz"], "any", [2])
     assert [tuple(p.high.shape) for p in found] == [(1, 8, 8)] * 5
     assert int(found[0].high.min()) == int(found[0].high.max()) == 7
 
@@ -118,19 +119,19 @@ def test_the_only_array_of_pictures_needs_no_name(tmp_path: Path) -> None:
 def test_an_array_that_holds_no_pictures_is_said(arrays: dict[str, Any], message: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "set.npz", **arrays)
     with pytest.raises(InputError, match=message):
-        read_pictures([tmp_path / "set.npz"], "any", [2])
+        read_images([tmp_path / "set.npz"], "any", [2])
 
 
 def test_a_damaged_array_file_is_said(tmp_path: Path) -> None:
     path = tmp_path / "set.npz"
     with pytest.raises(InputError, match=r"set\.npz' cannot be read \(No such file"):
-        read_pictures([path], "any", [2])
+        read_images([path], "any", [2])
     np.savez(path, train=np.zeros((2, 8, 8), np.uint8))
     whole = path.read_bytes()
     for damaged in (b"", b"nonsense", whole[:-30], whole[:100] + b"x" + whole[101:]):
         path.write_bytes(damaged)
         with pytest.raises(InputError, match=r"set\.npz' cannot be read .* give an \.npz file written by numpy\.savez"):
-            read_pictures([path], "any", [2])
+            read_images([path], "any", [2])
 
 
 def test_unusable_folders_are_named(tmp_path: Path) -> None:
@@ -138,14 +139,14 @@ def test_unusable_folders_are_named(tmp_path: Path) -> None:
     empty.mkdir()
     write(small / "a.png", 9, 40)
     with pytest.raises(InputError, match="empty"):
-        read_pictures([small, empty], "luma", [2])
+        read_images([small, empty], "luma", [2])
     with pytest.raises(InputError, match="missing"):
-        read_pictures([tmp_path / "missing"], "luma", [2])
+        read_images([tmp_path / "missing"], "luma", [2])
     with pytest.raises(InputError, match="sides of at least 10 pixels"):
-        read_pictures([small], "luma", [2], smallest=10)
+        read_images([small], "luma", [2], smallest=10)
     (small / "b.png").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"b\.png"):
-        read_pictures([small], "luma", [2])
+        read_images([small], "luma", [2])
 
 
 def test_a_digest_tells_contents_and_names_but_not_places(tmp_path: Path) -> None:
@@ -232,14 +233,14 @@ def test_all_eight_symmetries_are_used() -> None:
 
 def test_without_turns_patches_are_mirrored_left_to_right_only() -> None:
     only = picture(12, 12, (2,))
-    (pairs,) = PatchSampler([only], patch=12, seed=0, turns=False).batch(0, {2: 100})
+    (pairs,) = PatchSampler([only], patch=12, seed=0, rotate=False).batch(0, {2: 100})
     counts = [sum(torch.equal(high, turned) for high in pairs.high) for turned in symmetries(only.high / 255)]
     assert counts[0] + counts[4] == 100
     assert min(counts[0], counts[4]) >= 30
 
 
 def test_some_patches_are_plain() -> None:
-    sampler = PatchSampler([picture(40, 44)], patch=12, seed=3, margin=2, plain=0.25)
+    sampler = PatchSampler([picture(40, 44)], patch=12, seed=3, margin=2, flat_fraction=0.25)
     (pairs,) = sampler.batch(1, {2: 400})
     assert pairs.low.shape[-2:] == (10, 10) and pairs.high.shape[-2:] == (12, 12)
     plain = (pairs.low == pairs.low[..., :1, :1]).flatten(1).all(1)
@@ -252,7 +253,9 @@ def test_some_patches_are_plain() -> None:
 
 def test_every_place_is_reached() -> None:
     numbers = torch.arange(14 * 16, dtype=torch.uint8).view(1, 14, 16)
-    sampler = PatchSampler([Picture(numbers, {2: bicubic(numbers / 255, 2)})], patch=12, seed=0, candidates=1)
+    sampler = PatchSampler(
+        [TrainingImage(numbers, {2: bicubic(numbers / 255, 2)})], patch=12, seed=0, hard_mining_candidates=1
+    )
     (pairs,) = sampler.batch(0, {2: 200})
     corners = {int((high * 255).round().min()) for high in pairs.high}
     assert corners == {0, 2, 4, 32, 34, 36}  # on the grid of low pixels: two rows, three columns
@@ -260,16 +263,16 @@ def test_every_place_is_reached() -> None:
 
 def test_candidates_prefer_detail_and_areas_count() -> None:
     flat, busy = torch.full((1, 40, 40), 128, dtype=torch.uint8), picture(40, 40, (2,)).high
-    pictures = [Picture(high, {2: bicubic(high / 255, 2)}) for high in (flat, busy)]
+    pictures = [TrainingImage(high, {2: bicubic(high / 255, 2)}) for high in (flat, busy)]
 
     def share(candidates: int) -> float:
-        sampler = PatchSampler(pictures, patch=12, seed=0, candidates=candidates)
+        sampler = PatchSampler(pictures, patch=12, seed=0, hard_mining_candidates=candidates)
         return float(sampler.batch(0, {2: 300})[0].high.std((1, 2, 3)).gt(0.05).float().mean())
 
     assert 0.4 < share(1) < 0.6
     assert share(4) > 0.85
-    narrow = Picture(flat[:, :12, :12], {2: pictures[0].low[2][:, :6, :6]})
-    (pairs,) = PatchSampler([narrow, pictures[1]], patch=12, seed=0, candidates=1).batch(0, {2: 100})
+    narrow = TrainingImage(flat[:, :12, :12], {2: pictures[0].low[2][:, :6, :6]})
+    (pairs,) = PatchSampler([narrow, pictures[1]], patch=12, seed=0, hard_mining_candidates=1).batch(0, {2: 100})
     assert (pairs.high.std((1, 2, 3)) > 0.05).float().mean() > 0.95  # one place against 29 x 29
 
 
@@ -297,12 +300,14 @@ def test_sixteen_bit_gray_keeps_its_brightness(tmp_path: Path) -> None:
     Image.fromarray(ramp).save(tmp_path / "ramp.png")
     assert read_planes(tmp_path / "ramp.png").shape == (1, 40, 30)
     assert float(read_planes(tmp_path / "ramp.png").mean()) == pytest.approx(0.5, abs=1e-3)
-    (picture,) = read_pictures([tmp_path], "luma", [2])
+    (picture,) = read_images([tmp_path], "luma", [2])
     assert float(picture.high.float().mean()) == pytest.approx(127.5, abs=0.5)
 
 
 def test_the_shares_of_a_batch_are_the_batch() -> None:
-    sampler = PatchSampler([picture(60, 54), picture(48, 90, seed=1)], patch=12, seed=5, margin=1, candidates=2)
+    sampler = PatchSampler(
+        [picture(60, 54), picture(48, 90, seed=1)], patch=12, seed=5, margin=1, hard_mining_candidates=2
+    )
     counts = {2: 5, 3: 3, 1: 0}
     whole = sampler.batch(4, {2: 5, 3: 3})
     shares = [sampler.batch(4, {2: 5, 3: 3}, (r, 2)) for r in range(2)]
@@ -318,13 +323,13 @@ def test_the_shares_of_a_batch_are_the_batch() -> None:
 def test_the_next_batch_is_made_while_this_one_is_used() -> None:
     made: list[int] = []
 
-    def make(step: int) -> list[Pairs]:
+    def make(step: int) -> list[Batch]:
         made.append(step)
-        return [Pairs(step, torch.zeros(1), torch.zeros(1))]
+        return [Batch(step, torch.zeros(1), torch.zeros(1))]
 
-    with Ahead(make) as batches:
+    with Prefetcher(make) as batches:
         assert [batches.get(step)[0].scale for step in (7, 8, 9)] == [7, 8, 9]
         assert batches.get(3)[0].scale == 3  # what nobody foresaw is made at once
     assert made[:4] == [7, 8, 9, 10]
-    with Ahead(lambda step: 1 / 0) as broken, pytest.raises(ZeroDivisionError):  # type: ignore[arg-type,return-value]
+    with Prefetcher(lambda step: 1 / 0) as broken, pytest.raises(ZeroDivisionError):  # type: ignore[arg-type,return-value]
         broken.get(0)

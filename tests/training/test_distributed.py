@@ -88,7 +88,7 @@ class Critic(nn.Module):
 about = SimpleNamespace(build=Critic)
 pysr.training.losses.registry = lambda: SimpleNamespace(loss=lambda name: about)
 recipe = Recipe(losses={"critic": 1.0}, optimizers=lambda n: [torch.optim.SGD(n.parameters(), 0.01)], batch=4, patch=12,
-                schedule=lambda done: 1.0, steps=9, scales=(2,), validate=3)
+                schedule=lambda done: 1.0, steps=9, scales=(2,), validate_every=3)
 model = Model("tiny", (2,), lambda scale, variant: nn.Conv2d(1, 1, 3, padding=1), "for tests", colour="luma",
               preprocess=("luma", "bicubic"), receptive_field=1, recipes={"only": lambda: recipe})
 train(model, [Path(sys.argv[1])], Path(sys.argv[2]), device="cpu", precision="float32")

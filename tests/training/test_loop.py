@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from pysr import InputError, load
 from pysr.plugin import Loss, Preprocessor
 from pysr.training.loop import train
-from pysr.training.reproducibility import CUBLAS, be_deterministic, put_back
+from pysr.training.reproducibility import CUBLAS, enable_determinism, preserve_global_state
 from pysr.upscaling.weights import load_weights, read_metadata
 
 Install = Callable[..., None]
@@ -110,10 +110,10 @@ def test_a_network_that_enlarges_itself_trains(install: Install, pictures: Path,
 class Smoothed:
     """A preprocessor that looks at neighbours and enlarges nothing."""
 
-    def before(self, window: Tensor, scale: int) -> tuple[Tensor, Any]:
+    def preprocess(self, window: Tensor, scale: int) -> tuple[Tensor, Any]:
         return nn.functional.avg_pool2d(window, 3, 1, 1), None
 
-    def after(self, output: Tensor, memory: Any, scale: int) -> Tensor:
+    def postprocess(self, output: Tensor, memory: Any, scale: int) -> Tensor:
         return output
 
 
@@ -142,7 +142,7 @@ def test_float32_is_kept_on_the_way_back(
     held, found = [0], []
 
     @contextmanager
-    def arithmetic(*_: Any, **__: Any) -> Iterator[None]:
+    def precision_context(*_: Any, **__: Any) -> Iterator[None]:
         held[0] += 1
         yield
         held[0] -= 1
@@ -151,7 +151,7 @@ def test_float32_is_kept_on_the_way_back(
         output.register_hook(lambda gradient: found.append(held[0]))
         return (output - target).abs().mean()
 
-    monkeypatch.setattr("pysr.training.state.arithmetic", arithmetic)
+    monkeypatch.setattr("pysr.training.state.precision_context", precision_context)
     install(tiny(losses={"watched": 1.0}), losses=[Loss("watched", lambda: watched, "for tests")])
     run(pictures, tmp_path / "out", steps=2)
     assert found == [1, 1]
@@ -179,7 +179,7 @@ def test_only_training_moves_running_statistics(
         def forward(self, enlarged: Tensor) -> Tensor:
             return enlarged + self.conv(self.norm(enlarged))
 
-    install(tiny(Blank, average=0.0))
+    install(tiny(Blank, ema_decay=0.0))
     best = run(pictures, tmp_path / "out", validation=pictures, precision=precision, steps=1)
     trained = Blank()
     load_weights(trained, best)
@@ -218,7 +218,7 @@ def test_a_step_of_its_own_replaces_the_losses(install: Install, pictures: Path,
         output = network(low)
         return {"near": (output - high).abs().mean(), "far": (output - high).square().mean()}
 
-    install(tiny(losses={}, step=step))
+    install(tiny(losses={}, compute_losses=step))
     run(pictures, tmp_path / "own", validation=pictures)
     install(tiny(losses={"l1": 1.0, "mse": 1.0}))
     run(pictures, tmp_path / "sum", validation=pictures)
@@ -240,7 +240,7 @@ def test_whole_faces_train_upright(install: Install, tmp_path: Path) -> None:
         seen.append(high)
         return {"l1": (network(low) - high).abs().mean()}
 
-    install(tiny(losses={}, step=step, turns=False))
+    install(tiny(losses={}, compute_losses=step, rotate=False))
     best = run(tmp_path / "faces.npz", tmp_path / "out", steps=3)
     assert read_metadata(best)["pysr.training.data"] == "faces.npz"
     assert all(bool((high[:, :, :6] > high[:, :, 6:]).all()) for high in seen)
@@ -265,7 +265,7 @@ def test_a_training_leaves_the_program_as_it_was(install: Install, pictures: Pat
 
     def disturb(*_: Any) -> None:
         torch.set_num_threads(torch.get_num_threads() + 1)
-        be_deterministic()
+        enable_determinism()
 
     install(tiny())
     before = state()
@@ -274,8 +274,8 @@ def test_a_training_leaves_the_program_as_it_was(install: Install, pictures: Pat
 
 
 def test_cuda_is_asked_for_the_same_bits_again() -> None:
-    with put_back():
-        be_deterministic()
+    with preserve_global_state():
+        enable_determinism()
         assert torch.are_deterministic_algorithms_enabled() and torch.is_deterministic_algorithms_warn_only_enabled()
         assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
         assert os.environ[CUBLAS]

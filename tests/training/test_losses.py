@@ -12,11 +12,11 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pysr import InputError, UnknownModel
+from pysr import InputError, UnknownNameError
 from pysr.plugin import Loss, Model, Recipe
 from pysr.training.checkpoints import Checkpoints
 from pysr.training.loop import train
-from pysr.training.losses import moved
+from pysr.training.losses import random_shift
 
 Install = Callable[..., None]
 
@@ -59,7 +59,7 @@ def pictures(tmp_path: Path) -> Path:
 
 def run(pictures: Path, out: Path, losses: dict[str, float], **options: Any) -> Path:
     recipe = Recipe(losses=losses, optimizers=lambda n: [torch.optim.Adam(n.parameters(), 0.01)], batch=4, patch=12,
-                    schedule=lambda done: 1 - done, steps=12, scales=(2,), validate=4)  # fmt: skip
+                    schedule=lambda done: 1 - done, steps=12, scales=(2,), validate_every=4)  # fmt: skip
     model = Model("tiny", (2,), lambda scale, variant: nn.Conv2d(1, 1, 3, padding=1), "for tests", colour="luma",
                   preprocess=("luma", "bicubic"), receptive_field=1, recipes={"only": lambda: recipe})  # fmt: skip
     return train(model, [pictures], out, device="cpu", **{"precision": "float32"} | options)
@@ -74,12 +74,12 @@ def test_images_are_moved_alike_by_every_distance() -> None:
     image = torch.arange(48.0).view(1, 1, 6, 8)
     found: set[float] = set()
     for _ in range(300):
-        one, other = moved((image, -image), 2)
+        one, other = random_shift((image, -image), 2)
         assert one.shape == image.shape and torch.equal(one, -other)
         found.add(float(one[0, 0, 2, 3]))
     assert found == {float(8 * y + x) for y in range(5) for x in range(1, 6)}
     with pytest.raises(InputError, match="6 x 8 pixels cannot be moved by 6"):
-        moved((image,), 6)
+        random_shift((image,), 6)
 
 
 def test_options_stand_behind_the_name(install: Install, pictures: Path, tmp_path: Path) -> None:
@@ -96,7 +96,9 @@ def test_options_stand_behind_the_name(install: Install, pictures: Path, tmp_pat
 
 def test_unknown_losses_and_options_are_said(install: Install, pictures: Path, tmp_path: Path) -> None:
     install(losses=LOSSES)
-    with pytest.raises(UnknownModel, match=r"no loss called .beauty.\W+Installed: charbonnier, critic, l1, mse, power"):
+    with pytest.raises(
+        UnknownNameError, match=r"no loss called .beauty.\W+Installed: charbonnier, critic, l1, mse, power"
+    ):
         run(pictures, tmp_path / "out", {"beauty:much": 1.0})
     with pytest.raises(InputError, match="the loss 'l1' cannot be built from 'l1:a,b'"):
         run(pictures, tmp_path / "out", {"l1:a,b": 1.0})

@@ -54,7 +54,7 @@ def optimizers(network):
 
 def recipe():
     return Recipe(losses={"l1": 1.0, "mse": 0.5}, optimizers=optimizers, schedule=cosine, steps=STEPS, batch=6,
-                  patch=12, scales=(2, 3), candidates=2, average=0.9, validate=5, clip=0.01)
+                  patch=12, scales=(2, 3), hard_mining_candidates=2, ema_decay=0.9, validate_every=5, clip_theta=0.01)
 
 
 STEPS = 24

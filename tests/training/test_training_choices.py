@@ -10,10 +10,10 @@ import torch
 from tiny_training import Sharpen, losses, recipe, rows, run, tiny
 from torch import nn
 
-from pysr import InputError, UnknownModel, WeightsError, load
+from pysr import InputError, UnknownNameError, WeightsError, load
 from pysr.evaluation.metrics import psnr
 from pysr.plugin import Fit
-from pysr.training.data import Picture, read_pictures
+from pysr.training.data import TrainingImage, read_images
 from pysr.training.loop import train
 from pysr.upscaling.weights import load_weights, read_metadata, save_weights
 
@@ -21,7 +21,7 @@ Install = Callable[..., None]
 
 
 def test_training_goes_on_from_given_weights(install: Install, pictures: Path, tmp_path: Path) -> None:
-    install(tiny(schedule=lambda done: 0.0, average=0.0))
+    install(tiny(schedule=lambda done: 0.0, ema_decay=0.0))
     start = Sharpen()
     save_weights(start, tmp_path / "start.safetensors", {})
     best = run(pictures, tmp_path / "out", steps=1, weights=tmp_path / "start.safetensors")
@@ -51,9 +51,9 @@ def test_what_cannot_be_trained_is_said(install: Install, pictures: Path, tmp_pa
     install(tiny(losses={"beauty": 1.0}))
     with pytest.raises(InputError, match="bicubic cannot be trained: its plugin gives no recipe"):
         train("bicubic", [pictures], tmp_path / "out")
-    with pytest.raises(UnknownModel, match="no model called 'nothing'"):
+    with pytest.raises(UnknownNameError, match="no model called 'nothing'"):
         train("nothing", [pictures], tmp_path / "out")
-    with pytest.raises(UnknownModel, match="no loss called 'beauty'"):
+    with pytest.raises(UnknownNameError, match="no loss called 'beauty'"):
         run(pictures, tmp_path / "out")
     install(tiny())
     with pytest.raises(InputError, match="missing"):
@@ -143,14 +143,14 @@ def test_recipes_scales_and_variants_are_chosen_by_name(install: Install, pictur
 def test_a_fitted_model_is_made_in_one_call(install: Install, pictures: Path, tmp_path: Path) -> None:
     given: list[object] = []
 
-    def fit(network: nn.Module, data: list[Picture], scale: int, seed: int, progress: Any) -> None:
+    def fit(network: nn.Module, data: list[TrainingImage], scale: int, seed: int, progress: Any) -> None:
         given.extend([len(data), scale, seed])
         assert (tmp_path / "out").is_dir() or (tmp_path / "default").is_dir()  # a result needs a place
         progress(1, 1, "all")
         with torch.no_grad():
             network.conv.weight.fill_(0.01)
 
-    install(replace(tiny(), recipes={"only": lambda: Fit(fit, (2, 3), shrink=(1.0, 0.5))}))
+    install(replace(tiny(), recipes={"only": lambda: Fit(fit, (2, 3), rescale_augment=(1.0, 0.5))}))
     seen: list[tuple[int, int, str]] = []
     best = run(pictures, tmp_path / "out", scales=[3], seed=8, validation=pictures, progress=lambda *w: seen.append(w))
     assert given == [4, 3, 8]
@@ -190,15 +190,15 @@ def test_a_network_learns_to_go_on_from_another_models_result(install: Install, 
     """The seen input is that model's result: with nothing to learn, the loss is its error."""
     install(tiny(schedule=lambda done: 0.0, steps=1), replace(tiny(), name="other"))
     found = {}
-    for initial in (None, "nearest", "lanczos"):
-        best = run(pictures, tmp_path / str(initial), initial=initial, validation=pictures)
-        found[initial] = rows(tmp_path / str(initial))[0]
-        assert read_metadata(best)["pysr.initial"] == (initial or "")
+    for pre_upsampler in (None, "nearest", "lanczos"):
+        best = run(pictures, tmp_path / str(pre_upsampler), pre_upsampler=pre_upsampler, validation=pictures)
+        found[pre_upsampler] = rows(tmp_path / str(pre_upsampler))[0]
+        assert read_metadata(best)["pysr.initial"] == (pre_upsampler or "")
     assert len({row["loss"] for row in found.values()}) == 3
     assert float(found["nearest"]["psnr_x2"]) < float(found["lanczos"]["psnr_x2"])
     weights = tmp_path / "nearest" / "best.safetensors"
-    upscaler = load("tiny", 2, initial="nearest", weights=weights, device="cpu", precision="float32")
-    truth = read_pictures([pictures], "luma", [2])[0]
+    upscaler = load("tiny", 2, pre_upsampler="nearest", weights=weights, device="cpu", precision="float32")
+    truth = read_images([pictures], "luma", [2])[0]
     score = psnr((upscaler.upscale(truth.low[2]) * 255).round() / 255, truth.high / 255, shave=2)
     assert abs(score - float(found["nearest"]["psnr_x2"])) < 3  # one of the two pictures
     install(tiny(losses={"l1": 1.0}))

@@ -17,7 +17,7 @@ from pysr import InputError, PysrError, load
 from pysr.evaluation.metrics import psnr
 from pysr.imaging.colour import luma
 from pysr.imaging.degrade import bicubic
-from pysr.training.data import read_pictures
+from pysr.training.data import read_images
 from pysr.upscaling.weights import load_weights, read_metadata
 
 Install = Callable[..., None]
@@ -33,7 +33,7 @@ def test_running_statistics_are_saved_and_used(install: Install, pictures: Path,
 
 
 def test_the_best_weights_are_those_of_the_best_validation(install: Install, pictures: Path, tmp_path: Path) -> None:
-    install(tiny(schedule=lambda done: 1.0 if done < 0.5 else 300.0, average=0.0))  # the second half does harm
+    install(tiny(schedule=lambda done: 1.0 if done < 0.5 else 300.0, ema_decay=0.0))  # the second half does harm
     out = tmp_path / "out"
     best = run(pictures, out, validation=pictures)
     scores = [float(row["psnr_x2"]) + float(row["psnr_x3"]) for row in rows(out)]
@@ -43,13 +43,13 @@ def test_the_best_weights_are_those_of_the_best_validation(install: Install, pic
 
 
 def test_the_validated_weights_are_the_saved_ones(install: Install, pictures: Path, tmp_path: Path) -> None:
-    install(tiny(average=0.9))  # far from the present weights
+    install(tiny(ema_decay=0.9))  # far from the present weights
     out = tmp_path / "out"
     run(pictures, out, validation=pictures)
     for scale in (2, 3):
         upscaler = load("tiny", scale, weights=out / "last.safetensors", device="cpu", precision="float32")
         found = []
-        for truth in read_pictures([pictures], "luma", [2, 3]):
+        for truth in read_images([pictures], "luma", [2, 3]):
             result = (upscaler.upscale(truth.low[scale]) * 255).round() / 255
             found.append(psnr(result, truth.high / 255, shave=scale))
         assert float(rows(out)[-1][f"psnr_x{scale}"]) == pytest.approx(sum(found) / len(found), abs=0.01)
@@ -58,7 +58,7 @@ def test_the_validated_weights_are_the_saved_ones(install: Install, pictures: Pa
 def test_validation_does_not_change_the_training(
     install: Install, pictures: Path, tmp_path: Path, one_thread: None
 ) -> None:
-    install(tiny(Normed, validate=3, average=0.9))
+    install(tiny(Normed, validate_every=3, ema_decay=0.9))
     run(pictures, tmp_path / "with", steps=9, validation=pictures)
     run(pictures, tmp_path / "without", steps=9)
     one, two = (safetensors.torch.load_file(tmp_path / name / "last.safetensors") for name in ("with", "without"))
@@ -78,7 +78,7 @@ def test_the_saved_weights_are_the_running_mean(install: Install, pictures: Path
         steps.append(network.conv.weight.detach().clone())
         return [Watched(network.parameters(), 0.05)]
 
-    install(tiny(optimizers=optimizers, average=0.6))
+    install(tiny(optimizers=optimizers, ema_decay=0.6))
     best = run(pictures, tmp_path / "out", steps=6)
     mean = steps[0]
     for i, weight in enumerate(steps[1:]):
@@ -137,7 +137,7 @@ def test_a_stochastic_model_is_validated_by_bits(colour: str, install: Install, 
         return {"nats": -network.log_likelihood(low, high).mean()}
 
     about = {"colour": colour, "preprocess": (), "stochastic": True}
-    install(tiny(Guess, about, losses={}, step=step, scales=(2,), average=0.0))
+    install(tiny(Guess, about, losses={}, compute_losses=step, scales=(2,), ema_decay=0.0))
     faces = np.random.default_rng(0).integers(0, 256, (3, 14, 14, 3), np.uint8)
     np.savez(tmp_path / "faces.npz", train=faces, val=faces[1:])
     best = run(tmp_path / "faces.npz", tmp_path / "out", validation=tmp_path / "faces.npz")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from pysr.errors import InputError, UnknownModel
+from pysr.errors import InputError, UnknownNameError
 from pysr.plugin import Model
 from pysr.upscaling.chain import Chain
 
@@ -59,9 +59,9 @@ def test_the_scale_is_the_product_of_the_parts(model: str, scale: int | None, pa
 @pytest.mark.parametrize(
     ("model", "scale", "error", "message"),
     [
-        ("a+d", 4, UnknownModel, "no model called 'd'"),
-        ("a+", 4, UnknownModel, "no model called ''"),
-        (5, 4, UnknownModel, "no model called '5'"),
+        ("a+d", 4, UnknownNameError, "no model called 'd'"),
+        ("a+", 4, UnknownNameError, "no model called ''"),
+        (5, 4, UnknownNameError, "no model called '5'"),
         ([], 4, InputError, "list of models is empty"),
         ("a", 4, InputError, r"scale of a is 4; it can be 3, 2, 5$"),
         (

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import pysr
 from pysr.cli import app
-from pysr.errors import InputError, PluginError, UnknownModel
+from pysr.errors import InputError, PluginError, UnknownNameError
 from pysr.plugin import Model
 from pysr.testing import photo
 from pysr.upscaling.weights import save_weights
@@ -90,7 +90,7 @@ def copying(name: str = "copy", gain: float = 1, **fields: Any) -> Model:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"model": "bicubix"}, UnknownModel, "did you mean 'bicubic'"),
+        ({"model": "bicubix"}, UnknownNameError, "did you mean 'bicubic'"),
         ({"scale": 99}, InputError, "scale of bicubic is 99; it can be 2, 3"),
         ({"variant": "large"}, InputError, "variant of bicubic is 'large'"),
         ({"device": "gpu"}, InputError, "'gpu'"),
@@ -104,14 +104,18 @@ def copying(name: str = "copy", gain: float = 1, **fields: Any) -> Model:
         ({"max_memory": "4G"}, InputError, "max_memory is '4G'"),
         ({"device": "meta"}, InputError, "'meta'"),
         ({"device": None}, InputError, "None"),
-        ({"initial": "nearest"}, InputError, "bicubic cannot take the initial nearest: .* leave initial out"),
-        ({"initial": "naerest"}, UnknownModel, "did you mean 'nearest'"),
+        (
+            {"pre_upsampler": "nearest"},
+            InputError,
+            "bicubic cannot take the pre-upsampler nearest: .* leave it out",
+        ),
+        ({"pre_upsampler": "naerest"}, UnknownNameError, "did you mean 'nearest'"),
         ({"model": "bicubic+nearest", "scale": 6}, InputError, "name the parts, as in bicubic:2.nearest:2"),
         ({"model": "bicubic+nearest", "variant": "a"}, InputError, "^variant cannot be given for several models"),
         (
-            {"model": ["bicubic:2", "nearest:3"], "weights": "w", "initial": "nearest"},
+            {"model": ["bicubic:2", "nearest:3"], "weights": "w", "pre_upsampler": "nearest"},
             InputError,
-            r"^initial and weights cannot .* \(bicubic:2\+nearest:3\).* load them one by one",
+            r"^pre_upsampler and weights cannot .* \(bicubic:2\+nearest:3\).* load them one by one",
         ),
     ],
 )
@@ -122,7 +126,7 @@ def test_what_load_cannot_use_is_named(arguments: dict[str, Any], error: type[Ex
 
 def test_a_network_with_parameters_and_no_weights_is_refused(install: Callable[..., None]) -> None:
     install(model("probe", lambda scale: nn.Conv2d(3, 3, 3, padding=1), colour="rgb", receptive_field=3), copying())
-    for arguments in ({"model": "probe"}, {"model": "nearest+probe"}, {"model": "copy", "initial": "probe"}):
+    for arguments in ({"model": "probe"}, {"model": "nearest+probe"}, {"model": "copy", "pre_upsampler": "probe"}):
         with pytest.raises(InputError, match="probe comes without weights for scale 2"):
             pysr.load(**arguments, device="cpu")
 
@@ -147,15 +151,15 @@ def test_weights_that_learnt_another_start_are_warned_of(
 ) -> None:
     install(model("probe", lambda scale: nn.Conv2d(3, 3, 3, padding=1), colour="rgb", preprocess=("bicubic",)))
     file = tmp_path / "own.safetensors"
-    for learnt, initial in (("", None), ("", "bicubic"), ("lanczos", "lanczos"), (None, "lanczos")):
+    for learnt, pre_upsampler in (("", None), ("", "bicubic"), ("lanczos", "lanczos"), (None, "lanczos")):
         save_weights(nn.Conv2d(3, 3, 3), file, {} if learnt is None else {"pysr.initial": learnt})
-        pysr.load("probe", weights=file, initial=initial, device="cpu")
+        pysr.load("probe", weights=file, pre_upsampler=pre_upsampler, device="cpu")
     assert not caplog.records
-    for learnt, initial, says in (("lanczos", None, "lanczos and is used with bicubic"),
+    for learnt, pre_upsampler, says in (("lanczos", None, "lanczos and is used with bicubic"),
                                   ("", "nearest", "bicubic and is used with nearest")):  # fmt: skip
         save_weights(nn.Conv2d(3, 3, 3), file, {"pysr.initial": learnt})
-        pysr.load("probe", weights=file, initial=initial, device="cpu")
-        assert f"own.safetensors was trained with the initial {says}" in caplog.text
+        pysr.load("probe", weights=file, pre_upsampler=pre_upsampler, device="cpu")
+        assert f"own.safetensors was trained with the pre-upsampler {says}" in caplog.text
 
 
 def test_the_command_uses_weights_at_their_scale_too(install: Callable[..., None], tmp_path: Path) -> None:
@@ -203,7 +207,7 @@ def test_the_options_of_a_chain_hold_for_each_stage() -> None:
     assert second.output_shape == (400, 360)
 
 
-# --- initial ---------------------------------------------------------------------------------------------------------
+# ---- pre-upsampler ----------------------------------------------------------------------------------------------------
 
 INITIALS = {
     "rgb": small("start", "rgb", 3),
@@ -214,17 +218,17 @@ INITIALS = {
 }
 
 
-@pytest.mark.parametrize("initial", INITIALS.values(), ids=INITIALS)
+@pytest.mark.parametrize("pre_upsampler", INITIALS.values(), ids=INITIALS)
 @pytest.mark.parametrize(
     "main", [sharpener("main", "luma", 5), sharpener("main", "rgb", 6), sharpener("main", "any", 3, multiple_of=3)]
 )
 @pytest.mark.parametrize("scale", [2, 3])
 def test_patches_give_exactly_the_whole_image(
-    install: Callable[..., None], main: Model, initial: Model, scale: int
+    install: Callable[..., None], main: Model, pre_upsampler: Model, scale: int
 ) -> None:
-    install(main, initial)
-    whole = pysr.load("main", scale, initial="start", **EXACT)
-    patched = pysr.load("main", scale, initial="start", patch=1, **EXACT)
+    install(main, pre_upsampler)
+    whole = pysr.load("main", scale, pre_upsampler="start", **EXACT)
+    patched = pysr.load("main", scale, pre_upsampler="start", patch=1, **EXACT)
     image = photo(71, 97)
     assert all(math.prod(plan.shape) > 1 for plan in patched._plans((3, 71, 97)))
     assert np.abs(patched.upscale(image) - whole.upscale(image)).max() <= 1e-5
@@ -233,7 +237,7 @@ def test_patches_give_exactly_the_whole_image(
 
 def test_its_halo_and_its_multiples_add_to_the_models(install: Callable[..., None]) -> None:
     install(sharpener("main", "luma", 5, multiple_of=4), small("start", "rgb", 7, multiple_of=6))
-    up = pysr.load("main", 2, initial="start")
+    up = pysr.load("main", 2, pre_upsampler="start")
     assert up._stages[0].halo == 7 + 3
     assert up.model.multiple_of == 12
 
@@ -245,10 +249,12 @@ def test_bicubic_as_initial_changes_nothing_and_another_is_what_the_network_gets
     install(
         sharpener("main", "luma", 4), copying(), copying("luma copy", colour="luma", preprocess=("luma", "bicubic"))
     )
-    plain, same = (pysr.load("main", initial=initial, **EXACT).upscale(image) for initial in (None, "bicubic"))
+    plain, same = (
+        pysr.load("main", pre_upsampler=pre_upsampler, **EXACT).upscale(image) for pre_upsampler in (None, "bicubic")
+    )
     assert np.abs(plain - same).max() <= 1e-6
     for name in ("copy", "luma copy"):
-        began, alone = pysr.load(name, 3, initial="lanczos", **EXACT), pysr.load("lanczos", 3)
+        began, alone = pysr.load(name, 3, pre_upsampler="lanczos", **EXACT), pysr.load("lanczos", 3)
         if image.ndim == 2 or name == "copy":  # chroma is bicubic behind the preprocessor luma
             assert np.abs(began.upscale(image) - alone.upscale(image)).max() <= 1e-6
 
@@ -256,25 +262,28 @@ def test_bicubic_as_initial_changes_nothing_and_another_is_what_the_network_gets
 def test_nothing_is_clipped_between_the_initial_and_the_network(install: Callable[..., None]) -> None:
     install(copying(gain=0.25), model("bright", lambda scale: Gain(4, scale), colour="any", receptive_field=0))
     image = photo(8, 8)
-    result = pysr.load("copy", 2, initial="bright", **EXACT).upscale(image)
+    result = pysr.load("copy", 2, pre_upsampler="bright", **EXACT).upscale(image)
     assert np.abs(result - image.repeat(2, 0).repeat(2, 1)).max() <= 1e-6
 
 
 def test_an_initial_that_sees_everything_makes_the_whole_unbounded(install: Callable[..., None]) -> None:
     install(copying(), model("wide", lambda scale: Gain(1, scale), colour="rgb"))
     image = photo(70, 60)
-    up = pysr.load("copy", 2, initial="wide", patch=24, overlap=5, **EXACT)
+    up = pysr.load("copy", 2, pre_upsampler="wide", patch=24, overlap=5, **EXACT)
     assert math.prod(up._plans((3, 70, 60))[0].shape) > 1
     assert np.abs(up.upscale(image) - image.repeat(2, 0).repeat(2, 1)).max() <= 1e-6
     with pytest.raises(InputError, match="copy sees the whole image at once: use mode='blend'"):
-        pysr.load("copy", 2, initial="wide", mode="exact").upscale(image)
+        pysr.load("copy", 2, pre_upsampler="wide", mode="exact").upscale(image)
 
 
 def test_the_memory_of_an_initial_counts(install: Callable[..., None]) -> None:
     heavy = model("heavy", Heavy, colour="any", receptive_field=0)
     install(copying(), copying("luma", colour="luma", preprocess=("luma", "bicubic")), heavy)
     for name, planes in (("copy", 3), ("luma", 1)):
-        light, full = (pysr.load(name, initial=initial, max_memory=10**7, **EXACT) for initial in ("nearest", "heavy"))
+        light, full = (
+            pysr.load(name, pre_upsampler=pre_upsampler, max_memory=10**7, **EXACT)
+            for pre_upsampler in ("nearest", "heavy")
+        )
         needed = full._stages[0].bytes_per_pixel(3)
         assert needed >= planes * pysr.load("heavy", **EXACT)._stages[0].bytes_per_pixel(1)
         assert needed > 10 * light._stages[0].bytes_per_pixel(3)
@@ -299,13 +308,15 @@ class Widen(nn.Module):
 
 def test_the_name_tells_the_initial(install: Callable[..., None]) -> None:
     install(copying(aliases=("c",)), small("start", "rgb", 3, aliases=("s",)))
-    up = pysr.load("c", initial="s")
-    assert up.model.name == "copy, initial start"
+    up = pysr.load("c", pre_upsampler="s")
+    assert up.model.name == "copy, pre_upsampler start"
     assert up.model.colour == "any"
 
 
 def test_an_initial_must_offer_the_scale(install: Callable[..., None]) -> None:
     install(copying(), small("start", "rgb", 3, scales=(3, 4)))
-    assert pysr.load("copy", 3, initial="start").scale == 3
-    with pytest.raises(InputError, match="start cannot be the initial of copy at scale 2, as it offers only 3, 4"):
-        pysr.load("copy", 2, initial="start")
+    assert pysr.load("copy", 3, pre_upsampler="start").scale == 3
+    with pytest.raises(
+        InputError, match="start cannot be the pre-upsampler of copy at scale 2, as it offers only 3, 4"
+    ):
+        pysr.load("copy", 2, pre_upsampler="start")

@@ -8,7 +8,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pysr import OutOfMemory
+from pysr import OutOfMemoryError
 from pysr.upscaling.memory import budget, fit_patch, free_memory, is_out_of_memory
 from pysr.upscaling.plan import plan
 
@@ -110,7 +110,9 @@ def test_a_real_failed_allocation_is_out_of_memory() -> None:
     assert is_out_of_memory(raised.value)
 
 
-@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), OutOfMemory("here")])
+@pytest.mark.parametrize(
+    "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), OutOfMemoryError("here")]
+)
 def test_typed_errors_are_out_of_memory(error: BaseException) -> None:
     assert is_out_of_memory(error)
 

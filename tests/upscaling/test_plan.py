@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pysr.errors import InputError
-from pysr.upscaling.plan import Cut, Plan, plan
+from pysr.upscaling.plan import AxisPlan, Plan, plan
 
 many = settings(derandomize=True, deadline=None, max_examples=150)
 some = settings(derandomize=True, deadline=None, max_examples=40)
@@ -36,7 +36,7 @@ def both(a_plan):
     return a_plan.rows, a_plan.columns
 
 
-def placed(cut: Cut) -> np.ndarray:
+def placed(cut: AxisPlan) -> np.ndarray:
     """(patches, output pixels) weights, each patch's where it lies; what reaches beyond the image is cut off."""
     scale = cut.weights.shape[1] // cut.patch
     line = np.zeros((len(cut.starts), (cut.starts[-1] + cut.patch) * scale))

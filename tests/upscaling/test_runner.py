@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pysr import InputError
 from pysr.ops.hardware import PRECISIONS, choose_device, choose_precision
-from pysr.upscaling.runner import Runner, input_readers, keep_unrounded
+from pysr.upscaling.runner import PreparedNetwork, input_readers, keep_unrounded
 
 CPU = torch.device("cpu")
 PROBE = (1, 16, 16)
@@ -63,7 +63,7 @@ def image(channels: int = 1, count: int = 1, side: int = 24) -> Tensor:
 def difference(network: nn.Module, planes: Tensor, dtype: torch.dtype = torch.bfloat16) -> float:
     with torch.inference_mode():
         expected = copy.deepcopy(network).eval()(planes)
-    runner = Runner(network, CPU, dtype, (planes.shape[1], 16, 16))
+    runner = PreparedNetwork(network, CPU, dtype, (planes.shape[1], 16, 16))
     return float((runner(planes) - expected).abs().max())
 
 
@@ -76,7 +76,7 @@ def test_bfloat16_is_close_to_float32(build: Callable[[], nn.Module], channels: 
 
 def test_the_runner_gives_float32() -> None:
     for dtype in (torch.float32, torch.bfloat16):
-        output = Runner(seeded(Residual), CPU, dtype, PROBE)(image().double())
+        output = PreparedNetwork(seeded(Residual), CPU, dtype, PROBE)(image().double())
         assert (output.dtype, output.device, output.requires_grad) == (torch.float32, CPU, False)
 
 
@@ -92,7 +92,7 @@ def untouched(network: nn.Module, before: nn.Module) -> bool:
 def test_the_given_network_is_left_unchanged(dtype: torch.dtype) -> None:
     network = seeded(Everything).train()
     before = copy.deepcopy(network)
-    Runner(network, CPU, dtype, (3, 16, 16))(image(3))
+    PreparedNetwork(network, CPU, dtype, (3, 16, 16))(image(3))
     assert network.training
     assert untouched(network, before)
 
@@ -111,7 +111,7 @@ def test_the_skip_keeps_what_bfloat16_cannot_hold() -> None:
     nn.init.zeros_(network.residual[-1].bias)
     fine = 0.5 + torch.arange(256.0).view(1, 1, 16, 16) / 2**20  # one step of bfloat16 is 1 / 256 here
     assert fine.bfloat16().unique().numel() == 1
-    assert torch.equal(Runner(network, CPU, torch.bfloat16, PROBE)(fine), fine)
+    assert torch.equal(PreparedNetwork(network, CPU, torch.bfloat16, PROBE)(fine), fine)
 
 
 class Edges(nn.Module):
@@ -140,14 +140,14 @@ def test_the_first_convolution_sees_the_unrounded_input(before: list[nn.Module])
     network = Edges(*before).eval()
     expected = network(fine)
     assert (expected == 0.25).all()
-    found = Runner(network, CPU, torch.bfloat16, PROBE)(fine)
+    found = PreparedNetwork(network, CPU, torch.bfloat16, PROBE)(fine)
     torch.testing.assert_close(found, expected, rtol=0.02, atol=0)
 
 
 def test_a_network_of_one_layer_sees_the_unrounded_input() -> None:
     network = Edges().edges
     fine = 0.5 + torch.arange(16.0).expand(1, 1, 16, 16) / 2**14
-    found = Runner(network, CPU, torch.bfloat16, PROBE)(fine)
+    found = PreparedNetwork(network, CPU, torch.bfloat16, PROBE)(fine)
     torch.testing.assert_close(found, torch.full_like(found, 0.25), rtol=0.02, atol=0)
 
 
@@ -168,7 +168,7 @@ def test_training_too_keeps_the_input_unrounded() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_bytes_per_pixel_grow_with_the_network(dtype: torch.dtype) -> None:
     def cost(network: nn.Module) -> float:
-        return Runner(network, CPU, dtype, PROBE).bytes_per_pixel
+        return PreparedNetwork(network, CPU, dtype, PROBE).bytes_per_pixel
 
     class Nothing(nn.Module):
         def forward(self, planes: Tensor) -> Tensor:
@@ -179,7 +179,7 @@ def test_bytes_per_pixel_grow_with_the_network(dtype: torch.dtype) -> None:
 
 
 def test_threads_share_one_runner() -> None:
-    runner = Runner(seeded(Residual), CPU, torch.bfloat16, PROBE)
+    runner = PreparedNetwork(seeded(Residual), CPU, torch.bfloat16, PROBE)
     images = [image(side=16 + i) for i in range(8)]
     alone = [runner(planes) for planes in images]
     with ThreadPoolExecutor(4) as pool:
@@ -222,8 +222,8 @@ def test_an_unknown_precision_is_named_with_those_allowed() -> None:
 @pytest.mark.parametrize(("dtype", "limit"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02), (torch.float16, 0.005)])
 def test_a_gpu_gives_what_the_cpu_gives(dtype: torch.dtype, limit: float) -> None:
     network, planes = seeded(Residual), image(count=2)
-    expected = Runner(network, CPU, torch.float32, PROBE)(planes)
-    found = Runner(network, torch.device("cuda"), dtype, PROBE)(planes)
+    expected = PreparedNetwork(network, CPU, torch.float32, PROBE)(planes)
+    found = PreparedNetwork(network, torch.device("cuda"), dtype, PROBE)(planes)
     assert found.device.type == "cuda"
     assert float((found.cpu() - expected).abs().max()) <= limit
 
@@ -267,19 +267,19 @@ def test_the_first_layer_keeps_the_input_also_behind_padding_and_with_two_argume
     readers = input_readers(network, PROBE)
     assert readers == ["first"]
     planes = image()
-    reduced = Runner(network, CPU, torch.bfloat16, PROBE)(planes)
-    assert (reduced - Runner(network, CPU, torch.float32, PROBE)(planes)).abs().max() < 0.02
+    reduced = PreparedNetwork(network, CPU, torch.bfloat16, PROBE)(planes)
+    assert (reduced - PreparedNetwork(network, CPU, torch.float32, PROBE)(planes)).abs().max() < 0.02
 
 
 def test_spectral_norm_survives_low_precision() -> None:
     network = seeded(Residual)
     layer = network.residual[2]  # type: ignore[index]
     network.residual[2] = torch.nn.utils.parametrizations.spectral_norm(layer)  # type: ignore[index,operator]
-    assert Runner(network, CPU, torch.bfloat16, PROBE)(image()).isfinite().all()
+    assert PreparedNetwork(network, CPU, torch.bfloat16, PROBE)(image()).isfinite().all()
 
 
 def test_a_network_without_parameters_stays_in_float32() -> None:
     planes = image()
-    runner = Runner(nn.Upsample(scale_factor=2), CPU, torch.bfloat16, PROBE)
+    runner = PreparedNetwork(nn.Upsample(scale_factor=2), CPU, torch.bfloat16, PROBE)
     assert runner.dtype == torch.float32
     assert torch.equal(runner(planes), nn.Upsample(scale_factor=2)(planes))

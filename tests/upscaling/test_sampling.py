@@ -264,8 +264,8 @@ def test_no_chains(install: Callable[..., None]) -> None:
     install(random, Model("sharpen", (2,), lambda scale, variant: nn.Identity(), "", preprocess=("bicubic",)))
     with pytest.raises(InputError, match="only by themselves"):
         pysr.load(["bicubic", "dots"])
-    with pytest.raises(InputError, match="not as an initial"):
-        pysr.load("sharpen", initial="dots")
+    with pytest.raises(InputError, match="not as an pre_upsampler"):
+        pysr.load("sharpen", pre_upsampler="dots")
 
 
 def test_a_wrong_shape_is_the_plugins_error(dots: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

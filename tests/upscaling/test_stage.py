@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from pysr.builtin.network import Enlarge, LumaOnly, Resampler
 from pysr.errors import PluginError
 from pysr.plugin import Model, Preprocessor
-from pysr.upscaling.runner import Runner
-from pysr.upscaling.stage import GRAY, Initial, Stage, Step
+from pysr.upscaling.runner import PreparedNetwork
+from pysr.upscaling.stage import GRAY, BoundPreprocessor, PreUpsampler, Stage
 
 
 class Twice(nn.Module):
@@ -30,15 +30,17 @@ class WrongSize(nn.Module):
         return low
 
 
-def stage(network: nn.Module, *steps: Step, **fields: Any) -> Stage:
+def stage(network: nn.Module, *steps: BoundPreprocessor, **fields: Any) -> Stage:
     about = Model("probe", (2,), lambda scale, variant: network, "", **{"receptive_field": 0, **fields})
     channels = 3 if about.colour == "rgb" else 1
-    return Stage(about, 2, Runner(network, torch.device("cpu"), torch.float32, (channels, 32, 32)), steps)
+    return Stage(about, 2, PreparedNetwork(network, torch.device("cpu"), torch.float32, (channels, 32, 32)), steps)
 
 
-def step(reach: int = 0, after_reach: int = 0, enlarges: bool = False) -> Step:
+def step(reach: int = 0, after_reach: int = 0, enlarges: bool = False) -> BoundPreprocessor:
     run = Enlarge() if enlarges else LumaOnly()
-    return Step(Preprocessor("", lambda: run, "", reach=reach, after_reach=after_reach, enlarges=enlarges), run)
+    return BoundPreprocessor(
+        Preprocessor("", lambda: run, "", reach=reach, after_reach=after_reach, enlarges=enlarges), run
+    )
 
 
 @pytest.mark.parametrize(
@@ -53,7 +55,9 @@ def step(reach: int = 0, after_reach: int = 0, enlarges: bool = False) -> Step:
         (0, [step(0, after_reach=2)], 2),
     ],
 )
-def test_the_halo_adds_up_along_the_steps(receptive_field: int | None, steps: list[Step], halo: int | None) -> None:
+def test_the_halo_adds_up_along_the_steps(
+    receptive_field: int | None, steps: list[BoundPreprocessor], halo: int | None
+) -> None:
     assert stage(WrongSize(), *steps, receptive_field=receptive_field).halo == halo
 
 
@@ -61,7 +65,7 @@ def test_memory_counts_the_larger_of_the_network_and_a_step() -> None:
     small = stage(Twice(1), colour="luma").bytes_per_pixel(1)
     assert stage(Twice(1), colour="any").bytes_per_pixel(3) > 2 * small
     assert stage(Twice(1), step(enlarges=True), colour="luma").bytes_per_pixel(1) > 2 * small
-    large = Step(Preprocessor("", Enlarge, "", enlarges=True), Enlarge(), bytes_per_pixel=1e6)
+    large = BoundPreprocessor(Preprocessor("", Enlarge, "", enlarges=True), Enlarge(), bytes_per_pixel=1e6)
     assert stage(Twice(1), large, colour="luma").bytes_per_pixel(1) == 1e6 + 8 * 5
 
 
@@ -81,15 +85,15 @@ def test_planes_go_through_a_network_for_any_one_by_one(channels: int) -> None:
 def test_nothing_is_clipped_or_rounded() -> None:
     window = torch.tensor([-0.3, 0.123456789, 1.4]).view(1, 1, 1, 3)
     assert torch.equal(stage(Twice(1), colour="luma").process(window), Twice(1)(window))
-    assert torch.equal(Initial(stage(Twice(3), colour="luma")).before(window, 2)[0], Twice(3)(window))
+    assert torch.equal(PreUpsampler(stage(Twice(3), colour="luma")).preprocess(window, 2)[0], Twice(3)(window))
 
 
 def test_an_initial_stage_runs_with_its_own_steps() -> None:
-    run = Initial(stage(Resampler("bicubic", 2), step(after_reach=2), colour="luma"))
+    run = PreUpsampler(stage(Resampler("bicubic", 2), step(after_reach=2), colour="luma"))
     window = torch.rand(1, 3, 6, 5)
-    enlarged, memory = run.before(window, 2)
+    enlarged, memory = run.preprocess(window, 2)
     assert torch.allclose(enlarged, Resampler("bicubic", 2)(window), atol=1e-5)
-    assert run.after(enlarged, memory, 2) is enlarged
+    assert run.postprocess(enlarged, memory, 2) is enlarged
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from torch import Tensor
 
 import pysr
-from pysr.errors import OutOfMemory
+from pysr.errors import OutOfMemoryError
 from pysr.testing import photo
 from pysr.upscaling.stage import Stage
 
@@ -77,7 +77,7 @@ def test_always_out_of_memory_ends_with_the_smallest_size_tried(before_each: Cal
         raise no_memory()
 
     before_each(never)
-    with pytest.raises(OutOfMemory, match=r"patches of \d+ x \d+"):
+    with pytest.raises(OutOfMemoryError, match=r"patches of \d+ x \d+"):
         pysr.load("bicubic", 2).upscale(photo(300, 300))
     assert len(calls) < 40
 

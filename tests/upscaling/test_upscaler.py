@@ -10,12 +10,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 import pysr
-from pysr.errors import InputError, OutOfMemory
+from pysr.errors import InputError, OutOfMemoryError
 from pysr.plugin import Model
 from pysr.testing import photo
 from pysr.upscaling import loading
 from pysr.upscaling.stage import GRAY
-from pysr.upscaling.tiling import Cutting
+from pysr.upscaling.tiling import Tiling
 from pysr.upscaling.upscaler import _empty
 
 Pixels = np.ndarray[Any, Any]
@@ -350,7 +350,7 @@ def test_progress_in_batches_ends_at_the_total_too(monkeypatch: pytest.MonkeyPat
     def in_one(self: Any, stage: Any, planes: Any, out: Any, cut: Any, *, progress: Any, clip: bool) -> None:
         progress(7, 7)
 
-    monkeypatch.setattr(Cutting, "enlarge", in_one)
+    monkeypatch.setattr(Tiling, "enlarge", in_one)
     seen: list[tuple[int, int]] = []
     pysr.load("nearest", 2, patch=16).upscale(torch.rand(3, 1, 4, 40), progress=lambda *now: seen.append(now))
     assert [done for done, _ in seen] == [seen[-1][1] * i // 3 for i in (1, 2, 3)]
@@ -371,5 +371,5 @@ def test_a_chain_that_cannot_be_exact_says_so_before_any_work(probe: Any) -> Non
 
 
 def test_no_room_between_the_stages_is_out_of_memory() -> None:
-    with pytest.raises(OutOfMemory, match=r"hands to the next, 2147483648 x 1073741824 pixels, does not fit"):
+    with pytest.raises(OutOfMemoryError, match=r"hands to the next, 2147483648 x 1073741824 pixels, does not fit"):
         _empty(3, (2**30, 2**31), torch.device("cpu"))

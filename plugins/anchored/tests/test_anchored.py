@@ -18,7 +18,7 @@ from pysr.evaluation.protocols import evaluate
 from pysr.imaging.degrade import bicubic
 from pysr.imaging.resize import resize
 from pysr.testing import measured_receptive_field, photo
-from pysr.training.data import Picture
+from pysr.training.data import TrainingImage
 from pysr_anchored.network import APlus
 from pysr_anchored.train import _drawn, _kernel, recipe
 
@@ -45,9 +45,9 @@ def random_network(scale: int, anchors: int = 12, features: int = 5) -> APlus:
     return network.eval()
 
 
-def picture(seed: int, scale: int, planes: int = 1, side: int = 96) -> Picture:
+def picture(seed: int, scale: int, planes: int = 1, side: int = 96) -> TrainingImage:
     high = (torch.from_numpy(photo(side, side, seed)).permute(2, 0, 1)[:planes] * 255).round()
-    return Picture(high.to(torch.uint8), {scale: bicubic(high / 255, scale)})
+    return TrainingImage(high.to(torch.uint8), {scale: bicubic(high / 255, scale)})
 
 
 def fitted(scale: int, *, seed: int = 0, anchors: int = 8, features: int = 12) -> APlus:
@@ -150,7 +150,7 @@ def test_progress_ends_at_its_total() -> None:
 
 
 def test_pictures_that_cannot_be_used_are_said() -> None:
-    def fit(*pictures: Picture) -> None:
+    def fit(*pictures: TrainingImage) -> None:
         recipe().fit(APlus(2, 8, 12), pictures, 2, 0, lambda done, total, text: None)
 
     with pytest.raises(InputError, match="fitted to luma; a picture of 3 planes was given"):
@@ -159,7 +159,7 @@ def test_pictures_that_cannot_be_used_are_said() -> None:
         fit(picture(0, 2, side=40), picture(0, 2, side=8))  # the second has no patch at all
     flat = torch.full((1, 300, 300), 128, dtype=torch.uint8)
     with pytest.raises(InputError, match="give 0 patches that are not flat"):
-        fit(Picture(flat, {2: bicubic(flat / 255, 2)}))
+        fit(TrainingImage(flat, {2: bicubic(flat / 255, 2)}))
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -125,7 +125,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("recipe", "scale"), [("shipped", 4), ("shipped", 8), ("pixel", 4)])
 def test_recipes_run(recipe: str, scale: int, data: Path, tmp_path: Path) -> None:
-    small = replace(SR.recipes[recipe](), batch=2, patch=48, shrink=(1.0,))
+    small = replace(SR.recipes[recipe](), batch=2, patch=48, rescale_augment=(1.0,))
     model = replace(SR, recipes={recipe: lambda: small})
     best = train(model, [data], tmp_path / "out", scales=[scale], steps=2, validation=data, device="cpu")
     upscaler = pysr.load("perceptual", scale, weights=best)

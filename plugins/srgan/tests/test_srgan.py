@@ -149,7 +149,7 @@ def pictures(tmp_path: Path) -> Path:
 def small(name: str, steps: int, adversary: str = "adversarial:32") -> Model:
     (model,) = (model for model in pysr_models() if model.name == name)
     recipe = resnet_recipe() if name == "srresnet" else replace(gan_recipe(), losses={"l1": 1.0, adversary: 1e-3})
-    recipe = replace(recipe, steps=steps, batch=2, patch=32, shrink=(1.0,), validate=2)
+    recipe = replace(recipe, steps=steps, batch=2, patch=32, rescale_augment=(1.0,), validate_every=2)
     return replace(model, network=lambda scale, variant: SRResNet(scale, 1), recipes={"small": lambda: recipe})
 
 

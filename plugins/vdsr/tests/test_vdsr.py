@@ -41,7 +41,9 @@ def losses(tmp_path: Path, clip: float | None, steps: int = 25) -> list[float]:
     data.mkdir(exist_ok=True)
     for i in range(3):
         Image.fromarray((photo(60, 72, seed=i) * 255).astype(np.uint8)).save(data / f"{i}.png")
-    model = with_recipe(lambda recipe: replace(recipe, clip=clip, batch=12, patch=24, losses={"mse": 24 * 24 / 2}))
+    model = with_recipe(
+        lambda recipe: replace(recipe, clip_theta=clip, batch=12, patch=24, losses={"mse": 24 * 24 / 2})
+    )
     seen: list[float] = []
     out = tmp_path / str(clip)
     train(model, [data], out, steps=steps, seed=1, device="cpu", precision="float32",
@@ -66,7 +68,7 @@ def test_the_clipping_bounds_every_step(tmp_path: Path) -> None:
         before.extend(p.detach().clone() for p in network.parameters())
         return [torch.optim.SGD(network.parameters(), 0.1)]
 
-    model = with_recipe(lambda recipe: replace(recipe, batch=3, patch=24, optimizers=optimizers, clip=1e-4))
+    model = with_recipe(lambda recipe: replace(recipe, batch=3, patch=24, optimizers=optimizers, clip_theta=1e-4))
     best = train(model, [tmp_path / "pictures"], tmp_path / "out", steps=1, device="cpu", precision="float32")
     after = VDSR()
     after.load_state_dict(load_file(best))

@@ -20,13 +20,13 @@ class Resampler(nn.Module):
 class LumaOnly:
     """Hand Y on; put Cb and Cr, enlarged by bicubic, back afterwards. A gray window passes as it is."""
 
-    def before(self, window: Tensor, scale: int) -> tuple[Tensor, Tensor | None]:
+    def preprocess(self, window: Tensor, scale: int) -> tuple[Tensor, Tensor | None]:
         if window.shape[1] == 1:
             return window, None
         ycbcr = rgb_to_ycbcr(window)  # (N, 3, h, w)
         return ycbcr[:, :1], ycbcr[:, 1:]
 
-    def after(self, output: Tensor, memory: Tensor | None, scale: int) -> Tensor:
+    def postprocess(self, output: Tensor, memory: Tensor | None, scale: int) -> Tensor:
         if memory is None:
             return output
         height, width = output.shape[-2:]
@@ -39,8 +39,8 @@ class LumaOnly:
 class Enlarge:
     """Bicubic enlargement before the network, for networks that sharpen at output size (SRCNN, VDSR)."""
 
-    def before(self, window: Tensor, scale: int) -> tuple[Tensor, None]:
+    def preprocess(self, window: Tensor, scale: int) -> tuple[Tensor, None]:
         return resize(window, scale), None
 
-    def after(self, output: Tensor, memory: None, scale: int) -> Tensor:
+    def postprocess(self, output: Tensor, memory: None, scale: int) -> Tensor:
         return output

@@ -19,7 +19,7 @@ except ModuleNotFoundError:
     sys.exit("pysr: error: the command line needs packages that are not installed: pip install 'pysr-sdk[cli]'")
 
 from .. import __version__
-from ..errors import InputError, PysrError, UnknownModel
+from ..errors import InputError, PysrError, UnknownNameError
 from .evaluate import evaluate
 from .models import list_models, list_plugins
 from .options import Settings
@@ -101,7 +101,7 @@ def _usage_error(error: click.ClickException) -> int:
 
 
 def _exit_code(error: Exception) -> int:
-    if isinstance(error, (InputError, UnknownModel)):
+    if isinstance(error, (InputError, UnknownNameError)):
         return 2
     return 4 if isinstance(error, (PysrError, OSError, MemoryError)) else 1
 

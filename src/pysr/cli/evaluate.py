@@ -37,7 +37,7 @@ STDOUT = Path("-")
     help="Scales, such as 2 3 4; default: all that the models, and weights, have in common.",
 )
 @click.option("--variant", metavar="NAME", help="Which version of the only model named; default: its first.")
-@click.option("--initial", metavar="NAME", help="A model that makes the first enlargement instead of bicubic.")
+@click.option("--pre-upsampler", metavar="NAME", help="A model that makes the first enlargement instead of bicubic.")
 @click.option(
     "--weights", metavar="FILE", type=PATH, help="A safetensors file instead of those of the only model named."
 )
@@ -79,8 +79,10 @@ def evaluate(settings: Settings, /, names: tuple[str, ...], images: bool, plot: 
     texts = {"json": report.to_json, "markdown": report.to_markdown, "csv": report.to_csv}
     files = {kind: path for kind in texts if (path := options.pop(kind))}
     _check_files(files)
-    initial = options["initial"]
-    options["scales"] = options["scales"] or _scales([*names, initial] if initial else names, options["weights"])
+    pre_upsampler = options["pre_upsampler"]
+    options["scales"] = options["scales"] or _scales(
+        [*names, pre_upsampler] if pre_upsampler else names, options["weights"]
+    )
     if plot:
         _check_plot(plot, options)
     evaluations = _evaluate(settings, names, **options)

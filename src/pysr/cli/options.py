@@ -53,7 +53,7 @@ class SeveralValues(click.Command):
 
 def _may_be_metric(name: str) -> bool:
     """Also where it is misspelt, so that it is said to be no metric."""
-    from ..errors import UnknownModel
+    from ..errors import UnknownNameError
     from ..registry import registry
     from ..upscaling.chain import Chain
 
@@ -61,7 +61,7 @@ def _may_be_metric(name: str) -> bool:
         return False
     try:
         Chain.parse(name)
-    except UnknownModel:
+    except UnknownNameError:
         return True
     return name in registry().metrics
 
@@ -133,7 +133,7 @@ class UpscaleOptions:
     output: Path | None
     model: str
     variant: str | None
-    initial: str | None
+    pre_upsampler: str | None
     weights: Path | None
     scale: int | None
     patch: int
@@ -162,7 +162,7 @@ class UpscaleOptions:
         device = f"cuda:{self.gpu_id}" if self.gpu_id is not None else self.device
         return {
             "variant": self.variant,
-            "initial": self.initial,
+            "pre_upsampler": self.pre_upsampler,
             "weights": self.weights,
             "device": device or "auto",
             "precision": "float32" if self.fp32 else self.precision or "auto",

@@ -98,10 +98,10 @@ def _uncertainty(images: list[Image.Image]) -> tuple[float, Image.Image]:
     from PIL import Image
 
     from ..evaluation.comparison import as_rgb
-    from ..upscaling.sampling import spread
+    from ..upscaling.sampling import sample_std
 
     pixels = np.stack([np.asarray(as_rgb(image)) for image in images])
-    found = spread(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255)
+    found = sample_std(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255)
     largest = float(found.max())
     return largest, Image.fromarray((found * (255 / largest if largest else 0)).round().byte().numpy())
 

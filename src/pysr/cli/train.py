@@ -43,7 +43,7 @@ def _named(pair: str) -> tuple[str, str]:
 @click.option("--steps", metavar="N", type=click.IntRange(min=1), help="Default: as the recipe says.")
 @click.option("--validation", metavar="DIR", type=PATH, help="Images that decide which weights are the best.")
 @click.option("--weights", metavar="FILE", type=PATH, help="A safetensors file to start from.")
-@click.option("--initial", metavar="NAME", help="A model whose result the network gets instead of bicubic.")
+@click.option("--pre-upsampler", metavar="NAME", help="A model whose result the network gets instead of bicubic.")
 @click.option("--seed", metavar="N", type=int, default=0, show_default=True, help="Of everything random.")
 @click.option("--resume", is_flag=True, help="Go on with the training in --out; begin it if there is none.")
 @click.option(

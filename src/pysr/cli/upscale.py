@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     help="Which model; `pysr models` lists them. A+B: first A, then B.",
 )
 @click.option("--variant", metavar="NAME", help="Which version of the model; default: its first.")
-@click.option("--initial", metavar="NAME", help="A model that makes the first enlargement instead of bicubic.")
+@click.option("--pre-upsampler", metavar="NAME", help="A model that makes the first enlargement instead of bicubic.")
 @click.option("--weights", metavar="FILE", type=PATH, help="A safetensors file instead of the weights that come along.")
 @click.option(
     "-s", "--scale", metavar="N", type=scale, help="Enlargement per side: 3, x3 or 3x; default: the model's first."
@@ -119,9 +119,9 @@ def _scale(options: UpscaleOptions) -> int | None:
     if options.scale is not None or options.weights is None:
         return options.scale
     from ..upscaling.chain import Chain
-    from ..upscaling.loading import scale_of
+    from ..upscaling.loading import resolve_scale
 
-    return scale_of(options.weights, None, Chain.parse(options.model).scales)
+    return resolve_scale(options.weights, None, Chain.parse(options.model).scales)
 
 
 def _check_comparison(path: Path, jobs: Sequence[Job]) -> None:

@@ -101,7 +101,7 @@ def evaluate(
     scales: Sequence[int],
     *,
     variant: str | None = None,
-    initial: str | None = None,
+    pre_upsampler: str | None = None,
     weights: FilePath | None = None,
     metrics: Sequence[str] = METRICS,
     protocol: str = "y-shave",
@@ -116,7 +116,7 @@ def evaluate(
     scales: enlargements. Models may differ in what they offer: one is measured at those of the scales that it has.
         Each scale must be offered by one of the models, and each model must offer one of the scales.
     variant, weights: of the only model named, as in `pysr.load`.
-    initial: a model that makes the first enlargement of each of them, as in `pysr.load`.
+    pre_upsampler: a model that makes the first enlargement of each of them, as in `pysr.load`.
     metrics: names of installed metrics, measured in this order. Those of luma compare as the protocol says. Those of
         colour compare the 8-bit RGB that a user gets from the shrunk RGB, rounded to 8 bits.
     protocol: "y-shave", the convention of SRCNN's and VDSR's tables: luma of BT.601 in the studio range, rounded to
@@ -124,7 +124,7 @@ def evaluate(
         8 bits; ``scale`` pixels shaved off every side; mean of per-image PSNR. Models that take RGB get the
         shrunk RGB rounded to 8 bits instead, and the luma of their rounded output is compared.
     progress: called as progress(done, total) after each image, with the total over all models, sets and scales.
-    Raises UnknownModel and InputError before anything is computed where that is possible.
+    Raises UnknownNameError and InputError before anything is computed where that is possible.
     """
     if isinstance(names, str) or isinstance(scales, int):
         raise InputError("evaluate takes lists: evaluate(['vdsr'], 'Set5', [2, 3, 4])")
@@ -141,7 +141,7 @@ def evaluate(
         )
     built = build_metrics(metrics)
     sets = _sets([data] if isinstance(data, (str, os.PathLike)) else data)
-    options: dict[str, Any] = {"variant": variant, "initial": initial, "weights": weights}
+    options: dict[str, Any] = {"variant": variant, "pre_upsampler": pre_upsampler, "weights": weights}
     named = "".join(f", {key} {os.path.basename(value)}" for key, value in options.items() if value)
     options |= {"device": device, "precision": precision}
     upscalers = [
@@ -212,7 +212,7 @@ def check_size(path: Path, planes: Tensor, scale: int, metrics: Iterable[Metric]
 
 
 def build_metrics(names: Iterable[str]) -> Built:
-    """Installed metrics, ready to measure, in the order of their names; UnknownModel for one that is not installed."""
+    """Installed metrics, ready to measure, in the order of their names; UnknownNameError for a missing one."""
     return {metric: metric.build() for metric in map(registry().metric, names)}
 
 

@@ -149,7 +149,7 @@ def _check_pixels(size: tuple[int, int], max_pixels: int, name: str) -> None:
     if width * height > max_pixels:
         raise InputError(
             f"{name!r} is {width} x {height}, {width * height / 1e6:.1f} million pixels; at most"
-            f" {max_pixels / 1e6:.1f} million are allowed. Cut the image into parts, or raise max_pixels."
+            f" {max_pixels / 1e6:.1f} million are allowed. AxisPlan the image into parts, or raise max_pixels."
         )
 
 

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..errors import InputError, OutOfMemory
+from ..errors import InputError, OutOfMemoryError
 from .alpha import bleed
 from .palette import colours_of, with_palette
 
@@ -63,7 +63,7 @@ class OpenedImage:
 
         Views with any strides, both NumPy arrays or both tensors, of the image's dtype and device. An image is one
         pair, a batch one per item, CMYK two: inverted C, M, Y and inverted K.
-        Raises OutOfMemory when there is no room for the result.
+        Raises OutOfMemoryError when there is no room for the result.
         """
         return [(low.colour, high.colour) for low, high in self._pairs(scale)]
 
@@ -85,7 +85,7 @@ class OpenedImage:
             try:
                 self._memory = self._empty(height, width)
             except (MemoryError, RuntimeError, ValueError) as error:  # NumPy's, torch's, NumPy's for absurd sizes
-                raise OutOfMemory(
+                raise OutOfMemoryError(
                     f"The result, {width} x {height} pixels, does not fit into memory; choose a smaller scale, or"
                     " upscale parts of the image."
                 ) from error

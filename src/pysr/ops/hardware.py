@@ -52,7 +52,9 @@ def _cpu_has(feature: str) -> bool:
     return bool(supported and supported())
 
 
-def arithmetic(device: torch.device, dtype: torch.dtype, *, cached: bool = True) -> AbstractContextManager[object]:
+def precision_context(
+    device: torch.device, dtype: torch.dtype, *, cached: bool = True
+) -> AbstractContextManager[object]:
     """The context in which a network computes in that precision, and in float32 without TF32's rounding.
 
     cached: whether weights are rounded once and kept, which must not be where they change inside the context.

@@ -29,7 +29,7 @@ def extract_patches(
     dtype: torch.dtype = torch.float32,
     out: Tensor | None = None,
 ) -> Tensor:
-    """Cut patches out of an image, as a batch of floats, in one pass.
+    """AxisPlan patches out of an image, as a batch of floats, in one pass.
 
     image: (C, H, W) view with any strides (an HWC array is ``array.transpose(2, 0, 1)``): NumPy uint8, uint16, float16
         or float32, also read-only, reversed or broadcast; or a tensor of these or bfloat16, on any device.

@@ -27,7 +27,7 @@ Share = tuple[int, int]  # r, n: the r-th of n equal parts, counted from 0
 
 
 @dataclass(frozen=True)
-class Picture:
+class TrainingImage:
     """One training picture. high: (C, H, W) uint8. low: by scale, (C, H / scale, W / scale) float32 in [0, 1]."""
 
     high: Tensor
@@ -35,7 +35,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class Batch:
     """Patches of one scale. low: (N, C, k + 2m, k + 2m), a margin of m around; high: (N, C, k * scale, k * scale)."""
 
     scale: int
@@ -43,20 +43,20 @@ class Pairs:
     high: Tensor
 
 
-def read_pictures(
+def read_images(
     places: Iterable[Path],
     colour: Colour,
     scales: Sequence[int],
     *,
-    shrink: Sequence[float] = (1.0,),
+    rescale_augment: Sequence[float] = (1.0,),
     smallest: int = 1,
-) -> list[Picture]:
+) -> list[TrainingImage]:
     """Decode every image and make its low-resolution versions.
 
     places: folders of images, and ``.npz`` files whose array ``train``, or only array of pictures, holds many of one
         size: (N, H, W, 3) or (N, H, W) uint8.
     colour: "rgb" keeps RGB; "luma" and "any" keep Y of BT.601 rounded to 8 bits.
-    shrink: each picture is also used at these sizes (an augmentation: it makes JPEG damage and blur finer).
+    rescale_augment: each picture is also used at these sizes (an augmentation: it makes JPEG damage and blur finer).
     smallest: pictures with a shorter side are left out, and it is an InputError when none remains.
     """
     pictures = []
@@ -64,7 +64,7 @@ def read_pictures(
     smallest = max(smallest, multiple)
     for stack in (stack for place in places for _, stack in read_stacks(place, "train")):
         planes = in_colour(stack, colour)
-        for size in shrink:
+        for size in rescale_augment:
             height, width = (round(side * size) for side in planes.shape[-2:])
             if min(height, width) >= smallest:
                 pictures += _pictures(planes, (height, width), scales, multiple)
@@ -76,14 +76,15 @@ def read_pictures(
     return pictures
 
 
-def _pictures(planes: Tensor, size: tuple[int, int], scales: Sequence[int], multiple: int) -> list[Picture]:
+def _pictures(planes: Tensor, size: tuple[int, int], scales: Sequence[int], multiple: int) -> list[TrainingImage]:
     """Of a stack (n, C, H, W), each at that size."""
     if size != planes.shape[-2:]:
         planes = resize(planes, size=size)
     high = (degrade.crop_to_multiple(planes, multiple).clamp(0, 1) * 255).round()
     lows = {scale: degrade.bicubic(high / 255, scale) for scale in scales}
     return [
-        Picture(truth, {scale: low[i] for scale, low in lows.items()}) for i, truth in enumerate(high.to(torch.uint8))
+        TrainingImage(truth, {scale: low[i] for scale, low in lows.items()})
+        for i, truth in enumerate(high.to(torch.uint8))
     ]
 
 
@@ -117,7 +118,7 @@ def generator_of(seed: int, step: int) -> torch.Generator:
 class Sampler(Protocol):
     """Where the batches of a training come from. The same step gives the same batch, whenever and where it is asked."""
 
-    def batch(self, step: int, counts: Mapping[int, int], share: Share = (0, 1)) -> list[Pairs]:
+    def batch(self, step: int, counts: Mapping[int, int], share: Share = (0, 1)) -> list[Batch]:
         """See `PatchSampler.batch`."""
 
 
@@ -125,33 +126,33 @@ class PatchSampler:
     """Random patch pairs, cut and augmented on the fly.
 
     patch: side of a high-resolution patch, a multiple of every scale. margin: extra low-resolution pixels on every
-    side of a low patch (mirrored at the picture's border), for preprocessors that reach beyond it. candidates: of so
-    many random places the one with the strongest low-resolution gradients is taken: flat sky teaches little, and a
-    choice by the input alone does not bias what the network learns. turns: whether patches are also turned by
-    quarters and upside down; otherwise they are mirrored left to right at most. plain: share of the patches that are of
-    one random colour, every sixth white and every sixth black: photographs hardly have them, drawings do.
+    side of a low patch (mirrored at the picture's border), for preprocessors that reach beyond it.
+    hard_mining_candidates: of so many random places the one with the strongest low-resolution gradients is taken: flat sky teaches little, and a
+    choice by the input alone does not bias what the network learns. rotate: whether patches are also turned by
+    quarters and upside down; otherwise they are mirrored left to right at most.
+    flat_fraction: share of the patches that are of one random colour, every sixth white and every sixth black: photographs hardly have them, drawings do.
     """
 
     def __init__(
         self,
-        pictures: Sequence[Picture],
+        pictures: Sequence[TrainingImage],
         *,
         patch: int,
         seed: int,
         margin: int = 0,
-        candidates: int = 2,
-        turns: bool = True,
-        plain: float = 0.0,
+        hard_mining_candidates: int = 2,
+        rotate: bool = True,
+        flat_fraction: float = 0.0,
     ) -> None:
         self._pictures = [p for p in pictures if min(p.high.shape[-2:]) >= patch]
         if not self._pictures:
             raise InputError(f"no training picture is as large as a patch of {patch} pixels")
         self._areas = torch.tensor([float((p.high.shape[1] - patch + 1) * (p.high.shape[2] - patch + 1))
                                     for p in self._pictures])  # fmt: skip
-        self._patch, self._seed, self._margin, self._candidates = patch, seed, margin, candidates
-        self._turns, self._plain = turns, plain
+        self._patch, self._seed, self._margin, self._candidates = patch, seed, margin, hard_mining_candidates
+        self._turns, self._plain = rotate, flat_fraction
 
-    def batch(self, step: int, counts: Mapping[int, int], share: Share = (0, 1)) -> list[Pairs]:
+    def batch(self, step: int, counts: Mapping[int, int], share: Share = (0, 1)) -> list[Batch]:
         """The patch pairs of one step: ``counts`` gives how many of each scale.
 
         share: (r, n) makes every n-th of them only, from the r-th on: what the r-th of n processes gets. Together the
@@ -183,11 +184,11 @@ class PatchSampler:
             colours = [colour if chance < self._plain else None for colour, chance in zip(levels, chances, strict=True)]
         return [_Draw(*values) for values in zip(pictures, places, turns, colours, strict=True)]
 
-    def _pairs(self, scale: int, draws: Sequence[_Draw]) -> Pairs:
+    def _pairs(self, scale: int, draws: Sequence[_Draw]) -> Batch:
         cuts = [self._cut(scale, draw) for draw in draws]
         low = torch.stack([_turn(planes, draw.turn) for (planes, _), draw in zip(cuts, draws, strict=True)])
         high = torch.stack([_turn(planes, draw.turn) for (_, planes), draw in zip(cuts, draws, strict=True)])
-        return Pairs(scale, low, high.float() / 255)
+        return Batch(scale, low, high.float() / 255)
 
     def _cut(self, scale: int, draw: _Draw) -> tuple[Tensor, Tensor]:
         """The candidate with most detail, (C, k + 2m, k + 2m), and its truth; or both of one colour."""
@@ -214,13 +215,13 @@ class PatchSampler:
         return low[:, rows][:, :, columns]
 
 
-class Ahead:
+class Prefetcher:
     """Makes the next item of a sequence in a thread of its own while the present one is used."""
 
-    def __init__(self, make: Callable[[int], list[Pairs]]) -> None:
+    def __init__(self, make: Callable[[int], list[Batch]]) -> None:
         self._make = make
         self._pool = ThreadPoolExecutor(1, "pysr-data")
-        self._next: tuple[int, Future[list[Pairs]]] | None = None
+        self._next: tuple[int, Future[list[Batch]]] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -228,7 +229,7 @@ class Ahead:
     def __exit__(self, *error: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def get(self, step: int) -> list[Pairs]:
+    def get(self, step: int) -> list[Batch]:
         """The item of that step; the one after it is begun."""
         if self._next is None or self._next[0] != step:
             self._next = step, self._pool.submit(self._make, step)

@@ -23,17 +23,17 @@ from ..imaging.files import write_image
 from ..ops.hardware import choose_precision
 from ..plugin import Fit, Model, Progress, Recipe
 from ..registry import registry
-from ..upscaling.loading import bicubic_stage, stage_of
+from ..upscaling.loading import bicubic_stage, make_stage
 from ..upscaling.stage import Stage
-from ..upscaling.tiling import Cutting
+from ..upscaling.tiling import Tiling
 from ..upscaling.upscaler import Upscaler
 from ..upscaling.weights import load_weights, save_weights
 from .checkpoints import Checkpoints, check_same
-from .data import Ahead, Pairs, PatchSampler, Sampler, check_patch, read_pictures
+from .data import Batch, PatchSampler, Prefetcher, Sampler, check_patch, read_images
 from .distributed import Processes
 from .interruption import Interruption
 from .log import Log, check_installed
-from .reproducibility import be_deterministic, put_back
+from .reproducibility import enable_determinism, preserve_global_state
 from .state import Run
 from .validation import Validation
 
@@ -55,7 +55,7 @@ class _Order:
     validation: Path | None
     seed: int
     weights: Path | None
-    initial: str | None
+    pre_upsampler: str | None
 
     @property
     def best(self) -> Path:
@@ -64,14 +64,14 @@ class _Order:
 
     def stage(self, scale: int, network: nn.Module, device: torch.device, dtype: torch.dtype) -> Stage:
         """A network of the model as users will load it."""
-        return stage_of(self.model, scale, network, (device, dtype), self.initial)
+        return make_stage(self.model, scale, network, (device, dtype), self.pre_upsampler)
 
     def upscaler(self, scale: int, tensors: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> Upscaler:
         """The model with these numbers, as users will load it."""
         network = self.model.network(scale, self.variant)
         network.load_state_dict(tensors)
         stage = self.stage(scale, network, device, dtype)
-        return Upscaler(stage.model, scale, (stage,), Cutting(), alpha=bicubic_stage(scale))
+        return Upscaler(stage.model, scale, (stage,), Tiling(), alpha=bicubic_stage(scale))
 
     def metadata(self, step: int, values: Mapping[str, Any]) -> dict[str, str]:
         """What a weights file says about itself."""
@@ -85,12 +85,12 @@ class _Order:
             "pysr.seed": str(self.seed),
             "pysr.training.data": ", ".join(folder.name for folder in self.data),
             "pysr.upscaling.weights": self.weights.name if self.weights else "",
-            "pysr.initial": self.initial or "",
+            "pysr.initial": self.pre_upsampler or "",
             "pysr.licence": "the trainer's choice; say it before you share this file",
         }
 
 
-@put_back()
+@preserve_global_state()
 def train(
     model: str | Model,
     data: FilePath | Sequence[FilePath],
@@ -105,7 +105,7 @@ def train(
     device: str = "auto",
     precision: str = "auto",
     weights: FilePath | None = None,
-    initial: str | None = None,
+    pre_upsampler: str | None = None,
     resume: bool = False,
     options: Mapping[str, str] | None = None,
     progress: Progress | None = None,
@@ -113,7 +113,7 @@ def train(
     """Train a model by a recipe and return the path of the best weights.
 
     model: a name, or a description that need not be installed.
-    data: a folder of training pictures, or an ``.npz`` file of small ones, or several; see `read_pictures`.
+    data: a folder of training pictures, or an ``.npz`` file of small ones, or several; see `read_images`.
     out: folder, made if missing, for ``best.safetensors`` and ``last.safetensors`` (the running mean of the weights),
         ``log.csv``, ``tensorboard``, ``checkpoints`` and ``samples``.
     recipe: one of the model's; default: its first.
@@ -127,7 +127,7 @@ def train(
         faster, and validated in float32; started by torchrun, each process takes its own GPU and an even share of every
         batch.
     weights: a file to start from.
-    initial: a model whose result the network gets instead of the bicubic enlargement, as in `pysr.load`.
+    pre_upsampler: a model whose result the network gets instead of the bicubic enlargement, as in `pysr.load`.
     resume: go on with the run that was stopped in ``out``, to the very bits that it would have had; begins one where
         there is none.
     options: what the recipe asks for, by name, such as the picture whose style is to be learnt.
@@ -149,10 +149,13 @@ def train(
     if not 0 <= seed < 2**64:
         raise InputError(f"seed is {seed}; give a whole number from 0 to 2^64 - 1")
     order = _Order(about, name, trained, variant, places, Path(out), Path(validation) if validation else None, seed,
-                   Path(weights) if weights else None, initial)  # fmt: skip
+                   Path(weights) if weights else None, pre_upsampler)  # fmt: skip
     if isinstance(chosen, Fit):
         return _fit(
-            order, chosen, progress, unused={"steps": steps, "resume": resume, "weights": weights, "initial": initial}
+            order,
+            chosen,
+            progress,
+            unused={"steps": steps, "resume": resume, "weights": weights, "pre_upsampler": pre_upsampler},
         )
     steps = chosen.steps if steps is None else steps
     if steps < 1:
@@ -200,9 +203,9 @@ def _fit(order: _Order, fit: Fit, progress: Progress | None, unused: Mapping[str
     check_place(order.best)
     validation = Validation(order.validation, order.model, order.scales)
     network = order.model.network(scale, order.variant)
-    pictures = read_pictures(order.data, order.model.colour, order.scales, shrink=fit.shrink)
+    pictures = read_images(order.data, order.model.colour, order.scales, rescale_augment=fit.rescale_augment)
     fit.fit(network, pictures, scale, order.seed, progress or (lambda done, total, text: None))
-    save_weights(network, order.best, order.metadata(1, {"shrink": fit.shrink}))
+    save_weights(network, order.best, order.metadata(1, {"rescale_augment": fit.rescale_augment}))
     upscaler = order.upscaler(scale, network.state_dict(), torch.device("cpu"), torch.float32)
     for name, score in (validation.scores({scale: upscaler}, lambda: False) or {}).items():
         logger.info("%s %.3f", name, score)
@@ -225,7 +228,7 @@ class _Training:
         self.processes = Processes(device)
         place = self.processes.device
         if place.type == "cuda":
-            be_deterministic()
+            enable_determinism()
         torch.manual_seed(order.seed)
         network = self._network()
         precision = "float32" if precision == "auto" and order.model.needs_float32 else precision
@@ -251,19 +254,20 @@ class _Training:
         network = self.order.model.network(self.order.scales[0], self.order.variant)
         if self.order.weights:
             load_weights(network, self.order.weights)
-        elif self.recipe.initialise:
-            self.recipe.initialise(network)
+        elif self.recipe.init_weights:
+            self.recipe.init_weights(network)
         return network
 
     def _sampler(self) -> Sampler:
         order, recipe = self.order, self.recipe
         if recipe.sampler:
             return recipe.sampler(order.data, order.seed)
-        pictures = read_pictures(
-            order.data, order.model.colour, order.scales, shrink=recipe.shrink, smallest=recipe.patch
+        pictures = read_images(
+            order.data, order.model.colour, order.scales, rescale_augment=recipe.rescale_augment, smallest=recipe.patch
         )
         return PatchSampler(pictures, patch=recipe.patch, seed=order.seed, margin=self.reach,
-                            candidates=recipe.candidates, turns=recipe.turns, plain=recipe.plain)  # fmt: skip
+                            hard_mining_candidates=recipe.hard_mining_candidates, rotate=recipe.rotate,
+                            flat_fraction=recipe.flat_fraction)  # fmt: skip
 
     def go(self, progress: Progress | None) -> Path:
         """Train to the end; the path of the best weights."""
@@ -271,7 +275,7 @@ class _Training:
         order.out.mkdir(parents=True, exist_ok=True)
         with (
             Interruption(REPEATED if self.processes.count > 1 else 0.0) as interruption,
-            Ahead(self._batch) as batches,
+            Prefetcher(self._batch) as batches,
             self.log,
         ):
             if not self.checkpoints.files():
@@ -292,13 +296,13 @@ class _Training:
                 self._advance(batches, progress)
         return order.best
 
-    def _batch(self, step: int) -> list[Pairs]:
+    def _batch(self, step: int) -> list[Batch]:
         return self.sampler.batch(step, self.counts, self.processes.share)
 
     def _due(self) -> bool:
-        return self.run.step > 0 and (self.run.step % self.recipe.validate == 0 or self.run.step == self.steps)
+        return self.run.step > 0 and (self.run.step % self.recipe.validate_every == 0 or self.run.step == self.steps)
 
-    def _advance(self, batches: Ahead, progress: Progress | None) -> None:
+    def _advance(self, batches: Prefetcher, progress: Progress | None) -> None:
         started = time.perf_counter()
         batch = batches.get(self.run.step)
         waited = time.perf_counter() - started
@@ -367,7 +371,7 @@ class _Training:
             **{name: list(value) if isinstance(value, tuple) else value for name, value in self._values().items()},
             "model": order.model.name, "recipe": order.recipe_name, "variant": order.variant, "scales": order.scales,
             "steps": self.steps, "seed": order.seed, "processes": self.processes.count, "device": self.run.device.type,
-            "precision": str(self.run.dtype), "initial": order.initial,
+            "precision": str(self.run.dtype), "pre_upsampler": order.pre_upsampler,
             "weights": order.weights.name if order.weights else None,
             "files": {name: digest(Path(name)) for name in self.run.losses.options() if Path(name).is_file()},
             "schedule": [f"{self.recipe.schedule(tenth / 10):.6g}" for tenth in range(11)],

@@ -58,7 +58,7 @@ class Losses:
         return (buffer for module in self.modules.values() for buffer in module.buffers())
 
 
-def moved(images: Sequence[Tensor], by: int) -> list[Tensor]:
+def random_shift(images: Sequence[Tensor], by: int) -> list[Tensor]:
     """Images for a network that judges them, all moved by the same up to ``by`` pixels down or up and across.
 
     How far is drawn from torch's generator. What a network with strides or pooling says has a grid, and where that

@@ -14,7 +14,7 @@ CUBLAS = "CUBLAS_WORKSPACE_CONFIG"  # cuBLAS gives the same bits again only with
 
 
 @contextmanager
-def put_back() -> Iterator[None]:
+def preserve_global_state() -> Iterator[None]:
     """Within the ``with`` block all of it may change; afterwards it is as it was before."""
     random_state, numpy_state, threads = random.getstate(), np.random.get_state(), torch.get_num_threads()
     cudnn, workspace = torch.backends.cudnn, os.environ.get(CUBLAS)
@@ -35,7 +35,7 @@ def put_back() -> Iterator[None]:
             os.environ.update({CUBLAS: workspace} if workspace is not None else {})
 
 
-def be_deterministic() -> None:
+def enable_determinism() -> None:
     """Ask CUDA for algorithms that give the same bits again; torch warns of an operation that has none."""
     os.environ.setdefault(CUBLAS, ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..ops.hardware import arithmetic
+from ..ops.hardware import precision_context
 from ..plugin import Model, Recipe
 from ..upscaling.runner import input_readers, keep_unrounded
-from ..upscaling.stage import Step
+from ..upscaling.stage import BoundPreprocessor
 from ..upscaling.weights import difference
 from .checkpoints import check_same
-from .data import Pairs
+from .data import Batch
 from .distributed import Processes
 from .losses import Losses
 
@@ -33,7 +33,7 @@ class Run:
         model: Model,
         network: nn.Module,
         recipe: Recipe,
-        steps: Mapping[int, Sequence[Step]],
+        steps: Mapping[int, Sequence[BoundPreprocessor]],
         *,
         processes: Processes,
         dtype: torch.dtype,
@@ -57,7 +57,7 @@ class Run:
     def _all_optimizers(self) -> list[torch.optim.Optimizer]:
         return [*self.optimizers, *self.losses.optimizers]
 
-    def advance(self, batch: Sequence[Pairs], done: float) -> tuple[dict[str, float], dict[str, float]]:
+    def advance(self, batch: Sequence[Batch], done: float) -> tuple[dict[str, float], dict[str, float]]:
         """Take one step with this process's share of a batch.
 
         done: share of the training before this step, for the schedule. Returns the losses by name, and what the losses
@@ -67,21 +67,21 @@ class Run:
         self._set_rates(self.recipe.schedule(done))
         inputs, targets = zip(*(self._network_pair(pairs) for pairs in batch), strict=True)
         low, high = torch.cat(inputs).contiguous(memory_format=torch.channels_last), torch.cat(targets)  # (N, C, h, w)
-        with arithmetic(self.device, self.dtype, cached=not self.recipe.step):
-            if self.recipe.step:
-                losses = self.recipe.step(self.network, low, high)
+        with precision_context(self.device, self.dtype, cached=not self.recipe.compute_losses):
+            if self.recipe.compute_losses:
+                losses = self.recipe.compute_losses(self.network, low, high)
             else:
                 output = self.network(low).float()
                 if shave := self.recipe.shave:
                     output, high = (planes[..., shave:-shave, shave:-shave] for planes in (output, high))
                 losses = self.losses(output, high)
-        with arithmetic(self.device, torch.float32) if self.dtype == torch.float32 else nullcontext():
+        with precision_context(self.device, torch.float32) if self.dtype == torch.float32 else nullcontext():
             self._descend(losses)
-        with arithmetic(self.device, self.dtype, cached=False):
-            told = {} if self.recipe.step else self.losses.update(output.detach(), high)
+        with precision_context(self.device, self.dtype, cached=False):
+            told = {} if self.recipe.compute_losses else self.losses.update(output.detach(), high)
         self._processes.copy_first([*self.network.buffers(), *self.losses.buffers()])
         self.step += 1
-        self._follow(min(self.recipe.average, self.step / (self.step + 9)))
+        self._follow(min(self.recipe.ema_decay, self.step / (self.step + 9)))
         return self._over_processes({name: loss.detach() for name, loss in losses.items()}), self._over_processes(told)
 
     def _descend(self, losses: Mapping[str, Tensor]) -> None:
@@ -169,18 +169,18 @@ class Run:
 
     def _clip(self) -> None:
         """Section 3.2 of VDSR: gradients within [-theta / rate, theta / rate], so that no step exceeds theta."""
-        if self.recipe.clip is None:
+        if self.recipe.clip_theta is None:
             return
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 if group["lr"] > 0:
-                    nn.utils.clip_grad_value_(group["params"], self.recipe.clip / group["lr"])
+                    nn.utils.clip_grad_value_(group["params"], self.recipe.clip_theta / group["lr"])
 
-    def _network_pair(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
+    def _network_pair(self, pairs: Batch) -> tuple[Tensor, Tensor]:
         """What the network gets and should give: the preprocessors' `before`, then the margin cut off."""
         planes, high = pairs.low.to(self.device), pairs.high.to(self.device)
         for step in self._preprocess[pairs.scale]:
-            planes, _ = step.run.before(planes, pairs.scale)
+            planes, _ = step.run.preprocess(planes, pairs.scale)
         planes = planes.clone() if planes.is_inference() else planes  # those of another model
         enlarged = any(step.about.enlarges for step in self._preprocess[pairs.scale])
         height, width = (side if enlarged else side // pairs.scale for side in high.shape[-2:])

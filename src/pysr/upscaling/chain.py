@@ -38,8 +38,8 @@ class Chain:
     def parse(cls, model: str | Sequence[str]) -> Chain:
         """The chain that a name, ``"a+b"``, ``"a:2+b:3"``, ``["a", "b"]`` or ``["a:2", "b:3"]`` means.
 
-        Raises UnknownModel; InputError for scales that are no number, that a model does not offer, or that only some
-        of the models have.
+        Raises UnknownNameError; InputError for scales that are no number, that a model does not offer, or that only
+        some of the models have.
         """
         names = model.split("+") if isinstance(model, str) else list(model) if isinstance(model, Sequence) else [model]
         if not names:

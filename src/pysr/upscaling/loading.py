@@ -20,9 +20,9 @@ from ..plugin import Model, Preprocessor
 from ..registry import registry
 from .chain import Chain, choose
 from .plan import Mode
-from .runner import Runner
-from .stage import Initial, Stage, Step
-from .tiling import OVERLAP, Cutting
+from .runner import PreparedNetwork
+from .stage import BoundPreprocessor, PreUpsampler, Stage
+from .tiling import OVERLAP, Tiling
 from .upscaler import Upscaler
 from .weights import load_weights, read_metadata, trained_scales
 
@@ -36,7 +36,7 @@ def load(
     scale: int | None = None,
     *,
     variant: str | None = None,
-    initial: str | None = None,
+    pre_upsampler: str | None = None,
     device: str | torch.device = "auto",
     precision: str = "auto",
     weights: str | PathLike[str] | None = None,
@@ -50,12 +50,12 @@ def load(
 
     model: a name or alias from `pysr.models`; or several models, each of which enlarges what the one before it made:
         ``["srcnn", "vdsr"]`` in equal parts, ``["vdsr:2", "vdsr:3"]`` in parts of your own; ``"srcnn+vdsr"`` and
-        ``"vdsr:2+vdsr:3"`` mean the same. The options below hold for each of them; ``variant``, ``initial`` and
+        ``"vdsr:2+vdsr:3"`` mean the same. The options below hold for each of them; ``variant``, ``pre_upsampler`` and
         ``weights`` are for a single model.
     scale: enlargement per side, of all models together; default: the model's first, or the product of the parts; with
         ``weights`` the first that these were trained for.
     variant: one of the model's variants; default: its first.
-    initial: a model that makes the first enlargement instead of bicubic, where the model begins with one.
+    pre_upsampler: a model that makes the first enlargement instead of bicubic, where the model begins with one.
     device: "auto" (a GPU when there is one), "cpu", "cuda", "cuda:1", "mps", ...
     precision: "auto" (bfloat16 where the hardware has it, else float32), "float32", "bfloat16", "float16". bfloat16
         is as good as float32 to a few thousandths of a dB in 8 bits; 16-bit images want "float32". Models that draw
@@ -69,12 +69,12 @@ def load(
     max_memory: bytes that one network call may use; default: a share of what is free, on a CPU at most 2 GiB.
     match_histogram: give each colour of the result the distribution of values that it has in the image (Johnson et
         al., ECCV 2016, section 4.2), against changed tones. It takes the whole image, whatever the patches are.
-    Raises UnknownModel, InputError, WeightsError.
+    Raises UnknownNameError, InputError, WeightsError.
     """
     chain = Chain.parse(model)
     if len(chain.models) > 1:
-        _refuse_options_of_one(chain, variant=variant, initial=initial, weights=weights)
-    chain = chain.at(scale_of(weights, scale, chain.scales) if weights else scale)
+        _refuse_options_of_one(chain, variant=variant, pre_upsampler=pre_upsampler, weights=weights)
+    chain = chain.at(resolve_scale(weights, scale, chain.scales) if weights else scale)
     if any(about.stochastic for about in chain.models):
         if len(chain.models) > 1:
             raise InputError(f"of {chain.name} one draws its result at random; such models work only by themselves")
@@ -85,19 +85,19 @@ def load(
         if (patch, mode, max_memory) != ("auto", "auto", None):
             raise InputError(f"{chain.models[0].name} takes images whole; leave patch, mode and max_memory out")
         precision = "float32" if precision == "auto" else precision  # the same seed, the same image on every machine
-    cutting = Cutting(patch, mode, overlap, max_memory)
+    cutting = Tiling(patch, mode, overlap, max_memory)
     torch_device = choose_device(device)
     hardware = torch_device, choose_precision(precision, torch_device)
     parts = zip(chain.models, chain.parts, strict=True)
     about = chain.describe()
     with torch.device("cpu"):  # whatever torch's default device is
         stages = tuple(_stage(about, part, hardware, variant, weights) for about, part in parts)
-        if initial is not None:
-            stages = (_begun_by(_initial(initial, stages[0], hardware), stages[0]),)
-    if initial is not None:
-        about = replace(stages[0].model, name=f"{about.name}, initial {registry().model(initial).name}")
+        if pre_upsampler is not None:
+            stages = (_with_pre_upsampler(_load_pre_upsampler(pre_upsampler, stages[0], hardware), stages[0]),)
+    if pre_upsampler is not None:
+        about = replace(stages[0].model, name=f"{about.name}, pre_upsampler {registry().model(pre_upsampler).name}")
     if weights:
-        _check_initial(weights, initial)
+        _check_pre_upsampler(weights, pre_upsampler)
     scale = math.prod(chain.parts)
     return Upscaler(about, scale, stages, cutting, alpha=bicubic_stage(scale), match_histogram=match_histogram)
 
@@ -107,7 +107,7 @@ def upscale(image: Any, model: str | Sequence[str] = "vdsr", scale: int | None =
     return load(model, scale, device=device).upscale(image)
 
 
-def scale_of(weights: str | PathLike[str], scale: int | None, offered: Sequence[int]) -> int | None:
+def resolve_scale(weights: str | PathLike[str], scale: int | None, offered: Sequence[int]) -> int | None:
     """The scale to use weights at: as asked for, or the first that they were trained for; None where nobody says."""
     trained = trained_scales(Path(weights))
     if scale is None:
@@ -118,13 +118,15 @@ def scale_of(weights: str | PathLike[str], scale: int | None, offered: Sequence[
     return scale
 
 
-def _check_initial(weights: str | PathLike[str], initial: str | None) -> None:
+def _check_pre_upsampler(weights: str | PathLike[str], pre_upsampler: str | None) -> None:
     """Warn of weights that learnt to go on from another enlargement than they get."""
     if (trained := read_metadata(Path(weights)).get("pysr.initial")) is None:
         return
-    learnt, given = trained or "bicubic", registry().model(initial or "bicubic").name
+    learnt, given = trained or "bicubic", registry().model(pre_upsampler or "bicubic").name
     if learnt != given:
-        logger.warning("%s was trained with the initial %s and is used with %s: worse results", weights, learnt, given)
+        logger.warning(
+            "%s was trained with the pre-upsampler %s and is used with %s: worse results", weights, learnt, given
+        )
 
 
 def _refuse_options_of_one(chain: Chain, **options: Any) -> None:
@@ -152,23 +154,28 @@ def _stage(
             f"{about.name} comes without weights for scale {scale}; give weights=, a safetensors file"
             + (f": {training}" if about.recipes else "")
         )
-    return stage_of(about, scale, network, hardware)
+    return make_stage(about, scale, network, hardware)
 
 
-def stage_of(about: Model, scale: int, network: nn.Module, hardware: Hardware, initial: str | None = None) -> Stage:
+def make_stage(
+    about: Model, scale: int, network: nn.Module, hardware: Hardware, pre_upsampler: str | None = None
+) -> Stage:
     """A network of a model, made ready: with its preprocessors, or with a model in place of the one that enlarges."""
     side = math.ceil((8 if about.stochastic else 32) / about.multiple_of) * about.multiple_of
     device, dtype = hardware
-    runner = Runner(
+    runner = PreparedNetwork(
         network,
         device,
         torch.float32 if about.needs_float32 else dtype,
         (3 if about.colour == "rgb" else 1, side, side),
     )
     stage = Stage(
-        about, scale, runner, tuple(Step(p, p.build()) for p in map(registry().preprocessor, about.preprocess))
+        about,
+        scale,
+        runner,
+        tuple(BoundPreprocessor(p, p.build()) for p in map(registry().preprocessor, about.preprocess)),
     )
-    return _begun_by(_initial(initial, stage, hardware), stage) if initial else stage
+    return _with_pre_upsampler(_load_pre_upsampler(pre_upsampler, stage, hardware), stage) if pre_upsampler else stage
 
 
 @cache
@@ -176,7 +183,7 @@ def bicubic_stage(scale: int) -> Stage:
     """Bicubic upscaling on the CPU in float32: how alpha is enlarged, whatever the model."""
     bicubic = registry().model("bicubic")
     with torch.device("cpu"):
-        return stage_of(bicubic, scale, bicubic.network(scale, None), (torch.device("cpu"), torch.float32))
+        return make_stage(bicubic, scale, bicubic.network(scale, None), (torch.device("cpu"), torch.float32))
 
 
 def _built(about: Model, scale: int, variant: str | None) -> nn.Module:
@@ -190,33 +197,35 @@ def _built(about: Model, scale: int, variant: str | None) -> nn.Module:
         raise PluginError(f"{owner} could not build the network of {about.name!r}: {error!r}") from error
 
 
-def _initial(name: str, stage: Stage, hardware: Hardware) -> Stage:
+def _load_pre_upsampler(name: str, stage: Stage, hardware: Hardware) -> Stage:
     """The model that is to make the first enlargement of a stage, loaded."""
     about, asking = registry().model(name), stage.model.name
     if about.stochastic:
-        raise InputError(f"{about.name} draws its result at random and works only by itself, not as an initial")
+        raise InputError(f"{about.name} draws its result at random and works only by itself, not as a pre-upsampler")
     if not any(step.about.enlarges for step in stage.steps):
         raise InputError(
-            f"{asking} cannot take the initial {about.name}: it begins with no enlargement (no preprocessor such as "
-            "bicubic) that another model could make; leave initial out"
+            f"{asking} cannot take the pre-upsampler {about.name}: it begins with no enlargement (no preprocessor such "
+            "as bicubic) that another model could make; leave it out"
         )
     if stage.scale not in about.scales:
         offered = ", ".join(map(str, about.scales))
         raise InputError(
-            f"{about.name} cannot be the initial of {asking} at scale {stage.scale}, as it offers only {offered}; "
-            "choose one of these, or another initial"
+            f"{about.name} cannot be the pre-upsampler of {asking} at scale {stage.scale}, as it offers only {offered}; "
+            "choose one of these, or another pre-upsampler"
         )
     return _stage(about, stage.scale, hardware)
 
 
-def _begun_by(initial: Stage, stage: Stage) -> Stage:
-    """The stage with ``initial`` in place of its enlarging preprocessor."""
-    halo, model, run = initial.halo, stage.model, Initial(initial)
-    about = Preprocessor(initial.model.name, lambda: run, initial.model.summary, reach=halo or 0, enlarges=True)
-    step = Step(about, run, initial.bytes_per_pixel(1 if model.colour == "luma" else 3))
+def _with_pre_upsampler(pre_upsampler: Stage, stage: Stage) -> Stage:
+    """The stage with ``pre_upsampler`` in place of its enlarging preprocessor."""
+    halo, model, run = pre_upsampler.halo, stage.model, PreUpsampler(pre_upsampler)
+    about = Preprocessor(
+        pre_upsampler.model.name, lambda: run, pre_upsampler.model.summary, reach=halo or 0, enlarges=True
+    )
+    step = BoundPreprocessor(about, run, pre_upsampler.bytes_per_pixel(1 if model.colour == "luma" else 3))
     model = replace(
         model,
         receptive_field=None if halo is None else model.receptive_field,
-        multiple_of=math.lcm(model.multiple_of, initial.model.multiple_of),
+        multiple_of=math.lcm(model.multiple_of, pre_upsampler.model.multiple_of),
     )
     return replace(stage, model=model, steps=tuple(step if s.about.enlarges else s for s in stage.steps))

@@ -1,8 +1,8 @@
 """Where an image is cut into patches and how their outputs are put together: pure data, no model, no device.
 
-A `Plan` holds one `Cut` per axis. All patches have one shape; where the image is at least as large as a patch, they
-lie inside it, spread evenly, and neighbours at the end move inward. Output rows become final strip by strip, so only
-a few rows of patches are in memory at a time.
+A `Plan` holds one `AxisPlan` per axis. All patches have one shape; where the image is at least as large as a patch,
+they lie inside it, spread evenly, and neighbours at the end move inward. Output rows become final strip by strip, so
+only a few rows of patches are in memory at a time.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ _GRID = 2.0**24  # weights are multiples of 1 / _GRID: those of a pixel then add
 
 
 @dataclass(frozen=True)
-class Cut:
+class AxisPlan:
     """One axis of a plan.
 
     length: side of the image, input pixels.
@@ -68,8 +68,8 @@ class Strip:
 class Plan:
     """How an image is cut and put together: patch (i, j) begins at rows.starts[i], columns.starts[j]."""
 
-    rows: Cut
-    columns: Cut
+    rows: AxisPlan
+    columns: AxisPlan
     scale: int
     mode: Mode
 
@@ -151,7 +151,7 @@ class _Rules:
     multiple_of: int
 
 
-def _cut(length: int, patch: int, rules: _Rules) -> Cut:
+def _cut(length: int, patch: int, rules: _Rules) -> AxisPlan:
     patch = min(_rounded_up(patch, rules.multiple_of), _rounded_up(length, rules.multiple_of))
     starts = np.zeros(1, dtype=np.int64)
     if patch < length:
@@ -161,7 +161,7 @@ def _cut(length: int, patch: int, rules: _Rules) -> Cut:
     weights = _WEIGHTS[rules.mode](first, size, rules.overlap * rules.scale)
     weights[first[:, None] + np.arange(size) >= length * rules.scale] = 0
     weights.setflags(write=False)
-    return Cut(length, patch, tuple(starts.tolist()), weights)
+    return AxisPlan(length, patch, tuple(starts.tolist()), weights)
 
 
 def _rounded_up(size: int, multiple_of: int) -> int:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from ..ops.hardware import arithmetic
+from ..ops.hardware import precision_context
 
 _REDUCED = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)  # layers whose weights are stored in the low precision
 
@@ -48,7 +48,7 @@ class _Split(nn.Module):
         return output
 
 
-class Runner:
+class PreparedNetwork:
     """A network on its device, in its precision, ready for any number of threads.
 
     Calling it takes (N, C, h, w) float32 on any device and returns float32 on the runner's device.
@@ -72,21 +72,21 @@ class Runner:
     @torch.inference_mode()
     def __call__(self, planes: Tensor) -> Tensor:
         planes = planes.to(self.device, torch.float32).contiguous(memory_format=torch.channels_last)
-        with arithmetic(self.device, self.dtype):
+        with precision_context(self.device, self.dtype):
             output: Tensor = self._network(planes)
         return output.float()
 
     @torch.inference_mode()
     def sample(self, low: Tensor, n: int, **options: Any) -> Tensor:
         """(N, C, h, w) float32 -> (N, n, C, h * scale, w * scale) float32, from the network's own `sample`."""
-        with arithmetic(self.device, self.dtype):
+        with precision_context(self.device, self.dtype):
             output: Tensor = self._network.get_submodule("0").sample(low.to(self.device), n, **options)
         return output.float().cpu()
 
     @torch.inference_mode()
     def log_likelihood(self, low: Tensor, high: Tensor) -> Tensor:
         """In nats, (N,), from the network's own `log_likelihood`."""
-        with arithmetic(self.device, self.dtype):
+        with precision_context(self.device, self.dtype):
             nats: Tensor = self._network.get_submodule("0").log_likelihood(low.to(self.device), high.to(self.device))
         return nats.cpu()
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..errors import InputError, OutOfMemory, PluginError
+from ..errors import InputError, OutOfMemoryError, PluginError
 from ..imaging.image import Array, OpenedImage
 from ..ops.patches import blend_patches, extract_patches
 from ..ops.pixelcnn import is_temperature
@@ -25,7 +25,7 @@ SEEDS = 2**64
 
 
 @dataclass(frozen=True)
-class Draw:
+class SamplingParams:
     """How results are drawn; see `Upscaler.sample`."""
 
     n: int = 1
@@ -33,7 +33,7 @@ class Draw:
     temperature: float = 1.0
 
     @classmethod
-    def checked(cls, n: Any = 1, seed: Any = 0, temperature: Any = 1.0) -> Draw:
+    def checked(cls, n: Any = 1, seed: Any = 0, temperature: Any = 1.0) -> SamplingParams:
         """What a user said; InputError where it cannot be done."""
         if not isinstance(n, Integral) or int(n) < 1:
             raise InputError(f"n is {n!r}; give the number of samples, 1 or more")
@@ -48,7 +48,7 @@ class Draw:
 
 
 @dataclass(frozen=True)
-class Given:
+class KnownPixels:
     """High-resolution pixels that are to stay as they are.
 
     levels: (C, H, W) uint8, C being 1 or 3. mask: (H, W) bool, True where they are given.
@@ -58,7 +58,7 @@ class Given:
     mask: Tensor
 
 
-def given(known: OpenedImage | None, mask: Any, size: tuple[int, int], channels: int) -> Given | None:
+def given(known: OpenedImage | None, mask: Any, size: tuple[int, int], channels: int) -> KnownPixels | None:
     """What a user handed in as known and mask, for a result of (height, width) with 1 or 3 planes of colour."""
     if (known is None) != (mask is None):
         raise InputError("known and mask belong together: known holds the pixels, mask says which of them count")
@@ -73,7 +73,7 @@ def given(known: OpenedImage | None, mask: Any, size: tuple[int, int], channels:
     (planes, _), *more = known.parts(1)
     if more or len(planes) != channels:
         raise InputError(f"known has other colours than the image: give {'gray' if channels == 1 else 'RGB'} pixels")
-    return Given((as_floats(planes) * 255).round().byte(), where)
+    return KnownPixels((as_floats(planes) * 255).round().byte(), where)
 
 
 def _mask(mask: Any) -> Tensor:
@@ -91,7 +91,9 @@ def as_floats(planes: Array) -> Tensor:
     return extract_patches(planes, [(0, 0)], (height, width))[0].cpu().clamp(0, 1)
 
 
-def samples(stage: Stage, planes: Array, draw: Draw, kept: Given | None, progress: Progress | None) -> Tensor:
+def samples(
+    stage: Stage, planes: Array, draw: SamplingParams, kept: KnownPixels | None, progress: Progress | None
+) -> Tensor:
     """``draw.n`` results for planes of colour, (C, H, W): (n, C, H * scale, W * scale) float32 in [0, 1]."""
     low = _as_network_takes(stage, as_floats(planes))
     options: dict[str, Any] = {"seed": draw.seed, "temperature": draw.temperature, "progress": progress}
@@ -102,7 +104,7 @@ def samples(stage: Stage, planes: Array, draw: Draw, kept: Given | None, progres
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        raise OutOfMemory(f"{draw.n} samples of this size do not fit into memory; draw fewer at a time") from error
+        raise OutOfMemoryError(f"{draw.n} samples of this size do not fit into memory; draw fewer at a time") from error
     wanted = (1, draw.n, low.shape[1], planes.shape[1] * stage.scale, planes.shape[2] * stage.scale)
     if output.shape != wanted:
         raise PluginError(f"sample of the model {stage.model.name!r} gave {tuple(output.shape)}, not {wanted}")
@@ -147,7 +149,7 @@ def write(planes: Tensor, out: Array) -> None:
     blend_patches([planes[None]], [0], rows, [0], columns, rows=(0, height), out=out, clip=True)
 
 
-def spread(drawn: Tensor) -> Tensor:
+def sample_std(drawn: Tensor) -> Tensor:
     """Of samples (n, C, H, W): the standard deviation of a pixel over the samples, (H, W), in units of white.
 
     The root of the mean over the planes of their variances.

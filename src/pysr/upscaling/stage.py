@@ -12,13 +12,13 @@ from torch import Tensor
 from ..errors import PluginError
 from ..plugin import Model, Preprocess, Preprocessor
 from ..registry import registry
-from .runner import Runner
+from .runner import PreparedNetwork
 
 GRAY = (0.299, 0.587, 0.114)  # BT.601 luma of full-range RGB: what a gray image gets back from a colour network
 
 
 @dataclass(frozen=True)
-class Step:
+class BoundPreprocessor:
     """A preprocessor, built: its description and its two halves.
 
     bytes_per_pixel: working memory per pixel of the window, where the step is large enough to count.
@@ -33,13 +33,13 @@ class Step:
 class Stage:
     """A loaded model, the only one or one of a chain; knows nothing of patches. Any number of threads may share it.
 
-    model: what holds for this stage: with an initial model, that one's halo and multiples are counted in.
+    model: what holds for this stage: with a pre-upsampler model, that one's halo and multiples are counted in.
     """
 
     model: Model
     scale: int
-    runner: Runner
-    steps: tuple[Step, ...]
+    runner: PreparedNetwork
+    steps: tuple[BoundPreprocessor, ...]
 
     @property
     def halo(self) -> int | None:
@@ -68,11 +68,11 @@ class Stage:
         memories = []
         with torch.autocast(self.runner.device.type, enabled=False), torch.device("cpu"):  # the caller's are not ours
             for step in self.steps:
-                planes, memory = step.run.before(planes, self.scale)
+                planes, memory = step.run.preprocess(planes, self.scale)
                 memories.append(memory)
             planes = self._network(planes)
             for step, memory in zip(reversed(self.steps), reversed(memories), strict=True):
-                planes = step.run.after(planes, memory, self.scale)
+                planes = step.run.postprocess(planes, memory, self.scale)
         self._check(windows, planes)
         return planes
 
@@ -101,14 +101,14 @@ class Stage:
         raise PluginError(f"the model {self.model.name!r} of {registry().owner(self.model.name)} gave {what}")
 
 
-class Initial:
+class PreUpsampler:
     """A preprocessor that enlarges by a stage: another model's network begins with its result, not with bicubic."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
 
-    def before(self, window: Tensor, scale: int) -> tuple[Tensor, None]:
+    def preprocess(self, window: Tensor, scale: int) -> tuple[Tensor, None]:
         return self._stage.process(window), None
 
-    def after(self, output: Tensor, memory: Any, scale: int) -> Tensor:
+    def postprocess(self, output: Tensor, memory: Any, scale: int) -> Tensor:
         return output

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..errors import InputError, OutOfMemory
+from ..errors import InputError, OutOfMemoryError
 from ..imaging.image import Array
 from ..ops.patches import blend_patches, extract_patches
 from .memory import budget, fit_patch, is_out_of_memory, smallest_patch
@@ -25,7 +25,7 @@ OVERLAP = 16  # pixels of the low-resolution image that neighbouring patches sha
 
 
 @dataclass(frozen=True)
-class Cutting:
+class Tiling:
     """What the user said about patches (see `pysr.load`), and how it is done."""
 
     patch: int | Literal["auto"] = "auto"
@@ -72,7 +72,7 @@ class Cutting:
         """Fill ``out`` (C, H * scale, W * scale) from ``planes`` (C, H, W), with smaller patches if memory runs out.
 
         cut: what `plan` made for them. progress: called as progress(done, total) in patches. clip: floats to [0, 1].
-        Raises OutOfMemory when even the smallest patch does not fit.
+        Raises OutOfMemoryError when even the smallest patch does not fit.
         """
         while True:
             failure = None
@@ -85,7 +85,7 @@ class Cutting:
             size = "{} x {}".format(*cut.patch)  # outside the except: the traceback held the tensors
             smaller = self.plan(stage, planes.shape, area=math.prod(cut.patch) // 2)
             if math.prod(smaller.patch) >= math.prod(cut.patch):
-                raise OutOfMemory(
+                raise OutOfMemoryError(
                     f"upscaling ran out of memory even with patches of {size} pixels; close other programs or use "
                     f"device='cpu' ({failure})"
                 )
@@ -120,7 +120,7 @@ class Cutting:
         band: Tensor | None = None
         for first in range(0, len(origins), batch):
             group = origins[first : first + batch]
-            output = stage.process(extract_patches(planes, group, cut.patch)).to(place_of(planes))
+            output = stage.process(extract_patches(planes, group, cut.patch)).to(device_of(planes))
             if len(group) == len(origins):
                 band = output
             else:
@@ -136,6 +136,6 @@ class Cutting:
         return budget(stage.runner.device, self.max_memory) / stage.bytes_per_pixel(channels)
 
 
-def place_of(planes: Array) -> torch.device:
+def device_of(planes: Array) -> torch.device:
     """The device that planes lie on."""
     return planes.device if isinstance(planes, Tensor) else torch.device("cpu")

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import InputError, OutOfMemory
+from ..errors import InputError, OutOfMemoryError
 from ..imaging import files
 from ..imaging.histogram import match_histogram
 from ..imaging.image import Array, OpenedImage, open_image
@@ -22,7 +22,7 @@ from ..plugin import Model
 from . import sampling
 from .plan import Plan
 from .stage import Stage
-from .tiling import Cutting, Progress, place_of
+from .tiling import Progress, Tiling, device_of
 
 _WHITE = {"uint8": 255, "uint16": 65535}
 
@@ -30,7 +30,7 @@ _WHITE = {"uint8": 255, "uint16": 65535}
 class Upscaler:
     """Loaded models, ready to use; stateless, so any number of threads may share one. Made by `pysr.load`.
 
-    model: the model's description; for a chain or with an initial model, one that names them all.
+    model: the model's description; for a chain or with a pre-upsampler model, one that names them all.
     scale: enlargement per side, of all stages together.
     """
 
@@ -39,7 +39,7 @@ class Upscaler:
         model: Model,
         scale: int,
         stages: tuple[Stage, ...],
-        cutting: Cutting,
+        cutting: Tiling,
         *,
         alpha: Stage,
         match_histogram: bool = False,
@@ -73,10 +73,10 @@ class Upscaler:
             Alpha is enlarged by bicubic, and colours are bled into transparent pixels first, so edges stay clean.
         seed: for models that draw their result at random: another seed, another result; default: 0.
         progress: called as progress(done, total) after each patch; an exception raised in it ends the work.
-        Raises InputError for images that cannot be used, OutOfMemory when even the smallest patch does not fit.
+        Raises InputError for images that cannot be used, OutOfMemoryError when even the smallest patch does not fit.
         """
         if self.model.stochastic:
-            return self._draw(image, sampling.Draw.checked(seed=seed or 0), progress=progress)[0]
+            return self._draw(image, sampling.SamplingParams.checked(seed=seed or 0), progress=progress)[0]
         if seed is not None:
             raise InputError(f"{self.model.name} draws nothing at random; leave the seed out")
         opened = _opened(image)
@@ -111,7 +111,7 @@ class Upscaler:
         progress: called as progress(done, total) now and then; an exception raised in it ends the work.
         Raises InputError for models that draw nothing at random and for arguments that cannot be used.
         """
-        results = self._draw(image, sampling.Draw.checked(n, seed, temperature), known, mask, progress)
+        results = self._draw(image, sampling.SamplingParams.checked(n, seed, temperature), known, mask, progress)
         if isinstance(results[0], np.ndarray):
             return np.stack(results)
         return torch.stack(results) if isinstance(results[0], Tensor) else results
@@ -122,11 +122,11 @@ class Upscaler:
         Standard deviations over the samples, in units of white, 0 to 0.5: the root of the colours' mean variance.
         Arguments and errors: as for `sample`.
         """
-        stage, opened, draw = self._stochastic(), _opened(image), sampling.Draw.checked(n, seed, temperature)
+        stage, opened, draw = self._stochastic(), _opened(image), sampling.SamplingParams.checked(n, seed, temperature)
         drawn = [sampling.samples(stage, planes, draw, None, None) for planes, _ in opened.parts(self.scale)]
         if isinstance(image, Tensor) and image.ndim == 4:
-            return np.stack([sampling.spread(samples).numpy() for samples in drawn])
-        return sampling.spread(torch.cat(drawn, 1)).numpy()
+            return np.stack([sampling.sample_std(samples).numpy() for samples in drawn])
+        return sampling.sample_std(torch.cat(drawn, 1)).numpy()
 
     def bits_per_dim(self, low: Any, high: Any) -> float:
         """What the model needs to tell ``high`` when it knows ``low``: bits per sub-pixel; the mean over a batch.
@@ -152,7 +152,12 @@ class Upscaler:
         return self._stages[0]
 
     def _draw(
-        self, image: Any, draw: sampling.Draw, known: Any = None, mask: Any = None, progress: Progress | None = None
+        self,
+        image: Any,
+        draw: sampling.SamplingParams,
+        known: Any = None,
+        mask: Any = None,
+        progress: Progress | None = None,
     ) -> list[Any]:
         """The results of `sample`, each by itself."""
         stage, opened = self._stochastic(), _opened(image)
@@ -178,7 +183,7 @@ class Upscaler:
             if (alpha == white).all():  # opaque, as most are
                 out[:] = white
             else:
-                tiles = Cutting()
+                tiles = Tiling()
                 tiles.enlarge(self._alpha, alpha, out, tiles.plan(self._alpha, alpha.shape))
         return opened.result()
 
@@ -214,7 +219,7 @@ class Upscaler:
         """Fill ``out`` (C, H * scale, W * scale) from ``planes`` (C, H, W), one stage after the other."""
         for number, (stage, cut) in enumerate(zip(self._stages, plans, strict=True), 1):
             last = number == len(plans)
-            result = out if last else _empty(len(planes), cut.output_shape, place_of(planes))
+            result = out if last else _empty(len(planes), cut.output_shape, device_of(planes))
             self._cutting.enlarge(stage, planes, result, cut, progress=next(reports), clip=last)
             planes = result
 
@@ -242,7 +247,7 @@ def _empty(channels: int, size: tuple[int, int], device: torch.device) -> Tensor
     try:
         return torch.empty(channels, *size, dtype=torch.float32, device=device)
     except RuntimeError as error:
-        raise OutOfMemory(
+        raise OutOfMemoryError(
             f"what one model of the chain hands to the next, {size[1]} x {size[0]} pixels, does not fit into memory; "
             "choose a smaller scale, or upscale parts of the image"
         ) from error

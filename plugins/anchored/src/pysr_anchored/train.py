@@ -9,7 +9,7 @@ from torch.nn import functional
 from pysr.errors import InputError
 from pysr.imaging.resize import resize
 from pysr.plugin import Fit, Progress
-from pysr.training.data import Picture
+from pysr.training.data import TrainingImage
 
 from .network import MARGIN, APlus
 
@@ -27,10 +27,10 @@ GRADIENTS = torch.zeros(4, 1, 5, 5)  # horizontal and vertical, of first and sec
 GRADIENTS[0::2, 0, MARGIN] = torch.tensor([[0, -1, 0, 1, 0], [0.5, 0, -1, 0, 0.5]])
 GRADIENTS[1::2] = GRADIENTS[0::2].mT
 
-Cut = Callable[[Tensor, Tensor], tuple[Tensor, ...]]  # two planes (1, H, W) -> (n, ...) of every patch, row by row
+AxisPlan = Callable[[Tensor, Tensor], tuple[Tensor, ...]]  # two planes (1, H, W) -> (n, ...) of every patch, row by row
 
 
-def fit(network: nn.Module, pictures: Sequence[Picture], scale: int, seed: int, progress: Progress) -> None:
+def fit(network: nn.Module, pictures: Sequence[TrainingImage], scale: int, seed: int, progress: Progress) -> None:
     """Fill an `APlus` from luma pictures: (1, H, W) uint8, with the low-resolution version of that scale.
 
     Raises InputError when a picture is not luma, or when too few patches are there that are not flat.
@@ -58,7 +58,7 @@ def fit(network: nn.Module, pictures: Sequence[Picture], scale: int, seed: int, 
         progress(ROUNDS + k + 1, total, "regressors")
 
 
-def _kernel(network: APlus, pictures: Sequence[Picture], generator: torch.Generator) -> Tensor:
+def _kernel(network: APlus, pictures: Sequence[TrainingImage], generator: torch.Generator) -> Tensor:
     """(d, 1, reach, reach): gradients, then the principal components of patches of them, as one convolution.
 
     The components are those of the second moments, without a mean: flat patches have no features.
@@ -76,7 +76,7 @@ def _kernel(network: APlus, pictures: Sequence[Picture], generator: torch.Genera
     return functional.conv_transpose2d(maps, GRADIENTS)
 
 
-def _samples(network: APlus, pictures: Sequence[Picture], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _samples(network: APlus, pictures: Sequence[TrainingImage], generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Features, (n, d) unit vectors, and residuals, (n, side * side) float16, divided by the same lengths."""
 
     def both(enlarged: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,7 +97,7 @@ def _patches(network: APlus, planes: Tensor) -> Tensor:
 
 
 def _drawn(
-    network: APlus, pictures: Sequence[Picture], wanted: int, cut: Cut, generator: torch.Generator
+    network: APlus, pictures: Sequence[TrainingImage], wanted: int, cut: AxisPlan, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, ...]]:
     """What ``cut`` makes of each picture's enlargement and residual, of about ``wanted`` patches in all.
 
@@ -145,9 +145,9 @@ def recipe() -> Fit:
     return Fit(
         fit=fit,
         scales=(2, 3, 4),
-        shrink=tuple(0.98**k for k in range(12)),
+        rescale_augment=tuple(0.98**k for k in range(12)),
         reasons={  # the gains in dB are those at x3 on every tenth picture of BSDS500's test set
-            "shrink": "the paper's pyramid: twelve sizes, each 0.98 of the one before",
+            "rescale_augment": "the paper's pyramid: twelve sizes, each 0.98 of the one before",
             "fit: SAMPLES": "a million from four sizes gave 0.04 dB less",
             "fit: FLAT": "scaled like its features, the noise of a flat patch is large: 0.01 dB",
             "fit: turns": "each picture in another of the eight: T91 is small, at x4 above all",

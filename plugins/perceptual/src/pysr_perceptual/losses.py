@@ -14,7 +14,7 @@ from torch.nn.functional import mse_loss
 from pysr.errors import InputError
 from pysr.imaging.datasets import read_planes
 from pysr.imaging.resize import resize
-from pysr.training.losses import moved
+from pysr.training.losses import random_shift
 
 from .features import Features, unit_distance
 
@@ -40,7 +40,7 @@ class FeatureReconstruction(nn.Module):
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         if self.shift:
-            output, target = moved((output, target), self.shift)
+            output, target = random_shift((output, target), self.shift)
         with torch.no_grad():
             wanted = self.features(target)
         found = self.features(output)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, softplus
 
-from pysr.training.losses import moved
+from pysr.training.losses import random_shift
 
 from .features import Features
 from .losses import features_of
@@ -50,7 +50,8 @@ class Projected(nn.Module):
     GANs Converge Faster", NeurIPS 2021, without its random projections). Each verdict is taken against that on the
     target of the same place (Jolicoeur-Martineau, "The relativistic discriminator", ICLR 2019): what is pictured
     cancels. Called with an output and a target, (N, 1 or 3, H, W) float in [0, 1]; it sees both moved by up to `MOVED`
-    pixels, in float32 up to the features. Raises InputError for images too small to be moved, or for the deepest layer.
+    pixels, in float32 up to the features. Raises InputError for images too small to be shifted, or for the deepest
+    layer.
     """
 
     def __init__(self, features: Features) -> None:
@@ -62,7 +63,7 @@ class Projected(nn.Module):
         self.optimizers = [torch.optim.Adam(self.heads.parameters(), RATE, betas=(0.5, 0.99))]
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        output, target = moved((output, target), MOVED)
+        output, target = random_shift((output, target), MOVED)
         with torch.no_grad():
             wanted = {layer: self.heads[layer](planes) for layer, planes in self.features(target).items()}
         self.heads.requires_grad_(False)  # their own gradients would be computed for nothing
@@ -76,7 +77,7 @@ class Projected(nn.Module):
         Tells their loss, and in which share of the places of each layer they hold the target truer than the output:
         half of them where they cannot tell.
         """
-        output, target = moved((output, target), MOVED)
+        output, target = random_shift((output, target), MOVED)
         with torch.no_grad():
             true, made = self.features(target), self.features(output)
         losses, right = [], {}

@@ -36,9 +36,9 @@ def recipe() -> Recipe:
         batch=8,
         patch=96,
         scales=(4,),
-        shrink=(1.0, 0.8, 0.6),
-        plain=1 / 16,
-        average=0.99,
+        rescale_augment=(1.0, 0.8, 0.6),
+        flat_fraction=1 / 16,
+        ema_decay=0.99,
         reasons={
             "losses": "relu2_2 as in the paper, of a VGG-19 distilled to a quarter of its channels, which is shipped; "
             "absolute error with about the same gradient, and the last one, against the checkerboards that features "
@@ -46,8 +46,8 @@ def recipe() -> Recipe:
             "schedule": "the fall makes up for fewer steps",
             "patch": "with the batch, a fifth of the paper's pixels a step: for a CPU",
             "scales": "a network for each scale: train x8 with --scale 8",
-            "shrink": "the training pictures are JPEG files; reduced copies are cleaner",
-            "plain": "borders and backgrounds stay plain",
+            "rescale_augment": "the training pictures are JPEG files; reduced copies are cleaner",
+            "flat_fraction": "borders and backgrounds stay plain",
         },
     )
 
@@ -68,11 +68,11 @@ def paper() -> Recipe:
         batch=4,
         patch=288,
         scales=(4,),
-        average=0.0,
+        ema_decay=0.0,
         reasons={
             "losses": "features alone: no pixel loss, and no total variation for super-resolution",
             "scales": "a network for each scale: train x8 with --scale 8",
-            "average": "the paper keeps the weights themselves",
+            "ema_decay": "the paper keeps the weights themselves",
         },
     )
 

@@ -40,12 +40,12 @@ def faces_recipe() -> Recipe:
         batch=4,
         patch=32,
         scales=(4,),
-        turns=False,
-        average=0.995,
+        rotate=False,
+        ema_decay=0.995,
         reasons={
             "optimizers": "in equal time further than Adam alone: after 170 s 6.07 against 6.13 bits a sub-pixel",
             "batch": "in equal time 4 is ahead of 8 and 16 (4.60, 5.32 and 6.05 bits after 170 s)",
-            "turns": "faces stand upright; left and right may change places",
+            "rotate": "faces stand upright; left and right may change places",
         },
     )
 
@@ -61,11 +61,11 @@ def paper() -> Recipe:
         batch=32,
         patch=32,
         scales=(4,),
-        turns=False,
-        average=0.0,
+        rotate=False,
+        ema_decay=0.0,
         reasons={
             "schedule": "halved every 500,000 steps, so never within these",
-            "average": "the paper keeps the weights themselves",
+            "ema_decay": "the paper keeps the weights themselves",
         },
     )
 
@@ -74,7 +74,7 @@ def corners_recipe() -> Recipe:
     """The study of ambiguity: PixelCNN."""
     return Recipe(
         losses={},
-        step=corner_losses,
+        compute_losses=corner_losses,
         sampler=CornersSampler,
         optimizers=optimizers(3e-3),
         schedule=trapezoid(rise=0.01, fall=0.6),
@@ -82,7 +82,7 @@ def corners_recipe() -> Recipe:
         batch=2,
         patch=56,
         scales=(2,),
-        average=0.99,
+        ema_decay=0.99,
         reasons={"step": "whether a pixel is bright weighs 40 times: see corner_losses"},
     )
 
@@ -99,5 +99,5 @@ def head_recipe(losses: dict[str, float]) -> Recipe:
         batch=4,
         patch=56,
         scales=(2,),
-        average=0.99,
+        ema_decay=0.99,
     )

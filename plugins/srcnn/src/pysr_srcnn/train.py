@@ -32,15 +32,15 @@ def recipe() -> Recipe:
         batch=32,
         patch=48,
         scales=SCALES,
-        initialise=pass_through,
-        shrink=(1.0, 0.8, 0.6),
-        candidates=4,
-        average=0.998,
+        init_weights=pass_through,
+        rescale_augment=(1.0, 0.8, 0.6),
+        hard_mining_candidates=4,
+        ema_decay=0.998,
         reasons={
             "optimizers": "Adam needs thousands of steps where the paper's SGD needs millions",
-            "initialise": "the network begins as bicubic enlargement: after 400 steps 32.11 dB on Set5 x3",
-            "shrink": "the training pictures are JPEG files; reduced copies are cleaner",
-            "candidates": "of four random places the one with most detail",
+            "init_weights": "the network begins as bicubic enlargement: after 400 steps 32.11 dB on Set5 x3",
+            "rescale_augment": "the training pictures are JPEG files; reduced copies are cleaner",
+            "hard_mining_candidates": "of four random places the one with most detail",
         },
     )
 
@@ -56,8 +56,8 @@ def paper() -> Recipe:
         patch=36,
         scales=SCALES,
         shave=8,
-        average=0.0,
-        validate=10_000,
+        ema_decay=0.0,
+        validate_every=10_000,
         reasons={
             "losses": "the paper's error is summed over a patch (20 x 20 after shaving), averaged over patches",
             "optimizers": "the last layer learns ten times as slowly, which the paper calls important to converge",
@@ -65,7 +65,7 @@ def paper() -> Recipe:
             "batch": "as in the released training files; the text does not say",
             "patch": "33 in the paper; a multiple of 2, 3 and 4 here, so that low and high patches fit each other",
             "shave": "the paper trains without padding, so only pixels that see no border count: half of 17 for 9-5-5",
-            "average": "the paper keeps the weights themselves",
+            "ema_decay": "the paper keeps the weights themselves",
         },
     )
 

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from pysr.errors import InputError, PysrError
-from pysr.training.losses import moved
+from pysr.training.losses import random_shift
 
 from .network import Discriminator
 
@@ -55,7 +55,7 @@ class Adversarial(nn.Module):
                 f"adversarial:{self.side} cannot judge {images[0].shape[-2]} x {images[0].shape[-1]} pixels; train with"
                 f" patches of {self.side}, or name their side behind the colon"
             )
-        return moved(images, MOVED)
+        return random_shift(images, MOVED)
 
     def _watch(self, of_truths: float, of_outputs: float) -> None:
         is_certain = of_truths > 0.999 and of_outputs < 0.001

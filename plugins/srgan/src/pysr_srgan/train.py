@@ -35,17 +35,17 @@ def resnet_recipe() -> Recipe:
         batch=8,
         patch=96,
         scales=(4,),
-        initialise=begin_small,
-        shrink=(1.0, 0.8, 0.6),
-        candidates=2,
-        average=0.998,
+        init_weights=begin_small,
+        rescale_augment=(1.0, 0.8, 0.6),
+        hard_mining_candidates=2,
+        ema_decay=0.998,
         reasons={
             "losses": "absolute error converges faster than squared error at the same PSNR",
             "optimizers": "as for VDSR: further in the same steps than Adam alone",
-            "initialise": "the deep network begins as a shallow one",
+            "init_weights": "the deep network begins as a shallow one",
             "batch": "half the paper's, for a CPU",
-            "shrink": "the training pictures are JPEG files; reduced copies are cleaner",
-            "candidates": "of two random places the one with more detail",
+            "rescale_augment": "the training pictures are JPEG files; reduced copies are cleaner",
+            "hard_mining_candidates": "of two random places the one with more detail",
         },
     )
 
@@ -60,10 +60,10 @@ def resnet_paper() -> Recipe:
         batch=16,
         patch=96,
         scales=(4,),
-        average=0.0,
+        ema_decay=0.0,
         reasons={
             "losses": "the paper's truth is in [-1, 1], where squared errors are four times as large",
-            "average": "the paper keeps the weights themselves",
+            "ema_decay": "the paper keeps the weights themselves",
         },
     )
 
@@ -78,17 +78,17 @@ def gan_recipe() -> Recipe:
         batch=8,
         patch=96,
         scales=(4,),
-        shrink=(1.0, 0.8, 0.6),
-        plain=1 / 16,
-        average=0.995,
-        validate=500,
+        rescale_augment=(1.0, 0.8, 0.6),
+        flat_fraction=1 / 16,
+        ema_decay=0.995,
+        validate_every=500,
         reasons={
             "losses": "features of the distilled VGG-19, whose deepest layer is relu5_1, and discriminators that see "
             "them: they learn faster than the paper's, which sees pixels; absolute error keeps colours in place; "
             "without the last one features draw grids",
             "schedule": "there is no time for a second phase as long as the first; rates fall from early on",
             "optimizers": "as for SRResNet: further in the same steps than Adam",
-            "plain": "texture on plain backgrounds is what a discriminator forgives and a user does not",
+            "flat_fraction": "texture on plain backgrounds is what a discriminator forgives and a user does not",
         },
     )
 
@@ -103,10 +103,10 @@ def gan_paper() -> Recipe:
         batch=16,
         patch=96,
         scales=(4,),
-        average=0.0,
+        ema_decay=0.0,
         reasons={
             "losses": "features multiplied by 1 / 12.75, that is squared distances by 0.006",
             "schedule": "1e5 updates at 1e-4, then 1e5 at 1e-5",
-            "average": "the paper keeps the weights themselves",
+            "ema_decay": "the paper keeps the weights themselves",
         },
     )
