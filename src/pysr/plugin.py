@@ -90,6 +90,15 @@ class Model:
             raise ValueError(f"the model {self.name!r} offers the scales {self.scales}; give whole numbers from 1")
 
     @property
+    def channels(self) -> int:
+        """Channels of the network's input and output: 3 for RGB, else 1."""
+        return 3 if self.colour == "rgb" else 1
+
+    def weights_for(self, scale: int, variant: str | None = None) -> Weights | None:
+        """The weights that come with the model for a scale and variant; None where there are none."""
+        return self.weights.get(scale) or self.weights.get((scale, variant or ""))
+
+    @property
     def trained_scales(self) -> tuple[int, ...]:
         """Those of its scales for which weights come with it, or all where it needs none."""
         trained = {key if isinstance(key, int) else key[0] for key in self.weights}

@@ -152,6 +152,10 @@ class Registry:
         """The metric of that name; UnknownNameError lists what is installed."""
         return self._metrics.find(name)
 
+    def enlarges_first(self, model: Model) -> bool:
+        """Whether one of the model's preprocessors enlarges, so that its network works at output size."""
+        return any(self.preprocessor(name).enlarges for name in model.preprocess)
+
     def owner(self, model: str) -> str:
         """The distribution that provides a model; a description may also be used without being installed."""
         return self._models.owners.get(model, "no installed package")

@@ -121,7 +121,7 @@ def _check_patched(upscaler: Upscaler, variant: str | None) -> None:
 
 def _trained(model: Model, scale: int, variant: str | None) -> nn.Module:
     network = model.network(scale, variant).eval()
-    if weights := model.weights.get(scale) or model.weights.get((scale, variant or "")):
+    if weights := model.weights_for(scale, variant):
         load_weights(network, weights)
     return network
 
@@ -145,10 +145,12 @@ def _check_receptive_field(model: Model, scale: int, variant: str | None) -> Non
     declared = model.receptive_field
     if declared is None:
         return
-    enlarged = any(registry().preprocessor(name).enlarges for name in model.preprocess)
-    channels = 3 if model.colour == "rgb" else 1
     found = measured_receptive_field(
-        _trained(model, scale, variant), channels, 1 if enlarged else scale, declared, model.multiple_of
+        _trained(model, scale, variant),
+        model.channels,
+        1 if registry().enlarges_first(model) else scale,
+        declared,
+        model.multiple_of,
     )
     assert found <= declared, f"{model.name} declares a receptive field of {declared} pixels, but {found} were measured"
 
@@ -157,6 +159,6 @@ def _check_state_dict(model: Model, scale: int, variant: str | None) -> None:
     first, second = _trained(model, scale, variant), model.network(scale, variant).eval()
     second.load_state_dict(first.state_dict(), strict=True)
     side = math.ceil(24 / model.multiple_of) * model.multiple_of
-    low = torch.rand(1, 3 if model.colour == "rgb" else 1, side, side)
+    low = torch.rand(1, model.channels, side, side)
     with torch.inference_mode():
         assert torch.equal(first(low), second(low)), "a network filled from another's state dict computes otherwise"

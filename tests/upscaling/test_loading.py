@@ -207,7 +207,7 @@ def test_the_options_of_a_chain_hold_for_each_stage() -> None:
     assert second.output_shape == (400, 360)
 
 
-# ---- pre-upsampler ----------------------------------------------------------------------------------------------------
+# ---- pre-upsampler -------------------------------------------------------------------------------------------------
 
 INITIALS = {
     "rgb": small("start", "rgb", 3),

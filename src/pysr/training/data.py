@@ -125,12 +125,18 @@ class Sampler(Protocol):
 class PatchSampler:
     """Random patch pairs, cut and augmented on the fly.
 
-    patch: side of a high-resolution patch, a multiple of every scale. margin: extra low-resolution pixels on every
-    side of a low patch (mirrored at the picture's border), for preprocessors that reach beyond it.
-    hard_mining_candidates: of so many random places the one with the strongest low-resolution gradients is taken: flat sky teaches little, and a
-    choice by the input alone does not bias what the network learns. rotate: whether patches are also turned by
-    quarters and upside down; otherwise they are mirrored left to right at most.
-    flat_fraction: share of the patches that are of one random colour, every sixth white and every sixth black: photographs hardly have them, drawings do.
+    Args:
+        images: what to cut patches from; images smaller than a patch are left out.
+        patch: side of a high-resolution patch in pixels, a multiple of every scale.
+        seed: of every random choice.
+        margin: extra low-resolution pixels on every side of a low patch (mirrored at the image's border), for
+            preprocessors that reach beyond it.
+        hard_mining_candidates: of that many random positions the one with the strongest low-resolution gradients is
+            taken: flat sky teaches little, and a choice by the input alone does not bias what the network learns.
+        rotate: whether patches are also rotated by quarter turns and flipped vertically; otherwise they are mirrored
+            left to right at most.
+        flat_fraction: share of the patches that are of one random colour, every sixth white and every sixth black:
+            photographs hardly have such areas, drawings do.
     """
 
     def __init__(

@@ -186,7 +186,7 @@ def _check_scales(model: Model, scales: Sequence[int], recipe: Recipe | Fit) -> 
         check_patch(recipe.patch, scales)
     elif len(scales) > 1:
         raise InputError(f"{model.name} has a network for each scale; fit one at a time")
-    enlarged = any(registry().preprocessor(name).enlarges for name in model.preprocess) and not model.stochastic
+    enlarged = registry().enlarges_first(model) and not model.stochastic
     if len(scales) > 1 and not enlarged:
         raise InputError(
             f"the network of {model.name} enlarges itself, and is another one for each scale; give one scale"

@@ -43,7 +43,7 @@ class Run:
         self.recipe, self._seed, self._preprocess = recipe, seed, steps
         self._processes, self.device, self.dtype = processes, processes.device, dtype
         if self.dtype != torch.float32:
-            keep_unrounded(network, input_readers(network, (3 if model.colour == "rgb" else 1, 32, 32)))
+            keep_unrounded(network, input_readers(network, (model.channels, 32, 32)))
         self.network = network.to(device=self.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.losses = Losses(recipe.losses, self.device)
         processes.copy_first([*self.network.state_dict().values(), *self.losses.state().values()])

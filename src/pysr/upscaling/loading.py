@@ -146,7 +146,7 @@ def _stage(
 ) -> Stage:
     variant = choose(f"variant of {about.name}", variant, about.variants) if variant or about.variants else None
     network = _built(about, scale, variant)
-    if chosen := weights or about.weights.get(scale) or about.weights.get((scale, variant or "")):
+    if chosen := weights or about.weights_for(scale, variant):
         load_weights(network, chosen if not isinstance(chosen, (str, PathLike)) else Path(chosen))
     elif any(True for _ in network.parameters()):
         training = f"`pysr train {about.name} --scale {scale} --data DIR --out DIR` makes one"
@@ -167,7 +167,7 @@ def make_stage(
         network,
         device,
         torch.float32 if about.needs_float32 else dtype,
-        (3 if about.colour == "rgb" else 1, side, side),
+        (about.channels, side, side),
     )
     stage = Stage(
         about,
@@ -210,8 +210,8 @@ def _load_pre_upsampler(name: str, stage: Stage, hardware: Hardware) -> Stage:
     if stage.scale not in about.scales:
         offered = ", ".join(map(str, about.scales))
         raise InputError(
-            f"{about.name} cannot be the pre-upsampler of {asking} at scale {stage.scale}, as it offers only {offered}; "
-            "choose one of these, or another pre-upsampler"
+            f"{about.name} cannot be the pre-upsampler of {asking} at scale {stage.scale}, as it offers only "
+            f"{offered}; choose one of these, or another pre-upsampler"
         )
     return _stage(about, stage.scale, hardware)
 

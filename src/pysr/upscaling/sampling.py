@@ -119,7 +119,7 @@ def bits_per_dim(stage: Stage, low: Array, high: Array) -> float:
 
 def _as_network_takes(stage: Stage, planes: Tensor) -> Tensor:
     """(C, H, W), floats or levels, as a batch of one with as many planes as the network has: replicated, or luma."""
-    wanted = 3 if stage.model.colour == "rgb" else 1
+    wanted = stage.model.channels
     if len(planes) == wanted:
         return planes[None]
     if wanted == 3:
