@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Fit", "Loss", "Metric", "Model", "Preprocess", "Preprocessor", "Recipe", "Weights", "hookimpl"]
 
-Progress = Callable[[int, int, str], None]  # done, total, what to say about it
+Progress = Callable[[int, int], None]  # called as progress(done, total), in units that the callee chooses
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,9 @@ from torch import Tensor
 from ..errors import InputError
 from ..imaging import degrade
 from ..imaging.datasets import Colour, in_colour, read_stacks
+from ..imaging.mirror import mirrored_index
 from ..imaging.resize import resize
+from ..ops.seeds import generator as seeded_generator
 
 logger = logging.getLogger("pysr")
 
@@ -110,11 +112,6 @@ class _Draw:
     plain: Tensor | None = None
 
 
-def generator_of(seed: int, step: int) -> torch.Generator:
-    """The random numbers of a step's batch; neither seeds nor steps next to each other share any."""
-    return torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**64)
-
-
 class Sampler(Protocol):
     """Where the batches of a training come from. The same step gives the same batch, whenever and where it is asked."""
 
@@ -165,7 +162,7 @@ class PatchSampler:
         n shares are what one process would get; scales of which a share has nothing are left out.
         """
         check_patch(self._patch, list(counts))
-        generator = generator_of(self._seed, step)
+        generator = seeded_generator(self._seed, step)
         pairs, first = [], 0
         for scale, count in counts.items():
             draws = self._draw(count, generator)
@@ -217,7 +214,10 @@ class PatchSampler:
         height, width = low.shape[-2:]
         if min(top, left) >= margin and top + side + margin <= height and left + side + margin <= width:
             return low[:, top - margin : top + side + margin, left - margin : left + side + margin]
-        rows, columns = (_mirrored(start, side, margin, n) for start, n in ((top, height), (left, width)))
+        rows, columns = (
+            mirrored_index(torch.arange(start - margin, start + side + margin), length)
+            for start, length in ((top, height), (left, width))
+        )
         return low[:, rows][:, :, columns]
 
 
@@ -254,11 +254,6 @@ def _colours(count: int, channels: int, generator: torch.Generator) -> Tensor:
 
 def _detail(low: Tensor) -> float:
     return float(low.diff(dim=1).abs().mean() + low.diff(dim=2).abs().mean())
-
-
-def _mirrored(start: int, side: int, margin: int, length: int) -> Tensor:
-    index = torch.arange(start - margin, start + side + margin) % (2 * length)
-    return torch.where(index < length, index, 2 * length - 1 - index)
 
 
 def _turn(planes: Tensor, k: int) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..ops.hardware import precision_context
+from ..ops.seeds import step_seed
 from ..plugin import Model, Recipe
 from ..upscaling.runner import input_readers, keep_unrounded
 from ..upscaling.stage import BoundPreprocessor
@@ -21,8 +22,6 @@ from .checkpoints import check_same
 from .data import Batch
 from .distributed import Processes
 from .losses import Losses
-
-MULTIPLIER = 1_000_003  # so that neighbouring ranks, seeds and steps share no random numbers
 
 
 class Run:
@@ -157,7 +156,7 @@ class Run:
                     yield f"optimizer.{number}.{index}.{name}", value
 
     def _seed_everything(self) -> None:
-        seed = ((self._processes.rank * MULTIPLIER + self._seed) * MULTIPLIER + self.step) % 2**64
+        seed = step_seed(self._seed, self.step, self._processes.rank)
         torch.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed % 2**32)  # a plugin's loss may use it

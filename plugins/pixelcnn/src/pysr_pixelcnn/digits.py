@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from pysr.errors import InputError
-from pysr.training.data import Batch, Share, generator_of
+from pysr.ops.seeds import generator as seeded_generator
+from pysr.training.data import Batch, Share
 
 from .network import PixelCNN, ResidualBlock, levels
 from .prior import Prior
@@ -96,7 +97,7 @@ class CornersSampler:
         self._seed = seed
 
     def batch(self, step: int, counts: Mapping[int, int], share: Share = (0, 1)) -> list[Batch]:
-        generator = generator_of(self._seed, step)
+        generator = seeded_generator(self._seed, step)
         rank, processes = share
         pairs = []
         for scale, count in counts.items():
