@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pysr.ops.pixelcnn import groups
+from pysr.ops.pixelcnn import channel_groups
 from pysr_pixelcnn.digits import CornersConditioning, corners
 from pysr_pixelcnn.network import Conditioning, PixelCNN, cross_entropies, faces, levels
 from pysr_pixelcnn.prior import Prior, masked
@@ -50,7 +50,7 @@ def test_a_pixel_sees_the_rows_above_up_to_the_columns_that_waves_need() -> None
 
 def test_the_paper_has_this_many_parameters() -> None:
     assert sum(value.numel() for value in Prior().parameters()) == 3_405_120
-    assert groups(64, 3) == (32, 16, 16) and groups(64, 1) == (64,)
+    assert channel_groups(64, 3) == (32, 16, 16) and channel_groups(64, 1) == (64,)
     effective = sum(int((value != 0).sum()) for name, value in masked(Prior()).items() if name.endswith("weight"))
     assert effective == 3_102_256
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from pysr.ops.pixelcnn import LEVELS, PixelCNNSampler, native_device
+from pysr.ops.pixelcnn import LEVELS, KnownPixels, PixelCNNSampler, native_device
 
 from .prior import Prior, masked
 
@@ -102,16 +102,19 @@ class PixelCNN(nn.Module):
         """
         drawn = []
         for number, features in enumerate(self._features(low)):
-            kept = {}
+            observed = None
             if known is not None and mask is not None:
-                kept = {
-                    "known": known[number].permute(1, 2, 0).expand(n, -1, -1, -1),
-                    "mask": mask[number].expand(n, -1, -1),
-                }
+                levels = known[number].permute(1, 2, 0).expand(n, -1, -1, -1)
+                observed = KnownPixels(levels, mask[number].expand(n, -1, -1))
             images = self._samplers.of(self).sample(
-                n, *features.shape[:2], features=features[None], seed=seed, temperature=temperature, progress=progress,
-                **kept,
-            )  # fmt: skip
+                n,
+                (features.shape[0], features.shape[1]),
+                features=features[None],
+                seed=seed,
+                temperature=temperature,
+                known=observed,
+                progress=progress,
+            )
             drawn.append(torch.as_tensor(images))
         return torch.stack(drawn).permute(0, 1, 4, 2, 3).float() / 255
 

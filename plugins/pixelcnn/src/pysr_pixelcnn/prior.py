@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from pysr.ops.pixelcnn import LEVELS, groups
+from pysr.ops.pixelcnn import LEVELS, channel_groups
 
 PREGATE_GAIN = 1.7  # keeps the variance of tanh(a) * sigmoid(b) from layer to layer
 
 
 def _membership(channels: int, planes: int) -> Tensor:
     """Which plane each channel belongs to."""
-    sizes = torch.tensor(groups(channels, planes))
+    sizes = torch.tensor(channel_groups(channels, planes))
     return torch.arange(planes).repeat_interleave(sizes)
 
 
