@@ -36,7 +36,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             Source("fake", "fake", "1", lambda: module),
         ]
         registry = Registry(sources)
-        users = ("upscaling.chain", "upscaling.loading", "upscaling.stage", "training.loop", "training.losses")
+        users = ("upscaling.chain", "upscaling.loading", "training.loop", "training.losses")
         for name in ("registry", "testing", *users):
             monkeypatch.setattr(import_module(f"pysr.{name}"), "registry", lambda: registry)
 

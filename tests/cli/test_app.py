@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pysr import registry
+from pysr import Tiling, registry
 from pysr.cli import app
 from pysr.errors import InputError, OutOfMemoryError
 from pysr.registry import Plugin
@@ -225,9 +225,7 @@ def test_options_reach_load(photo, monkeypatch):
     defaults = {
         "device": "auto",
         "precision": "auto",
-        "patch": "auto",
-        "mode": "auto",
-        "max_memory": None,
+        "tiling": Tiling(),
         "match_histogram": False,
     }
     defaults |= {"variant": None, "pre_upsampler": None, "weights": None}
@@ -238,9 +236,7 @@ def test_options_reach_load(photo, monkeypatch):
         | {
             "device": "cuda:1",
             "precision": "float32",
-            "patch": 64,
-            "mode": "blend",
-            "max_memory": 4 * 2**30,
+            "tiling": Tiling(64, "blend", max_memory=4 * 2**30),
             "match_histogram": True,
         },
         defaults | {"device": "cpu", "precision": "bfloat16"},

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import pysr
+from pysr import Tiling
 from pysr.cli.app import main
 from pysr.errors import InputError, PluginError
 from pysr.plugin import Model
@@ -204,9 +205,9 @@ def test_pairs_of_different_kinds_have_no_likelihood(dots: Callable[..., Any]) -
 
 
 def test_images_are_taken_whole(dots: Callable[..., Any]) -> None:
-    for options in ({"patch": 32}, {"mode": "blend"}, {"max_memory": 10**9}):
-        with pytest.raises(InputError, match="takes images whole"):
-            dots(**options)
+    for tiling in (Tiling(32), Tiling(mode="blend"), Tiling(max_memory=10**9)):
+        with pytest.raises(InputError, match="processes the whole image at once; leave the tiling"):
+            dots(tiling=tiling)
 
 
 def test_progress_goes_to_the_end_and_its_exception_comes_out(dots: Callable[..., Any]) -> None:
@@ -243,7 +244,7 @@ def test_float32_is_the_default_precision_and_bfloat16_reaches_the_network(
         up = pysr.load("dots", **options)
         up.upscale(PIXELS)
         assert up.precision == expected
-        assert up._stages[0].runner._network[0].asked[-1]["reduced"] is (expected == "bfloat16")
+        assert up._stages[0].stage.runner._network[0].asked[-1]["reduced"] is (expected == "bfloat16")
 
 
 def test_other_models_do_not_sample(dots: Callable[..., Any]) -> None:
@@ -264,7 +265,7 @@ def test_no_chains(install: Callable[..., None]) -> None:
     install(random, Model("sharpen", (2,), lambda scale, variant: nn.Identity(), "", preprocess=("bicubic",)))
     with pytest.raises(InputError, match="only by themselves"):
         pysr.load(["bicubic", "dots"])
-    with pytest.raises(InputError, match="not as an pre_upsampler"):
+    with pytest.raises(InputError, match="not as a pre-upsampler"):
         pysr.load("sharpen", pre_upsampler="dots")
 
 

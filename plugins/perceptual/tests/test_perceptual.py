@@ -72,7 +72,7 @@ def test_patches_give_what_the_whole_image_gives(model: Model, tmp_path: Path) -
     torch.manual_seed(0)
     save_weights(model.network(model.scales[0], None), tmp_path / "random.safetensors", {})
     whole, patched = (
-        pysr.load(model.name, weights=tmp_path / "random.safetensors", device="cpu", patch=patch)
+        pysr.load(model.name, weights=tmp_path / "random.safetensors", device="cpu", tiling=pysr.Tiling(patch))
         for patch in ("auto", 1)
     )
     assert whole.precision == "float32"

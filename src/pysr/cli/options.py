@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
@@ -141,7 +141,7 @@ class UpscaleOptions:
     device: str | None
     precision: str | None
     fp32: bool
-    mode: str
+    mode: Literal["auto", "exact", "blend", "mean"]
     max_memory: int | None
     match_histogram: bool
     format: str | None
@@ -159,6 +159,8 @@ class UpscaleOptions:
 
     def for_load(self) -> dict[str, Any]:
         """The options of `pysr.load`."""
+        from ..upscaling.tiling import Tiling
+
         device = f"cuda:{self.gpu_id}" if self.gpu_id is not None else self.device
         return {
             "variant": self.variant,
@@ -166,8 +168,6 @@ class UpscaleOptions:
             "weights": self.weights,
             "device": device or "auto",
             "precision": "float32" if self.fp32 else self.precision or "auto",
-            "patch": self.patch or "auto",
-            "mode": self.mode,
-            "max_memory": self.max_memory,
+            "tiling": Tiling(self.patch or "auto", self.mode, max_memory=self.max_memory),
             "match_histogram": self.match_histogram,
         }

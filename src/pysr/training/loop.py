@@ -236,7 +236,7 @@ class _Training:
         if dtype == torch.float16:
             raise InputError("precision 'float16' is for upscaling; train in 'bfloat16' or 'float32'")
         stages = {scale: order.stage(scale, network, place, dtype) for scale in order.scales}
-        self.reach = max(sum(step.about.reach for step in stage.steps) for stage in stages.values())
+        self.reach = max(sum(step.spec.reach for step in stage.steps) for stage in stages.values())
         self.run = Run(order.model, network, recipe, {scale: stage.steps for scale, stage in stages.items()},
                        processes=self.processes, dtype=dtype, seed=order.seed)  # fmt: skip
         if recipe.batch % self.processes.count:

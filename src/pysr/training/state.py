@@ -179,9 +179,9 @@ class Run:
         """What the network gets and should give: the preprocessors' `before`, then the margin cut off."""
         planes, high = pairs.low.to(self.device), pairs.high.to(self.device)
         for step in self._preprocess[pairs.scale]:
-            planes, _ = step.run.preprocess(planes, pairs.scale)
+            planes, _ = step.impl.preprocess(planes, pairs.scale)
         planes = planes.clone() if planes.is_inference() else planes  # those of another model
-        enlarged = any(step.about.enlarges for step in self._preprocess[pairs.scale])
+        enlarged = any(step.spec.enlarges for step in self._preprocess[pairs.scale])
         height, width = (side if enlarged else side // pairs.scale for side in high.shape[-2:])
         top, left = (planes.shape[-2] - height) // 2, (planes.shape[-1] - width) // 2
         return planes[..., top : top + height, left : left + width], high
