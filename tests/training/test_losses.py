@@ -163,7 +163,7 @@ def test_a_loss_that_learns_may_take_several_steps_in_a_low_precision(
 
 
 def test_a_loss_that_learns_resumes_to_the_same_bits(install: Install, pictures: Path, tmp_path: Path) -> None:
-    def stop(done: int, total: int, text: str) -> None:
+    def stop(done: int, total: int) -> None:
         if done == 6:
             raise RuntimeError("enough")
 
