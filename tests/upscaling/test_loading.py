@@ -80,8 +80,9 @@ def sharpener(name: str, colour: Any, depth: int, **fields: Any) -> Model:
 
 def copying(name: str = "copy", gain: float = 1, **fields: Any) -> Model:
     """A model that shows what its first enlargement gave, times a number."""
-    return model(name, lambda scale: Gain(gain), **{"colour": "any", "receptive_field": 0, "preprocess": ("bicubic",)}
-                 | fields)  # fmt: skip
+    return model(
+        name, lambda scale: Gain(gain), **{"colour": "any", "receptive_field": 0, "preprocess": ("bicubic",)} | fields
+    )
 
 
 # --- names and options -----------------------------------------------------------------------------------------------
@@ -148,8 +149,10 @@ def test_weights_that_learnt_another_start_are_warned_of(
         save_weights(nn.Conv2d(3, 3, 3), file, {} if learnt is None else {"pysr.initial": learnt})
         pysr.load("probe", weights=file, pre_upsampler=pre_upsampler, device="cpu")
     assert not caplog.records
-    for learnt, pre_upsampler, says in (("lanczos", None, "lanczos and is used with bicubic"),
-                                  ("", "nearest", "bicubic and is used with nearest")):  # fmt: skip
+    for learnt, pre_upsampler, says in (
+        ("lanczos", None, "lanczos and is used with bicubic"),
+        ("", "nearest", "bicubic and is used with nearest"),
+    ):
         save_weights(nn.Conv2d(3, 3, 3), file, {"pysr.initial": learnt})
         pysr.load("probe", weights=file, pre_upsampler=pre_upsampler, device="cpu")
         assert f"own.safetensors was trained with the pre-upsampler {says}" in caplog.text

@@ -47,8 +47,8 @@ def test_a_patch_fits_where_one_can(height: int, width: int, area: float, halo: 
 )
 def test_a_patch_can_be_planned_with(height: int, width: int, area: float, halo: int, multiple_of: int) -> None:
     patch = fit_patch((height, width), area=area, halo=halo, multiple_of=multiple_of)
-    cut = plan_tiles((height, width), scale=2, patch=patch, halo=halo, multiple_of=multiple_of)
-    for axis, length in ((cut.rows, height), (cut.columns, width)):
+    plan = plan_tiles((height, width), scale=2, patch=patch, halo=halo, multiple_of=multiple_of)
+    for axis, length in ((plan.rows, height), (plan.columns, width)):
         total = torch.zeros(max(2 * length, axis.output_starts[-1] + 2 * axis.patch))
         for start, weights in zip(axis.output_starts, axis.weights, strict=True):
             total[start : start + len(weights)] += torch.from_numpy(weights.copy())

@@ -36,14 +36,14 @@ def both(a_plan):
     return a_plan.rows, a_plan.columns
 
 
-def placed(cut: AxisPlan) -> np.ndarray:
+def placed(axis: AxisPlan) -> np.ndarray:
     """(patches, output pixels) weights, each patch's where it lies; what reaches beyond the image is cut off."""
-    scale = cut.weights.shape[1] // cut.patch
-    line = np.zeros((len(cut.starts), (cut.starts[-1] + cut.patch) * scale))
-    for row, start, weights in zip(line, cut.starts, cut.weights, strict=True):
+    scale = axis.weights.shape[1] // axis.patch
+    line = np.zeros((len(axis.starts), (axis.starts[-1] + axis.patch) * scale))
+    for row, start, weights in zip(line, axis.starts, axis.weights, strict=True):
         row[start * scale : start * scale + weights.size] = weights
-    assert not line[:, cut.length * scale :].any()
-    return line[:, : cut.length * scale]
+    assert not line[:, axis.length * scale :].any()
+    return line[:, : axis.length * scale]
 
 
 def cut_out(image: np.ndarray, a_plan: Plan) -> list[list[np.ndarray]]:
@@ -80,10 +80,10 @@ def convolved(image: np.ndarray, layer: np.ndarray) -> np.ndarray:
 @many
 @given(plans())
 def test_weights_of_every_output_pixel_add_up_to_exactly_one(drawn):
-    for cut in both(drawn[1]):
-        assert (placed(cut).sum(0) == 1).all()
-        assert cut.weights.dtype == np.float32
-        assert (cut.weights >= 0).all()
+    for axis in both(drawn[1]):
+        assert (placed(axis).sum(0) == 1).all()
+        assert axis.weights.dtype == np.float32
+        assert (axis.weights >= 0).all()
 
 
 @many
@@ -91,14 +91,14 @@ def test_weights_of_every_output_pixel_add_up_to_exactly_one(drawn):
 def test_patches_have_one_shape_and_lie_inside_at_aligned_places(drawn):
     request, made = drawn
     multiple_of = request["multiple_of"]
-    for cut, wanted in zip(both(made), request["patch"], strict=True):
-        starts = np.array(cut.starts)
+    for axis, wanted in zip(both(made), request["patch"], strict=True):
+        starts = np.array(axis.starts)
         assert (starts % multiple_of == 0).all()
         assert (np.diff(starts) > 0).all()
-        assert cut.patch % multiple_of == 0
+        assert axis.patch % multiple_of == 0
         assert starts[0] == 0
-        assert cut.length <= starts[-1] + cut.patch < cut.length + multiple_of
-        assert cut.patch <= wanted + multiple_of - 1
+        assert axis.length <= starts[-1] + axis.patch < axis.length + multiple_of
+        assert axis.patch <= wanted + multiple_of - 1
         if len(starts) > 2:  # spread evenly: never a sliver at the end
             assert np.ptp(np.diff(starts)) <= multiple_of
 
@@ -107,33 +107,33 @@ def test_patches_have_one_shape_and_lie_inside_at_aligned_places(drawn):
 @given(plans())
 def test_an_axis_no_longer_than_the_patch_is_one_patch(drawn):
     request, made = drawn
-    for cut, wanted in zip(both(made), request["patch"], strict=True):
-        if cut.length <= wanted:
-            assert cut.starts == (0,)
-            assert cut.length <= cut.patch < cut.length + request["multiple_of"]
+    for axis, wanted in zip(both(made), request["patch"], strict=True):
+        if axis.length <= wanted:
+            assert axis.starts == (0,)
+            assert axis.length <= axis.patch < axis.length + request["multiple_of"]
 
 
 @many
 @given(plans(modes=["exact"]))
 def test_exact_keeps_every_pixel_once_and_a_halo_away_from_inner_edges(drawn):
     request, made = drawn
-    for cut in both(made):
-        weights = placed(cut)
+    for axis in both(made):
+        weights = placed(axis)
         assert set(np.unique(weights)) <= {0.0, 1.0}
-        for i, (start, row) in enumerate(zip(cut.starts, weights, strict=True)):
+        for i, (start, row) in enumerate(zip(axis.starts, weights, strict=True)):
             kept = np.flatnonzero(row) // made.scale
             if i > 0:
                 assert kept.min() >= start + request["halo"]
-            if i < len(cut.starts) - 1:
-                assert kept.max() < start + cut.patch - request["halo"]
+            if i < len(axis.starts) - 1:
+                assert kept.max() < start + axis.patch - request["halo"]
 
 
 @many
 @given(plans(modes=["blend"]))
 def test_blend_meets_at_most_two_patches_and_ramps_are_straight(drawn):
     request, made = drawn
-    for cut in both(made):
-        weights = placed(cut)
+    for axis in both(made):
+        weights = placed(axis)
         assert ((weights > 0).sum(0) <= 2).all()
         for row in weights:
             steps = np.diff(row)
@@ -145,30 +145,30 @@ def test_blend_meets_at_most_two_patches_and_ramps_are_straight(drawn):
 
 
 def test_blend_uses_the_whole_overlap_and_keeps_the_halo_where_there_is_room():
-    cut = plan_tiles((1000, 1), scale=2, patch=(100, 100), halo=8, overlap=20, mode="blend").rows
-    for i, (start, row) in enumerate(zip(cut.output_starts, placed(cut), strict=True)):
-        assert ((row > 0) & (row < 1)).sum() in ({80} if 0 < i < len(cut.starts) - 1 else {40})
+    axis = plan_tiles((1000, 1), scale=2, patch=(100, 100), halo=8, overlap=20, mode="blend").rows
+    for i, (start, row) in enumerate(zip(axis.output_starts, placed(axis), strict=True)):
+        assert ((row > 0) & (row < 1)).sum() in ({80} if 0 < i < len(axis.starts) - 1 else {40})
         counted = np.flatnonzero(row)
         assert counted.min() >= start + 16 or i == 0
-        assert counted.max() < start + 200 - 16 or i == len(cut.starts) - 1
+        assert counted.max() < start + 200 - 16 or i == len(axis.starts) - 1
 
 
 def test_a_ramp_has_the_values_it_should():
-    cut = plan_tiles((12, 1), scale=1, patch=(8, 8), halo=0, overlap=4, mode="blend").rows
-    assert cut.starts == (0, 4)
-    np.testing.assert_array_equal(cut.weights[0], [1, 1, 1, 1, 0.875, 0.625, 0.375, 0.125])
-    np.testing.assert_array_equal(cut.weights[1], [0.125, 0.375, 0.625, 0.875, 1, 1, 1, 1])
+    axis = plan_tiles((12, 1), scale=1, patch=(8, 8), halo=0, overlap=4, mode="blend").rows
+    assert axis.starts == (0, 4)
+    np.testing.assert_array_equal(axis.weights[0], [1, 1, 1, 1, 0.875, 0.625, 0.375, 0.125])
+    np.testing.assert_array_equal(axis.weights[1], [0.125, 0.375, 0.625, 0.875, 1, 1, 1, 1])
 
 
 @many
 @given(plans(modes=["mean"]))
 def test_mean_weighs_all_patches_of_a_pixel_alike(drawn):
-    for cut in both(drawn[1]):
-        starts = np.array(cut.starts)[:, None] * drawn[1].scale
-        pixels = np.arange(cut.length * drawn[1].scale)
-        covers = (starts <= pixels) & (pixels < starts + cut.patch * drawn[1].scale)
-        np.testing.assert_allclose(placed(cut), covers / covers.sum(0), atol=1e-6)
-        assert (np.diff(cut.starts) <= max(1, cut.patch - drawn[0]["overlap"])).all()
+    for axis in both(drawn[1]):
+        starts = np.array(axis.starts)[:, None] * drawn[1].scale
+        pixels = np.arange(axis.length * drawn[1].scale)
+        covers = (starts <= pixels) & (pixels < starts + axis.patch * drawn[1].scale)
+        np.testing.assert_allclose(placed(axis), covers / covers.sum(0), atol=1e-6)
+        assert (np.diff(axis.starts) <= max(1, axis.patch - drawn[0]["overlap"])).all()
 
 
 @many

@@ -30,8 +30,16 @@ class Dots(nn.Module):
     def forward(self, low: Tensor) -> Tensor:
         return self.sample(low, 1)[:, 0]
 
-    def sample(self, low: Tensor, n: int, seed: int = 0, temperature: float = 1.0, known: Tensor | None = None,
-               mask: Tensor | None = None, progress: Any = None) -> Tensor:  # fmt: skip
+    def sample(
+        self,
+        low: Tensor,
+        n: int,
+        seed: int = 0,
+        temperature: float = 1.0,
+        known: Tensor | None = None,
+        mask: Tensor | None = None,
+        progress: Any = None,
+    ) -> Tensor:
         self.asked.append({"reduced": torch.is_autocast_enabled("cpu"), "temperature": temperature})
         high = low.repeat_interleave(2, -1).repeat_interleave(2, -2)
         drawn = []

@@ -185,7 +185,7 @@ def test_any_length_of_the_header_is_allowed(length: int, tmp_path: Path) -> Non
         (lambda t: t.update({"0.bias": torch.ones(2, dtype=torch.bool)}), "another kind of numbers"),
         (lambda t: t.update({"0.bias": torch.full((2,), float("nan")).to(torch.float8_e4m3fn)}), "NaN or infinite"),
     ],
-)  # fmt: skip
+)
 def test_weights_of_another_network_are_refused(change: Any, match: str, tmp_path: Path) -> None:
     changed = tensors()
     change(changed)
