@@ -151,9 +151,9 @@ def test_an_unsound_file_is_refused(data: bytes, tmp_path: Path) -> None:
 
 def test_a_name_that_stands_twice_is_refused(tmp_path: Path) -> None:
     one, two = (f'"a": {{"dtype": "F32", "shape": [1], "data_offsets": {place}}}' for place in ([0, 4], [4, 8]))
-    refuse(raw(f"{{{one}, {two}}}".encode(), b"\0" * 8), tmp_path, "stands twice")
+    refuse(raw(f"{{{one}, {two}}}".encode(), b"\0" * 8), tmp_path, "has a name twice")
     escaped = two.replace('"a"', r'"\u0061"')
-    refuse(raw(f"{{{one}, {escaped}}}".encode(), b"\0" * 8), tmp_path, "stands twice")
+    refuse(raw(f"{{{one}, {escaped}}}".encode(), b"\0" * 8), tmp_path, "has a name twice")
 
 
 @pytest.mark.parametrize("length", [640, 19280])  # their first bytes look like a pickle's and a zip archive's
