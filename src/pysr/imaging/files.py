@@ -36,6 +36,8 @@ from .exif import described, upright
 
 __all__ = [
     "MAX_PIXELS",
+    "READABLE",
+    "WRITABLE",
     "FilePath",
     "atomic_write",
     "check_output",
@@ -171,23 +173,22 @@ def _plain(image: Image.Image) -> Image.Image:
     return image.copy() if isinstance(image, _Tiff) else image
 
 
-_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm")
+WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
+READABLE = (*WRITABLE, ".gif", ".pgm", ".pbm", ".pnm")
 
 
 def image_files(folder: FilePath) -> list[Path]:
-    """The image files below a folder, sorted, chosen by their names' endings; hidden ones and those in hidden
-    folders are left out.
+    """The image files in a folder, sorted by name and chosen by ending; hidden files and sub-folders are left out.
 
     Raises InputError where there is no such folder or no image in it.
     """
     name = file_name(folder)
     if not os.path.isdir(name):
         raise InputError(f"There is no folder {name!r}; check the name.")
-    paths = (path for path in Path(name).rglob("*") if path.suffix.lower() in _ENDINGS)
-    seen = (path for path in paths if not any(part[0] == "." for part in path.relative_to(name).parts))
-    files = sorted(path for path in seen if path.is_file())
+    paths = (path for path in Path(name).iterdir() if path.suffix.lower() in READABLE)
+    files = sorted(path for path in paths if not path.name.startswith(".") and path.is_file())
     if not files:
-        raise InputError(f"There are no images in the folder {name!r}; pysr looks for {', '.join(_ENDINGS)}.")
+        raise InputError(f"There are no images in the folder {name!r}; pysr looks for {', '.join(READABLE)}.")
     return files
 
 
