@@ -1,10 +1,8 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from pysr.cli import app
 from pysr.evaluation.protocols import Evaluation, ImageResult, ScaleResult
@@ -16,29 +14,32 @@ def run(*args):
     return app.main([str(arg) for arg in args])
 
 
-@pytest.fixture
-def photo(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "photo.png")
-    return tmp_path / "photo.png"
-
-
 @pytest.mark.parametrize(
-    ("args", "says"),
+    ("args", "message"),
     [
-        (["--metric", "psnr", "sssim"], "there is no metric called 'sssim'; did you mean 'ssim'?"),
-        (["--scale", "2", "3.5"], "'3.5' is not a scale"),
+        (["--scale", "2", "3"], "'3' is not a model; several scales are separated by commas, as in --scale 2,3"),
+        (
+            ["--metric", "psnr", "ssim"],
+            "'ssim' is not a model; several metrics are separated by commas, as in --metric",
+        ),
+        (["--data", ".", "/"], "'/' is not a model; every folder needs its own option, as in --data /"),
+        (["--data", ".", "Set99"], "there is no model called 'Set99'"),
+        (["--metric", "psnr,sssim"], "there is no metric called 'sssim'; did you mean 'ssim'?"),
+        (["--scale", "2,3.5"], "'3.5' is not a scale"),
+        (["--scale", "2,"], "'' is not a scale"),
     ],
 )
-def test_what_follows_an_option_is_no_model(photo, capsys, args, says):
+def test_values_that_belong_to_an_option_get_a_hint(photo, capsys, args, message):
     assert run("evaluate", "bicubic", "--data", photo.parent, *args) == 2
-    assert says in capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
 
 
 def test_evaluate_side_by_side(photo, capsys):
     written = photo.with_name("scores.json")
     code = run(
-        "evaluate", "nearest", "bicubic", "--data", photo.parent, "--scale", "2", "x3", "--json", written, "--images"
+        "evaluate", "nearest", "bicubic", "--data", photo.parent, "--scale", "2,x3", "--json", written, "--images"
     )
     assert code == 0
     table = capsys.readouterr().out
@@ -92,7 +93,7 @@ def test_evaluate_takes_the_scales_that_all_models_have(evaluated):
 
 
 def test_evaluate_takes_several_metrics(evaluated, capsys):
-    assert run("evaluate", "--metric", "ssim", "psnr", "nearest", "--data", ".", "--scale", "2") == 0
+    assert run("evaluate", "--metric", "ssim,psnr", "nearest", "--data", ".", "--scale", "2") == 0
     assert evaluated[0][0] == ["nearest"]
     assert "SSIM / PSNR in dB   " in capsys.readouterr().out
     assert run("evaluate", "nearest", "--data", ".", "--metric", "ssim", "--metric", "psnr", "-s", "2") == 0
@@ -100,7 +101,7 @@ def test_evaluate_takes_several_metrics(evaluated, capsys):
 
 
 def test_evaluate_takes_several_data_sets(evaluated, capsys):
-    assert run("evaluate", "nearest", "--data", "a/Set5", "Set14", "--scale", "2", "--data", "b") == 0
+    assert run("evaluate", "nearest", "--data", "a/Set5", "--data", "Set14", "--scale", "2", "--data", "b") == 0
     assert evaluated[0][1] == [Path("a/Set5"), Path("Set14"), Path("b")]
     words = capsys.readouterr().out.split()
     assert [word for word in words if word in ("Set5", "Set14", "b", "x2")] == ["Set5", "x2", "Set14", "x2", "b", "x2"]

@@ -2,90 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import InputError
-from .options import PATH, Settings, SeveralValues, hardware, scale, verbosity
+from ..errors import InputError, UnknownNameError
+from .options import (
+    PATH,
+    CliState,
+    data_option,
+    device_options,
+    hint_for_stray,
+    scales_option,
+    split_values,
+    variant_options,
+    verbosity_options,
+    weights_option,
+)
 
 if TYPE_CHECKING:
     from ..evaluation.protocols import Evaluation
+    from ..upscaling.chain import Chain
 
 STDOUT = Path("-")
 
 
-@click.command(cls=SeveralValues)
+@click.command()
 @click.argument("names", metavar="MODEL...", nargs=-1, required=True)
-@click.option(
-    "--data",
-    metavar="DIR...",
-    required=True,
-    multiple=True,
-    type=PATH,
-    help="Folders of true images, each a data set, such as Set5 Set14; name the models before them.",
-)
-@click.option(
-    "-s",
-    "--scale",
-    "scales",
-    metavar="N...",
-    multiple=True,
-    type=scale,
-    help="Scales, such as 2 3 4; default: all that the models, and weights, have in common.",
-)
-@click.option("--variant", metavar="NAME", help="Which version of the only model named; default: its first.")
-@click.option("--pre-upsampler", metavar="NAME", help="A model that makes the first enlargement instead of bicubic.")
-@click.option(
-    "--weights", metavar="FILE", type=PATH, help="A safetensors file instead of those of the only model named."
-)
+@data_option("Folder of high-resolution images; each is a data set of its own.")
+@scales_option("Scales, such as 2,3,4. Default: all that the models (and --weights) have in common.")
+@variant_options
+@weights_option("Safetensors file to use in place of the weights shipped with the model.")
 @click.option(
     "--metric",
     "metrics",
-    metavar="NAME...",
+    metavar="NAME[,NAME...]",
     multiple=True,
-    default=("psnr", "ssim"),
+    default=["psnr,ssim"],
     show_default=True,
-    help="What is measured, in this order; `pysr plugins` lists what is installed.",
+    callback=split_values(),
+    help="Metrics, in this order; see `pysr plugins`.",
 )
-@click.option("--protocol", metavar="NAME", default="y-shave", show_default=True, help="How scores are computed.")
-@click.option("--images", is_flag=True, help="Show the scores of every image, too.")
+@click.option("--protocol", metavar="NAME", default="y-shave", show_default=True, help="Evaluation protocol.")
+@click.option("--images", is_flag=True, help="Also show the scores of each image.")
 @click.option("--json", metavar="FILE", type=PATH, help="Write all scores as JSON; - prints them instead of the table.")
-@click.option("--markdown", metavar="FILE", type=PATH, help="Write tables in GitHub's Markdown; - prints them instead.")
-@click.option(
-    "--csv", metavar="FILE", type=PATH, help="Write a line per image, with the seconds it took; - prints it instead."
-)
+@click.option("--markdown", metavar="FILE", type=PATH, help="Write Markdown tables; - prints them instead.")
+@click.option("--csv", metavar="FILE", type=PATH, help="Write one line per image, with its time; - prints it instead.")
 @click.option(
     "--plot",
     metavar="FILE",
     type=PATH,
-    help="Draw the models by the first metric and the last: one data set and scale.",
+    help="Plot the models by the first and the last metric (single data set and scale).",
 )
-@hardware
-@verbosity
+@device_options
+@verbosity_options
 @click.pass_obj
-def evaluate(settings: Settings, /, names: tuple[str, ...], images: bool, plot: Path | None, **options: Any) -> None:
-    """Measure models on folders of images, side by side: PSNR in dB and SSIM, or other metrics.
+def evaluate(state: CliState, /, names: tuple[str, ...], images: bool, plot: Path | None, **options: Any) -> None:
+    """Compare models on folders of images: PSNR in dB and SSIM, or other metrics.
 
-    MODEL: a name that `pysr models` lists, or A+B: first A, then B. Where several models are named, each is measured at
-    those of the scales that it offers.
+    MODEL is a name from `pysr models`, or A+B to apply A, then B. Each model is measured at those of the given scales
+    that it offers. --variant and --weights need a single MODEL.
     """
     from ..evaluation import report
     from . import terminal
 
-    settings.show_log()
+    state.show_log()
     texts = {"json": report.to_json, "markdown": report.to_markdown, "csv": report.to_csv}
     files = {kind: path for kind in texts if (path := options.pop(kind))}
     _check_files(files)
-    pre_upsampler = options["pre_upsampler"]
-    options["scales"] = options["scales"] or _scales(
-        [*names, pre_upsampler] if pre_upsampler else names, options["weights"]
-    )
+    chains = {name: _parse(name) for name in names}
+    if not options["scales"]:
+        if pre_upsampler := options["pre_upsampler"]:
+            chains[pre_upsampler] = _parse(pre_upsampler)
+        options["scales"] = _common_scales(chains, options["weights"])
     if plot:
         _check_plot(plot, options)
-    evaluations = _evaluate(settings, names, **options)
+    evaluations = _evaluate(state, names, **options)
     if STDOUT not in files.values():
         terminal.print_table(terminal.evaluation_table(evaluations, images=images))
     for kind, path in files.items():
@@ -97,6 +91,18 @@ def evaluate(settings: Settings, /, names: tuple[str, ...], images: bool, plot: 
         write_image(draw(evaluations), plot)
 
 
+def _parse(name: str) -> Chain:
+    """The models of one argument; a value that belongs to an option gets a hint."""
+    from ..upscaling.chain import Chain
+
+    try:
+        return Chain.parse(name)
+    except UnknownNameError as error:
+        if hint := hint_for_stray(name):
+            raise click.UsageError(f"{name!r} is not a model; {hint}") from error
+        raise
+
+
 def _check_plot(path: Path, options: Mapping[str, Any]) -> None:
     from ..evaluation.plot import check_plottable
     from ..imaging.files import check_output
@@ -106,7 +112,7 @@ def _check_plot(path: Path, options: Mapping[str, Any]) -> None:
 
 
 def _check_files(files: Mapping[str, Path]) -> None:
-    """Find what is wrong with the names before the work, not after it."""
+    """Check the output files before the work starts."""
     from ..atomic import check_place
 
     kinds: dict[Path, str] = {}
@@ -118,11 +124,8 @@ def _check_files(files: Mapping[str, Path]) -> None:
         kinds[path.resolve()] = kind
 
 
-def _scales(names: Sequence[str], weights: Path | None) -> list[int]:
-    """Those that all models come trained for, or that weights, if they say so, were trained for."""
-    from ..upscaling.chain import Chain
-
-    chains = {name: Chain.parse(name) for name in names}
+def _common_scales(chains: Mapping[str, Chain], weights: Path | None) -> list[int]:
+    """The scales that all models have weights for; with ``weights``, those that it was trained for, if it says so."""
     offered = [(name, (not weights and chain.trained_scales) or chain.scales) for name, chain in chains.items()]
     if weights:
         from ..upscaling.weights import trained_scales
@@ -136,16 +139,15 @@ def _scales(names: Sequence[str], weights: Path | None) -> list[int]:
     return sorted(common)
 
 
-def _evaluate(settings: Settings, names: Sequence[str], **options: Any) -> list[Evaluation]:
+def _evaluate(state: CliState, names: tuple[str, ...], **options: Any) -> list[Evaluation]:
     from .allocator import tune_allocator
 
     tune_allocator()
     from ..evaluation.protocols import evaluate
     from .terminal import Bar
 
-    device, precision = options.pop("device") or "auto", options.pop("precision") or "auto"
-    with Bar("evaluating", unit="images", shown=settings.verbosity >= 0) as bar:
-        return evaluate(names, device=device, precision=precision, progress=bar.update, **options)
+    with Bar("evaluating", unit="images", shown=not state.quiet) as bar:
+        return evaluate(names, progress=bar.update, **options)
 
 
 def _write(text: str, path: Path) -> None:

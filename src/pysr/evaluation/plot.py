@@ -29,7 +29,7 @@ def check_plottable(data: Sequence[object], scales: Sequence[int], metrics: Sequ
     if len(set(metrics)) < 2 or len(data) != 1 or len(scales) != 1:
         raise InputError(
             "a plot shows one data set at one scale by two metrics or more, such as --data Set14 --scale 4"
-            f" --metric psnr perceptual; here are {len(data)} sets, {len(scales)} scales and {len(metrics)} metrics"
+            f" --metric psnr,perceptual; here are {len(data)} sets, {len(scales)} scales and {len(metrics)} metrics"
         )
 
 

@@ -29,7 +29,7 @@ def to_csv(evaluations: Iterable[Evaluation]) -> str:
     for evaluation in evaluations:
         for result in evaluation.results:
             for image in result.images:
-                scores = [shown(name, score, finer=2) for name, score in image.scores.items()]
+                scores = [format_score(name, score, finer=2) for name, score in image.scores.items()]
                 write((evaluation.data, evaluation.model, result.scale, image.name, *scores, f"{image.seconds:.4f}"))
     return text.getvalue()
 
@@ -37,7 +37,7 @@ def to_csv(evaluations: Iterable[Evaluation]) -> str:
 def to_markdown(evaluations: Sequence[Evaluation]) -> str:
     """A table a data set: see `markdown_table`."""
     tables = [markdown_table(data, block) for data, block in by_data(evaluations).items()]
-    return "\n".join([f"{titles(evaluations)}, protocol `{evaluations[0].protocol}`\n", *tables])
+    return "\n".join([f"{metric_titles(evaluations)}, protocol `{evaluations[0].protocol}`\n", *tables])
 
 
 def markdown_table(title: str, evaluations: Sequence[Evaluation]) -> str:
@@ -73,13 +73,13 @@ def scales_of(evaluations: Iterable[Evaluation]) -> list[int]:
     return sorted({result.scale for evaluation in evaluations for result in evaluation.results})
 
 
-def titles(evaluations: Sequence[Evaluation]) -> str:
-    """What their scores are, in order."""
+def metric_titles(evaluations: Sequence[Evaluation]) -> str:
+    """The titles of their metrics, in order."""
     return " / ".join(registry().metric(name).title for name in evaluations[0].metrics)
 
 
-def shown(metric: str, score: float, *, least: int = 0, finer: int = 0) -> str:
-    """A score with the decimals of its metric, or with some more."""
+def format_score(metric: str, score: float, *, least: int = 0, finer: int = 0) -> str:
+    """A score with the decimals of its metric, at least ``least``, and ``finer`` more."""
     return f"{score:.{max(registry().metric(metric).decimals, least) + finer}f}"
 
 
@@ -87,7 +87,7 @@ def _column(results: Sequence[ScaleResult | None]) -> list[str]:
     """The cells of one scale."""
     metrics = next(result.scores for result in results if result)
     columns = [
-        _best_in_bold([shown(name, result.scores[name]) if result else "" for result in results], name)
+        _best_in_bold([format_score(name, result.scores[name]) if result else "" for result in results], name)
         for name in metrics
     ]
     return [" / ".join(scores) if result else "-" for result, *scores in zip(results, *columns, strict=True)]
