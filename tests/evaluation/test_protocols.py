@@ -160,7 +160,7 @@ def test_models_in_a_row_and_models_that_begin_with_another(pictures: Path, inst
     assert (twice.model, begun.model) == ("nearest+nearest", "copy, pre_upsampler nearest")
     assert nearest.results[0].psnr == twice.results[0].psnr == begun.results[0].psnr
     assert nearest.results[0].psnr != evaluate(["copy"], pictures, [4])[0].results[0].psnr
-    with pytest.raises(InputError, match="lanczos cannot take the pre_upsampler nearest"):
+    with pytest.raises(InputError, match="lanczos cannot take the pre-upsampler nearest"):
         evaluate(["copy", "lanczos"], pictures, [4], pre_upsampler="nearest")
 
 
@@ -180,7 +180,7 @@ def test_bfloat16_costs_vdsr_next_to_nothing() -> None:
 
 
 def test_a_colour_model_gets_rounded_colour(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import pysr.evaluation as module
+    import pysr.evaluation.protocols as module
 
     given = []
     real = module.load

@@ -303,5 +303,5 @@ def test_transparent_palette_colours_are_not_lost_silently(tmp_path: Path, endin
 
 
 def test_importing_does_not_import_torch() -> None:
-    script = "import sys, pysr.files; sys.exit('torch' in sys.modules)"
+    script = "import sys, pysr.imaging.files; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
