@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import PysrError
+from ..errors import PysrError, format_error
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,15 +31,13 @@ def say(message: str) -> None:
 
 
 def describe(error: BaseException) -> str:
-    """An error as one sentence."""
-    if isinstance(error, PysrError):
-        return str(error)
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror + (f": {error.filename}" if error.filename else "")
+    """An error as one line, with what to do about it at the command line."""
+    text = format_error(error)
+    if isinstance(error, PysrError) or (isinstance(error, OSError) and error.strerror):
+        return text
     if isinstance(error, MemoryError):
-        return "the memory of this computer was not enough; try a smaller --tile or a --max-memory"
-    message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return f"{message} (this is a bug; please report it with the output of the same command with -v)"
+        return f"{text}; try a smaller --tile or a --max-memory"
+    return f"{text} (this is a bug; please report it with the output of the same command with -v)"
 
 
 def complain(error: BaseException, *, about: str = "", verbose: bool = False) -> None:
