@@ -341,7 +341,7 @@ SLOW = """
 import sys, time
 import pysr.upscaling.loading
 from pysr.cli.app import main
-from pysr.imaging.files import atomic_write
+from pysr.atomic import atomic_write
 
 class Slow:
     scale = 2

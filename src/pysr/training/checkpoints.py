@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from ..errors import InputError, PysrError
-from ..imaging.files import atomic_write
+from ..atomic import atomic_write
 
 logger = logging.getLogger("pysr")
 

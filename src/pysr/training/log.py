@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Any, Self
 
 from ..errors import InputError
-from ..imaging.files import atomic_write
+from ..atomic import atomic_write
 
 logger = logging.getLogger("pysr")
 

@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from ..errors import WeightsError
-from ..imaging.files import atomic_write
+from ..atomic import atomic_write
 from ..plugin import Weights
 
 
