@@ -109,7 +109,7 @@ def test_evaluate_takes_several_data_sets(evaluated, capsys):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--csv", "missing/scores.csv"], "There is no folder"),
+        (["--csv", "missing/scores.csv"], "there is no folder"),
         (["--markdown", "."], "not a file"),
         (["--json", "-", "--csv", "-"], "--json and --csv both name '-'"),
         (["--markdown", "a", "--csv", "./a"], "--markdown and --csv both name 'a'"),

@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..imaging.files import READABLE, WRITABLE, image_files, image_size
 from .terminal import Bar, complain, describe, say
 
 if TYPE_CHECKING:
     from ..upscaling.upscaler import Upscaler
-
-WRITABLE = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm"})
-READABLE = WRITABLE | {".gif", ".pgm", ".pbm", ".pnm"}
 
 
 @dataclass(frozen=True)
@@ -39,8 +37,8 @@ def plan(
     Raises InputError for an empty folder, and before anything is overwritten or made twice.
     """
     if extension and f".{extension.lower().lstrip('.')}" not in WRITABLE:
-        raise InputError(f"pysr cannot write the format {extension!r}; it can write {', '.join(sorted(WRITABLE))}")
-    sources = [path for given in inputs for path in _images(given)]
+        raise InputError(f"pysr cannot write the format {extension!r}; it can write {', '.join(WRITABLE)}")
+    sources = [path for given in inputs for path in (image_files(given) if given.is_dir() else [given])]
     if output and _names_file(output, inputs):
         if extension or suffix:
             raise InputError(f"{output} names the file to make; leave out --format and --suffix, or give a folder")
@@ -56,16 +54,6 @@ def plan(
 
 def _names_file(output: Path, inputs: Sequence[Path]) -> bool:
     return len(inputs) == 1 and not inputs[0].is_dir() and not output.is_dir() and output.suffix != ""
-
-
-def _images(given: Path) -> list[Path]:
-    if not given.is_dir():
-        return [given]
-    images = [path for path in sorted(given.iterdir()) if path.suffix.lower() in READABLE]
-    images = [path for path in images if not path.name.startswith(".") and path.is_file()]
-    if not images:
-        raise InputError(f"the folder {given} has no image in it; pysr reads {', '.join(sorted(READABLE))}")
-    return images
 
 
 def _target(source: Path, folder: Path | None, extension: str | None, suffix: str) -> Path:
@@ -163,8 +151,6 @@ def _with_progress(
 
 
 def _megapixels(path: Path) -> float:
-    from ..imaging.files import image_size
-
     try:
         width, height = image_size(path)
     except InputError:  # it is reported when its turn comes
