@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from ..errors import InputError, PysrError
 from ..atomic import atomic_write
+from ..errors import InputError, PysrError
 
 logger = logging.getLogger("pysr")
 

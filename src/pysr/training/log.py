@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Self
 
-from ..errors import InputError
 from ..atomic import atomic_write
+from ..errors import InputError
 
 logger = logging.getLogger("pysr")
 
