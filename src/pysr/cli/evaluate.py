@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from ..errors import InputError
 from .options import PATH, Settings, SeveralValues, hardware, scale, verbosity
 
 if TYPE_CHECKING:
-    from ..evaluation.protocols import Evaluation
+    from ..upscaling.upscaler import Upscaler
 
 STDOUT = Path("-")
 
@@ -61,7 +62,7 @@ STDOUT = Path("-")
     "--plot",
     metavar="FILE",
     type=PATH,
-    help="Draw the models by the first metric and the last: one data set and scale.",
+    help="Draw the models by the first metric and the last, for one data set and scale: PNG, PDF or SVG.",
 )
 @hardware
 @verbosity
@@ -73,36 +74,51 @@ def evaluate(settings: Settings, /, names: tuple[str, ...], images: bool, plot: 
     those of the scales that it offers.
     """
     from ..evaluation import report
+    from ..evaluation.plot import check_plot, write_plot
     from . import terminal
+    from .allocator import tune_allocator
 
     settings.show_log()
     texts = {"json": report.to_json, "markdown": report.to_markdown, "csv": report.to_csv}
     files = {kind: path for kind in texts if (path := options.pop(kind))}
     _check_files(files)
-    pre_upsampler = options["pre_upsampler"]
-    options["scales"] = options["scales"] or _scales(
-        [*names, pre_upsampler] if pre_upsampler else names, options["weights"]
-    )
+    loading = {key: options.pop(key) for key in ("variant", "pre_upsampler", "weights", "device", "precision")}
+    scales = options["scales"] = options["scales"] or _scales(names, loading["pre_upsampler"], loading["weights"])
     if plot:
-        _check_plot(plot, options)
-    evaluations = _evaluate(settings, names, **options)
+        check_plot(plot, options["data"], scales, options["metrics"])
+    loading = {key: value for key, value in loading.items() if value is not None}
+    tune_allocator()
+    models = _load(names, scales, loading) if loading else names
+    from ..evaluation.protocols import evaluate
+
+    with terminal.Bar("evaluating", unit="images", shown=settings.verbosity >= 0) as bar:
+        evaluations = evaluate(models, progress=bar.update, **options)
     if STDOUT not in files.values():
         terminal.print_table(terminal.evaluation_table(evaluations, images=images))
     for kind, path in files.items():
         _write(texts[kind](evaluations), path)
     if plot:
-        from ..evaluation.plot import plot as draw
-        from ..imaging.files import write_image
-
-        write_image(draw(evaluations), plot)
+        write_plot(evaluations, plot)
 
 
-def _check_plot(path: Path, options: Mapping[str, Any]) -> None:
-    from ..evaluation.plot import check_plottable
-    from ..imaging.files import check_output
+def _load(names: Sequence[str], scales: Sequence[int], options: Mapping[str, Any]) -> list[Upscaler]:
+    """The models at those of the scales that they offer, named as they are to stand in the table."""
+    from ..evaluation.protocols import offered_scales
+    from ..upscaling.loading import load
 
-    check_output(path, (1, 1), "RGB")
-    check_plottable(options["data"], options["scales"], options["metrics"])
+    names = list(dict.fromkeys(names))
+    if len(names) > 1 and ("variant" in options or "weights" in options):
+        raise InputError(
+            f"--variant and --weights are those of one model, and {len(names)} are named; measure one at a time"
+        )
+    named = {key: Path(options[key]).name for key in ("variant", "pre_upsampler", "weights") if key in options}
+    upscalers = []
+    for name, offered in zip(names, offered_scales(names, scales), strict=True):
+        label = ", ".join([name, *(f"{key} {value}" for key, value in named.items())])
+        for upscaler in (load(name, enlargement, **options) for enlargement in offered):
+            upscaler.model = replace(upscaler.model, name=label)
+            upscalers.append(upscaler)
+    return upscalers
 
 
 def _check_files(files: Mapping[str, Path]) -> None:
@@ -118,34 +134,18 @@ def _check_files(files: Mapping[str, Path]) -> None:
         kinds[path.resolve()] = kind
 
 
-def _scales(names: Sequence[str], weights: Path | None) -> list[int]:
+def _scales(names: Sequence[str], pre_upsampler: str | None, weights: Path | None) -> list[int]:
     """Those that all models come trained for, or that weights, if they say so, were trained for."""
-    from ..upscaling.chain import Chain
+    from ..upscaling.chain import Chain, common_scales
 
-    chains = {name: Chain.parse(name) for name in names}
-    offered = [(name, (not weights and chain.trained_scales) or chain.scales) for name, chain in chains.items()]
+    chains = {name: Chain.parse(name) for name in (*names, *([pre_upsampler] if pre_upsampler else []))}
+    offers = {name: (not weights and chain.trained_scales) or chain.scales for name, chain in chains.items()}
     if weights:
         from ..upscaling.weights import trained_scales
 
-        trained = trained_scales(weights)
-        offered += [(weights.name, trained)] if trained else []
-    common = set.intersection(*(set(scales) for _, scales in offered))
-    if not common:
-        listed = ", ".join(f"{name}: {' '.join(map(str, scales))}" for name, scales in offered)
-        raise InputError(f"these models have no scale in common ({listed}); choose some with --scale")
-    return sorted(common)
-
-
-def _evaluate(settings: Settings, names: Sequence[str], **options: Any) -> list[Evaluation]:
-    from .allocator import tune_allocator
-
-    tune_allocator()
-    from ..evaluation.protocols import evaluate
-    from .terminal import Bar
-
-    device, precision = options.pop("device") or "auto", options.pop("precision") or "auto"
-    with Bar("evaluating", unit="images", shown=settings.verbosity >= 0) as bar:
-        return evaluate(names, device=device, precision=precision, progress=bar.update, **options)
+        if trained := trained_scales(weights):
+            offers[weights.name] = trained
+    return common_scales(offers)
 
 
 def _write(text: str, path: Path) -> None:

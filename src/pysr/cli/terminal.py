@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..evaluation.protocols import Evaluation, ImageResult, ScaleResult
-    from ..plugin import Model
+    from ..plugin import Metric, Model
     from ..registry import Plugin
 
 _STATE_STYLES = {"ok": "green", "partly": "bold yellow", "failed": "bold red"}
@@ -173,24 +173,29 @@ def evaluation_table(evaluations: Sequence[Evaluation], *, images: bool = False)
     """Models side by side: per data set a row per scale, and with ``images`` a row per image above it."""
     from rich.text import Text
 
-    from ..evaluation.report import by_data, scales_of, titles
+    from ..evaluation.report import by_data, metric_titles, scales_of
 
     blocks = by_data(evaluations)
-    table = _table(titles(evaluations), *dict.fromkeys(evaluation.model for evaluation in evaluations))
+    metrics = evaluations[0].metrics
+    table = _table(metric_titles(evaluations), *dict.fromkeys(evaluation.model for evaluation in evaluations))
     for data, block in blocks.items():
         table.add_row(Text(data, "bold"))
         for scale in scales_of(block):
             results = [evaluation.at(scale) for evaluation in block]
             names = next([image.name for image in result.images] for result in results if result)
             for i, name in enumerate(names if images else []):
-                scores = [_scores(result and result.images[i]) for result in results]
+                scores = [_scores(metrics, result and result.images[i]) for result in results]
                 table.add_row(Text(f"  x{scale} {name}"), *scores, style="dim")
-            table.add_row(f"  x{scale}", *map(_scores, results), style="bold" if images else None)
+            table.add_row(
+                f"  x{scale}", *(_scores(metrics, result) for result in results), style="bold" if images else None
+            )
         table.add_section()
     return table
 
 
-def _scores(result: ScaleResult | ImageResult | None) -> str:
-    from ..evaluation.report import shown
+def _scores(metrics: Iterable[Metric], result: ScaleResult | ImageResult | None) -> str:
+    from ..evaluation.report import format_score
 
-    return " / ".join(shown(name, score, least=3) for name, score in result.scores.items()) if result else "-"
+    if not result:
+        return "-"
+    return " / ".join(format_score(metric, result.scores[metric.name], min_decimals=3) for metric in metrics)
