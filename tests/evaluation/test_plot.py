@@ -37,6 +37,7 @@ def test_models_lie_where_their_scores_are():
         ("b", (30.0, 0.9)),
         ("$c$", (31.0, 0.85)),
     ]
+    assert [name.get_horizontalalignment() for name in axes.texts] == ["left", "right", "right"]
     assert axes.get_xlabel() == "PSNR in dB (higher is better)"
     assert axes.get_ylabel() == "a distance (lower is better)"
     assert axes.get_title() == "Set5 x4"

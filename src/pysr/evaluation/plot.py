@@ -68,9 +68,11 @@ def plot(evaluations: Sequence[Evaluation]) -> Figure:
     figure = _figure()
     axes = figure.add_subplot()
     axes.scatter(across, upwards)
+    middle = (min(across) + max(across)) / 2
     for x, y, evaluation in zip(across, upwards, evaluations, strict=True):
+        gap, side = (_LABEL_GAP, "left") if x <= middle else (-_LABEL_GAP, "right")  # towards the middle is room
         axes.annotate(
-            evaluation.model, (x, y), (_LABEL_GAP, 0), textcoords="offset points", va="center", parse_math=False
+            evaluation.model, (x, y), (gap, 0), textcoords="offset points", va="center", ha=side, parse_math=False
         )
     axes.set_title(f"{data[0]} x{scales[0]}", parse_math=False)
     axes.set(xlabel=_label(metrics[0]), ylabel=_label(metrics[-1]))
