@@ -219,7 +219,7 @@ def fails_with(photo, monkeypatch):
     [
         (InputError("it has no pixels"), 2, "it has no pixels"),
         (OutOfMemoryError("even 16 x 16 did not fit"), 4, "even 16 x 16 did not fit"),
-        (OSError(28, "No space left on device", "big.png"), 4, "No space left on device: big.png"),
+        (OSError(28, "No space left on device", "big.png"), 4, "No space left on device: 'big.png'"),
         (MemoryError(), 4, "memory"),
         (ZeroDivisionError("division by zero"), 1, "this is a bug; please report it"),
     ],

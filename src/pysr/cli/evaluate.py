@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..evaluation.protocols import Evaluation
     from ..upscaling.chain import Chain
+    from ..upscaling.upscaler import Upscaler
 
 STDOUT = Path("-")
 
@@ -54,7 +55,7 @@ STDOUT = Path("-")
     "--plot",
     metavar="FILE",
     type=PATH,
-    help="Plot the models by the first and the last metric (single data set and scale).",
+    help="Plot the models by the first and the last metric (single data set and scale): PNG, PDF or SVG.",
 )
 @device_options
 @verbosity_options
@@ -66,29 +67,33 @@ def evaluate(state: CliState, /, names: tuple[str, ...], images: bool, plot: Pat
     that it offers. --variant and --weights need a single MODEL.
     """
     from ..evaluation import report
+    from ..evaluation.plot import check_plot, write_plot
     from . import terminal
+    from .allocator import tune_allocator
 
     state.show_log()
     texts = {"json": report.to_json, "markdown": report.to_markdown, "csv": report.to_csv}
     files = {kind: path for kind in texts if (path := options.pop(kind))}
     _check_files(files)
     chains = {name: _parse(name) for name in names}
+    loading = {key: options.pop(key) for key in ("variant", "pre_upsampler", "weights", "device", "precision")}
+    loading = {key: value for key, value in loading.items() if value not in (None, "auto")}
     if not options["scales"]:
-        if pre_upsampler := options["pre_upsampler"]:
-            chains[pre_upsampler] = _parse(pre_upsampler)
-        options["scales"] = _common_scales(chains, options["weights"])
+        options["scales"] = _common_scales(chains, loading.get("pre_upsampler"), loading.get("weights"))
     if plot:
-        _check_plot(plot, options)
-    evaluations = _evaluate(state, names, **options)
+        check_plot(plot, options["data"], options["scales"], options["metrics"])
+    tune_allocator()
+    models = _load(list(chains), options["scales"], loading) if loading else list(chains)
+    from ..evaluation.protocols import evaluate
+
+    with terminal.Bar("evaluating", unit="images", shown=not state.quiet) as bar:
+        evaluations = evaluate(models, progress=bar.update, **options)
     if STDOUT not in files.values():
         terminal.print_table(terminal.evaluation_table(evaluations, images=images))
     for kind, path in files.items():
         _write(texts[kind](evaluations), path)
     if plot:
-        from ..evaluation.plot import plot as draw
-        from ..imaging.files import write_image
-
-        write_image(draw(evaluations), plot)
+        write_plot(evaluations, plot)
 
 
 def _parse(name: str) -> Chain:
@@ -103,12 +108,21 @@ def _parse(name: str) -> Chain:
         raise
 
 
-def _check_plot(path: Path, options: Mapping[str, Any]) -> None:
-    from ..evaluation.plot import check_plottable
-    from ..imaging.files import check_output
+def _load(names: Sequence[str], scales: Sequence[int], options: Mapping[str, Any]) -> list[Upscaler]:
+    """Load the models at those of the scales that they offer, under the names that the table shows."""
+    from ..evaluation.protocols import offered_scales
+    from ..upscaling.loading import load
 
-    check_output(path, (1, 1), "RGB")
-    check_plottable(options["data"], options["scales"], options["metrics"])
+    if len(names) > 1 and ("variant" in options or "weights" in options):
+        raise InputError(f"--variant and --weights need a single model, and {len(names)} are named; leave them out")
+    named = {key: Path(options[key]).name for key in ("variant", "pre_upsampler", "weights") if key in options}
+    upscalers = []
+    for name, offered in zip(names, offered_scales(names, scales), strict=True):
+        label = ", ".join([name, *(f"{key} {value}" for key, value in named.items())])
+        for upscaler in (load(name, scale, **options) for scale in offered):
+            upscaler.model = replace(upscaler.model, name=label)
+            upscalers.append(upscaler)
+    return upscalers
 
 
 def _check_files(files: Mapping[str, Path]) -> None:
@@ -124,30 +138,19 @@ def _check_files(files: Mapping[str, Path]) -> None:
         kinds[path.resolve()] = kind
 
 
-def _common_scales(chains: Mapping[str, Chain], weights: Path | None) -> list[int]:
+def _common_scales(chains: Mapping[str, Chain], pre_upsampler: str | None, weights: Path | None) -> list[int]:
     """The scales that all models have weights for; with ``weights``, those that it was trained for, if it says so."""
-    offered = [(name, (not weights and chain.trained_scales) or chain.scales) for name, chain in chains.items()]
+    from ..upscaling.chain import common_scales
+
+    if pre_upsampler:
+        chains = {**chains, pre_upsampler: _parse(pre_upsampler)}
+    offers = {name: (not weights and chain.trained_scales) or chain.scales for name, chain in chains.items()}
     if weights:
         from ..upscaling.weights import trained_scales
 
-        trained = trained_scales(weights)
-        offered += [(weights.name, trained)] if trained else []
-    common = set.intersection(*(set(scales) for _, scales in offered))
-    if not common:
-        listed = ", ".join(f"{name}: {' '.join(map(str, scales))}" for name, scales in offered)
-        raise InputError(f"these models have no scale in common ({listed}); choose some with --scale")
-    return sorted(common)
-
-
-def _evaluate(state: CliState, names: tuple[str, ...], **options: Any) -> list[Evaluation]:
-    from .allocator import tune_allocator
-
-    tune_allocator()
-    from ..evaluation.protocols import evaluate
-    from .terminal import Bar
-
-    with Bar("evaluating", unit="images", shown=not state.quiet) as bar:
-        return evaluate(names, progress=bar.update, **options)
+        if trained := trained_scales(weights):
+            offers[weights.name] = trained
+    return common_scales(offers)
 
 
 def _write(text: str, path: Path) -> None:

@@ -13,13 +13,13 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import PysrError
+from ..errors import PysrError, format_error
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from ..evaluation.protocols import Evaluation, ImageResult, ScaleResult
-    from ..plugin import Model
+    from ..plugin import Metric, Model
     from ..registry import Plugin
 
 _STATE_STYLES = {"ok": "green", "partly": "bold yellow", "failed": "bold red"}
@@ -32,14 +32,12 @@ def eprint(message: str) -> None:
 
 def explain_error(error: BaseException) -> str:
     """An error as one line, with what to do about it on the command line."""
-    if isinstance(error, PysrError):
-        return str(error)
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror + (f": {error.filename}" if error.filename else "")
+    text = format_error(error)
+    if isinstance(error, PysrError) or (isinstance(error, OSError) and error.strerror):
+        return text
     if isinstance(error, MemoryError):
-        return "out of memory; try a smaller --tile or --max-memory"
-    message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return f"{message} (this is a bug; please report it with the output of the same command and -v)"
+        return f"{text}; try a smaller --tile or --max-memory"
+    return f"{text} (this is a bug; please report it with the output of the same command and -v)"
 
 
 def print_error(error: BaseException, *, prefix: str = "", verbose: bool = False) -> None:
@@ -188,6 +186,7 @@ def evaluation_table(evaluations: Sequence[Evaluation], *, images: bool = False)
     from ..evaluation.report import by_data, metric_titles, scales_of
 
     blocks = by_data(evaluations)
+    metrics = evaluations[0].metrics
     table = _table(metric_titles(evaluations), *dict.fromkeys(evaluation.model for evaluation in evaluations))
     for data, block in blocks.items():
         table.add_row(Text(data, "bold"))
@@ -195,14 +194,18 @@ def evaluation_table(evaluations: Sequence[Evaluation], *, images: bool = False)
             results = [evaluation.at(scale) for evaluation in block]
             names = next([image.name for image in result.images] for result in results if result)
             for i, name in enumerate(names if images else []):
-                scores = [_scores(result and result.images[i]) for result in results]
+                scores = [_scores(metrics, result and result.images[i]) for result in results]
                 table.add_row(Text(f"  x{scale} {name}"), *scores, style="dim")
-            table.add_row(f"  x{scale}", *map(_scores, results), style="bold" if images else None)
+            table.add_row(
+                f"  x{scale}", *(_scores(metrics, result) for result in results), style="bold" if images else None
+            )
         table.add_section()
     return table
 
 
-def _scores(result: ScaleResult | ImageResult | None) -> str:
+def _scores(metrics: Iterable[Metric], result: ScaleResult | ImageResult | None) -> str:
     from ..evaluation.report import format_score
 
-    return " / ".join(format_score(name, score, least=3) for name, score in result.scores.items()) if result else "-"
+    if not result:
+        return "-"
+    return " / ".join(format_score(metric, result.scores[metric.name], min_decimals=3) for metric in metrics)

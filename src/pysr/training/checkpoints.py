@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from ..atomic import atomic_write
 from ..errors import InputError, PysrError
-from ..imaging.files import atomic_write
 
 logger = logging.getLogger("pysr")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Self
 
+from ..atomic import atomic_write
 from ..errors import InputError
-from ..imaging.files import atomic_write
 
 logger = logging.getLogger("pysr")
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
+from ..atomic import FilePath
 from ..errors import InputError
-from ..imaging.files import READABLE, WRITABLE, FilePath, image_files, image_size
+from ..imaging.files import READABLE, WRITABLE, image_files, image_size
 
 Progress = Callable[[int, int], None]
 

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..atomic import FilePath
 from ..errors import InputError, OutOfMemoryError
 from ..imaging import files
 from ..imaging.histogram import match_histogram
@@ -208,8 +209,8 @@ class Upscaler:
 
     def upscale_folder(
         self,
-        source: files.FilePath,
-        target: files.FilePath,
+        source: FilePath,
+        target: FilePath,
         *,
         format: str | None = None,
         suffix: str | None = None,
