@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +71,28 @@ def train(settings: Settings, /, name: str, data: tuple[Path, ...], out: Path, *
     """
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started, one speaks for all
     settings.show_log("INFO" if first else "ERROR")
-    options["options"] = dict(map(_named, options.pop("pairs")))
+    recipe_options = dict(map(_named, options.pop("pairs")))
     from .allocator import tune_allocator
 
     tune_allocator()
-    from ..training.loop import train
+    from ..errors import InputError
+    from ..plugin import Fit
+    from ..training import TrainingOptions, recipe, train
     from .terminal import Bar
 
-    device, precision = options.pop("device") or "auto", options.pop("precision") or "auto"
+    chosen = recipe(name, options.pop("recipe"), **recipe_options)
+    changes = {key: value for key in ("scales", "steps") if (value := options.pop(key))}
+    if isinstance(chosen, Fit) and "steps" in changes:
+        raise InputError(f"{name} is fitted in one go; leave --steps out")
+    training = {key: options.pop(key) for key in ("validation", "resume")}
+    options["device"], options["precision"] = options["device"] or "auto", options["precision"] or "auto"
     with Bar(f"training {name}", unit="steps", shown=first and settings.verbosity >= 0) as bar:
-        train(name, list(data), out, device=device, precision=precision, progress=bar.update, **options)
+        train(
+            name,
+            list(data),
+            out,
+            recipe=replace(chosen, **changes),
+            options=TrainingOptions(**options),
+            progress=bar.update,
+            **training,
+        )
