@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ..errors import InputError
 from .options import (
     PATH,
     CliState,
@@ -63,7 +65,7 @@ def _recipe_options(ctx: click.Context, param: click.Parameter, pairs: tuple[str
 @click.option(
     "-o",
     "--option",
-    "options",
+    "recipe_options",
     metavar="NAME=VALUE",
     multiple=True,
     callback=_recipe_options,
@@ -88,8 +90,22 @@ def train(state: CliState, /, name: str, data: tuple[Path, ...], out: Path, **op
     from .allocator import tune_allocator
 
     tune_allocator()
-    from ..training.loop import train
+    from ..plugin import Fit
+    from ..training import TrainingOptions, recipe, train
     from .terminal import Bar
 
+    chosen = recipe(name, options.pop("recipe"), **options.pop("recipe_options"))
+    changes = {key: value for key in ("scales", "steps") if (value := options.pop(key))}
+    if isinstance(chosen, Fit) and "steps" in changes:
+        raise InputError(f"{name} is fitted in one go; leave --steps out")
+    run = {key: options.pop(key) for key in ("validation", "resume")}
     with Bar(f"training {name}", unit="steps", shown=is_main and not state.quiet) as bar:
-        train(name, list(data), out, progress=bar.update, **options)
+        train(
+            name,
+            list(data),
+            out,
+            recipe=replace(chosen, **changes),
+            options=TrainingOptions(**options),
+            progress=bar.update,
+            **run,
+        )
