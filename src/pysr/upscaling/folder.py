@@ -6,7 +6,7 @@ Nothing here imports torch or loads a model.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -14,8 +14,7 @@ from pathlib import Path
 from ..atomic import FilePath
 from ..errors import InputError
 from ..imaging.files import READABLE, WRITABLE, image_files, image_size
-
-Progress = Callable[[int, int], None]
+from ..plugin import Progress
 
 
 @dataclass(frozen=True)
