@@ -36,8 +36,9 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             Source("fake", "fake", "1", lambda: module),
         ]
         registry = Registry(sources)
-        users = ("upscaling.chain", "upscaling.loading", "training.loop", "training.losses")
-        for name in ("registry", "testing", *users):
+        upscaling = ("upscaling.chain", "upscaling.loading")
+        training = ("training.config", "training.loop", "training.losses")
+        for name in ("registry", "testing", *upscaling, *training):
             monkeypatch.setattr(import_module(f"pysr.{name}"), "registry", lambda: registry)
 
     return install

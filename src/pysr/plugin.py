@@ -197,6 +197,7 @@ class Recipe:
     ema_decay: decay of the running mean of the weights, which is what is validated and kept.
     validate_every: steps between validations.
     reasons: why, by value name.
+    name: under which the model offers it; `pysr.training.recipe` fills it in.
     Raises ValueError for both losses and a step, or neither.
     """
 
@@ -219,6 +220,7 @@ class Recipe:
     ema_decay: float = 0.999
     validate_every: int = 500
     reasons: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
 
     def __post_init__(self) -> None:
         if bool(self.losses) == bool(self.compute_losses):
@@ -232,11 +234,13 @@ class Fit:
     """How a model without gradient steps is made from pictures, for one scale at a time.
 
     fit: called as ``fit(network, pictures, scale, seed, progress)``; fills the network's numbers in place. The same
-    seed and pictures give the same numbers. scales: the first is the default. shrink: see `read_images`.
-    reasons: why, by value name.
+    seed and pictures give the same numbers; ``progress(done, total)`` may be called at any time. scales: the first is
+    the default. rescale_augment: each picture is also used at these sizes. reasons: why, by value name. name: under
+    which the model offers it; `pysr.training.recipe` fills it in.
     """
 
     fit: Callable[[nn.Module, Sequence[TrainingImage], int, int, Progress], None]
     scales: tuple[int, ...]
     rescale_augment: tuple[float, ...] = (1.0,)
     reasons: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""

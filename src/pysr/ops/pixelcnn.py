@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,12 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import InputError, PysrError
+from ..plugin import Progress
 from .hardware import choose_device
 from .native import OLDEST_GPU, is_native, kernels, on_device, require_kernels, stream_of
 from .seeds import check_seed
-
-if TYPE_CHECKING:
-    from ..plugin import Progress
 
 LEVELS = 256  # values of a sub-pixel
 MIN_CHANNELS = 4  # of a layer, so that each of three planes gets some: a half, a quarter, a quarter

@@ -1,20 +1,45 @@
-"""Training: `train`, and what a recipe is made of. A public module; it imports torch."""
+"""Training: `train`, and the building blocks of recipes, losses, samplers and fitted models.
 
-from .data import Batch, Sampler, TrainingImage
+A public module. Importing it imports torch, so a plugin imports it inside the functions that build a recipe or loss.
+"""
+
+from ..evaluation.comparison import Panel, contact_sheet
+from ..imaging.datasets import read_array, read_planes
+from ..imaging.degrade import bicubic as bicubic_downscale
+from ..imaging.degrade import crop_to_multiple
+from ..imaging.resize import resize
+from ..ops.seeds import generator as generator_of
+from ..upscaling.weights import load_weights, save_weights
+from .config import TrainingOptions, recipe
+from .data import Batch, Sampler, Shard, TrainingImage
 from .loop import train
 from .losses import random_shift
 from .optimizers import Muon, muon_and_adam
-from .schedules import constant, cosine, stepped, trapezoid
+from .schedules import Schedule, constant, cosine, stepped, trapezoid
 
 __all__ = [
     "Batch",
     "Muon",
+    "Panel",
     "Sampler",
+    "Schedule",
+    "Shard",
     "TrainingImage",
+    "TrainingOptions",
+    "bicubic_downscale",
     "constant",
+    "contact_sheet",
     "cosine",
+    "crop_to_multiple",
+    "generator_of",
+    "load_weights",
     "muon_and_adam",
     "random_shift",
+    "read_array",
+    "read_planes",
+    "recipe",
+    "resize",
+    "save_weights",
     "stepped",
     "train",
     "trapezoid",

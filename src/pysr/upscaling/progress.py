@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import repeat
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ..plugin import Progress
+from ..plugin import Progress
 
 
 def progress_shares(progress: Progress | None, sizes: Sequence[int]) -> Iterator[Progress | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,11 +18,9 @@ from ..imaging.image import Array, OpenedImage
 from ..ops.patches import to_float
 from ..ops.pixelcnn import KnownPixels, is_temperature
 from ..ops.seeds import check_seed
+from ..plugin import Progress
 from .memory import is_out_of_memory
 from .stage import Stage
-
-if TYPE_CHECKING:
-    from ..plugin import Progress
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,12 +15,10 @@ from ..errors import InputError, OutOfMemoryError
 from ..imaging.image import Array
 from ..ops.hardware import device_of
 from ..ops.patches import blend_patches, extract_patches
+from ..plugin import Progress
 from .memory import budget, fit_patch, is_out_of_memory, smallest_patch
 from .plan import Mode, Plan, plan_tiles
 from .stage import Stage
-
-if TYPE_CHECKING:
-    from ..plugin import Progress
 
 logger = logging.getLogger("pysr")
 
