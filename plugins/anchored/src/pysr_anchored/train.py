@@ -9,7 +9,7 @@ from torch.nn import functional
 from pysr.errors import InputError
 from pysr.imaging.resize import resize
 from pysr.plugin import Fit, Progress
-from pysr.training.data import TrainingImage
+from pysr.training import TrainingImage
 
 from .network import MARGIN, APlus
 
@@ -41,9 +41,9 @@ def fit(network: nn.Module, pictures: Sequence[TrainingImage], scale: int, seed:
     generator = torch.Generator().manual_seed(seed)
     anchors = len(network.anchors)
     total = ROUNDS + anchors
-    progress(0, total, "principal components")
+    progress(0, total)
     network.kernel.copy_(_kernel(network, pictures, generator))
-    progress(0, total, "samples")
+    progress(0, total)
     features, residuals = _samples(network, pictures, generator)
     if len(features) < max(NEIGHBOURS, anchors):
         raise InputError(
@@ -52,10 +52,10 @@ def fit(network: nn.Module, pictures: Sequence[TrainingImage], scale: int, seed:
         )
     for done, found in enumerate(_anchors(features, anchors, generator), start=1):
         network.anchors.copy_(found)
-        progress(done, total, "anchors")
+        progress(done, total)
     for k, regressor in enumerate(_regressors(network.anchors, features, residuals)):
         network.regressors[k] = regressor
-        progress(ROUNDS + k + 1, total, "regressors")
+        progress(ROUNDS + k + 1, total)
 
 
 def _kernel(network: APlus, pictures: Sequence[TrainingImage], generator: torch.Generator) -> Tensor:
