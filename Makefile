@@ -50,5 +50,5 @@ $(VENV)/.installed: $(VENV)/.environment $(SOURCES)
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(PIP) install -q -c constraints.txt clang-format hypothesis mypy pytest ruff types-psutil
+	$(PIP) install -q -c constraints.txt clang-format hypothesis matplotlib mypy pytest ruff types-psutil
 	touch $@

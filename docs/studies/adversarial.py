@@ -3,7 +3,7 @@
     python docs/studies/adversarial.py --train T91 BSDS200 BSDS500test --data Set14 --work out/adversarial
 
 Writes adversarial.md, adversarial.png (one photograph by each) and adversarial-plot.png beside this file. Run the
-command again to resume a training that was stopped. Needs pysr-srgan and pysr-perceptual.
+command again to resume a training that was stopped. Needs pysr-srgan, pysr-perceptual and matplotlib.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from PIL import Image
 
 import pysr
 from pysr.evaluation.comparison import Panel, draw
-from pysr.evaluation.plot import plot
+from pysr.evaluation.plot import write_plot
 from pysr.evaluation.protocols import Evaluation
 from pysr.imaging import degrade
 from pysr.imaging.files import read_image, write_image
@@ -69,7 +69,7 @@ def trained(folders: Sequence[Path], work: Path, steps: int) -> dict[str, Path]:
 def measured(files: dict[str, Path], data: Path) -> list[Evaluation]:
     (start,) = pysr.evaluate([START], data, [SCALE], metrics=METRICS)
     runs = [
-        replace(pysr.evaluate(["srgan"], data, [SCALE], weights=file, metrics=METRICS)[0], model=name)
+        replace(pysr.evaluate([pysr.load("srgan", SCALE, weights=file)], data, metrics=METRICS)[0], model=name)
         for name, file in files.items()
     ]
     return [replace(start, model="as it began"), *runs]
@@ -105,7 +105,7 @@ def main() -> None:
     files = trained(options.train, options.work, options.steps)
     evaluations = measured(files, options.data)
     draw_comparison(files)
-    write_image(plot(evaluations), HERE / "adversarial-plot.png")
+    write_plot(evaluations, HERE / "adversarial-plot.png")
     text = (HERE / "adversarial.template.md").read_text()
     (HERE / "adversarial.md").write_text(text.format(steps=options.steps, table=table(evaluations)))
     print(f"wrote {HERE / 'adversarial.md'}")

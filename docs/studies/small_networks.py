@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 import pysr
-from pysr.evaluation.protocols import measure
+from pysr.evaluation.protocols import build_metrics, measure
 from pysr.imaging.datasets import read_planes
 from pysr.imaging.files import image_files
 from pysr.plugin import Model
@@ -87,7 +87,8 @@ def score(parts: Sequence[object], scale: int, data: Path) -> float:
     """Mean PSNR in dB of a chain of stages."""
     about = replace(parts[0].model, scales=(scale,))  # type: ignore[attr-defined]
     upscaler = Upscaler(about, scale, tuple(parts), Tiling("auto", "auto", 16, None))  # type: ignore[arg-type]
-    return fmean(measure(upscaler, path.stem, read_planes(path)).psnr for path in image_files(data))
+    metrics = build_metrics(["psnr"])
+    return fmean(measure(upscaler, path.stem, read_planes(path), metrics).psnr for path in image_files(data))
 
 
 def installed(data: Path) -> dict[str, dict[int, float]]:
@@ -99,8 +100,11 @@ def installed(data: Path) -> dict[str, dict[int, float]]:
         (["vdsr"], SCALES, "aplus"),
         (["srcnn+srcnn", "aplus+aplus", "srcnn+vdsr", "vdsr+srcnn", "vdsr+vdsr"], (4,), None),
     ):
-        for evaluation in pysr.evaluate(names, data, scales, precision="float32", pre_upsampler=pre_upsampler):
-            found[evaluation.model] = {result.scale: result.psnr for result in evaluation.results}
+        options = {"precision": "float32", "pre_upsampler": pre_upsampler}
+        for name in names:
+            scored = pysr.evaluate([pysr.load(name, scale, **options) for scale in scales], data, metrics=["psnr"])
+            label = f"{name}, pre_upsampler {pre_upsampler}" if pre_upsampler else name
+            found[label] = {result.scale: result.psnr for evaluation in scored for result in evaluation.results}
     return found
 
 

@@ -31,10 +31,12 @@ def test_train_passes_everything_on(monkeypatch, install):
     install(Model("tiny", (2, 3, 4), lambda scale, variant: None, "", recipes=recipes))
     monkeypatch.setattr("pysr.training.train", lambda *args, **options: asked.append((args, options)))
     monkeypatch.setattr("pysr.cli.allocator.tune_allocator", lambda: tuned.append(not asked))
-    assert run("train", "tiny", "--data", "a", "--data", "b", "--out", "run", "--steps", "9", "--seed", "4",
-               "--validation", "set5", "--weights", "w.safetensors", "--pre-upsampler", "srcnn", "--resume",
-               "--scale", "2", "3", "--recipe", "other", "--variant", "915", "--device", "cpu",
-               "-o", "loss=a=b", "--option", "size=3") == 0  # fmt: skip
+    arguments = (
+        "tiny --data a --data b --out run --steps 9 --seed 4 --validation set5 --weights w.safetensors "
+        "--pre-upsampler srcnn --resume --scale 2,3 --recipe other --variant 915 --device cpu "
+        "-o loss=a=b --option size=3"
+    )
+    assert run("train", *arguments.split()) == 0
     ((name, data, out), options) = asked[0]
     assert (name, data, out) == ("tiny", [Path("a"), Path("b")], Path("run"))
     assert options.pop("progress")
@@ -54,9 +56,9 @@ def test_train_passes_everything_on(monkeypatch, install):
 
 def test_a_fitted_model_takes_no_steps(install, capsys):
     install(Model("fitted", (2, 3), lambda scale, variant: None, "", recipes={"only": lambda: Fit(print, (2, 3))}))
-    assert run("train", "fitted", "--data", "a", "--out", "run", "--steps", "9") == 1
+    assert run("train", "fitted", "--data", "a", "--out", "run", "--steps", "9") == 2
     assert "fitted is fitted in one go; leave --steps out" in capsys.readouterr().err
-    assert run("train", "fitted", "--data", "a", "--out", "run", "--scale", "2", "3") == 1
+    assert run("train", "fitted", "--data", "a", "--out", "run", "--scale", "2,3") == 2
     assert "fit one at a time" in capsys.readouterr().err
 
 
@@ -77,6 +79,19 @@ def test_of_several_processes_the_first_speaks_for_all(rank, said, install, monk
     assert bars == [said]
 
 
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--data", "a", "/"], "got 'vdsr' '/'; every folder needs its own option, as in --data /"),
+        (["--data", "a", "--scale", "2", "3"], "got 'vdsr' '3'; several scales are separated by commas"),
+        (["--data", "a", "srcnn"], "got 'vdsr' 'srcnn'; name one model"),
+    ],
+)
+def test_a_second_model_gets_a_hint(args, message, capsys):
+    assert run("train", "vdsr", "--out", "run", *args) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_an_option_of_a_recipe_has_a_name_and_a_value(capsys):
     assert run("train", "vdsr", "--data", "a", "--out", "run", "-o", "style") == 2
-    assert "'style' is no option of a recipe; write NAME=VALUE" in capsys.readouterr().err
+    assert "'style' is not a recipe option; write NAME=VALUE" in capsys.readouterr().err

@@ -56,7 +56,7 @@ def test_luma_is_rounded_to_8_bits(tmp_path: Path) -> None:
 
 def test_rgb_stays_as_it_is_and_other_modes_become_rgb(tmp_path: Path) -> None:
     pixels = write(tmp_path / "a.png", 8, 12)
-    write(tmp_path / "below" / "b.png", 8, 12, mode="L")
+    write(tmp_path / "b.png", 8, 12, mode="L")
     write(tmp_path / "c.png", 8, 12, mode="RGBA")
     write(tmp_path / "d.jpg", 8, 12, mode="CMYK")
     pictures = read_images([tmp_path], "rgb", [2])
@@ -151,14 +151,14 @@ def test_unusable_folders_are_named(tmp_path: Path) -> None:
 
 def test_a_digest_tells_contents_and_names_but_not_places(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        write(tmp_path / name / "below" / "a.bmp", 8, 8)
+        write(tmp_path / name / "a.bmp", 8, 8)
     first = digest(tmp_path / "one")
     assert digest(tmp_path / "two") == first
     (tmp_path / "one").rename(tmp_path / "other")
     assert digest(tmp_path / "other") == first
-    write(tmp_path / "two" / "below" / "a.bmp", 8, 8, seed=1)  # of the same name and size
+    write(tmp_path / "two" / "a.bmp", 8, 8, seed=1)  # of the same name and size
     assert digest(tmp_path / "two") != first
-    (tmp_path / "other" / "below").rename(tmp_path / "other" / "beyond")
+    (tmp_path / "other" / "a.bmp").rename(tmp_path / "other" / "b.bmp")
     assert digest(tmp_path / "other") != first
     for name, value in (("a", 0), ("b", 0), ("c", 1)):
         np.savez(tmp_path / f"{name}.npz", np.full((2, 8, 8), value, np.uint8))
