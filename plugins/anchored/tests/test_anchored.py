@@ -18,7 +18,7 @@ from pysr.evaluation.protocols import evaluate
 from pysr.imaging.degrade import bicubic
 from pysr.imaging.resize import resize
 from pysr.testing import measured_receptive_field, photo
-from pysr.training.data import TrainingImage
+from pysr.training import TrainingImage
 from pysr_anchored.network import APlus
 from pysr_anchored.train import _drawn, _kernel, recipe
 

@@ -11,17 +11,19 @@ from torch import nn
 from torch.nn.functional import pad
 
 import pysr
+import pysr.training
 from pysr.errors import InputError
 from pysr.evaluation.protocols import build_metrics, measure
 from pysr.imaging.datasets import read_planes
-from pysr.plugin import Model, Recipe
+from pysr.plugin import Model
 from pysr.registry import registry
 from pysr.testing import measured_receptive_field, photo
-from pysr.training.loop import train
+from pysr.training import TrainingOptions, train
 from pysr.upscaling.weights import save_weights
 from pysr_perceptual.network import Residual, StyleTransfer, SuperResolution, mirrored
 from pysr_perceptual.plugin import pysr_models
 
+CPU = TrainingOptions(device="cpu", precision="float32")
 SR, STYLE = pysr_models()
 PHOTO = Path(__file__).parents[3] / "examples" / "chelsea.png"
 
@@ -125,26 +127,19 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("recipe", "scale"), [("shipped", 4), ("shipped", 8), ("pixel", 4)])
 def test_recipes_run(recipe: str, scale: int, data: Path, tmp_path: Path) -> None:
-    small = replace(SR.recipes[recipe](), batch=2, patch=48, rescale_augment=(1.0,))
-    model = replace(SR, recipes={recipe: lambda: small})
-    best = train(model, [data], tmp_path / "out", scales=[scale], steps=2, validation=data, device="cpu")
+    small = replace(SR.recipes[recipe](), batch=2, patch=48, rescale_augment=(1.0,), scales=(scale,), steps=2)
+    best = train(SR, data, tmp_path / "out", recipe=small, validation=data, options=CPU)
     upscaler = pysr.load("perceptual", scale, weights=best)
     assert upscaler.upscale(np.zeros((5, 6, 3), np.uint8)).shape == (5 * scale, 6 * scale, 3)
 
 
 def test_a_style_is_learnt_from_a_picture(data: Path, tmp_path: Path) -> None:
-    def small(style: str | None = None) -> Recipe:
-        recipe = STYLE.recipes["shipped"](style)
-        assert isinstance(recipe, Recipe)
-        return replace(recipe, batch=2, patch=48)
-
-    model = replace(STYLE, recipes={"shipped": small})
-    options = {"style": str(data / "0.png")}
-    best = train(model, [data], tmp_path / "out", steps=2, device="cpu", options=options)
+    small = replace(pysr.training.recipe(STYLE, style=str(data / "0.png")), batch=2, patch=48, steps=2)
+    best = train(STYLE, data, tmp_path / "out", recipe=small, options=CPU)
     assert pysr.load("perceptual-style", weights=best).upscale(np.zeros((5, 6, 3), np.uint8)).shape == (5, 6, 3)
     assert (tmp_path / "out" / "log.csv").read_text().splitlines()[0].count("loss_") == 3
     with pytest.raises(InputError, match="give the picture"):
-        train(model, [data], tmp_path / "other")
+        train(STYLE, data, tmp_path / "other")
 
 
 def test_the_papers_recipe() -> None:

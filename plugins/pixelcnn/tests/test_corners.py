@@ -3,6 +3,7 @@
 import gzip
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 import torch
 
 from pysr.errors import InputError
-from pysr.training.loop import train
+from pysr.training import TrainingOptions, recipe, train
 from pysr_pixelcnn import corners
 from pysr_pixelcnn.digits import CornersSampler, Head, place, read_digits
 from pysr_pixelcnn.faces import measured
+
+CPU = TrainingOptions(device="cpu", precision="float32")
 
 
 def strokes(count: int, side: int = 28) -> np.ndarray:
@@ -96,13 +99,12 @@ def test_the_heads_train_by_their_recipes(
 
 
 def shortened(recipe: object) -> object:
-    from dataclasses import replace
-
     return replace(recipe, steps=2)  # type: ignore[type-var]
 
 
 def test_the_corners_train_by_their_recipe(mnist: Path, tmp_path: Path) -> None:
-    best = train("pixelcnn-mnist-corners", [mnist], tmp_path / "out", steps=2, device="cpu")
+    short = replace(recipe("pixelcnn-mnist-corners"), steps=2)
+    best = train("pixelcnn-mnist-corners", mnist, tmp_path / "out", recipe=short, options=CPU)
     assert best.exists()
 
 
@@ -110,8 +112,8 @@ def test_faces_train_by_their_recipe_and_are_validated_by_bits(tmp_path: Path) -
     random = np.random.default_rng(0)
     pictures = random.integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
     np.savez(tmp_path / "faces.npz", train=pictures, val=pictures[:2])
-    best = train("pixelcnn", [tmp_path / "faces.npz"], tmp_path / "out", steps=2, device="cpu",
-                 validation=tmp_path / "faces.npz")  # fmt: skip
+    faces, short = tmp_path / "faces.npz", replace(recipe("pixelcnn"), steps=2)
+    best = train("pixelcnn", faces, tmp_path / "out", recipe=short, validation=faces, options=CPU)
     log = (tmp_path / "out" / "log.csv").read_text().splitlines()
     assert best.exists() and "bits_per_dim" in log[0] and "joint" in log[0]
 

@@ -1,5 +1,6 @@
 """SRCNN as the paper has it, and the beginning that its shipped weights had."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 
 import pysr
 from pysr.testing import photo
-from pysr.training.loop import train
+from pysr.training import TrainingOptions, recipe, train
 from pysr_srcnn.network import SRCNN
 from pysr_srcnn.plugin import DIGESTS
 from pysr_srcnn.train import paper, paper_optimizers, pass_through
@@ -43,7 +44,9 @@ def test_the_papers_last_layer_learns_a_tenth_as_fast() -> None:
 
 def test_the_papers_recipe_runs(tmp_path: Path) -> None:
     Image.fromarray((photo(48, 60) * 255).astype(np.uint8)).save(tmp_path / "a.png")
-    train("srcnn", [tmp_path], tmp_path / "out", recipe="paper", scales=[3], variant="915", steps=2, device="cpu")
+    short = replace(recipe("srcnn", "paper"), scales=(3,), steps=2)
+    options = TrainingOptions(variant="915", device="cpu")
+    train("srcnn", tmp_path, tmp_path / "out", recipe=short, options=options)
     assert paper().shave == 8
     upscaler = pysr.load("srcnn", 3, variant="915", weights=tmp_path / "out" / "best.safetensors")
     assert upscaler.upscale(photo(8, 9)).shape == (24, 27, 3)

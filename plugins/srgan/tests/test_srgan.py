@@ -16,12 +16,13 @@ from pysr.imaging import degrade
 from pysr.imaging.datasets import read_planes
 from pysr.plugin import Model
 from pysr.testing import measured_receptive_field, photo
-from pysr.training.loop import train
+from pysr.training import TrainingOptions, train
 from pysr_srgan.losses import SATURATED, adversarial
 from pysr_srgan.network import Discriminator, ShuffledConv2d, SRResNet, begin_small
 from pysr_srgan.plugin import HALF_FIELD, network, pysr_models
 from pysr_srgan.train import gan_recipe, resnet_recipe
 
+CPU = TrainingOptions(device="cpu", precision="float32")
 ROOT = Path(__file__).parents[3]
 PHOTO, BENCH = ROOT / "examples" / "chelsea.png", ROOT.parent / "shared" / "data" / "bench"
 
@@ -154,7 +155,7 @@ def small(name: str, steps: int, adversary: str = "adversarial:32") -> Model:
 
 
 def test_srresnet_trains(pictures: Path, tmp_path: Path) -> None:
-    assert train(small("srresnet", 2), [pictures], tmp_path / "out", device="cpu").exists()
+    assert train(small("srresnet", 2), pictures, tmp_path / "out", options=CPU).exists()
 
 
 @pytest.mark.parametrize(
@@ -163,15 +164,15 @@ def test_srresnet_trains(pictures: Path, tmp_path: Path) -> None:
 )
 def test_a_gan_resumes_to_the_same_bits(adversary: str, learns: str, told: str, pictures: Path, tmp_path: Path) -> None:
     model = small("srgan", 4, adversary)
-    whole = train(model, [pictures], tmp_path / "whole", device="cpu", precision="float32")
+    whole = train(model, pictures, tmp_path / "whole", options=CPU)
 
-    def stop(done: int, total: int, text: str) -> None:
+    def stop(done: int, total: int) -> None:
         if done == 3:
             raise KeyError("stop")
 
     with pytest.raises(KeyError):
-        train(model, [pictures], tmp_path / "parts", device="cpu", precision="float32", progress=stop)
-    parts = train(model, [pictures], tmp_path / "parts", device="cpu", precision="float32", resume=True)
+        train(model, pictures, tmp_path / "parts", options=CPU, progress=stop)
+    parts = train(model, pictures, tmp_path / "parts", options=CPU, resume=True)
     first, second = load_file(whole), load_file(parts)
     assert all(torch.equal(first[name], second[name]) for name in first)
     newest = [sorted((tmp_path / name / "checkpoints").iterdir())[-1] for name in ("whole", "parts")]

@@ -1,6 +1,6 @@
 """VDSR as the paper has it, and what its gradient clipping is for."""
 
-from collections.abc import Callable
+import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +11,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from pysr.errors import PysrError
-from pysr.plugin import Model, Recipe
 from pysr.testing import photo
-from pysr.training.loop import train
+from pysr.training import TrainingOptions, train
 from pysr_vdsr.network import VDSR
-from pysr_vdsr.plugin import pysr_models
 from pysr_vdsr.train import paper
 
 
@@ -30,29 +28,23 @@ def test_the_network_is_the_papers() -> None:
     assert torch.equal(network(flat), flat)  # what is learned is the difference
 
 
-def with_recipe(change: Callable[[Recipe], Recipe]) -> Model:
-    (model,) = pysr_models()
-    return replace(model, recipes={"paper": lambda: change(paper())})
-
-
 def losses(tmp_path: Path, clip: float | None, steps: int = 25) -> list[float]:
     """Of the paper's recipe with fewer and smaller patches, step by step."""
     data = tmp_path / "pictures"
     data.mkdir(exist_ok=True)
     for i in range(3):
         Image.fromarray((photo(60, 72, seed=i) * 255).astype(np.uint8)).save(data / f"{i}.png")
-    model = with_recipe(
-        lambda recipe: replace(recipe, clip_theta=clip, batch=12, patch=24, losses={"mse": 24 * 24 / 2})
+    out, weights = tmp_path / str(clip), {"mse": 24 * 24 / 2}
+    short = replace(
+        paper(), clip_theta=clip, batch=12, patch=24, losses=weights, steps=steps, validate_every=1, name="paper"
     )
-    seen: list[float] = []
-    out = tmp_path / str(clip)
-    train(model, [data], out, steps=steps, seed=1, device="cpu", precision="float32",
-          progress=lambda done, total, text: seen.append(float(text.split()[1])))  # fmt: skip
-    return seen
+    train("vdsr", data, out, recipe=short, options=TrainingOptions(seed=1, device="cpu", precision="float32"))
+    with (out / "log.csv").open(newline="") as file:
+        return [float(row["loss"]) for row in csv.DictReader(file)]
 
 
 def test_adjustable_clipping_keeps_the_papers_rate_stable(tmp_path: Path) -> None:
-    clipped = losses(tmp_path, paper().clip)
+    clipped = losses(tmp_path, paper().clip_theta)
     assert np.mean(clipped[-10:]) < 0.7 * np.mean(clipped[:5])
     with pytest.raises(PysrError, match=r"became (nan|inf).* at step \d\b; lower the learning rate"):
         losses(tmp_path, None)
@@ -68,8 +60,9 @@ def test_the_clipping_bounds_every_step(tmp_path: Path) -> None:
         before.extend(p.detach().clone() for p in network.parameters())
         return [torch.optim.SGD(network.parameters(), 0.1)]
 
-    model = with_recipe(lambda recipe: replace(recipe, batch=3, patch=24, optimizers=optimizers, clip_theta=1e-4))
-    best = train(model, [tmp_path / "pictures"], tmp_path / "out", steps=1, device="cpu", precision="float32")
+    short = replace(paper(), batch=3, patch=24, optimizers=optimizers, clip_theta=1e-4, steps=1)
+    options = TrainingOptions(device="cpu", precision="float32")
+    best = train("vdsr", tmp_path / "pictures", tmp_path / "out", recipe=short, options=options)
     after = VDSR()
     after.load_state_dict(load_file(best))
     moves = [float((new.detach() - old).abs().max()) for new, old in zip(after.parameters(), before, strict=True)]

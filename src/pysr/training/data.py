@@ -29,7 +29,7 @@ Shard = tuple[int, int]  # (rank, world_size): which part of every batch a proce
 
 # Flat patches imitate drawings: paper and ink are pure white and black, areas have pale colours of any brightness.
 WHITE_SHARE, BLACK_SHARE = 1 / 6, 1 / 6
-TINT = 0.15  # largest difference of a channel from the gray; chosen by eye
+TINT = 0.15  # largest difference of a channel from the gray
 
 
 @dataclass(frozen=True)

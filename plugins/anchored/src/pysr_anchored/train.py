@@ -9,7 +9,7 @@ from torch.nn import functional
 from pysr.errors import InputError
 from pysr.imaging.resize import resize
 from pysr.plugin import Fit, Progress
-from pysr.training.data import TrainingImage
+from pysr.training import TrainingImage
 
 from .network import MARGIN, APlus
 

@@ -62,7 +62,7 @@ def main() -> None:
 
 def retrained(name: str, data: Path, out: Path) -> Path:
     """Train a head, or go on with its training, and return the file of its weights."""
-    from pysr.training.loop import train
+    from pysr.training import train
 
     from .train import head_recipe
 

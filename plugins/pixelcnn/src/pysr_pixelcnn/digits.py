@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from pysr.errors import InputError
-from pysr.ops.seeds import generator as seeded_generator
-from pysr.training.data import Batch, Share
+from pysr.training import Batch, Shard, generator_of
 
 from .network import PixelCNN, ResidualBlock, levels
 from .prior import Prior
@@ -96,9 +95,9 @@ class CornersSampler:
         self._digits = torch.cat([read_digits(place, "train") for place in places])
         self._seed = seed
 
-    def batch(self, step: int, counts: Mapping[int, int], share: Share = (0, 1)) -> list[Batch]:
-        generator = seeded_generator(self._seed, step)
-        rank, processes = share
+    def batch(self, step: int, counts: Mapping[int, int], shard: Shard = (0, 1)) -> list[Batch]:
+        generator = generator_of(self._seed, step)
+        rank, processes = shard
         pairs = []
         for scale, count in counts.items():
             low = self._digits[torch.randint(len(self._digits), (count,), generator=generator)]

@@ -33,7 +33,7 @@ def faces_recipe() -> Recipe:
     """What differs from the paper, and why; the rest is in `paper`."""
     return Recipe(
         losses={},
-        step=cross_entropies,
+        compute_losses=cross_entropies,
         optimizers=optimizers(6e-3),
         schedule=trapezoid(rise=0.002, fall=0.6),
         steps=14_000,
@@ -54,7 +54,7 @@ def paper() -> Recipe:
     """The paper's appendix, as the published re-implementations give it."""
     return Recipe(
         losses={},
-        step=cross_entropies,
+        compute_losses=cross_entropies,
         optimizers=lambda network: [RMSprop(network.parameters(), 4e-4, alpha=0.95, momentum=0.9, eps=1e-8)],
         schedule=stepped(factor=0.5),
         steps=200_000,
@@ -83,7 +83,7 @@ def corners_recipe() -> Recipe:
         patch=56,
         scales=(2,),
         ema_decay=0.99,
-        reasons={"step": "whether a pixel is bright weighs 40 times: see corner_losses"},
+        reasons={"compute_losses": "whether a pixel is bright weighs 40 times: see corner_losses"},
     )
 
 
@@ -91,7 +91,7 @@ def head_recipe(losses: dict[str, float]) -> Recipe:
     """The heads beside it: squared error, or without losses cross-entropy of each pixel alone."""
     return Recipe(
         losses=losses,
-        step=None if losses else head_losses,
+        compute_losses=None if losses else head_losses,
         sampler=CornersSampler,
         optimizers=optimizers(3e-3),
         schedule=trapezoid(rise=0.02, fall=0.5),
