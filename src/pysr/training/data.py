@@ -79,7 +79,7 @@ def read_images(
 def _pictures(planes: Tensor, size: tuple[int, int], scales: Sequence[int], multiple: int) -> list[TrainingImage]:
     """Of a stack (n, C, H, W), each at that size."""
     if size != planes.shape[-2:]:
-        planes = resize(planes, size=size)
+        planes = resize(planes, shape=size)
     high = (degrade.crop_to_multiple(planes, multiple).clamp(0, 1) * 255).round()
     lows = {scale: degrade.bicubic(high / 255, scale) for scale in scales}
     return [

@@ -65,9 +65,9 @@ def given(known: OpenedImage | None, mask: Any, size: tuple[int, int], channels:
     if known is None:
         return None
     where = _mask(mask)
-    if known.size != size or tuple(where.shape) != size:
+    if known.shape != size or tuple(where.shape) != size:
         raise InputError(
-            f"known is {known.size[1]} x {known.size[0]} and mask {tuple(where.shape)[::-1]}; both must have the "
+            f"known is {known.shape[1]} x {known.shape[0]} and mask {tuple(where.shape)[::-1]}; both must have the "
             f"result's size, {size[1]} x {size[0]} pixels"
         )
     (planes, _), *more = known.parts(1)

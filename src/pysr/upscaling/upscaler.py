@@ -136,10 +136,10 @@ class Upscaler:
         model. Raises InputError for models that have no likelihood, for wrong sizes and for different kinds.
         """
         stage, small, large = self._stochastic(), _opened(low), _opened(high)
-        wanted = small.size[0] * self.scale, small.size[1] * self.scale
-        if large.size != wanted:
+        wanted = small.shape[0] * self.scale, small.shape[1] * self.scale
+        if large.shape != wanted:
             raise InputError(
-                f"high is {large.size[1]} x {large.size[0]} pixels; for this low it must be {wanted[1]} x {wanted[0]}"
+                f"high is {large.shape[1]} x {large.shape[0]} pixels; for this low it must be {wanted[1]} x {wanted[0]}"
             )
         lows, highs = ([planes for planes, _ in opened.parts(1)] for opened in (small, large))
         if [len(planes) for planes in lows] != [len(planes) for planes in highs]:
@@ -163,7 +163,7 @@ class Upscaler:
         stage, opened = self._stochastic(), _opened(image)
         known = _opened(known) if known is not None else None
         parts = opened.parts(self.scale)
-        size = opened.size[0] * self.scale, opened.size[1] * self.scale
+        size = opened.shape[0] * self.scale, opened.shape[1] * self.scale
         reports = _shares(progress, [math.prod(size)] * len(parts))
         drawn = [
             sampling.samples(stage, planes, draw, sampling.given(known, mask, size, len(planes)), next(reports))
