@@ -1,4 +1,7 @@
-"""Histogram matching: one image gets the tones of another (Gonzalez and Woods, Digital Image Processing, section 3.3)."""
+"""Histogram matching: one image gets the tones of another.
+
+Gonzalez and Woods, Digital Image Processing, section 3.3, with ranks in place of a fixed number of bins.
+"""
 
 import numpy as np
 import torch

@@ -26,7 +26,7 @@ Pixels = np.ndarray[Any, Any]
 
 _ARRAY_DTYPES = ("uint8", "uint16", "float16", "float32")
 _TENSOR_DTYPES = (*_ARRAY_DTYPES, "bfloat16")
-_FLOAT_RANGE = -0.5, 1.5  # overshoots of filters lie within; an image in 0 to 255 does not, unless it is all but black
+_FLOAT_RANGE = -0.5, 1.5  # overshoots of filters lie within; an image in 0 to 255 does not, unless nearly black
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,8 @@ def open_image(image: Any) -> OpenedImage:
     if isinstance(image, np.ndarray):
         return _open_array(image)
     raise InputError(
-        f"an image is a PIL image, a NumPy array, a torch tensor or a file's path, not {type(image).__name__}; convert it"
-        " to one of them"
+        f"an image is a PIL image, a NumPy array, a torch tensor or a file's path, not {type(image).__name__};"
+        " convert it to one of them"
     )
 
 
@@ -262,8 +262,8 @@ def _check_values(values: Array) -> None:
         raise _not_finite(values)
     if low < _FLOAT_RANGE[0] or high > _FLOAT_RANGE[1]:
         raise InputError(
-            f"float images range from 0 (black) to 1 (white), and this one from {low:g} to {high:g}; divide it by 255, or"
-            " by the value of white"
+            f"float images range from 0 (black) to 1 (white), and this one from {low:g} to {high:g}; divide it by 255,"
+            " or by the value of white"
         )
 
 
