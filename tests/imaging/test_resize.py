@@ -105,14 +105,14 @@ def test_every_window_gives_the_same_pixels(
     """Bit by bit: the enlarged window is the window of the enlarged image, but for what reaches beyond its sides."""
     name, reach = kernel
     image = torch.from_numpy(noise(height, width)).float()[None]
-    rows, columns = (sorted(data.draw(st.tuples(*[st.integers(0, n)] * 2).filter(lambda p: p[0] < p[1])))
-                     for n in (height, width))  # fmt: skip
+    rows, columns = (
+        sorted(data.draw(st.tuples(*[st.integers(0, n)] * 2).filter(lambda p: p[0] < p[1]))) for n in (height, width)
+    )
     whole = resize(image, scale, kernel=name)
     part = resize(image[:, slice(*rows), slice(*columns)], scale, kernel=name)
     inside = [
-        (a + (reach if a else 0), b - (reach if b < n else 0))
-        for (a, b), n in ((rows, height), (columns, width))
-    ]  # fmt: skip
+        (a + (reach if a else 0), b - (reach if b < n else 0)) for (a, b), n in ((rows, height), (columns, width))
+    ]
     (top, bottom), (left, right) = inside
     if top < bottom and left < right:
         expected = whole[:, top * scale : bottom * scale, left * scale : right * scale]
