@@ -296,13 +296,13 @@ def measure(upscaler: Upscaler, name: str, image: Tensor, metrics: BuiltMetrics)
     """
     scale = upscaler.scale
     image = degrade.crop_to_multiple(image, scale).double()
-    truths = {"rgb": image, "luma": _round(_luma(image))}
+    truths = {"rgb": image, "luma": _round(luma(image))}
     low = (degrade.bicubic(image, scale).clamp(0, 1) * 255).round().to(torch.uint8)
     outputs: dict[str, Tensor] = {}
     if upscaler.model.colour == "rgb":
         outputs["rgb"], seconds = _timed(upscaler, low)
         outputs["rgb"] /= 255
-        outputs["luma"] = _luma(outputs["rgb"])
+        outputs["luma"] = luma(outputs["rgb"])
     else:
         output, seconds = _timed(upscaler, degrade.bicubic(truths["luma"], scale).float())
         outputs["luma"] = _round(output)
@@ -314,10 +314,6 @@ def measure(upscaler: Upscaler, name: str, image: Tensor, metrics: BuiltMetrics)
         for metric, score in metrics.items()
     }
     return ImageResult(name, scores, seconds)
-
-
-def _luma(image: Tensor) -> Tensor:
-    return image if len(image) == 1 else luma(image)
 
 
 def _timed(upscaler: Upscaler, low: Tensor) -> tuple[Tensor, float]:
