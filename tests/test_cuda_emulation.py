@@ -10,18 +10,18 @@ ROOT = Path(__file__).parents[1]
 CSRC, EMULATION = ROOT / "csrc", ROOT / "tests" / "emulation"
 FLAGS = ["-std=c++20", "-O2", "-ffp-contract=off", "-Wno-unknown-pragmas", f"-I{CSRC}", f"-I{EMULATION}"]
 BASELINE = [
-    "-DPYSR_ISA=baseline", "-DPYSR_ELEMENT=float", '-DPYSR_SIMD="cpu/baseline.h"',
-    '-DPYSR_LANES="cpu/lanes_baseline.h"',
+    "-DPYSR_ISA=baseline", "-DPYSR_ELEMENT=float", '-DPYSR_SIMD="patches/simd_baseline.h"',
+    '-DPYSR_LANES="pixelcnn/vec_baseline.h"',
 ]  # fmt: skip
-SOURCES = ["pixelcnn", "pack", "isa", "other", "rows", "wave"]
+SOURCES = ["pixelcnn/cpu", "pixelcnn/pack", "pixelcnn/wave", "patches/simd", "common/isa", "common/isa_other"]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not (shutil.which("g++") and CSRC.is_dir()), reason="needs g++ and csrc")
 def test_the_emulated_cuda_sampler_draws_what_the_processor_does(tmp_path: Path) -> None:
     program = tmp_path / "compare"
-    sources = [str(CSRC / "cpu" / f"{name}.cpp") for name in SOURCES]
-    sources += [str(EMULATION / "compare.cpp"), "-x", "c++", str(CSRC / "cuda" / "pixelcnn.cu")]
+    sources = [str(CSRC / f"{name}.cpp") for name in SOURCES]
+    sources += [str(EMULATION / "compare.cpp"), "-x", "c++", str(CSRC / "pixelcnn" / "cuda.cu")]
     subprocess.run(["g++", *FLAGS, *BASELINE, *sources, "-pthread", "-o", str(program)], check=True)
     run = subprocess.run([str(program), "tiny"], capture_output=True, text=True, check=False)
     assert run.returncode == 0 and run.stdout.count("same:") == 20, run.stdout + run.stderr

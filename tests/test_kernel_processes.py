@@ -55,17 +55,17 @@ FLAGS["avx512bf16"] = [*FLAGS["avx512"], "-mavx512bf16"]
 def test_the_linker_can_mix_no_instruction_sets(tmp_path):
     """Unoptimised, so that no function disappears by inlining."""
     for isa in ISAS:
-        assert len(shared_names(tmp_path, "rows.cpp", isa)) == 1  # rows_<isa>
-        assert len(shared_names(tmp_path, "wave.cpp", isa, element="float")) == 2  # draw_<isa>, exercise_<isa>
+        assert len(shared_names(tmp_path, "patches/simd.cpp", isa)) == 1  # rows_<isa>
+        assert len(shared_names(tmp_path, "pixelcnn/wave.cpp", isa, element="float")) == 2  # draw_<isa>, exercise_<isa>
     if "avx512" in ISAS:
-        assert len(shared_names(tmp_path, "wave.cpp", "avx512bf16", element="Bf16")) == 2
+        assert len(shared_names(tmp_path, "pixelcnn/wave.cpp", "avx512bf16", element="Bf16")) == 2
 
 
 def shared_names(folder: Path, source: str, isa: str, element: str = "") -> list[str]:
     """What a file compiled for an instruction set shows to the linker; all of it is called after the set."""
-    macros = {"ISA": isa, "SIMD": f'"cpu/{isa}.h"', "LANES": f'"cpu/lanes_{isa}.h"', "ELEMENT": element}
+    macros = {"ISA": isa, "SIMD": f'"patches/simd_{isa}.h"', "LANES": f'"pixelcnn/vec_{isa}.h"', "ELEMENT": element}
     names = [f"-DPYSR_{macro}={value}" for macro, value in macros.items()]
-    command = ["g++", "-std=c++17", "-O0", "-c", *FLAGS[isa], *names, f"-I{CSRC}", CSRC / "cpu" / source]
+    command = ["g++", "-std=c++17", "-O0", "-c", *FLAGS[isa], *names, f"-I{CSRC}", CSRC / source]
     subprocess.run([*command, "-o", folder / "loops.o"], check=True)
     listed = subprocess.run(["nm", folder / "loops.o"], capture_output=True, text=True, check=True).stdout
     symbols = [line.split()[-2:] for line in listed.splitlines()]

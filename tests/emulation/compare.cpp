@@ -7,7 +7,7 @@
 #include <stdexcept>
 
 #include "cuda_runtime.h"
-#include "pixelcnn.h"
+#include "pixelcnn/sampler.h"
 
 thread_local float4 pysr::block_memory[emulation::kSharedFloats / 4];
 

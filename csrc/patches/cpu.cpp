@@ -1,0 +1,82 @@
+#include "patches/ops.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "patches/kernel_table.h"
+#include "common/threads.h"
+
+namespace pysr {
+namespace {
+
+constexpr std::int64_t kCached = 16 << 20;  // bytes that caches may still hold when they are read next
+
+/// Rows of work that a thread takes at a time: enough for it to be worth a thread and for reading memory in runs, few
+/// enough for all threads to end together and for a stop to be noticed soon. `samples` are read for each row.
+std::int64_t rows_per_piece(Cpu on, std::int64_t rows, std::int64_t samples) {
+    constexpr std::int64_t kWorthAThread = 1 << 15, kSoon = 1 << 21, kRun = 16;
+    const std::int64_t least = kWorthAThread / samples + 1;
+    const std::int64_t most = std::max(least, std::min(kRun, kSoon / samples));
+    return std::min(most, std::max(least, rows / (4 * on.threads)));
+}
+
+/// Extends each column's segment by the patches that count there; a patch counts from its first weight to its last.
+std::vector<Segment> segments_of_columns(Axis columns, std::int64_t width) {
+    std::vector<Segment> found(width, Segment{0, 0, 0, 0, false});
+    for (std::int64_t k = 0; k < columns.count; ++k) {
+        const float* weights = columns.weights + k * columns.length;
+        std::int64_t first = std::max<std::int64_t>(0, -columns.starts[k]);
+        std::int64_t end = std::min(columns.length, width - columns.starts[k]);
+        while (first < end && weights[first] == 0.0f) ++first;
+        while (first < end && weights[end - 1] == 0.0f) --end;
+        for (std::int64_t i = first; i < end; ++i) {
+            Segment& column = found[columns.starts[k] + i];
+            const bool alone = column.end_patch == 0;
+            column = {0, 0, alone ? k : column.first_patch, k + 1, alone && weights[i] == 1.0f};
+        }
+    }
+    return found;
+}
+
+bool is_alike(const Segment& a, const Segment& b) {
+    return a.first_patch == b.first_patch && a.end_patch == b.end_patch && a.at_weight_one == b.at_weight_one;
+}
+
+std::vector<Segment> segments(Axis columns, std::int64_t width) {
+    std::vector<Segment> found;
+    for (Segment column : segments_of_columns(columns, width)) {
+        column.first = found.empty() ? 0 : found.back().end;
+        column.end = column.first + 1;
+        if (found.empty() || !is_alike(found.back(), column)) found.push_back(column);
+        found.back().end = column.end;
+    }
+    return found;
+}
+
+}  // namespace
+
+template <>
+void Ops<Cpu>::extract_patches(Image image, const Origin* origins, Batch patches) const {
+    const std::int64_t rows = patches.count * patches.first.height;
+    const std::int64_t samples = patches.first.channels * patches.first.width;
+    const ExtractJob job{image, origins, patches, rows * samples > kCached / std::int64_t{sizeof(float)}};
+    const Rows& loops = isa();
+    for_pieces(on, rows, rows_per_piece(on, rows, samples),
+               [&](std::int64_t first, std::int64_t end) { loops.extract(job, first, end); });
+}
+
+template <>
+void Ops<Cpu>::blend_patches(const Batch* bands, Axis rows, Axis columns, std::int64_t first_row, bool clip,
+                             Image out) const {
+    const std::vector<Segment> parts = segments(columns, out.width);
+    const std::int64_t part_count = static_cast<std::int64_t>(parts.size());
+    const BlendJob job{bands, rows, columns, first_row, clip, out, parts.data(), part_count};
+    const std::int64_t per_channel = std::max<std::int64_t>(1, rows.count * columns.count * columns.length);
+    const std::int64_t samples = out.channels * per_channel;
+    const Rows& loops = isa();
+    for_pieces(on, out.height, rows_per_piece(on, out.height, samples),
+               [&](std::int64_t first, std::int64_t end) { loops.blend(job, first, end); });
+}
+
+}  // namespace pysr
