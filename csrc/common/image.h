@@ -2,20 +2,31 @@
 #include <cstdint>
 #include <cstring>
 
+#include "common/float16.h"
 #include "common/host_device.h"
-#include "patches/ops.h"
 
-// Everything in core/ has internal linkage: each file that includes it is compiled for another processor, and the
-// linker must never put one in the place of another.
 namespace pysr {
-namespace {
 
-struct Half {
-    std::uint16_t bits;
+/// Element types of images. Unsigned integers stand for value / 255 or value / 65535.
+enum class DType : std::int32_t { u8, u16, f16, bf16, f32 };
+
+/// A borrowed image of shape (channels, height, width). Strides are in bytes and may be zero or negative.
+struct Image {
+    void* data;
+    DType type;
+    std::int64_t channels, height, width;
+    std::int64_t channel_stride, row_stride, column_stride;
 };
-struct Brain {
-    std::uint16_t bits;
+
+/// Borrowed images of the same shape: (count, channels, height, width).
+struct Batch {
+    Image first;
+    std::int64_t count, stride;
 };
+
+// Everything below has internal linkage: each file that includes it may be compiled for another instruction set, and
+// the linker must never substitute one copy for another.
+namespace {
 
 template <class T>
 PYSR_HD inline T load(const char* at) {
@@ -34,83 +45,46 @@ PYSR_HD inline void store(char* at, T value) {
     }
 }
 
-template <class To, class From>
-PYSR_HD inline To bits_as(From from) {
-    To to;
-    std::memcpy(&to, &from, sizeof to);
-    return to;
-}
+// Integers become floats in [0, 1] by a true division, so that from_float(to_float(v)) == v. In the other direction
+// they are clipped and rounded to nearest, ties to even; NaN becomes 0.
 
-// widen: a stored number as a float; integers become [0, 1] by a true division, so that narrow(widen(v)) == v.
+PYSR_HD inline float to_float(std::uint8_t value) { return static_cast<float>(value) / 255.0f; }
 
-PYSR_HD inline float widen(float value) { return value; }
+PYSR_HD inline float to_float(std::uint16_t value) { return static_cast<float>(value) / 65535.0f; }
 
-PYSR_HD inline float widen(std::uint8_t value) { return static_cast<float>(value) / 255.0f; }
-
-PYSR_HD inline float widen(std::uint16_t value) { return static_cast<float>(value) / 65535.0f; }
-
-PYSR_HD inline float widen(Brain value) { return bits_as<float>(static_cast<std::uint32_t>(value.bits) << 16); }
-
-PYSR_HD inline float widen(Half value) {
-    const std::uint32_t sign = static_cast<std::uint32_t>(value.bits & 0x8000u) << 16;
-    const float scaled = bits_as<float>((value.bits & 0x7fffu) << 13) * 0x1p112f;  // exact, subnormals too
-    const std::uint32_t special = scaled >= 65536.0f ? 0x7f800000u : 0u;           // infinity and NaN
-    return bits_as<float>(bits_as<std::uint32_t>(scaled) | special | sign);
-}
-
-// narrow: a float as it is stored. Rounds half to even; integers are clipped and NaN becomes 0 there.
-
-PYSR_HD inline float rounded(float value, float most) {
-    value = value * most;
+PYSR_HD inline float scaled_and_rounded(float value, float white) {
+    value = value * white;
     value = value > 0.0f ? value : 0.0f;
-    value = value < most ? value : most;
+    value = value < white ? value : white;
     return (value + 0x1p23f) - 0x1p23f;  // the sum has no fraction bits
 }
 
-PYSR_HD inline float clipped(float value) { return value < 0.0f ? 0.0f : (value > 1.0f ? 1.0f : value); }
-
-PYSR_HD inline void narrow(float value, float& to) { to = value; }
-
-PYSR_HD inline void narrow(float value, std::uint8_t& to) {
-    to = static_cast<std::uint8_t>(static_cast<std::int32_t>(rounded(value, 255.0f)));
+PYSR_HD inline void from_float(float value, std::uint8_t& to) {
+    to = static_cast<std::uint8_t>(static_cast<std::int32_t>(scaled_and_rounded(value, 255.0f)));
 }
 
-PYSR_HD inline void narrow(float value, std::uint16_t& to) {
-    to = static_cast<std::uint16_t>(static_cast<std::int32_t>(rounded(value, 65535.0f)));
-}
-
-PYSR_HD inline void narrow(float value, Brain& to) {
-    const std::uint32_t bits = bits_as<std::uint32_t>(value);
-    const std::uint32_t even = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    const std::uint32_t nan = (bits >> 16) | 0x40u;
-    to.bits = static_cast<std::uint16_t>((bits & 0x7fffffffu) > 0x7f800000u ? nan : even);
-}
-
-PYSR_HD inline void narrow(float value, Half& to) {
-    const std::uint32_t bits = bits_as<std::uint32_t>(value);
-    const std::uint32_t size = bits & 0x7fffffffu;
-    const std::uint32_t large = size > 0x7f800000u ? 0x7e00u : 0x7c00u;  // NaN, else infinity
-    const std::uint32_t small = bits_as<std::uint32_t>(bits_as<float>(size) + 0.5f) - 0x3f000000u;  // subnormal
-    const std::uint32_t normal = (size - 0x38000000u + 0xfffu + ((size >> 13) & 1u)) >> 13;
-    const std::uint32_t half = size >= 0x47800000u ? large : (size < 0x38800000u ? small : normal);
-    to.bits = static_cast<std::uint16_t>(half | ((bits >> 16) & 0x8000u));
+PYSR_HD inline void from_float(float value, std::uint16_t& to) {
+    to = static_cast<std::uint16_t>(static_cast<std::int32_t>(scaled_and_rounded(value, 65535.0f)));
 }
 
 template <class T>
-PYSR_HD inline T narrow_to(float value) {
+PYSR_HD inline T from_float(float value) {
     T stored;
-    narrow(value, stored);
+    from_float(value, stored);
     return stored;
 }
 
-/// The pixel of a side of `length` that pixel `i` is a mirror image of; the edge pixel is repeated.
+/// Clips to [0, 1]; NaN stays NaN.
+PYSR_HD inline float clipped(float value) { return value < 0.0f ? 0.0f : (value > 1.0f ? 1.0f : value); }
+
+/// Index of the pixel that position `i` mirrors to on an axis of `length` pixels; the edge pixel is repeated.
 PYSR_HD inline std::int64_t mirror(std::int64_t i, std::int64_t length) {
     i %= 2 * length;
     i = i < 0 ? i + 2 * length : i;
     return i < length ? i : 2 * length - 1 - i;
 }
 
-PYSR_HD inline std::int64_t between(std::int64_t low, std::int64_t value, std::int64_t high) {
+PYSR_HD inline std::int64_t clamp(std::int64_t low, std::int64_t value, std::int64_t high) {
     return value < low ? low : (value > high ? high : value);
 }
 
@@ -124,29 +98,29 @@ PYSR_HD inline char* pixel(const Batch& batch, std::int64_t i, std::int64_t c, s
 
 /// Calls call(T{}) with the C++ type of `type`.
 template <class Call>
-inline void with_type(Type type, Call call) {
+inline void with_type(DType type, Call call) {
     switch (type) {
-        case Type::u8:
+        case DType::u8:
             return call(std::uint8_t{});
-        case Type::u16:
+        case DType::u16:
             return call(std::uint16_t{});
-        case Type::f16:
-            return call(Half{});
-        case Type::bf16:
-            return call(Brain{});
-        case Type::f32:
+        case DType::f16:
+            return call(float16{});
+        case DType::bf16:
+            return call(bfloat16{});
+        case DType::f32:
             return call(float{});
     }
 }
 
-/// The same for types that a network takes and gives.
+/// The same for the floating-point types, those of a network's input and output.
 template <class Call>
-inline void with_float_type(Type type, Call call) {
+inline void with_float_type(DType type, Call call) {
     switch (type) {
-        case Type::f16:
-            return call(Half{});
-        case Type::bf16:
-            return call(Brain{});
+        case DType::f16:
+            return call(float16{});
+        case DType::bf16:
+            return call(bfloat16{});
         default:
             return call(float{});
     }

@@ -1,17 +1,17 @@
 #pragma once
-#include "common/image.h"
+#include "patches/ops.h"
 
 namespace pysr {
 namespace {
 
-/// The body of `blend_patches`: the weighted sum for some pixels of one output row.
+/// The body of `blend_patches`.
 template <class In>
 struct BlendPatches {
     const Batch* bands;
     Axis rows, columns;
 
-    /// sums[i] = output pixel (c, y, x + i) for i < count, all of which patches [first, end) cover; y counts from the
-    /// top of the whole output.
+    /// sums[i] = output pixel (c, y, x + i) for i < count, all of which are covered by patches [first, end); y counts
+    /// from the top of the whole output.
     PYSR_HD void sum(std::int64_t c, std::int64_t y, std::int64_t x, std::int64_t count, std::int64_t first,
                      std::int64_t end, float* sums) const {
         for (std::int64_t i = 0; i < count; ++i) sums[i] = 0.0f;
@@ -21,7 +21,7 @@ struct BlendPatches {
             const std::int64_t stride = bands[band].first.column_stride;
             for (std::int64_t k = first; k < end; ++k) {
                 const char* samples = sample(band, k, c, y, x);
-                if (stride == sizeof(In)) {  // a constant stride: the compiler makes vectors of it
+                if (stride == sizeof(In)) {  // a constant stride, so that the compiler vectorises
                     add(samples, sizeof(In), column_weights(k, x), weight, count, sums);
                 } else {
                     add(samples, stride, column_weights(k, x), weight, count, sums);
@@ -30,18 +30,18 @@ struct BlendPatches {
         }
     }
 
-    /// What a band weighs on a row; zero above and below it.
+    /// Weight of a band on a row; zero above and below the band.
     PYSR_HD float row_weight(std::int64_t band, std::int64_t y) const {
         const std::int64_t inside = y - rows.starts[band];
         return inside < 0 || inside >= rows.length ? 0.0f : rows.weights[band * rows.length + inside];
     }
 
-    /// What patch k weighs on column x of the output and those after it.
+    /// Weights of patch k on output column x and the columns after it.
     PYSR_HD const float* column_weights(std::int64_t k, std::int64_t x) const {
         return columns.weights + k * columns.length + (x - columns.starts[k]);
     }
 
-    /// Where sample (c, y, x) of the output lies in patch k of a band.
+    /// Address in patch k of a band of the sample for output (c, y, x).
     PYSR_HD const char* sample(std::int64_t band, std::int64_t k, std::int64_t c, std::int64_t y,
                                std::int64_t x) const {
         return pixel(bands[band], k, c, y - rows.starts[band], x - columns.starts[k]);
@@ -51,7 +51,7 @@ struct BlendPatches {
     PYSR_HD static inline void add(const char* samples, std::int64_t stride, const float* weights, float weight,
                                    std::int64_t count, float* __restrict sums) {
         for (std::int64_t i = 0; i < count; ++i) {
-            const float value = widen(load<In>(samples + i * stride));
+            const float value = to_float(load<In>(samples + i * stride));
             sums[i] += weights[i] != 0.0f ? (weight * weights[i]) * value : 0.0f;
         }
     }

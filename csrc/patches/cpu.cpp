@@ -1,19 +1,17 @@
-#include "patches/ops.h"
-
 #include <algorithm>
 #include <cstdint>
 #include <vector>
 
-#include "patches/kernel_table.h"
 #include "common/threads.h"
+#include "patches/kernel_table.h"
 
 namespace pysr {
 namespace {
 
-constexpr std::int64_t kCached = 16 << 20;  // bytes that caches may still hold when they are read next
+constexpr std::int64_t kCached = 16 << 20;  // bytes: what is larger has left the caches before it is read again
 
-/// Rows of work that a thread takes at a time: enough for it to be worth a thread and for reading memory in runs, few
-/// enough for all threads to end together and for a stop to be noticed soon. `samples` are read for each row.
+/// Rows that a thread takes at a time: enough to be worth a thread and to read memory sequentially, few enough for all
+/// threads to finish together and to notice cancellation soon. samples: read per row.
 std::int64_t rows_per_piece(Cpu on, std::int64_t rows, std::int64_t samples) {
     constexpr std::int64_t kWorthAThread = 1 << 15, kSoon = 1 << 21, kRun = 16;
     const std::int64_t least = kWorthAThread / samples + 1;
@@ -21,8 +19,9 @@ std::int64_t rows_per_piece(Cpu on, std::int64_t rows, std::int64_t samples) {
     return std::min(most, std::max(least, rows / (4 * on.threads)));
 }
 
-/// Extends each column's segment by the patches that count there; a patch counts from its first weight to its last.
-std::vector<Segment> segments_of_columns(Axis columns, std::int64_t width) {
+/// For each output column, the patches that cover it; a patch starts at its first weight other than zero and ends at
+/// its last.
+std::vector<Segment> patches_of_columns(Axis columns, std::int64_t width) {
     std::vector<Segment> found(width, Segment{0, 0, 0, 0, false});
     for (std::int64_t k = 0; k < columns.count; ++k) {
         const float* weights = columns.weights + k * columns.length;
@@ -39,44 +38,49 @@ std::vector<Segment> segments_of_columns(Axis columns, std::int64_t width) {
     return found;
 }
 
-bool is_alike(const Segment& a, const Segment& b) {
+bool covered_alike(const Segment& a, const Segment& b) {
     return a.first_patch == b.first_patch && a.end_patch == b.end_patch && a.at_weight_one == b.at_weight_one;
 }
 
+/// Joins neighbouring columns that the same patches cover.
 std::vector<Segment> segments(Axis columns, std::int64_t width) {
     std::vector<Segment> found;
-    for (Segment column : segments_of_columns(columns, width)) {
+    for (Segment column : patches_of_columns(columns, width)) {
         column.first = found.empty() ? 0 : found.back().end;
         column.end = column.first + 1;
-        if (found.empty() || !is_alike(found.back(), column)) found.push_back(column);
+        if (found.empty() || !covered_alike(found.back(), column)) found.push_back(column);
         found.back().end = column.end;
     }
     return found;
 }
 
+const PatchKernels& active_kernels() {
+    return with_active_isa([](auto isa) -> const PatchKernels& { return patch_kernels_of<decltype(isa)::value>(); });
+}
+
 }  // namespace
 
 template <>
-void Ops<Cpu>::extract_patches(Image image, const Origin* origins, Batch patches) const {
+void PatchOps<Cpu>::extract_patches(Image image, const Origin* origins, Batch patches) const {
     const std::int64_t rows = patches.count * patches.first.height;
     const std::int64_t samples = patches.first.channels * patches.first.width;
     const ExtractJob job{image, origins, patches, rows * samples > kCached / std::int64_t{sizeof(float)}};
-    const Rows& loops = isa();
+    const PatchKernels& kernels = active_kernels();
     for_pieces(on, rows, rows_per_piece(on, rows, samples),
-               [&](std::int64_t first, std::int64_t end) { loops.extract(job, first, end); });
+               [&](std::int64_t first, std::int64_t end) { kernels.extract(job, first, end); });
 }
 
 template <>
-void Ops<Cpu>::blend_patches(const Batch* bands, Axis rows, Axis columns, std::int64_t first_row, bool clip,
-                             Image out) const {
+void PatchOps<Cpu>::blend_patches(const Batch* bands, Axis rows, Axis columns, std::int64_t first_row, bool clip,
+                                  Image out) const {
     const std::vector<Segment> parts = segments(columns, out.width);
-    const std::int64_t part_count = static_cast<std::int64_t>(parts.size());
+    const auto part_count = static_cast<std::int64_t>(parts.size());
     const BlendJob job{bands, rows, columns, first_row, clip, out, parts.data(), part_count};
     const std::int64_t per_channel = std::max<std::int64_t>(1, rows.count * columns.count * columns.length);
     const std::int64_t samples = out.channels * per_channel;
-    const Rows& loops = isa();
+    const PatchKernels& kernels = active_kernels();
     for_pieces(on, out.height, rows_per_piece(on, out.height, samples),
-               [&](std::int64_t first, std::int64_t end) { loops.blend(job, first, end); });
+               [&](std::int64_t first, std::int64_t end) { kernels.blend(job, first, end); });
 }
 
 }  // namespace pysr

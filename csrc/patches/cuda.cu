@@ -1,11 +1,11 @@
-// The loops on a grid: one thread per pixel. What is small and known to the host (origins, starts) travels as kernel
-// arguments, in pieces that fit, so that nothing is allocated, copied or waited for.
+// The patch kernels for CUDA: one thread per pixel. Origins and starts, which are small and known to the host, are
+// passed as kernel arguments, in pieces that fit, so that nothing is allocated, copied or waited for.
 #include <algorithm>
 #include <stdexcept>
 
+#include "common/cuda_check.h"
 #include "patches/blend.h"
 #include "patches/extract.h"
-#include "common/cuda_check.h"
 #include "patches/ops.h"
 
 namespace pysr {
@@ -18,18 +18,19 @@ struct Origins {
     Origin at[kOrigins];
 };
 
-/// Patch rows and columns that meet in one piece of the output.
+/// The patches that cover one piece of the output.
 struct Pieces {
     Batch bands[kBands];
     std::int64_t row_starts[kBands], column_starts[kPatches];
 };
 
-/// One block per 128 columns of a row; rows in the first dimension, which may be the longest.
+/// One block per kThreads columns of a row; rows are the x dimension, which may be the largest.
 dim3 grid_of(std::int64_t rows, std::int64_t columns) {
-    const std::int64_t across = (columns + kThreads - 1) / kThreads;
-    if (rows >= (std::int64_t{1} << 31) || across > 65535)
-        throw std::invalid_argument("the patches are too many or too wide for one call on a CUDA device");
-    return dim3(static_cast<unsigned>(rows), static_cast<unsigned>(across));
+    const std::int64_t blocks = (columns + kThreads - 1) / kThreads;
+    if (rows >= (std::int64_t{1} << 31) || blocks > 65535)
+        throw std::invalid_argument(
+            "the patches are too many or too wide for one call on a CUDA device; pass fewer at a time");
+    return dim3(static_cast<unsigned>(rows), static_cast<unsigned>(blocks));
 }
 
 template <class In, class Out>
@@ -57,11 +58,11 @@ __global__ void blend(Axis rows, Axis columns, std::int64_t first_row, bool clip
     float sum;
     const BlendPatches<In> body{pieces.bands, rows, columns};
     body.sum(c, first_row + y, x, 1, first, end, &sum);
-    store(pixel(out, c, y, x - left), narrow_to<Out>(clip ? clipped(sum) : sum));
+    store(pixel(out, c, y, x - left), from_float<Out>(clip ? clipped(sum) : sum));
 }
 
-/// The patches of an axis that reach into output pixels [first, last) of it, at most `most`; `last` comes nearer where
-/// they would be more.
+/// Patches [begin, end) of an axis that cover output pixels [first, last) of it. At most `most` of them: `last` is
+/// lowered if there would be more.
 struct Reach {
     std::int64_t begin, end, last;
 };
@@ -78,12 +79,13 @@ Reach reach(const Axis& axis, std::int64_t first, std::int64_t last, std::int64_
     return {begin, end, last};
 }
 
+/// The axis with these patches alone.
 Axis part_of(const Axis& axis, const Reach& reach) {
     return {axis.starts + reach.begin, axis.weights + reach.begin * axis.length, reach.end - reach.begin, axis.length};
 }
 
 void blend_piece(Cuda on, const Batch* bands, Axis rows, Axis columns, std::int64_t first_row, bool clip, Image out,
-                 std::int64_t left, std::int64_t first_patch, Type type) {
+                 std::int64_t left, std::int64_t first_patch, DType type) {
     Pieces pieces{};
     std::copy_n(rows.starts, rows.count, pieces.row_starts);
     std::copy_n(columns.starts, columns.count, pieces.column_starts);
@@ -100,6 +102,7 @@ void blend_piece(Cuda on, const Batch* bands, Axis rows, Axis columns, std::int6
     check(cudaGetLastError());
 }
 
+/// A crop of an image.
 Image view(Image image, std::int64_t top, std::int64_t left, std::int64_t height, std::int64_t width) {
     image.data = pixel(image, 0, top, left);
     image.height = height;
@@ -110,19 +113,19 @@ Image view(Image image, std::int64_t top, std::int64_t left, std::int64_t height
 }  // namespace
 
 template <>
-void Ops<Cuda>::extract_patches(Image image, const Origin* origins, Batch patches) const {
+void PatchOps<Cuda>::extract_patches(Image image, const Origin* origins, Batch patches) const {
     check(cudaSetDevice(on.device));
     for (std::int64_t first = 0; first < patches.count; first += kOrigins) {
-        Batch some = patches;
-        some.count = std::min(kOrigins, patches.count - first);
-        some.first.data = static_cast<char*>(patches.first.data) + first * patches.stride;
+        Batch part = patches;
+        part.count = std::min(kOrigins, patches.count - first);
+        part.first.data = static_cast<char*>(patches.first.data) + first * patches.stride;
         Origins corners{};
-        std::copy_n(origins + first, some.count, corners.at);
-        const dim3 grid = grid_of(some.count * some.first.channels * some.first.height, some.first.width);
+        std::copy_n(origins + first, part.count, corners.at);
+        const dim3 grid = grid_of(part.count * part.first.channels * part.first.height, part.first.width);
         with_type(image.type, [&](auto in) {
-            with_float_type(some.first.type, [&](auto out) {
+            with_float_type(part.first.type, [&](auto out) {
                 extract<decltype(in), decltype(out)>
-                    <<<grid, kThreads, 0, static_cast<cudaStream_t>(on.stream)>>>(image, some, corners);
+                    <<<grid, kThreads, 0, static_cast<cudaStream_t>(on.stream)>>>(image, part, corners);
             });
         });
         check(cudaGetLastError());
@@ -130,8 +133,8 @@ void Ops<Cuda>::extract_patches(Image image, const Origin* origins, Batch patche
 }
 
 template <>
-void Ops<Cuda>::blend_patches(const Batch* bands, Axis rows, Axis columns, std::int64_t first_row, bool clip,
-                              Image out) const {
+void PatchOps<Cuda>::blend_patches(const Batch* bands, Axis rows, Axis columns, std::int64_t first_row, bool clip,
+                                   Image out) const {
     check(cudaSetDevice(on.device));
     for (std::int64_t top = 0; top < out.height;) {
         const Reach down = reach(rows, first_row + top, first_row + out.height, kBands);
@@ -145,7 +148,5 @@ void Ops<Cuda>::blend_patches(const Batch* bands, Axis rows, Axis columns, std::
         top += height;
     }
 }
-
-const bool built_with_cuda = true;
 
 }  // namespace pysr

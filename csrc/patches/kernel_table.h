@@ -1,5 +1,5 @@
 #pragma once
-#include "pixelcnn/kernel_table.h"
+#include "common/isa.h"
 #include "patches/ops.h"
 
 namespace pysr {
@@ -8,13 +8,13 @@ struct ExtractJob {
     Image image;
     const Origin* origins;
     Batch patches;
-    bool stream;  // the patches are more than the caches hold: write past them where that is possible
+    bool stream;  // the patches exceed the caches: use non-temporal stores where possible
 };
 
-/// Columns [first, end) of the output, wholly covered by patches [first_patch, end_patch) and counting in no other.
+/// Output columns [first, end), all covered by the same patches [first_patch, end_patch).
 struct Segment {
     std::int64_t first, end, first_patch, end_patch;
-    bool at_weight_one;
+    bool at_weight_one;  // covered by one patch alone, with weight 1
 };
 
 struct BlendJob {
@@ -27,28 +27,16 @@ struct BlendJob {
     std::int64_t segment_count;
 };
 
-/// The loops of one instruction set. cpu/rows.cpp is compiled once for each.
-struct Rows {
-    const char* name;
+/// The patch kernels of one instruction set.
+struct PatchKernels {
     /// Rows [first, end) of all patches: patch i / height, row i % height.
     void (*extract)(const ExtractJob& job, std::int64_t first, std::int64_t end);
     /// Rows [first, end) of the output.
     void (*blend)(const BlendJob& job, std::int64_t first, std::int64_t end);
-    DrawImages<float> draw;
-    Exercise exercise;
 };
 
-/// The instruction sets that this build has and this processor runs, fastest first.
-const Rows* const* available_isas();
-
-/// The one in use: the fastest, or what the environment variable PYSR_ISA names.
-const Rows& isa();
-
-/// In bfloat16, null where the processor or the instruction set in use cannot.
-DrawImages<Bf16> reduced_draw();
-Exercise reduced_exercise();
-
-/// Use another one from now on; throws std::invalid_argument when it is not available.
-void use_isa(const char* name);
+/// Defined in simd.cpp, once per instruction set.
+template <Isa isa>
+const PatchKernels& patch_kernels_of();
 
 }  // namespace pysr

@@ -1,4 +1,5 @@
 #pragma once
+#include "common/cache_line.h"
 #include "common/host_device.h"
 #include "pixelcnn/types.h"
 
@@ -7,18 +8,19 @@ namespace {
 
 PYSR_HD inline std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 
-/// Hands out parts of one piece of memory, each on a cache line; without memory it only counts.
-class Carver {
+/// A bump allocator over one block of memory; allocations are aligned to cache lines. Over null it only counts bytes.
+class Arena {
   public:
-    PYSR_HD explicit Carver(char* memory) : next_(memory) {}
+    PYSR_HD explicit Arena(char* memory) : next_(memory) {}
 
     template <class Item>
-    PYSR_HD Item* take(std::int64_t count) {
-        Item* const taken = reinterpret_cast<Item*>(next_);
-        const std::int64_t bytes = (count * static_cast<std::int64_t>(sizeof(Item)) + 63) / 64 * 64;
+    PYSR_HD Item* allocate(std::int64_t count) {
+        Item* const allocated = reinterpret_cast<Item*>(next_);
+        const std::int64_t size = count * static_cast<std::int64_t>(sizeof(Item));
+        const std::int64_t bytes = (size + kCacheLine - 1) / kCacheLine * kCacheLine;
         bytes_ += bytes;
         if (next_) next_ += bytes;
-        return taken;
+        return allocated;
     }
 
     PYSR_HD std::int64_t bytes() const { return bytes_; }
@@ -32,18 +34,19 @@ struct Position {
     std::int64_t image, row, column;
 };
 
-/// What is remembered of a few images that are drawn together. A step may be at one column of every fourth row:
-/// `active` rows; two more rows above are still read. Begin with zeros.
+/// Activations kept from step to step, for a few images that are drawn together. A step draws at most one pixel in each
+/// of `active` consecutive rows of an image, every fourth column; the two rows above them are still read. Must start as
+/// zeros.
 template <class Element>
-struct DrawMemory {
+struct WaveState {
     static constexpr std::int64_t kColumns = 16, kRecent = 4, kBorder = 3;
 
     std::int64_t images, active, rings, width, planes, channels, layers;
-    Element *above, *here, *pixels, *zeros;
-    float *before, *sums;
+    Element *vertical, *horizontal, *pixels, *zeros;
+    float *pre_activation, *sums;
 
-    PYSR_HD DrawMemory(const PackedNetwork<Element>& network, const DrawJob& job, std::int64_t image_count,
-                       Carver& carver, bool paired = kPaired<Element>)
+    PYSR_HD WaveState(const PackedNetwork<Element>& network, const DrawJob& job, std::int64_t image_count, Arena& arena,
+                      bool winograd = kWinograd<Element>)
         : images(image_count),
           active(smaller(job.height, (job.width + kLag - 1) / kLag)),
           rings(active + 2),
@@ -51,68 +54,70 @@ struct DrawMemory {
           planes(network.planes),
           channels(network.channels),
           layers(network.layer_count) {
-        above = carver.take<Element>(layers * images * rings * kColumns * channels);
-        here = carver.take<Element>((layers + 1) * images * active * kRecent * channels);
-        pixels = carver.take<Element>(images * (job.height + kBorder) * stride() + kPanel);
-        zeros = carver.take<Element>(channels + kPanel);
-        before = carver.take<float>(layers * most() * row());
-        sums = carver.take<float>(paired ? layers * most() * 2 * row() : 0);
+        vertical = arena.allocate<Element>(layers * images * rings * kColumns * channels);
+        horizontal = arena.allocate<Element>((layers + 1) * images * active * kRecent * channels);
+        pixels = arena.allocate<Element>(images * (job.height + kBorder) * pixel_row() + kPanel);
+        zeros = arena.allocate<Element>(channels + kPanel);
+        pre_activation = arena.allocate<float>(layers * max_positions() * sums_row());
+        sums = arena.allocate<float>(winograd ? layers * max_positions() * 2 * sums_row() : 0);
     }
 
-    /// Positions of a step.
-    PYSR_HD std::int64_t most() const { return images * active; }
+    /// The most pixels that a step draws.
+    PYSR_HD std::int64_t max_positions() const { return images * active; }
 
     /// Floats from one position's sums to the next.
-    PYSR_HD std::int64_t row() const { return 2 * channels + kPanel; }
+    PYSR_HD std::int64_t sums_row() const { return 2 * channels + kPanel; }
 
-    PYSR_HD std::int64_t stride() const { return (width + 2 * kBorder) * planes; }
+    /// Elements from one row of pixels to the next.
+    PYSR_HD std::int64_t pixel_row() const { return (width + 2 * kBorder) * planes; }
 
-    /// The vertical stack before a layer.
-    PYSR_HD Element* above_at(std::int64_t layer, std::int64_t image, std::int64_t i, std::int64_t j) const {
-        return above + (((layer * images + image) * rings + i % rings) * kColumns + j % kColumns) * channels;
+    /// Input of a layer's vertical stack at pixel (i, j).
+    PYSR_HD Element* vertical_at(std::int64_t layer, std::int64_t image, std::int64_t i, std::int64_t j) const {
+        return vertical + (((layer * images + image) * rings + i % rings) * kColumns + j % kColumns) * channels;
     }
 
-    /// The vertical sums of a layer, of the columns that are made together.
+    /// Sums of a layer's vertical stack at column j, one of the two columns that are computed together.
     float* sums_at(std::int64_t layer, const Position& at, std::int64_t j) const {
-        return sums + (((layer * images + at.image) * active + at.row % active) * 2 + j % 2) * row();
+        return sums + (((layer * images + at.image) * active + at.row % active) * 2 + j % 2) * sums_row();
     }
 
-    /// The horizontal stack before a layer, or after the last.
-    PYSR_HD Element* here_at(std::int64_t layer, const Position& at, std::int64_t j) const {
-        return here + (((layer * images + at.image) * active + at.row % active) * kRecent + j % kRecent) * channels;
+    /// Input of a layer's horizontal stack at column j; layer == layers: the output of the last.
+    PYSR_HD Element* horizontal_at(std::int64_t layer, const Position& at, std::int64_t j) const {
+        return horizontal +
+               (((layer * images + at.image) * active + at.row % active) * kRecent + j % kRecent) * channels;
     }
 
-    /// The planes of a pixel, also of those up to three rows above and columns beside the image.
+    /// The values of a pixel, from three rows above and three columns left of the image to three columns right of it.
     PYSR_HD Element* pixel_at(std::int64_t image, std::int64_t rows, std::int64_t i, std::int64_t j) const {
-        return pixels + (image * (rows + kBorder) + i + kBorder) * stride() + (j + kBorder) * planes;
+        return pixels + (image * (rows + kBorder) + i + kBorder) * pixel_row() + (j + kBorder) * planes;
     }
 };
 
-/// Room for a member's share of one step.
+/// Per-thread scratch buffers for one step.
 template <class Element>
-struct StepMemory {
-    static constexpr std::int64_t kMostTaps = 2 * kTile;
+struct StepScratch {
+    static constexpr std::int64_t kMaxTaps = 2 * kTile;
 
     Position* positions;
     const Element** inputs;
-    float *tiles, *products, *sums, *residual, *wide, *logits, *noise;
-    Element *narrow, *gates, *hidden, *given;
+    float *tiles, *products, *sums, *residual, *expanded, *logits, *noise;
+    Element *rounded, *gates, *hidden, *features;
 
-    StepMemory(const PackedNetwork<Element>& network, const DrawMemory<Element>& memory, Carver& carver) {
-        const std::int64_t most = memory.most(), row = memory.row();
-        positions = carver.take<Position>(most);
-        inputs = carver.take<const Element*>(kMostTaps * most);
-        tiles = carver.take<float>(kPaired<Element> ? 2 * kTile * most * memory.channels : 0);
-        products = carver.take<float>(kPaired<Element> ? kTile * most * row : 0);
-        sums = carver.take<float>(most * row);
-        residual = carver.take<float>(most * row);
-        wide = carver.take<float>(most * (network.hidden + kPanel));
-        logits = carver.take<float>(most * kLevels);
-        noise = carver.take<float>(kLevels);
-        narrow = carver.take<Element>(most * row);
-        gates = carver.take<Element>(network.layer_count * most * row);
-        hidden = carver.take<Element>(most * (network.hidden + kPanel));
-        given = carver.take<Element>(most * (network.features + kPair<Element>));
+    StepScratch(const PackedNetwork<Element>& network, const WaveState<Element>& state, Arena& arena) {
+        const std::int64_t most = state.max_positions(), row = state.sums_row();
+        positions = arena.allocate<Position>(most);
+        inputs = arena.allocate<const Element*>(kMaxTaps * most);
+        tiles = arena.allocate<float>(kWinograd<Element> ? 2 * kTile * most * state.channels : 0);
+        products = arena.allocate<float>(kWinograd<Element> ? kTile * most * row : 0);
+        sums = arena.allocate<float>(most * row);
+        residual = arena.allocate<float>(most * row);
+        expanded = arena.allocate<float>(most * (network.hidden + kPanel));
+        logits = arena.allocate<float>(most * kLevels);
+        noise = arena.allocate<float>(kLevels);
+        rounded = arena.allocate<Element>(most * row);
+        gates = arena.allocate<Element>(network.layer_count * most * row);
+        hidden = arena.allocate<Element>(most * (network.hidden + kPanel));
+        features = arena.allocate<Element>(most * (network.features + kPair<Element>));
     }
 };
 

@@ -1,23 +1,22 @@
 #pragma once
+#include "pixelcnn/math.h"
 #include "pixelcnn/philox.h"
 #include "pixelcnn/types.h"
-#include "pixelcnn/math.h"
 
 namespace pysr {
 namespace {
 
-// A warp chooses a level from 256 logits. All its lanes take part and get the same results.
+// Functions of a warp on 256 logits. All its lanes take part and get the same result.
 
 constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
-constexpr float kInfinity = __builtin_inff();
 
 struct Scored {
     float score;
     int level;
 };
 
-/// The higher score, of equals the lower level.
+/// The one with the higher score; of equals, that with the lower level.
 __device__ inline Scored better(const Scored& a, const Scored& b) {
     return b.score > a.score || (b.score == a.score && b.level < a.level) ? b : a;
 }
@@ -29,13 +28,13 @@ __device__ inline Scored best_of_warp(Scored best) {
     return best;
 }
 
-/// The level with the highest score, the lowest of equals; -1 where scores are infinite or no numbers. noise: instead
-/// of Philox's, or null.
-__device__ inline int drawn(const DrawJob& job, const float* logits, const float* noise, std::uint64_t image_id,
-                            std::int64_t value) {
+/// The level with the highest score, the lowest of equals; -1 if scores are not finite. noise: instead of Philox noise,
+/// or null.
+__device__ inline int sample_level(const DrawJob& job, const float* logits, const float* noise, std::uint64_t image_id,
+                                   std::int64_t value) {
     constexpr int kBlocks = kLevels / 4;
     Scored best = {-kInfinity, static_cast<int>(kLevels)};
-    bool sound = true;
+    bool finite = true;
     for (int block = threadIdx.x % kWarp; block < kBlocks; block += kWarp) {
         std::uint32_t words[4][1] = {};
         if (!noise) philox(job.seed, block, static_cast<std::uint32_t>(value), image_id, words);
@@ -44,15 +43,15 @@ __device__ inline int drawn(const DrawJob& job, const float* logits, const float
             float score = logits[level];
             if (job.inverse_temperature != 0.0f)
                 score = fused(score, job.inverse_temperature, noise ? noise[level] : gumbel(words[word][0]));
-            sound = sound && score == score;
+            finite = finite && score == score;
             best = better(best, {score, level});
         }
     }
     best = best_of_warp(best);
-    return __all_sync(kAllLanes, sound) && best.score > -kInfinity && best.score < kInfinity ? best.level : -1;
+    return __all_sync(kAllLanes, finite) && best.score > -kInfinity && best.score < kInfinity ? best.level : -1;
 }
 
-/// ln of the probability that a softmax gives to a level.
+/// Log-softmax of the logits at a level, in nats.
 __device__ inline double log_probability(const float* logits, int level) {
     const int lane = threadIdx.x % kWarp;
     Scored most = {-kInfinity, 0};

@@ -4,14 +4,15 @@
 namespace pysr {
 namespace {
 
-/// kRows rows of kPanels panels: out[row] = bias, or what is there, plus the products with inputs[tap * stride + row].
+/// kRows rows of kPanels panels: out[row] = bias, or out[row] itself, plus the products with inputs[tap * stride +
+/// row].
 template <class Element, int kRows, int kPanels>
 void multiply_tile(const Panels<Element>& matrix, std::int64_t panel, const Element* const* inputs, std::int64_t stride,
                    float* out, std::int64_t out_row, bool add) {
     constexpr int kVectors = kPanels * (kPanel / kLanes), kPerPanel = kPanel / kLanes;
     constexpr std::int64_t pair = kPair<Element>;
     const std::int64_t panel_size = matrix.taps * matrix.depth * kPanel;
-    Lanes sums[kRows][kVectors];
+    Vec sums[kRows][kVectors];
     for (int m = 0; m < kRows; ++m)
         for (int v = 0; v < kVectors; ++v)
             sums[m][v] = load(add ? out + m * out_row + v * kLanes : matrix.bias + panel * kPanel + v * kLanes);
@@ -19,13 +20,13 @@ void multiply_tile(const Panels<Element>& matrix, std::int64_t panel, const Elem
     for (std::int64_t tap = 0; tap < matrix.taps; ++tap) {
         const Element* rows[kRows];
         for (int m = 0; m < kRows; ++m) rows[m] = inputs[tap * stride + m];
-#pragma GCC unroll 2  // a fifth faster where the tile is small
+#pragma GCC unroll 2  // a fifth faster for small tiles
         for (std::int64_t k = 0; k < matrix.depth; k += pair, weights += kPanel * pair) {
             decltype(load(weights)) factors[kVectors];
             for (int v = 0; v < kVectors; ++v)
                 factors[v] = load(weights + v / kPerPanel * panel_size + v % kPerPanel * kLanes * pair);
             for (int m = 0; m < kRows; ++m) {
-                const auto input = spread(rows[m] + k);
+                const auto input = broadcast(rows[m] + k);
                 for (int v = 0; v < kVectors; ++v) sums[m][v] = multiply_add(input, factors[v], sums[m][v]);
             }
         }
@@ -38,65 +39,65 @@ template <class Element, int kRows>
 void multiply_rows(int panels, const Panels<Element>& matrix, std::int64_t panel, const Element* const* inputs,
                    std::int64_t stride, float* out, std::int64_t out_row, bool add) {
     if (panels == 1) return multiply_tile<Element, kRows, 1>(matrix, panel, inputs, stride, out, out_row, add);
-    if constexpr (most_panels(kRows) >= 2)
+    if constexpr (max_panels(kRows) >= 2)
         if (panels == 2) return multiply_tile<Element, kRows, 2>(matrix, panel, inputs, stride, out, out_row, add);
-    if constexpr (most_panels(kRows) >= 3)
+    if constexpr (max_panels(kRows) >= 3)
         if (panels == 3) return multiply_tile<Element, kRows, 3>(matrix, panel, inputs, stride, out, out_row, add);
-    if constexpr (most_panels(kRows) >= 4)
+    if constexpr (max_panels(kRows) >= 4)
         if (panels == 4) return multiply_tile<Element, kRows, 4>(matrix, panel, inputs, stride, out, out_row, add);
 }
 
-template <class Element, int kRows = kMostRows>
-void multiply_some(int rows, int panels, const Panels<Element>& matrix, std::int64_t panel,
-                   const Element* const* inputs, std::int64_t stride, float* out, std::int64_t out_row, bool add) {
+template <class Element, int kRows = kMaxRows>
+void multiply_block(int rows, int panels, const Panels<Element>& matrix, std::int64_t panel,
+                    const Element* const* inputs, std::int64_t stride, float* out, std::int64_t out_row, bool add) {
     if (rows == kRows) return multiply_rows<Element, kRows>(panels, matrix, panel, inputs, stride, out, out_row, add);
     if constexpr (kRows > 1)
-        multiply_some<Element, kRows - 1>(rows, panels, matrix, panel, inputs, stride, out, out_row, add);
+        multiply_block<Element, kRows - 1>(rows, panels, matrix, panel, inputs, stride, out, out_row, add);
 }
 
-/// Rows of inputs times a matrix. inputs[tap * stride + row]: where a row's inputs of a tap lie. out: rows of whole
-/// panels, `out_row` floats apart; with `add` the products are added to what is there, and there is no bias.
+/// Multiplies rows of inputs by a matrix. inputs[tap * stride + row]: the inputs of one tap. out: rows of whole panels,
+/// `out_row` floats apart. add: accumulate into out instead of starting from the bias.
 template <class Element>
 void multiply(const Panels<Element>& matrix, const Element* const* inputs, std::int64_t stride, std::int64_t rows,
               float* out, std::int64_t out_row, bool add = false) {
-    const std::int64_t blocks = (rows + kMostRows - 1) / kMostRows;
-    const int widest = most_panels(static_cast<int>((rows + blocks - 1) / blocks));
+    const std::int64_t blocks = (rows + kMaxRows - 1) / kMaxRows;
+    const int widest = max_panels(static_cast<int>((rows + blocks - 1) / blocks));
     for (std::int64_t panel = 0; panel < matrix.panels;) {
         std::int64_t panels = matrix.panels - panel;
-        if (panels == widest + 1 && widest > 2) panels = widest - 1;  // rather 2 and 2 than 3 and 1
+        if (panels == widest + 1 && widest > 2) panels = widest - 1;  // 2 and 2 are faster than 3 and 1
         if (panels > widest) panels = widest;
         for (std::int64_t block = 0, first = 0; block < blocks; ++block) {
-            const std::int64_t some = (rows - first + blocks - block - 1) / (blocks - block);
-            multiply_some(static_cast<int>(some), static_cast<int>(panels), matrix, panel, inputs + first, stride,
-                          out + first * out_row + panel * kPanel, out_row, add);
-            first += some;
+            const std::int64_t size = (rows - first + blocks - block - 1) / (blocks - block);
+            multiply_block(static_cast<int>(size), static_cast<int>(panels), matrix, panel, inputs + first, stride,
+                           out + first * out_row + panel * kPanel, out_row, add);
+            first += size;
         }
         panel += panels;
     }
 }
 
-/// See Exercise: a tile whose inputs and factors never change. The sums begin with numbers that the compiler does not
-/// know, and one of them is used, or it would leave work out.
+/// A tile whose inputs and weights never change (see PeakFlops). The sums start from values unknown to the compiler and
+/// are used afterwards, or it would optimise the work away.
 template <class Element>
-double exercise(std::int64_t rounds) {
-    constexpr int kVectors = most_panels(kMostRows) * (kPanel / kLanes);
+double peak_flops(std::int64_t rounds) {
+    constexpr int kVectors = max_panels(kMaxRows) * (kPanel / kLanes);
     volatile float unknown = 1.0f;
-    float numbers[kMostRows][kVectors * kLanes];
-    for (auto& row : numbers)
-        for (float& number : row) number = unknown;
+    float values[kMaxRows][kVectors * kLanes];
+    for (auto& row : values)
+        for (float& value : row) value = unknown;
     alignas(64) Element ones[kPanel * kPair<Element>] = {};
-    Lanes sums[kMostRows][kVectors];
-    for (int m = 0; m < kMostRows; ++m)
-        for (int v = 0; v < kVectors; ++v) sums[m][v] = load(numbers[m] + v * kLanes);
-    const auto input = spread(ones), factor = load(ones);
+    Vec sums[kMaxRows][kVectors];
+    for (int m = 0; m < kMaxRows; ++m)
+        for (int v = 0; v < kVectors; ++v) sums[m][v] = load(values[m] + v * kLanes);
+    const auto input = broadcast(ones), factor = load(ones);
     for (std::int64_t round = 0; round < rounds; ++round)
-        for (int m = 0; m < kMostRows; ++m)
+        for (int m = 0; m < kMaxRows; ++m)
             for (int v = 0; v < kVectors; ++v) sums[m][v] = multiply_add(input, factor, sums[m][v]);
-    for (int m = 0; m < kMostRows; ++m)
-        for (int v = 0; v < kVectors; ++v) store(numbers[m] + v * kLanes, sums[m][v]);
-    for (auto& row : numbers)
-        for (float number : row) unknown = number;
-    return 2.0 * rounds * kMostRows * kVectors * kLanes * kPair<Element>;
+    for (int m = 0; m < kMaxRows; ++m)
+        for (int v = 0; v < kVectors; ++v) store(values[m] + v * kLanes, sums[m][v]);
+    for (auto& row : values)
+        for (float value : row) unknown = value;
+    return 2.0 * rounds * kMaxRows * kVectors * kLanes * kPair<Element>;
 }
 
 }  // namespace

@@ -1,21 +1,21 @@
 #pragma once
-#include <cstring>
 #include <deque>
 #include <functional>
 #include <string>
 #include <vector>
 
-#include "pixelcnn/math.h"
+#include "common/cache_line.h"
 #include "pixelcnn/sampler.h"
 
 namespace pysr {
 
-/// A PixelCNN's numbers as the loops read them, and the memory that they lie in.
+/// A PixelCNN's weights packed into panels, and the memory that holds them.
 template <class Element>
 class Packed {
   public:
-    Packed(const PixelCnnSizes& sizes, const PixelCnn::Numbers& numbers);
+    Packed(const PixelCnnSizes& sizes, const WeightLookup& weights);
     Packed(const Packed&) = delete;
+    Packed& operator=(const Packed&) = delete;
 
     const PackedNetwork<Element>& network() const { return network_; }
 
@@ -25,24 +25,20 @@ class Packed {
 
     Panels<Element> pack(std::int64_t outputs, std::int64_t taps, std::int64_t depth, const Weight& weight,
                          const Bias& bias);
-    void pack_first(const PixelCnn::Numbers& numbers);
-    GatedLayer<Element> pack_layer(const std::string& name, const PixelCnn::Numbers& numbers);
-    void pack_head(const PixelCnn::Numbers& numbers);
+    void pack_first(const WeightLookup& weights);
+    GatedLayer<Element> pack_layer(const std::string& name, const WeightLookup& weights);
+    void pack_head(const WeightLookup& weights);
 
-    /// Zeros on a cache line that live as long as this.
+    /// Zero-initialised, cache-line-aligned storage owned by this object.
     template <class Item>
-    Item* room(std::int64_t count) {
-        memory_.emplace_back(count * sizeof(Item) / sizeof(Line) + 1);
+    Item* allocate(std::int64_t count) {
+        memory_.emplace_back(count * sizeof(Item) / sizeof(CacheLine) + 1);
         return reinterpret_cast<Item*>(memory_.back().data());
     }
 
-    struct alignas(64) Line {
-        char bytes[64] = {};
-    };
-
     PackedNetwork<Element> network_;
     std::vector<GatedLayer<Element>> layers_;
-    std::deque<std::vector<Line>> memory_;
+    std::deque<std::vector<CacheLine>> memory_;
 };
 
 }  // namespace pysr

@@ -9,37 +9,38 @@
 
 namespace pysr {
 
-/// Of a PixelCNN: planes 1 or 3, channels and hidden by plane in shares of a half, a quarter and a quarter; features
-/// of the conditioning network, 0 where there is none.
+/// Sizes of a PixelCNN. planes: 1 or 3; the planes share channels and hidden as a half, a quarter and a quarter.
+/// features: of the conditioning network, 0 without one.
 struct PixelCnnSizes {
     std::int64_t planes, channels, layers, hidden, features;
 };
 
-/// How a call is told about, every 50 ms or so, in the calling thread: pixels done and in all; false stops it.
-using Report = std::function<bool(std::int64_t done, std::int64_t total)>;
+/// Progress in pixels, about every 50 ms on the calling thread; return false to cancel.
+using ProgressCallback = std::function<bool(std::int64_t done, std::int64_t total)>;
 
-/// A PixelCNN's numbers, ready to draw images on one device.
+/// The float32 weight of that name in the network's state dict. Throws std::invalid_argument if it is missing or has
+/// another shape.
+using WeightLookup = std::function<const float*(const std::string& name, const std::vector<std::int64_t>& shape)>;
+
+/// A PixelCNN on one device, ready to draw images.
 class PixelCnn {
   public:
-    /// The floats of a shape by the name that the network's state dict has for them; throws where there are none.
-    using Numbers = std::function<const float*(const std::string& name, std::vector<std::int64_t> shape)>;
-
     virtual ~PixelCnn() = default;
 
     virtual PixelCnnSizes sizes() const = 0;
 
-    /// A CUDA device, where a job's arrays lie but for image_ids and log_likelihood; -1: the processor.
+    /// The CUDA device that must hold a job's arrays, except image_ids and log_likelihood; -1: the CPU.
     virtual int device() const = 0;
 
-    /// threads: of the processor; stream: of a CUDA device, which is waited for. Throws Interrupted, or
-    /// std::overflow_error where logits are no numbers.
-    virtual void draw(const DrawJob& job, int threads, void* stream, const Report& report) const = 0;
+    /// threads: of the CPU. stream: of the CUDA device; it is synchronised. Throws Interrupted if cancelled, and
+    /// std::overflow_error if logits are not finite.
+    virtual void draw(const DrawJob& job, int threads, void* stream, const ProgressCallback& progress) const = 0;
 };
 
-/// reduced: multiply in bfloat16. Throws std::invalid_argument where this processor cannot.
-std::unique_ptr<PixelCnn> make_pixelcnn(const PixelCnnSizes& sizes, const PixelCnn::Numbers& numbers, bool reduced);
+/// reduced: multiply in bfloat16. Throws std::invalid_argument if the instruction set in use cannot.
+std::unique_ptr<PixelCnn> make_pixelcnn(const PixelCnnSizes& sizes, const WeightLookup& weights, bool reduced);
 
-/// On a CUDA device, in float32. Throws std::invalid_argument where this build cannot.
-std::unique_ptr<PixelCnn> make_cuda_pixelcnn(const PixelCnnSizes& sizes, const PixelCnn::Numbers& numbers, int device);
+/// On a CUDA device, in float32. Only in builds with CUDA.
+std::unique_ptr<PixelCnn> make_cuda_pixelcnn(const PixelCnnSizes& sizes, const WeightLookup& weights, int device);
 
 }  // namespace pysr

@@ -4,17 +4,17 @@
 namespace pysr {
 namespace {
 
-/// Sixteen floats side by side. Tiles of 8 rows and 3 vectors, or 6 and 4, fill the thirty-two registers.
-struct Lanes {
-    __m512 numbers;
+/// Sixteen floats. A tile of 8 rows and 3 vectors, or of 6 and 4, fills the thirty-two registers.
+struct Vec {
+    __m512 lanes;
 };
-constexpr int kLanes = 16, kMostRows = 8;
-constexpr int most_panels(int rows) { return rows <= 6 ? 4 : 3; }
+constexpr int kLanes = 16, kMaxRows = 8;
+constexpr int max_panels(int rows) { return rows <= 6 ? 4 : 3; }
 
-inline Lanes load(const float* from) { return {_mm512_loadu_ps(from)}; }
-inline void store(float* to, Lanes lanes) { _mm512_storeu_ps(to, lanes.numbers); }
-inline Lanes spread(const float* from) { return {_mm512_set1_ps(*from)}; }
-inline Lanes multiply_add(Lanes a, Lanes b, Lanes sum) { return {_mm512_fmadd_ps(a.numbers, b.numbers, sum.numbers)}; }
+inline Vec load(const float* from) { return {_mm512_loadu_ps(from)}; }
+inline void store(float* to, Vec vec) { _mm512_storeu_ps(to, vec.lanes); }
+inline Vec broadcast(const float* from) { return {_mm512_set1_ps(*from)}; }
+inline Vec multiply_add(Vec a, Vec b, Vec sum) { return {_mm512_fmadd_ps(a.lanes, b.lanes, sum.lanes)}; }
 
 }  // namespace
 }  // namespace pysr

@@ -5,21 +5,21 @@
 namespace pysr {
 namespace {
 
-/// Sixteen pairs of bfloat16 side by side.
-struct Pairs {
-    __m512i numbers;
+/// Sixteen pairs of bfloat16.
+struct PairVec {
+    __m512i lanes;
 };
 
-inline Pairs load(const Bf16* from) { return {_mm512_loadu_si512(from)}; }
+inline PairVec load(const bfloat16* from) { return {_mm512_loadu_si512(from)}; }
 
-inline Pairs spread(const Bf16* from) {
+inline PairVec broadcast(const bfloat16* from) {
     int pair;
     __builtin_memcpy(&pair, from, sizeof pair);
     return {_mm512_set1_epi32(pair)};
 }
 
-inline Lanes multiply_add(Pairs a, Pairs b, Lanes sum) {
-    return {_mm512_dpbf16_ps(sum.numbers, (__m512bh)a.numbers, (__m512bh)b.numbers)};
+inline Vec multiply_add(PairVec a, PairVec b, Vec sum) {
+    return {_mm512_dpbf16_ps(sum.lanes, (__m512bh)a.lanes, (__m512bh)b.lanes)};
 }
 
 }  // namespace

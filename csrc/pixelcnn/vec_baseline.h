@@ -4,23 +4,23 @@
 namespace pysr {
 namespace {
 
-/// Four floats side by side.
-struct Lanes {
-    float numbers[4];
+/// Four floats.
+struct Vec {
+    float lanes[4];
 };
-constexpr int kLanes = 4, kMostRows = 4;
-constexpr int most_panels(int) { return 1; }
+constexpr int kLanes = 4, kMaxRows = 4;
+constexpr int max_panels(int) { return 1; }
 
-inline Lanes load(const float* from) { return {{from[0], from[1], from[2], from[3]}}; }
+inline Vec load(const float* from) { return {{from[0], from[1], from[2], from[3]}}; }
 
-inline void store(float* to, Lanes lanes) {
-    for (int i = 0; i < kLanes; ++i) to[i] = lanes.numbers[i];
+inline void store(float* to, Vec vec) {
+    for (int i = 0; i < kLanes; ++i) to[i] = vec.lanes[i];
 }
 
-inline Lanes spread(const float* from) { return {{*from, *from, *from, *from}}; }
+inline Vec broadcast(const float* from) { return {{*from, *from, *from, *from}}; }
 
-inline Lanes multiply_add(Lanes a, Lanes b, Lanes sum) {
-    for (int i = 0; i < kLanes; ++i) sum.numbers[i] = fused(a.numbers[i], b.numbers[i], sum.numbers[i]);
+inline Vec multiply_add(Vec a, Vec b, Vec sum) {
+    for (int i = 0; i < kLanes; ++i) sum.lanes[i] = fused(a.lanes[i], b.lanes[i], sum.lanes[i]);
     return sum;
 }
 

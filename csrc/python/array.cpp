@@ -34,7 +34,8 @@ bool overlaps_itself(const Array& array) {
 void require_sides(const Array& array, std::size_t first_axis) {
     for (std::size_t i = first_axis; i < array.shape.size(); ++i)
         if (array.shape[i] < 1 || array.shape[i] > kLongestSide)
-            refuse(array.name + " has shape " + shape_of(array) + "; every side must be at least 1 and below 2^31");
+            refuse(array.name + " has shape " + to_string(array.shape) +
+                   "; every side must be at least 1 and below 2^31");
 }
 
 Image image_at(const Array& array, std::size_t axis) {
@@ -46,39 +47,37 @@ Image image_at(const Array& array, std::size_t axis) {
 
 void refuse(const std::string& message) { throw std::invalid_argument(message); }
 
-std::int64_t size_of(Type type) {
+std::int64_t size_of(DType type) {
     switch (type) {
-        case Type::u8:
+        case DType::u8:
             return 1;
-        case Type::f32:
+        case DType::f32:
             return 4;
         default:
             return 2;
     }
 }
 
-const char* name_of(Type type) {
+const char* name_of(DType type) {
     switch (type) {
-        case Type::u8:
+        case DType::u8:
             return "uint8";
-        case Type::u16:
+        case DType::u16:
             return "uint16";
-        case Type::f16:
+        case DType::f16:
             return "float16";
-        case Type::bf16:
+        case DType::bf16:
             return "bfloat16";
         default:
             return "float32";
     }
 }
 
-std::string text_of(const std::vector<std::int64_t>& shape) {
+std::string to_string(const Shape& shape) {
     std::string text;
     for (const std::int64_t side : shape) text += (text.empty() ? "" : ", ") + std::to_string(side);
     return "(" + text + ")";
 }
-
-std::string shape_of(const Array& array) { return text_of(array.shape); }
 
 Extent extent_of(const Array& array) {
     std::int64_t low = 0, high = size_of(array.type);
@@ -94,7 +93,7 @@ Extent extent_of(const Array& array) {
 
 Image as_image(const Array& array) {
     if (array.shape.size() != 3)
-        refuse(array.name + " must have shape (channels, height, width); got " + shape_of(array));
+        refuse(array.name + " must have shape (channels, height, width); got " + to_string(array.shape));
     require_sides(array, 0);
     extent_of(array);
     return image_at(array, 0);
@@ -102,14 +101,14 @@ Image as_image(const Array& array) {
 
 Batch as_batch(const Array& array) {
     if (array.shape.size() != 4)
-        refuse(array.name + " must have shape (patches, channels, height, width); got " + shape_of(array));
+        refuse(array.name + " must have shape (patches, channels, height, width); got " + to_string(array.shape));
     require_sides(array, 1);
     extent_of(array);
     return {image_at(array, 1), array.shape[0], array.strides[0]};
 }
 
 void require_float(const Array& array) {
-    if (array.type == Type::u8 || array.type == Type::u16)
+    if (array.type == DType::u8 || array.type == DType::u16)
         refuse(array.name + " must hold float32, bfloat16 or float16; got " + name_of(array.type));
 }
 
@@ -131,19 +130,20 @@ void require_same_device(const Array& one, const Array& other) {
 }
 
 const float* as_weights(const Array& array, std::int64_t rows, std::int64_t columns) {
-    const std::vector<std::int64_t> wanted{rows, columns};
-    if (array.type != Type::f32 || array.shape != wanted)
-        refuse(array.name + " must be float32 of shape (" + std::to_string(rows) + ", " + std::to_string(columns) +
-               "); got " + name_of(array.type) + " of shape " + shape_of(array));
+    const Shape wanted{rows, columns};
+    if (array.type != DType::f32 || array.shape != wanted)
+        refuse(array.name + " must be float32 of shape " + to_string(wanted) + "; got " + name_of(array.type) +
+               " of shape " + to_string(array.shape));
     const bool contiguous = (columns < 2 || array.strides[1] == 4) && (rows < 2 || array.strides[0] == 4 * columns);
     if (!contiguous || reinterpret_cast<std::uintptr_t>(array.data) % alignof(float))
         refuse(array.name + " must be contiguous");
     return reinterpret_cast<const float*>(array.data);
 }
 
-char* as_contiguous(const Array& array, Type type, const std::vector<std::int64_t>& shape) {
+char* as_contiguous(const Array& array, DType type, const Shape& shape) {
     if (array.type != type) refuse(array.name + " holds " + name_of(array.type) + "; it must hold " + name_of(type));
-    if (array.shape != shape) refuse(array.name + " has shape " + shape_of(array) + "; it must be " + text_of(shape));
+    if (array.shape != shape)
+        refuse(array.name + " has shape " + to_string(array.shape) + "; it must be " + to_string(shape));
     std::int64_t stride = size_of(type);
     for (std::size_t axis = shape.size(); axis-- > 0; stride *= shape[axis])
         if (shape[axis] > 1 && array.strides[axis] != stride) refuse(array.name + " must be contiguous");

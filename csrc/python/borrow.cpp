@@ -1,4 +1,3 @@
-// The one door for arrays: the buffer protocol of NumPy and DLPack of all others.
 #include "python/borrow.h"
 
 #include "python/dlpack.h"
@@ -8,23 +7,23 @@ namespace py = pybind11;
 namespace pysr {
 namespace {
 
-Type type_of_format(const Borrowed& array, std::string format) {
+DType type_of_format(const Borrowed& array, std::string format) {
     if (!format.empty() && std::string("@=^").find(format[0]) != std::string::npos) format.erase(0, 1);
-    if (format == "B") return Type::u8;
-    if (format == "H") return Type::u16;
-    if (format == "e") return Type::f16;
-    if (format == "f") return Type::f32;
+    if (format == "B") return DType::u8;
+    if (format == "H") return DType::u16;
+    if (format == "e") return DType::f16;
+    if (format == "f") return DType::f32;
     refuse(array.name + " must hold uint8, uint16, float16 or float32 in this computer's byte order; got format '" +
            format + "'");
 }
 
-Type type_of_dlpack(const Borrowed& array, const dlpack::Tensor& tensor) {
+DType type_of_dlpack(const Borrowed& array, const dlpack::Tensor& tensor) {
     const int code = tensor.lanes == 1 ? tensor.code : -1;
-    if (code == dlpack::kUInt && tensor.bits == 8) return Type::u8;
-    if (code == dlpack::kUInt && tensor.bits == 16) return Type::u16;
-    if (code == dlpack::kFloat && tensor.bits == 16) return Type::f16;
-    if (code == dlpack::kBfloat && tensor.bits == 16) return Type::bf16;
-    if (code == dlpack::kFloat && tensor.bits == 32) return Type::f32;
+    if (code == dlpack::kUInt && tensor.bits == 8) return DType::u8;
+    if (code == dlpack::kUInt && tensor.bits == 16) return DType::u16;
+    if (code == dlpack::kFloat && tensor.bits == 16) return DType::f16;
+    if (code == dlpack::kBfloat && tensor.bits == 16) return DType::bf16;
+    if (code == dlpack::kFloat && tensor.bits == 32) return DType::f32;
     refuse(array.name + " must hold uint8, uint16, float16, bfloat16 or float32");
 }
 
@@ -52,7 +51,7 @@ void read_dlpack(Borrowed& array, const dlpack::Tensor& tensor) {
         array.strides[i] = (tensor.strides ? tensor.strides[i] : contiguous) * size_of(array.type);
 }
 
-/// The capsule of the newest version that the array's library knows.
+/// A versioned capsule, or an unversioned one from a library that does not know the argument max_version.
 py::object capsule_of(const py::handle& object) {
     try {
         return object.attr("__dlpack__")(py::arg("max_version") = py::make_tuple(1, 0));
@@ -60,6 +59,20 @@ py::object capsule_of(const py::handle& object) {
         if (!error.matches(PyExc_TypeError)) throw;
     }
     return object.attr("__dlpack__")();
+}
+
+void read_capsule(Borrowed& array) {
+    constexpr const char *kVersioned = "dltensor_versioned", *kUnversioned = "dltensor";
+    PyObject* const capsule = array.owner.ptr();
+    if (PyCapsule_IsValid(capsule, kVersioned)) {
+        const auto* versioned = static_cast<dlpack::Versioned*>(PyCapsule_GetPointer(capsule, kVersioned));
+        if (versioned->major != 1) refuse(array.name + " comes in a version of DLPack that is not known here");
+        array.read_only = versioned->flags & dlpack::kReadOnly;
+        return read_dlpack(array, versioned->tensor);
+    }
+    const auto* managed = static_cast<dlpack::Managed*>(PyCapsule_GetPointer(capsule, kUnversioned));
+    if (!managed) throw py::error_already_set();
+    read_dlpack(array, managed->tensor);
 }
 
 }  // namespace
@@ -71,18 +84,7 @@ Borrowed borrow(const char* name, const py::handle& object) {
         read_buffer(array, object);
     } else if (py::hasattr(object, "__dlpack__")) {
         array.owner = capsule_of(object);
-        if (auto* versioned =
-                PyCapsule_IsValid(array.owner.ptr(), "dltensor_versioned")
-                    ? static_cast<dlpack::Versioned*>(PyCapsule_GetPointer(array.owner.ptr(), "dltensor_versioned"))
-                    : nullptr) {
-            if (versioned->major != 1) refuse(array.name + " comes in a version of DLPack that is not known here");
-            array.read_only = versioned->flags & dlpack::kReadOnly;
-            read_dlpack(array, versioned->tensor);
-        } else {
-            auto* managed = static_cast<dlpack::Managed*>(PyCapsule_GetPointer(array.owner.ptr(), "dltensor"));
-            if (!managed) throw py::error_already_set();
-            read_dlpack(array, managed->tensor);
-        }
+        read_capsule(array);
     } else {
         refuse(array.name + " must be a NumPy array or a tensor");
     }

@@ -7,13 +7,14 @@
 
 namespace pysr {
 
-/// An array of Python's, borrowed for as long as this lives.
+/// An array of Python, borrowed for the lifetime of this object.
 struct Borrowed : Array {
-    pybind11::object owner;                       // a DLPack capsule, which frees itself
+    pybind11::object owner;                       // a DLPack capsule, which releases the array
     std::optional<pybind11::buffer_info> buffer;  // or a view through the buffer protocol
 };
 
-/// A NumPy array or another buffer, or what has __dlpack__; throws std::invalid_argument where it cannot be used.
+/// Borrows an array through the buffer protocol (NumPy) or __dlpack__ (tensors). Throws std::invalid_argument if it
+/// supports neither or holds another dtype.
 Borrowed borrow(const char* name, const pybind11::handle& object);
 
 }  // namespace pysr

@@ -1,7 +1,7 @@
 #pragma once
 #include <cstdint>
 
-/// The parts of the DLPack interface (github.com/dmlc/dlpack, versions 0.8 and 1.x) that are read here.
+/// The parts of the DLPack interface (github.com/dmlc/dlpack, versions 0.8 and 1.x) that borrow.cpp reads.
 namespace pysr::dlpack {
 
 enum Code : std::uint8_t { kUInt = 1, kFloat = 2, kBfloat = 4 };
@@ -15,7 +15,7 @@ struct Tensor {
     std::uint8_t code, bits;
     std::uint16_t lanes;
     std::int64_t* shape;
-    std::int64_t* strides;  // in numbers, not bytes; null means contiguous
+    std::int64_t* strides;  // in elements; null: contiguous
     std::uint64_t byte_offset;
 };
 

@@ -1,15 +1,13 @@
-// What Python sees of the kernels, here those of patches: arrays in and out, checks, the interpreter lock and Ctrl-C.
-#include <pybind11/pybind11.h>
+// Bindings of the patch kernels: arrays and their checks, the interpreter lock, Ctrl-C.
 #include <pybind11/stl.h>
 
-#include <algorithm>
-#include <optional>
+#include <string>
+#include <vector>
 
+#include "patches/ops.h"
 #include "python/array.h"
 #include "python/bindings.h"
 #include "python/borrow.h"
-#include "patches/kernel_table.h"
-#include "patches/ops.h"
 
 namespace py = pybind11;
 
@@ -21,16 +19,18 @@ bool interrupted() {
     return PyErr_CheckSignals() != 0;
 }
 
-/// Runs call(Ops<Backend>) on the array's device, without the interpreter lock.
+/// Runs call(PatchOps<Backend>) on the array's device, without the interpreter lock.
 template <class Call>
 void on_device_of(const Array& array, int threads, std::uintptr_t stream, Call call) {
     if (threads < 1) refuse("threads must be at least 1; got " + std::to_string(threads));
     try {
         const py::gil_scoped_release unlocked;
         if (array.device < 0) {
-            call(Ops<Cpu>{{threads, interrupted}});
+            call(PatchOps<Cpu>{{threads, interrupted}});
+        } else if constexpr (kBuiltWithCuda) {
+            call(PatchOps<Cuda>{{array.device, reinterpret_cast<void*>(stream)}});
         } else {
-            call(Ops<Cuda>{{array.device, reinterpret_cast<void*>(stream)}});
+            refuse("this build of pysr has no CUDA kernels; move the tensor to the cpu");
         }
     } catch (const Interrupted&) {
         throw py::error_already_set();
@@ -48,7 +48,7 @@ void extract_patches(const py::object& image, const std::vector<std::int64_t>& o
     require_apart(to, from);
     require_positions("origins", origins, false);
     if (origins.size() != 2 * static_cast<std::size_t>(patches.count) || patches.first.channels != source.channels)
-        refuse("out has shape " + shape_of(to) + " but the image and origins ask for (" +
+        refuse("out has shape " + to_string(to.shape) + " but the image and origins ask for (" +
                std::to_string(origins.size() / 2) + ", " + std::to_string(source.channels) + ", height, width)");
     std::vector<Origin> corners;
     for (std::size_t i = 0; i < origins.size(); i += 2) corners.push_back({origins[i], origins[i + 1]});
@@ -65,13 +65,13 @@ std::vector<Borrowed> borrow_bands(const std::vector<py::object>& bands, const A
         require_same_device(band, out);
         require_apart(out, band);
         if (band.shape != borrowed[0].shape || band.type != borrowed[0].type)
-            refuse("bands must all have one shape and dtype; got " + shape_of(borrowed[0]) + " " +
-                   name_of(borrowed[0].type) + " and " + shape_of(band) + " " + name_of(band.type));
+            refuse("bands must all have one shape and dtype; got " + to_string(borrowed[0].shape) + " " +
+                   name_of(borrowed[0].type) + " and " + to_string(band.shape) + " " + name_of(band.type));
     }
     return borrowed;
 }
 
-/// One axis of a blend, checked; `starts` and the array must outlive it.
+/// A checked axis of a blend; `starts` and the array must outlive it.
 Axis as_axis(const std::string& name, const std::vector<std::int64_t>& starts, const Array& weights, std::int64_t count,
              std::int64_t length, const Array& out) {
     if (static_cast<std::int64_t>(starts.size()) != count)
@@ -104,39 +104,15 @@ void blend_patches(const std::vector<py::object>& bands, const std::vector<std::
                  [&](auto ops) { ops.blend_patches(batches.data(), rows, columns, first_row, clip, result); });
 }
 
-std::vector<std::string> isas() {
-    std::vector<std::string> names;
-    for (const Rows* const* rows = available_isas(); *rows; ++rows) names.emplace_back((*rows)->name);
-    return names;
-}
-
-std::string current_isa(const std::optional<std::string>& name) {
-    if (name) use_isa(name->c_str());
-    return isa().name;
-}
-
-/// What C++ refuses is an InputError in Python.
-void translate(std::exception_ptr error) {
-    try {
-        std::rethrow_exception(error);
-    } catch (const std::invalid_argument& refused) {
-        py::set_error(py::module_::import("pysr.errors").attr("InputError"), refused.what());
-    }
-}
-
 }  // namespace
-}  // namespace pysr
 
-PYBIND11_MODULE(_kernels, module) {
+void add_patches(py::module_& module) {
     using py::arg;
-    py::register_local_exception_translator(pysr::translate);
-    module.attr("cuda") = pysr::built_with_cuda;
-    module.def("isas", pysr::isas);
-    module.def("isa", pysr::current_isa, arg("name") = py::none());
-    module.def("extract_patches", pysr::extract_patches, arg("image"), arg("origins"), arg("out"), py::kw_only(),
+    module.def("extract_patches", extract_patches, arg("image"), arg("origins"), arg("out"), py::kw_only(),
                arg("threads"), arg("stream"));
-    module.def("blend_patches", pysr::blend_patches, arg("bands"), arg("row_starts"), arg("row_weights"),
+    module.def("blend_patches", blend_patches, arg("bands"), arg("row_starts"), arg("row_weights"),
                arg("column_starts"), arg("column_weights"), arg("first_row"), arg("clip"), arg("out"), py::kw_only(),
                arg("threads"), arg("stream"));
-    pysr::add_pixelcnn(module);
 }
+
+}  // namespace pysr
