@@ -16,7 +16,7 @@ std::int64_t rows_per_piece(Cpu on, std::int64_t rows, std::int64_t samples) {
     constexpr std::int64_t kWorthAThread = 1 << 15, kSoon = 1 << 21, kRun = 16;
     const std::int64_t least = kWorthAThread / samples + 1;
     const std::int64_t most = std::max(least, std::min(kRun, kSoon / samples));
-    return std::min(most, std::max(least, rows / (4 * on.threads)));
+    return std::min(most, std::max(least, rows / (std::int64_t{4} * on.threads)));
 }
 
 /// For each output column, the patches that cover it; a patch starts at its first weight other than zero and ends at

@@ -97,7 +97,7 @@ double peak_flops(std::int64_t rounds) {
         for (int v = 0; v < kVectors; ++v) store(values[m] + v * kLanes, sums[m][v]);
     for (auto& row : values)
         for (float value : row) unknown = value;
-    return 2.0 * rounds * kMaxRows * kVectors * kLanes * kPair<Element>;
+    return 2.0 * static_cast<double>(rounds) * kMaxRows * kVectors * kLanes * kPair<Element>;
 }
 
 }  // namespace

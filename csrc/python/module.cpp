@@ -4,6 +4,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/isa.h"
@@ -29,7 +30,7 @@ std::string current_isa(const std::optional<std::string>& name) {
 /// std::invalid_argument becomes pysr.errors.InputError.
 void translate(std::exception_ptr error) {
     try {
-        std::rethrow_exception(error);
+        std::rethrow_exception(std::move(error));
     } catch (const std::invalid_argument& refused) {
         py::set_error(py::module_::import("pysr.errors").attr("InputError"), refused.what());
     }

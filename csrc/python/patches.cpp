@@ -51,12 +51,14 @@ void extract_patches(const py::object& image, const std::vector<std::int64_t>& o
         refuse("out has shape " + to_string(to.shape) + " but the image and origins ask for (" +
                std::to_string(origins.size() / 2) + ", " + std::to_string(source.channels) + ", height, width)");
     std::vector<Origin> corners;
+    corners.reserve(patches.count);
     for (std::size_t i = 0; i < origins.size(); i += 2) corners.push_back({origins[i], origins[i + 1]});
     on_device_of(to, threads, stream, [&](auto ops) { ops.extract_patches(source, corners.data(), patches); });
 }
 
 std::vector<Borrowed> borrow_bands(const std::vector<py::object>& bands, const Array& out) {
     std::vector<Borrowed> borrowed;
+    borrowed.reserve(bands.size());
     for (const py::object& band : bands) borrowed.push_back(borrow("bands", band));
     if (borrowed.empty()) refuse("bands is empty; hand in at least one");
     for (const Borrowed& band : borrowed) {
@@ -91,6 +93,7 @@ void blend_patches(const std::vector<py::object>& bands, const std::vector<std::
     require_output(to);
     const std::vector<Borrowed> from = borrow_bands(bands, to);
     std::vector<Batch> batches;
+    batches.reserve(from.size());
     for (const Borrowed& band : from) batches.push_back(as_batch(band));
     if (batches[0].first.channels != result.channels)
         refuse("out has " + std::to_string(result.channels) + " channels but bands have " +
