@@ -21,7 +21,7 @@ from ..imaging import degrade
 from ..imaging.colour import luma
 from ..imaging.datasets import read_planes
 from ..imaging.files import image_files
-from ..plugin import Metric
+from ..plugin import Metric, Progress
 from ..registry import registry
 from ..upscaling.chain import Chain, common_scales, listed_scales
 from ..upscaling.loading import load
@@ -120,7 +120,7 @@ def evaluate(
     *,
     metrics: Sequence[str] = METRICS,
     protocol: str = "y-shave",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Evaluation]:
     """Measure models on test sets.
 

@@ -15,7 +15,9 @@ _LEAST_WEIGHT = 1e-6  # of a visible pixel; products with the smallest float32 n
 
 
 def bleed(colour: np.ndarray[Any, Any] | Tensor, alpha: np.ndarray[Any, Any] | Tensor) -> Any:
-    """Give fully transparent pixels the colours around them, from a pyramid of averages weighted by alpha.
+    """Give fully transparent pixels the colours around them: pull-push (Gortler et al., The Lumigraph, 1996).
+
+    Averages weighted by alpha are halved until every pixel has a colour, and fill the gaps on the way back.
 
     Args:
         colour: (C, H, W), a NumPy array or tensor of uint8, uint16, float16, bfloat16 or float32, with any strides.
