@@ -97,7 +97,7 @@ def test_options_stand_behind_the_name(install: Install, pictures: Path, tmp_pat
 def test_unknown_losses_and_options_are_said(install: Install, pictures: Path, tmp_path: Path) -> None:
     install(losses=LOSSES)
     with pytest.raises(
-        UnknownNameError, match=r"no loss called .beauty.\W+Installed: charbonnier, critic, l1, mse, power"
+        UnknownNameError, match=r"no loss called .beauty.; installed: charbonnier, critic, l1, mse, power"
     ):
         run(pictures, tmp_path / "out", {"beauty:much": 1.0})
     with pytest.raises(InputError, match="the loss 'l1' cannot be built from 'l1:a,b'"):
@@ -163,7 +163,7 @@ def test_a_loss_that_learns_may_take_several_steps_in_a_low_precision(
 
 
 def test_a_loss_that_learns_resumes_to_the_same_bits(install: Install, pictures: Path, tmp_path: Path) -> None:
-    def stop(done: int, total: int, text: str) -> None:
+    def stop(done: int, total: int) -> None:
         if done == 6:
             raise RuntimeError("enough")
 
