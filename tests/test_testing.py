@@ -85,7 +85,7 @@ def test_a_sound_model_passes(install: Callable[..., None]) -> None:
         (Inverting, "wrong value range"),
         (Random, "two runs on one image differ"),
         (Remembering, "two runs|8 threads"),
-        (Seeing, "from patches"),
+        (Seeing, "from tiles"),
         (Faint, "declares a receptive field of 0 pixels, but 2 were measured"),
         (Unloadable, "state dict|differs"),
     ],

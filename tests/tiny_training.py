@@ -43,7 +43,7 @@ def recipe(**changes: Any) -> Recipe:
         "batch": 6,
         "patch": 12,
         "scales": (2, 3),
-        "validate": 5,
+        "validate_every": 5,
     }
     return Recipe(**(values | changes))
 

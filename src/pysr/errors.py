@@ -1,14 +1,16 @@
 """Every error that pysr raises on purpose.
 
 PysrError
-├── InputError      an argument, image or file that cannot be used        (also a ValueError)
-├── UnknownNameError    no installed plugin provides that name                (also a LookupError)
-├── PluginError     a plugin broke its contract: names plugin and model
-├── WeightsError    a weights file is missing, damaged or of another network
-└── OutOfMemoryError     even the smallest patch did not fit                   (also a MemoryError)
+├── InputError         an argument, image or file that cannot be used     (also a ValueError)
+├── UnknownNameError   no installed plugin provides that name             (also a LookupError)
+├── PluginError        a plugin broke its contract; names the plugin
+├── WeightsError       a weights file is missing, damaged or of another network
+└── OutOfMemoryError   even the smallest tile did not fit                 (also a MemoryError)
 
 A message says what was given, what is allowed and what to do.
 """
+
+__all__ = ["InputError", "OutOfMemoryError", "PluginError", "PysrError", "UnknownNameError", "WeightsError"]
 
 
 class PysrError(Exception):
@@ -32,4 +34,4 @@ class WeightsError(PysrError):
 
 
 class OutOfMemoryError(PysrError, MemoryError):
-    """Even the smallest patch did not fit into memory; the message names the size tried last."""
+    """Even the smallest tile did not fit into memory; the message names the size tried last."""

@@ -26,7 +26,7 @@ Install = Callable[..., None]
 def test_twenty_steps_lower_the_loss_and_write_everything(install: Install, pictures: Path, tmp_path: Path) -> None:
     install(tiny())
     out = tmp_path / "deep" / "out"
-    seen: list[tuple[int, int, str]] = []
+    seen: list[tuple[int, int]] = []
     best = run(pictures, out, validation=pictures, progress=lambda *what: seen.append(what))
     assert best == out / "best.safetensors"
     assert {path.name for path in out.iterdir()} == {
@@ -35,8 +35,7 @@ def test_twenty_steps_lower_the_loss_and_write_everything(install: Install, pict
     assert [row["step"] for row in rows(out)] == ["5", "10", "15", "20"]
     assert losses(out)[-1] < 0.75 * losses(out)[0]
     assert all(float(row["psnr_x2"]) > 10 and float(row["psnr_x3"]) > 10 for row in rows(out))
-    assert [(done, total) for done, total, _ in seen] == [(step, 20) for step in range(1, 21)]
-    assert seen[-1][2].startswith("loss 0.")
+    assert seen == [(step, 20) for step in range(1, 21)]
     about = read_metadata(out / "last.safetensors")
     assert (about["pysr.model"], about["pysr.step"], about["pysr.training.data"]) == ("tiny", "20", "pictures")
 
@@ -247,7 +246,7 @@ def test_whole_faces_train_upright(install: Install, tmp_path: Path) -> None:
 
 
 def test_an_exception_in_progress_ends_the_training(install: Install, pictures: Path, tmp_path: Path) -> None:
-    def stop(done: int, total: int, text: str) -> None:
+    def stop(done: int, total: int) -> None:
         if done == 7:
             raise KeyboardInterrupt
 

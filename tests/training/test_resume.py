@@ -239,7 +239,7 @@ def trained(pictures: Path, out: Path, **options: Any) -> Path:
 def stopped(pictures: Path, tmp_path: Path) -> Path:
     """A run with checkpoints at steps 5 and 10, stopped after step 12."""
 
-    def stop(done: int, total: int, text: str) -> None:
+    def stop(done: int, total: int) -> None:
         if done == 12:
             raise RuntimeError("enough")
 

@@ -131,7 +131,7 @@ def train(
     resume: go on with the run that was stopped in ``out``, to the very bits that it would have had; begins one where
         there is none.
     options: what the recipe asks for, by name, such as the picture whose style is to be learnt.
-    progress: called as progress(done, total, text) after each step, in the first process only.
+    progress: called as progress(done, total) after each step, in the first process only.
     The program's random numbers, threads and settings of CUDA are afterwards what they were before.
     SIGTERM and Ctrl-C write a checkpoint after the present step and then act as they would have.
     Raises InputError for what cannot be trained, PysrError when the loss or the weights become NaN (what was saved
@@ -204,7 +204,7 @@ def _fit(order: _Order, fit: Fit, progress: Progress | None, unused: Mapping[str
     validation = Validation(order.validation, order.model, order.scales)
     network = order.model.network(scale, order.variant)
     pictures = read_images(order.data, order.model.colour, order.scales, rescale_augment=fit.rescale_augment)
-    fit.fit(network, pictures, scale, order.seed, progress or (lambda done, total, text: None))
+    fit.fit(network, pictures, scale, order.seed, progress or (lambda done, total: None))
     save_weights(network, order.best, order.metadata(1, {"rescale_augment": fit.rescale_augment}))
     upscaler = order.upscaler(scale, network.state_dict(), torch.device("cpu"), torch.float32)
     for name, score in (validation.scores({scale: upscaler}, lambda: False) or {}).items():
@@ -312,7 +312,7 @@ class _Training:
             raise self._diverged(f"the loss became {total}")
         self.log.add(losses, told, time.perf_counter() - started, waited)
         if progress and self.processes.first:
-            progress(self.run.step, self.steps, f"loss {total:.5f}")
+            progress(self.run.step, self.steps)
 
     def _validate(self, interruption: Interruption) -> None:
         """Measure, write a row, the weights and a checkpoint; nothing of it if a signal comes in between."""
