@@ -1,4 +1,4 @@
-"""Johnson's networks as the paper has them, and recipes that run."""
+"""Johnson's networks as in the paper, and recipes that run."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +13,10 @@ from torch.nn.functional import pad
 import pysr
 from pysr.errors import InputError
 from pysr.evaluation.protocols import build_metrics, measure
-from pysr.imaging.datasets import read_planes
 from pysr.plugin import Model, Recipe
 from pysr.registry import registry
 from pysr.testing import measured_receptive_field, photo
-from pysr.training.loop import train
-from pysr.upscaling.weights import save_weights
+from pysr.training import read_planes, save_weights, train
 from pysr_perceptual.network import Residual, StyleTransfer, SuperResolution, mirrored
 from pysr_perceptual.plugin import pysr_models
 
@@ -117,22 +115,24 @@ def test_plain_images_stay_plain_but_for_their_outermost_pixels(level: int) -> N
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    (tmp_path / "pictures").mkdir()
+    (tmp_path / "images").mkdir()
     for i in range(2):
-        Image.fromarray((photo(60, 72, seed=i) * 255).astype(np.uint8)).save(tmp_path / "pictures" / f"{i}.png")
-    return tmp_path / "pictures"
+        Image.fromarray((photo(60, 72, seed=i) * 255).astype(np.uint8)).save(tmp_path / "images" / f"{i}.png")
+    return tmp_path / "images"
 
 
 @pytest.mark.parametrize(("recipe", "scale"), [("shipped", 4), ("shipped", 8), ("pixel", 4)])
 def test_recipes_run(recipe: str, scale: int, data: Path, tmp_path: Path) -> None:
-    small = replace(SR.recipes[recipe](), batch=2, patch=48, rescale_augment=(1.0,))
+    full = SR.recipes[recipe]()
+    assert isinstance(full, Recipe)
+    small = replace(full, batch=2, patch=48, rescale_augment=(1.0,))
     model = replace(SR, recipes={recipe: lambda: small})
     best = train(model, [data], tmp_path / "out", scales=[scale], steps=2, validation=data, device="cpu")
     upscaler = pysr.load("perceptual", scale, weights=best)
     assert upscaler.upscale(np.zeros((5, 6, 3), np.uint8)).shape == (5 * scale, 6 * scale, 3)
 
 
-def test_a_style_is_learnt_from_a_picture(data: Path, tmp_path: Path) -> None:
+def test_a_style_is_learnt_from_an_image(data: Path, tmp_path: Path) -> None:
     def small(style: str | None = None) -> Recipe:
         recipe = STYLE.recipes["shipped"](style)
         assert isinstance(recipe, Recipe)
@@ -143,14 +143,15 @@ def test_a_style_is_learnt_from_a_picture(data: Path, tmp_path: Path) -> None:
     best = train(model, [data], tmp_path / "out", steps=2, device="cpu", options=options)
     assert pysr.load("perceptual-style", weights=best).upscale(np.zeros((5, 6, 3), np.uint8)).shape == (5, 6, 3)
     assert (tmp_path / "out" / "log.csv").read_text().splitlines()[0].count("loss_") == 3
-    with pytest.raises(InputError, match="give the picture"):
+    with pytest.raises(InputError, match="no style image came; give one"):
         train(model, [data], tmp_path / "other")
 
 
 def test_the_papers_recipe() -> None:
     recipe = SR.recipes["paper"]()
-    assert (recipe.losses, recipe.batch, recipe.patch, recipe.steps) == (
-        {"perceptual:vgg16/relu2_2": 1.0}, 4, 288, 200_000)  # fmt: skip
+    assert isinstance(recipe, Recipe)
+    assert recipe.losses == {"perceptual:vgg16/relu2_2": 1.0}
+    assert (recipe.batch, recipe.patch, recipe.steps) == (4, 288, 200_000)
     names = [model.recipes for model in pysr_models()]
     assert [list(each) for each in names] == [["shipped", "pixel", "paper"], ["shipped"]]
     assert registry().model("perceptual-style").domain == "style"
