@@ -76,7 +76,7 @@ def test_a_missing_target_is_a_plugin_error(package: Path, target: str, reason: 
 
 @pytest.mark.parametrize("target", ["", "pysr_probe", "pysr_probe:", ":build", "pysr_probe.build"])
 def test_a_target_of_another_form_is_refused_at_once(target: str) -> None:
-    with pytest.raises(ValueError, match="give 'package.module:name'"):
+    with pytest.raises(ValueError, match=r"give 'package\.module:name'"):
         lazy(target)
 
 

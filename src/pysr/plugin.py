@@ -368,7 +368,7 @@ class Recipe:
     hard_mining_candidates: int = 1
     rotate: bool = True
     flat_fraction: float = 0.0
-    compute_losses: Callable[[nn.Module, Tensor, Tensor], Mapping[str, Tensor]] | None = None
+    compute_losses: Callable[[Any, Tensor, Tensor], Mapping[str, Tensor]] | None = None
     sampler: Callable[[Sequence[Path], int], Sampler] | None = None
     ema_decay: float = 0.999
     validate_every: int = 500

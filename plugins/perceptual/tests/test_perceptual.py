@@ -36,8 +36,10 @@ def test_the_networks_are_the_papers(model: Model, scale: int, parameters: int) 
 
 def test_residual_blocks_add_and_end_without_relu() -> None:
     block = Residual(2, padding=0).eval()
-    nn.init.zeros_(block.layers[-2].weight)
-    nn.init.constant_(block.layers[-2].bias, -1)
+    convolution = block.layers[-2]
+    assert isinstance(convolution, nn.Conv2d) and convolution.bias is not None
+    nn.init.zeros_(convolution.weight)
+    nn.init.constant_(convolution.bias, -1)
     planes = torch.rand(1, 2, 9, 8)
     assert torch.allclose(block(planes), planes[..., 2:-2, 2:-2] - 1, atol=1e-4)
 

@@ -21,7 +21,7 @@ def test_the_networks_are_the_papers(middle: int, parameters: int) -> None:
     network = SRCNN(middle)
     assert sum(p.numel() for p in network.parameters()) == parameters
     assert 0.0009 < float(network.extract.weight.detach().std()) < 0.0011
-    assert not network.map.bias.any()
+    assert network.map.bias is not None and not network.map.bias.any()
 
 
 @pytest.mark.parametrize("middle", [1, 5])

@@ -48,7 +48,9 @@ def test_the_receptive_field_is_as_declared(scale: int) -> None:
 
 def test_what_the_blocks_find_is_added_to_the_first_layer() -> None:
     net = SRResNet().eval()
-    torch.nn.init.zeros_(net.merge[1].weight)
+    norm = net.merge[1]
+    assert isinstance(norm, torch.nn.BatchNorm2d)
+    torch.nn.init.zeros_(norm.weight)
     low = torch.rand(1, 3, 5, 6)
     assert torch.equal(net(low), net.last(net.enlarge(net.first(low))))
 
@@ -86,7 +88,7 @@ def test_the_discriminator_learns_to_tell_and_the_loss_follows_it() -> None:
 def test_the_discriminator_sees_both_moved_alike() -> None:
     loss = adversarial("16")
     seen: list[torch.Tensor] = []
-    loss.discriminator = Recording(seen)
+    loss.add_module("discriminator", Recording(seen))
     images = torch.rand(1, 3, 16, 16)
     for _ in range(20):
         loss.update(images, -images)
@@ -94,9 +96,7 @@ def test_the_discriminator_sees_both_moved_alike() -> None:
     assert [part.shape for part in seen] == [(2, 3, 16, 16), (1, 3, 16, 16)] * 20
     assert all(torch.equal(target, -output) for target, output in seen[0::2])
     assert all(len({float(part[-1, 0, 8, 8]) for part in parts}) > 10 for parts in (seen[0::2], seen[1::2]))
-    with pytest.raises(
-        InputError, match="adversarial:16 takes images of 16 x 16 pixels, not 16 x 20; train with"
-    ):
+    with pytest.raises(InputError, match="adversarial:16 takes images of 16 x 16 pixels, not 16 x 20; train with"):
         loss(torch.rand(1, 3, 20, 16), torch.rand(1, 3, 20, 16))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, softplus
@@ -88,7 +90,7 @@ class Projected(nn.Module):
         with torch.no_grad():
             real, generated = self.features(target), self.features(output)
         losses, right = [], {}
-        for layer, head in self.heads.items():
+        for layer, head in self._heads():
             head.measure(real[layer])
             of_real, of_generated = head(real[layer]), head(generated[layer])
             drift = of_real.square().mean() + of_generated.square().mean()
@@ -99,6 +101,11 @@ class Projected(nn.Module):
         loss.backward()
         self.optimizers[0].step()
         return {"discriminators": loss.item(), **right}
+
+    def _heads(self) -> Iterator[tuple[str, Head]]:
+        for layer, head in self.heads.items():
+            assert isinstance(head, Head)
+            yield layer, head
 
 
 def projected(*options: str) -> Projected:

@@ -21,14 +21,15 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        last = nn.BatchNorm2d(channels)
         self.body = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
             nn.ReLU(inplace=True),
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
+            last,
         )
-        nn.init.zeros_(self.body[-1].weight)
+        nn.init.zeros_(last.weight)
 
     def forward(self, planes: Tensor) -> Tensor:
         output: Tensor = planes + self.body(planes)
@@ -120,12 +121,6 @@ class PixelCNN(nn.Module):
         """
         samples = []
         for number, features in enumerate(self._features(low)):
-            observed = {}
-            if known is not None and mask is not None:
-                observed = {
-                    "known": known[number].permute(1, 2, 0).expand(n, -1, -1, -1),
-                    "mask": mask[number].expand(n, -1, -1),
-                }
             images = self._samplers.of(self).sample(
                 n,
                 *features.shape[:2],
@@ -133,7 +128,8 @@ class PixelCNN(nn.Module):
                 seed=seed,
                 temperature=temperature,
                 progress=progress,
-                **observed,
+                known=None if known is None else known[number].permute(1, 2, 0).expand(n, -1, -1, -1),
+                mask=None if mask is None else mask[number].expand(n, -1, -1),
             )
             samples.append(torch.as_tensor(images))
         return torch.stack(samples).permute(0, 1, 4, 2, 3).float() / 255
@@ -171,12 +167,12 @@ class Samplers:
         """The sampler, on the network's device if it has kernels, else on the CPU; there in bfloat16 under autocast."""
         device = network.condition.weight.device
         reduced = torch.is_autocast_enabled(device.type) and native_device(device).type == "cpu"
-        options = {"precision": "bfloat16" if reduced else "float32", "device": native_device(device)}
+        precision, target = "bfloat16" if reduced else "float32", native_device(device)
         weights = [*network.prior.parameters(), *network.condition.parameters()]
-        state = options, [(value.data_ptr(), float(value.detach().sum())) for value in weights]
+        state = precision, target, [(value.data_ptr(), float(value.detach().sum())) for value in weights]
         with self._lock:
             if self._made is None or self._made[0] != state:
-                self._made = state, PixelCNNSampler(exported(network), **options)
+                self._made = state, PixelCNNSampler(exported(network), precision=precision, device=target)
             return self._made[1]
 
 

@@ -104,19 +104,21 @@ class Prior(nn.Module):
     @torch.no_grad()
     def _initialise(self) -> None:
         """Keep variances from layer to layer, and start the residual stack near the identity."""
+        without_bias: list[nn.Conv2d] = [self.answer]
         for layer in self.layers:
+            assert isinstance(layer, GatedLayer)
+            without_bias += [layer.vertical, layer.horizontal, layer.out]
             fan = layer.vertical.weight[0].numel()
             nn.init.normal_(layer.vertical.weight, std=PREGATE_GAIN * 2 / math.sqrt(fan))
-            nn.init.zeros_(layer.vertical.bias)
             nn.init.normal_(layer.across.weight, std=0.5 / math.sqrt(layer.across.weight[0].numel()))
             nn.init.normal_(layer.horizontal.weight, std=1 / math.sqrt(layer.horizontal.weight[0].numel()))
-            nn.init.zeros_(layer.horizontal.bias)
             nn.init.normal_(layer.out.weight, std=0.3 / math.sqrt(layer.out.weight[0].numel()))
-            nn.init.zeros_(layer.out.bias)
         nn.init.normal_(self.first.weight, std=3 / math.sqrt(self.first.weight[0].numel()))
         nn.init.kaiming_normal_(self.widen.weight, nonlinearity="relu")
         nn.init.normal_(self.answer.weight, std=0.1 / math.sqrt(self.hidden))
-        nn.init.zeros_(self.answer.bias)
+        for convolution in without_bias:
+            assert convolution.bias is not None
+            nn.init.zeros_(convolution.bias)
 
 
 def masked(prior: Prior) -> dict[str, Tensor]:

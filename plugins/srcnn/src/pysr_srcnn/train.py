@@ -1,5 +1,7 @@
 """Training of SRCNN: as the shipped weights were trained, and as in the paper."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.optim import SGD, Adam, Optimizer
@@ -73,4 +75,5 @@ def paper() -> Recipe:
 def paper_optimizers(network: nn.Module) -> list[Optimizer]:
     """SGD with momentum 0.9; rates 1e-4, and 1e-5 for the last layer (section 3.3)."""
     first, second, last = (list(layer.parameters()) for layer in network.children())
-    return [SGD([{"params": first + second}, {"params": last, "lr": 1e-5}], lr=1e-4, momentum=0.9)]
+    groups: list[dict[str, Any]] = [{"params": first + second}, {"params": last, "lr": 1e-5}]
+    return [SGD(groups, lr=1e-4, momentum=0.9)]

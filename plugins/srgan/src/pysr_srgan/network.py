@@ -114,7 +114,9 @@ def begin_small(network: nn.Module) -> None:
     """Start as a nearly linear enlargement: residual blocks add nothing yet."""
     for layer in network.modules():
         if isinstance(layer, ResidualBlock):
-            nn.init.zeros_(layer.body[-1].weight)
+            norm = layer.body[-1]
+            assert isinstance(norm, nn.BatchNorm2d)
+            nn.init.zeros_(norm.weight)
 
 
 def build(scale: int, variant: str | None) -> SRResNet:

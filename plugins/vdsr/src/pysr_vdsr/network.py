@@ -23,7 +23,8 @@ class VDSR(nn.Module):
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def forward(self, enlarged: Tensor) -> Tensor:  # (N, 1, H, W)
-        return enlarged + self.residual(enlarged)
+        output: Tensor = enlarged + self.residual(enlarged)
+        return output
 
 
 def build(scale: int, variant: str | None) -> VDSR:

@@ -12,8 +12,7 @@ RATE_OUTER = 1e-3  # of Adam
 
 def optimizers(network: nn.Module) -> list[Optimizer]:
     """Muon for the eighteen 64 x 64 layers, Adam for the first, the last and all biases."""
-    convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
-    hidden = [layer.weight for layer in convolutions[1:-1]]
+    hidden = [value for value in network.parameters() if value.ndim == 4 and min(value.shape[:2]) > 1]
     return muon_and_adam(network, hidden, (RATE_HIDDEN, RATE_OUTER))
 
 
