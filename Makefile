@@ -51,5 +51,5 @@ $(VENV)/.installed: $(VENV)/.environment $(SOURCES)
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(PIP) install -q -c constraints.txt clang-format hypothesis import-linter mypy pytest ruff types-psutil
+	$(PIP) install -q -c constraints.txt clang-format hypothesis import-linter matplotlib mypy pytest ruff types-psutil
 	touch $@

@@ -2,10 +2,10 @@
 
     python benchmarks/training.py --data DIR [--json FILE] [--steps N]
 
-Both contestants live in processes of their own and take turns (A B A B ...); the figure is the median ratio of
-neighbouring runs. "plain" is the textbook: float32, NCHW, one batch in memory that is used again and again. "pysr" is
-`pysr train` as users run it, with its pictures cut, turned and enlarged on the way, in bfloat16 and channels-last,
-with the allocator tuned as the command does. Both use Adam and batches of 24 patches of 48 x 48 pixels.
+Each contestant runs in its own process, and they take turns (A B A B ...); the figure is the median ratio of
+neighbouring runs. "plain" is the textbook: float32, NCHW, one batch in memory, used at every step. "pysr" is
+`pysr train` as users run it: patches cropped, augmented and enlarged on the fly, bfloat16 where the hardware has it,
+channels-last, and the allocator tuned as the command does. Both use Adam and batches of 24 patches of 48 x 48 pixels.
 """
 
 import argparse
@@ -19,7 +19,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-BATCH, PATCH, WARM = 24, 48, 3
+BATCH, PATCH = 24, 48
+WARM = 3  # steps that are not measured: memory is allocated and caches fill
 
 
 def plain(steps: int, data: str) -> dict[str, float]:
@@ -46,13 +47,11 @@ def through_pysr(steps: int, data: str) -> dict[str, float]:
     tune_allocator()
     import torch
 
-    from pysr.training.loop import train
-    from pysr_vdsr.plugin import pysr_models
-    from pysr_vdsr.train import recipe
+    from pysr.training import TrainingOptions, recipe, train
 
-    (model,) = pysr_models()
-    shorter = replace(
-        recipe(),
+    short = replace(
+        recipe("vdsr"),
+        steps=WARM + steps,
         batch=BATCH,
         patch=PATCH,
         validate_every=10**9,
@@ -60,12 +59,20 @@ def through_pysr(steps: int, data: str) -> dict[str, float]:
     )
     times: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
-        train(replace(model, recipes={"short": lambda: shorter}), [Path(data)], Path(folder), steps=WARM + steps,
-              device="cpu", progress=lambda *_: times.append(time.perf_counter()))  # fmt: skip
+        train(
+            "vdsr",
+            data,
+            folder,
+            recipe=short,
+            options=TrainingOptions(device="cpu"),
+            progress=lambda *_: times.append(time.perf_counter()),
+        )
         with open(Path(folder) / "log.csv", newline="") as file:
             waiting = float(next(csv.DictReader(file))["waiting"])
-    return {"step": statistics.median(b - a for a, b in zip(times[WARM - 1 :], times[WARM:], strict=False)),
-            "waiting": waiting}  # fmt: skip
+    return {
+        "step": statistics.median(b - a for a, b in zip(times[WARM - 1 :], times[WARM:], strict=False)),
+        "waiting": waiting,
+    }
 
 
 CONTESTANTS = {"plain": plain, "pysr": through_pysr}
@@ -80,7 +87,7 @@ def measured(name: str, options: argparse.Namespace) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure a training step.")
-    parser.add_argument("--data", required=True, help="folder of training pictures")
+    parser.add_argument("--data", required=True, help="folder of training images")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--runs", type=int, default=3)

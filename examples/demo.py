@@ -1,9 +1,9 @@
-"""Make a photograph small, enlarge it again with every installed model or those named, and compare.
+"""Shrink a photograph, upscale it with every installed model, and compare the results with the original.
 
     python examples/demo.py [PHOTO] [--scale 3] [--models NAME...] [--detail LEFT TOP RIGHT BOTTOM] [--out out/demo]
 
-Writes each result and comparison.png into the folder and prints PSNR and SSIM: of the luma (BT.601), rounded to
-8 bits per colour before, with ``scale`` pixels at the border left out.
+Writes each result and comparison.png into the output folder, and prints PSNR and SSIM: computed on the luma (BT.601) of
+8-bit RGB images, without ``scale`` pixels at every border.
 """
 
 import argparse
@@ -27,13 +27,13 @@ from pysr.imaging.files import read_image, write_image
 from pysr.imaging.resize import resize
 
 PHOTO = Path(__file__).with_name("chelsea.png")
-EYE = (132, 85, 213, 139)  # the detail of it that is magnified
-FIRST = ("nearest", "bicubic")  # what everything else is compared with
+EYE = (132, 85, 213, 139)  # the detail of PHOTO to magnify: left, top, right, bottom
+BASELINES = ("nearest", "bicubic")  # shown first
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one model made of the small image, or why it could not."""
+    """The result of one model: an image and its scores, or an error."""
 
     name: str
     image: Image.Image | None = None
@@ -44,26 +44,26 @@ class Result:
 
 
 def planes(image: Image.Image) -> torch.Tensor:
-    """RGB as (3, H, W) float64 in [0, 1]."""
+    """An RGB image as (3, H, W) float64 in [0, 1]."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).double() / 255
 
 
 def cropped(image: Image.Image, scale: int) -> Image.Image:
-    """RGB, with sides that are multiples of the scale."""
+    """The image as RGB, cropped so that its sides are multiples of the scale."""
     return image.convert("RGB").crop((0, 0, image.width // scale * scale, image.height // scale * scale))
 
 
 def shrunk(image: Image.Image, scale: int) -> Image.Image:
-    """The low-resolution version by MATLAB's bicubic, rounded to 8 bits."""
+    """The image shrunk by MATLAB's bicubic, rounded to 8 bits."""
     low = resize(planes(image), Fraction(1, scale)).clamp(0, 1) * 255
     return Image.fromarray(low.round().byte().permute(1, 2, 0).numpy())
 
 
 def model_names(scale: int) -> list[str]:
-    """The installed models for photographs that offer the scale and are not random."""
+    """The deterministic models for photographs that come with weights for the scale."""
     models = [m for m in pysr.models() if scale in m.trained_scales and m.domain == "photo" and not m.stochastic]
     names = [model.name for model in models]
-    return [name for name in FIRST if name in names] + [name for name in names if name not in FIRST]
+    return [name for name in BASELINES if name in names] + [name for name in names if name not in BASELINES]
 
 
 def upscaled(name: str, low: Image.Image, original: Image.Image, scale: int) -> Result:
@@ -72,32 +72,32 @@ def upscaled(name: str, low: Image.Image, original: Image.Image, scale: int) -> 
         started = time.perf_counter()
         image = upscaler.upscale(low)
         seconds = time.perf_counter() - started
-    except Exception as error:  # one model that fails is shown, and the others go on
+    except Exception as error:  # it is shown in the table, and the other models still run
         return Result(name, error=str(error) or type(error).__name__)
     output, target = luma(planes(image)), luma(planes(original))
     return Result(name, image, psnr(output, target, shave=scale), ssim(output, target, shave=scale), seconds)
 
 
 def table(results: list[Result], title: str) -> Table:
-    shown = Table("model", title=title, title_justify="left")
+    scores = Table("model", title=title, title_justify="left")
     for heading in ("PSNR (dB)", "SSIM", "seconds"):
-        shown.add_column(heading, justify="right")
+        scores.add_column(heading, justify="right")
     if any(result.error for result in results):
-        shown.add_column("error", overflow="fold")
+        scores.add_column("error", overflow="fold")
     for result in results:
         if result.image:
-            shown.add_row(result.name, f"{result.psnr:.2f}", f"{result.ssim:.4f}", f"{result.seconds:.2f}")
+            scores.add_row(result.name, f"{result.psnr:.2f}", f"{result.ssim:.4f}", f"{result.seconds:.2f}")
         else:
-            shown.add_row(result.name, "", "", "", result.error, style="red")
-    return shown
+            scores.add_row(result.name, "", "", "", result.error, style="red")
+    return scores
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Compare every installed model on one photograph.")
     parser.add_argument("photo", nargs="?", type=Path, default=PHOTO)
     parser.add_argument("--scale", type=int, default=3)
-    parser.add_argument("--models", nargs="+", metavar="NAME", help="default: all for photographs that come trained")
-    parser.add_argument("--detail", nargs=4, type=int, help="what is magnified: left, top, right, bottom in pixels")
+    parser.add_argument("--models", nargs="+", metavar="NAME", help="default: all models for photographs")
+    parser.add_argument("--detail", nargs=4, type=int, help="the part to magnify: left, top, right, bottom in pixels")
     parser.add_argument("--out", type=Path, default=Path("out/demo"))
     options = parser.parse_args()
 

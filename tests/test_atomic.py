@@ -129,7 +129,7 @@ def test_folders_and_devices_are_refused(tmp_path: Path) -> None:
 
 
 def test_only_abandoned_files_of_the_same_target_are_removed(tmp_path: Path) -> None:
-    script = "import os, sys; from pysr.imaging.files import atomic_write\nwith atomic_write(sys.argv[1]): os._exit(9)"
+    script = "import os, sys; from pysr.atomic import atomic_write\nwith atomic_write(sys.argv[1]): os._exit(9)"
     for name in ("a", "b"):
         subprocess.run([sys.executable, "-c", script, str(tmp_path / name)], check=False)
     (tmp_path / ".pysr-1-other").touch()

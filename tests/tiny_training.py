@@ -1,15 +1,17 @@
 """Networks of a few parameters and how to train them, for several test files."""
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+import pysr.training
 from pysr.plugin import Model, Recipe
-from pysr.training.loop import train
+from pysr.training import TrainingOptions, train
 
 Install = Callable[..., None]
 
@@ -38,7 +40,7 @@ def recipe(**changes: Any) -> Recipe:
     values: dict[str, Any] = {
         "losses": {"l1": 1.0},
         "optimizers": lambda network: [torch.optim.Adam(network.parameters(), 0.01)],
-        "schedule": lambda done: 1.0,
+        "schedule": lambda progress: 1.0,
         "steps": 20,
         "batch": 6,
         "patch": 12,
@@ -65,5 +67,18 @@ def losses(out: Path) -> list[float]:
     return [float(row["loss"]) for row in rows(out)]
 
 
-def run(pictures: Path, out: Path, **options: Any) -> Path:
-    return train("tiny", [pictures], out, device="cpu", **({"precision": "float32"} | options))
+def run(
+    pictures: Path,
+    out: Path,
+    *,
+    model: str | Model = "tiny",
+    recipe: str | None = None,
+    recipe_options: Mapping[str, str] | None = None,
+    **given: Any,
+) -> Path:
+    """Train on the CPU in float32. given: fields of TrainingOptions, values of the recipe, and arguments of `train`."""
+    options = {"device": "cpu", "precision": "float32"}
+    options |= {item.name: given.pop(item.name) for item in fields(TrainingOptions) if item.name in given}
+    arguments = {name: given.pop(name) for name in ("validation", "resume", "progress") if name in given}
+    chosen = replace(pysr.training.recipe(model, recipe, **(recipe_options or {})), **given)
+    return train(model, [pictures], out, recipe=chosen, options=TrainingOptions(**options), **arguments)

@@ -1,9 +1,9 @@
-"""What does the GAN add? SRResNet trained on for a while: by squared errors or features, with and without adversary.
+"""What does the GAN add? SRResNet fine-tuned with squared error or features, with and without an adversarial loss.
 
     python docs/studies/adversarial.py --train T91 BSDS200 BSDS500test --data Set14 --work out/adversarial
 
-Writes adversarial.md, adversarial.png (one photograph by each) and adversarial-plot.png beside this file. A training
-that was stopped goes on when the command is given again. Needs pysr-srgan and pysr-perceptual.
+Writes adversarial.md, adversarial.png (one photograph by each) and adversarial-plot.png beside this file. Run the
+command again to resume a training that was stopped. Needs pysr-srgan, pysr-perceptual and matplotlib.
 """
 
 import argparse
@@ -17,15 +17,14 @@ from PIL import Image
 
 import pysr
 from pysr.evaluation.comparison import Panel, draw
-from pysr.evaluation.plot import plot
+from pysr.evaluation.plot import write_plot
 from pysr.evaluation.protocols import Evaluation
 from pysr.imaging import degrade
 from pysr.imaging.files import read_image, write_image
-from pysr.plugin import Model
+from pysr.plugin import Recipe
 from pysr.registry import registry
-from pysr.training.loop import train
+from pysr.training import TrainingOptions, recipe, train
 from pysr.upscaling.upscaler import Upscaler
-from pysr_srgan.train import gan_recipe
 
 HERE = Path(__file__).parent
 PHOTO, DETAIL = HERE.parents[1] / "examples" / "chelsea.png", (132, 85, 213, 139)
@@ -44,32 +43,40 @@ RUNS = {
 }
 
 
-def described(losses: dict[str, float], steps: int) -> Model:
-    short = replace(gan_recipe(), losses=losses, steps=steps, validate_every=steps)
-    return replace(registry().model("srgan"), recipes={"short": lambda: short})
+def short_recipe(losses: dict[str, float], steps: int) -> Recipe:
+    shipped = recipe("srgan")
+    assert isinstance(shipped, Recipe)
+    return replace(shipped, losses=losses, steps=steps, validate_every=steps)
 
 
 def trained(folders: Sequence[Path], work: Path, steps: int) -> dict[str, Path]:
-    """The weights that each run leaves."""
-    begin = registry().model(START).weights[SCALE].file
+    """Train by each set of losses; returns the files of the weights."""
+    start = registry().model(START).weights[SCALE].file
+    options = TrainingOptions(seed=1, weights=start, device="cpu", precision="bfloat16")
     return {
-        name: train(described(losses, steps), folders, work / f"{number}", seed=1, weights=begin, device="cpu",
-                    precision="bfloat16", resume=True)
+        name: train(
+            "srgan",
+            folders,
+            work / f"{number}",
+            recipe=short_recipe(losses, steps),
+            options=options,
+            resume=True,
+        )
         for number, (name, losses) in enumerate(RUNS.items())
-    }  # fmt: skip
+    }
 
 
 def measured(files: dict[str, Path], data: Path) -> list[Evaluation]:
     (start,) = pysr.evaluate([START], data, [SCALE], metrics=METRICS)
     runs = [
-        replace(pysr.evaluate(["srgan"], data, [SCALE], weights=file, metrics=METRICS)[0], model=name)
+        replace(pysr.evaluate([pysr.load("srgan", SCALE, weights=file)], data, metrics=METRICS)[0], model=name)
         for name, file in files.items()
     ]
     return [replace(start, model="as it began"), *runs]
 
 
-def picture(files: dict[str, Path]) -> None:
-    """The photograph shrunk, and enlarged by each."""
+def draw_comparison(files: dict[str, Path]) -> None:
+    """Downscale the photograph, and draw what each makes of it."""
     pixels = torch.from_numpy(np.array(read_image(PHOTO).convert("RGB"))).permute(2, 0, 1)
     original = degrade.crop_to_multiple(pixels, SCALE)
     low = (degrade.bicubic(original.double(), SCALE).clamp(0, 255)).round().byte()
@@ -90,15 +97,15 @@ def table(evaluations: Sequence[Evaluation]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run the study of the adversarial loss.")
-    parser.add_argument("--train", type=Path, nargs="+", required=True, help="folders of training pictures")
+    parser.add_argument("--train", type=Path, nargs="+", required=True, help="folders of training images")
     parser.add_argument("--data", type=Path, required=True, help="Set14")
     parser.add_argument("--work", type=Path, default=Path("out/adversarial"))
     parser.add_argument("--steps", type=int, default=400)
     options = parser.parse_args()
     files = trained(options.train, options.work, options.steps)
     evaluations = measured(files, options.data)
-    picture(files)
-    write_image(plot(evaluations), HERE / "adversarial-plot.png")
+    draw_comparison(files)
+    write_plot(evaluations, HERE / "adversarial-plot.png")
     text = (HERE / "adversarial.template.md").read_text()
     (HERE / "adversarial.md").write_text(text.format(steps=options.steps, table=table(evaluations)))
     print(f"wrote {HERE / 'adversarial.md'}")

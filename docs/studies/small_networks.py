@@ -1,10 +1,10 @@
-"""Small networks: does a better start help, is a chain better than one network, what do VDSR's ideas give?
+"""Small networks: does a better pre-upsampler help, is a chain better than one network, what do VDSR's ideas add?
 
     python docs/studies/small_networks.py --train T91 BSDS200 BSDS500test --data Set5 --work out/study
 
 Trains seven small VDSRs (20 layers of 32 channels) for equally many steps, measures them and the installed models, and
-writes small_networks.md and small_networks.png beside this file. A training that was stopped goes on when the command
-is given again. Needs pysr-srcnn, pysr-vdsr, pysr-anchored and matplotlib.
+writes small_networks.md and small_networks.png beside this file. Run the command again to resume a training that was
+stopped. Needs pysr-srcnn, pysr-vdsr, pysr-anchored and matplotlib.
 """
 
 import argparse
@@ -19,17 +19,16 @@ import torch
 from torch import Tensor, nn
 
 import pysr
-from pysr.evaluation.protocols import measure
+from pysr.evaluation.protocols import build_metrics, measure
 from pysr.imaging.datasets import read_planes
 from pysr.imaging.files import image_files
 from pysr.plugin import Model
-from pysr.training.loop import train
+from pysr.training import TrainingOptions, recipe, train
 from pysr.upscaling.loading import make_stage
 from pysr.upscaling.upscaler import Tiling, Upscaler
 from pysr.upscaling.weights import load_weights
 from pysr_vdsr.network import VDSR
 from pysr_vdsr.plugin import pysr_models
-from pysr_vdsr.train import recipe
 
 HERE = Path(__file__).parent
 SCALES = (2, 3, 4)
@@ -47,7 +46,7 @@ class Plain(VDSR):
 
 @dataclass(frozen=True)
 class Trained:
-    """One training of the study. scales: in one network. pre_upsampler: what makes the first enlargement."""
+    """One training of the study. scales: trained in one network. pre_upsampler: replaces bicubic."""
 
     network: Callable[[], nn.Module]
     scales: tuple[int, ...] = SCALES
@@ -65,10 +64,9 @@ TRAININGS = {
 }
 
 
-def described(trained: Trained, steps: int) -> Model:
+def model_of(trained: Trained) -> Model:
     (model,) = pysr_models()
-    short = replace(recipe(), steps=steps, validate_every=max(steps // 6, 1), scales=trained.scales)
-    return replace(model, network=lambda scale, variant: trained.network(), recipes={"short": lambda: short})
+    return replace(model, network=lambda scale, variant: trained.network())
 
 
 def macs(depth: int, width: int) -> int:
@@ -76,14 +74,12 @@ def macs(depth: int, width: int) -> int:
     return 9 * width * (2 + (depth - 2) * width)
 
 
-def stages(name: str, folder: Path, scale: int, steps: int, pre_upsampler: str | None = None) -> list[object]:
+def stages(name: str, folder: Path, scale: int, pre_upsampler: str | None = None) -> list[object]:
     trained = TRAININGS[name]
     network = trained.network()
     load_weights(network, folder / "last.safetensors")
     return [
-        make_stage(
-            described(trained, steps), scale, network, HARDWARE, pre_upsampler=pre_upsampler or trained.pre_upsampler
-        )
+        make_stage(model_of(trained), scale, network, HARDWARE, pre_upsampler=pre_upsampler or trained.pre_upsampler)
     ]
 
 
@@ -91,7 +87,8 @@ def score(parts: Sequence[object], scale: int, data: Path) -> float:
     """Mean PSNR in dB of a chain of stages."""
     about = replace(parts[0].model, scales=(scale,))  # type: ignore[attr-defined]
     upscaler = Upscaler(about, scale, tuple(parts), Tiling("auto", "auto", 16, None))  # type: ignore[arg-type]
-    return fmean(measure(upscaler, path.stem, read_planes(path)).psnr for path in image_files(data))
+    metrics = build_metrics(["psnr"])
+    return fmean(measure(upscaler, path.stem, read_planes(path), metrics).psnr for path in image_files(data))
 
 
 def installed(data: Path) -> dict[str, dict[int, float]]:
@@ -103,8 +100,11 @@ def installed(data: Path) -> dict[str, dict[int, float]]:
         (["vdsr"], SCALES, "aplus"),
         (["srcnn+srcnn", "aplus+aplus", "srcnn+vdsr", "vdsr+srcnn", "vdsr+vdsr"], (4,), None),
     ):
-        for evaluation in pysr.evaluate(names, data, scales, precision="float32", pre_upsampler=pre_upsampler):
-            found[evaluation.model] = {result.scale: result.psnr for result in evaluation.results}
+        options = {"precision": "float32", "pre_upsampler": pre_upsampler}
+        for name in names:
+            scored = pysr.evaluate([pysr.load(name, scale, **options) for scale in scales], data, metrics=["psnr"])
+            label = f"{name}, pre_upsampler {pre_upsampler}" if pre_upsampler else name
+            found[label] = {result.scale: result.psnr for evaluation in scored for result in evaluation.results}
     return found
 
 
@@ -112,14 +112,15 @@ def short_trainings(folders: Sequence[Path], data: Path, work: Path, steps: int)
     found = {}
     for number, (name, trained) in enumerate(TRAININGS.items()):
         out = work / f"{number}"
-        train(described(trained, steps), folders, out, seed=1, validation=data, device="cpu", resume=True,
-              pre_upsampler=trained.pre_upsampler)  # fmt: skip
-        found[name] = {s: score(stages(name, out, s, steps), s, data) for s in trained.scales}
+        short = replace(recipe("vdsr"), steps=steps, validate_every=max(steps // 6, 1), scales=trained.scales)
+        options = TrainingOptions(seed=1, device="cpu", pre_upsampler=trained.pre_upsampler)
+        train(model_of(trained), folders, out, recipe=short, validation=data, options=options, resume=True)
+        found[name] = {s: score(stages(name, out, s), s, data) for s in trained.scales}
         print(name, found[name], flush=True)
-    half = stages("16 layers, x2 only", work / "6", 2, steps)
+    half = stages("16 layers, x2 only", work / "6", 2)
     found["16 layers, x2 and x2 again"] = {4: score(half * 2, 4, data)}
     found["residual, SRCNN's result put in front"] = {
-        s: score(stages("residual, all scales", work / "0", s, steps, "srcnn"), s, data) for s in SCALES
+        s: score(stages("residual, all scales", work / "0", s, "srcnn"), s, data) for s in SCALES
     }
     return found
 
@@ -169,32 +170,39 @@ def page(facts: dict[str, dict[str, dict[int, float]]], steps: int) -> str:
     chains = {
         "srcnn": srcnn,
         "srcnn+srcnn": srcnn + srcnn // 4,
-        "aplus": 0,
+        "aplus": 0,  # no convolutional network: its cost is not counted in multiplications
         "aplus+aplus": 0,
         "vdsr": vdsr,
         "srcnn+vdsr": vdsr + srcnn // 4,
         "vdsr+srcnn": srcnn + vdsr // 4,
         "vdsr+vdsr": vdsr + vdsr // 4,
-    }  # fmt: skip (A+ is no convolutional network: its cost is not counted so)
+    }
     at_four = {name: {4: shipped[name][4]} for name in chains}
-    return (HERE / "small_networks.template.md").read_text().format(
-        steps=steps,
-        start=table(
-            only("bicubic", "srcnn", "aplus", "vdsr", "vdsr, pre_upsampler srcnn", "vdsr, pre_upsampler aplus")
-        ),
-        retrained=table(only("residual, all scales", "residual, SRCNN's result put in front",
-                             "after SRCNN, all scales")),
-        chains=table(at_four, chains),
-        equal=table(only("residual, x4 only", "16 layers, x2 and x2 again"),
-                    {"residual, x4 only": macs(20, WIDTH), "16 layers, x2 and x2 again": macs(16, WIDTH) * 5 // 4}),
-        flat_fraction=table(only("residual, all scales", "plain, all scales")),
-        scales=table(only("residual, all scales", "residual, x2 only", "residual, x3 only", "residual, x4 only")),
-    )  # fmt: skip
+    return (
+        (HERE / "small_networks.template.md")
+        .read_text()
+        .format(
+            steps=steps,
+            start=table(
+                only("bicubic", "srcnn", "aplus", "vdsr", "vdsr, pre_upsampler srcnn", "vdsr, pre_upsampler aplus")
+            ),
+            retrained=table(
+                only("residual, all scales", "residual, SRCNN's result put in front", "after SRCNN, all scales")
+            ),
+            chains=table(at_four, chains),
+            equal=table(
+                only("residual, x4 only", "16 layers, x2 and x2 again"),
+                {"residual, x4 only": macs(20, WIDTH), "16 layers, x2 and x2 again": macs(16, WIDTH) * 5 // 4},
+            ),
+            plain=table(only("residual, all scales", "plain, all scales")),
+            scales=table(only("residual, all scales", "residual, x2 only", "residual, x3 only", "residual, x4 only")),
+        )
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run the study of small networks.")
-    parser.add_argument("--train", type=Path, nargs="+", required=True, help="folders of training pictures")
+    parser.add_argument("--train", type=Path, nargs="+", required=True, help="folders of training images")
     parser.add_argument("--data", type=Path, required=True, help="Set5")
     parser.add_argument("--work", type=Path, default=Path("out/study"))
     parser.add_argument("--steps", type=int, default=600)

@@ -1,4 +1,4 @@
-"""The one way in which files of any kind are written: complete, or not at all."""
+"""Atomic writes: a file of any kind appears complete, or not at all."""
 
 from __future__ import annotations
 
@@ -19,54 +19,69 @@ if sys.platform != "win32":
 
 FilePath = str | os.PathLike[str]
 
+_LONGEST_NAME = 255  # bytes in a file's name: the limit of ext4, XFS, Btrfs, APFS and NTFS
+
 
 def file_name(path: FilePath) -> str:
-    """The path as a string. Raises InputError for what is no path."""
+    """Convert a path to a string.
+
+    Raises:
+        InputError: It is not a path, is empty, or has a null character in it.
+    """
     try:
         name = os.fsdecode(path)
     except TypeError:
-        raise InputError(f"A file name must be a string or a path; got {type(path).__name__}.") from None
+        raise InputError(f"a file's name is a string or a path, not {type(path).__name__}; give one of these") from None
     if not name or "\0" in name:
-        raise InputError(f"{name!r} is not a file name; give the name of an image file.")
+        raise InputError(f"{name!r} is not a file name; give one such as 'photo.png'")
     return name
 
 
 def check_place(path: FilePath) -> None:
-    """Whether a file can be written there, asked before the work whose result it will hold.
+    """Check that a file can be written there, before the work whose result it will hold.
 
-    Raises InputError where the folder is missing or not writable, or the path is a folder, a device, write-protected
-    or too long.
+    Raises:
+        InputError: The folder is missing or write-protected, or the path is a folder, a device, write-protected or
+            too long.
     """
     name = file_name(path)
     target = os.path.realpath(name)
     folder = os.path.dirname(target)
     if not os.path.isdir(folder):
-        raise InputError(f"There is no folder {folder!r} for {name!r}; create it first.")
+        raise InputError(f"there is no folder {folder!r} for {name!r}; create it first")
     if os.path.exists(target) and not os.path.isfile(target):
-        raise InputError(f"{name!r} is a folder or a device, not a file; choose another name.")
+        raise InputError(f"{name!r} is a folder or a device, not a file; choose another name")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"The folder {folder!r} is write-protected; choose another one.")
+        raise InputError(f"the folder {folder!r} is write-protected; choose another one")
     if os.path.exists(target) and not os.access(target, os.W_OK):
-        raise InputError(f"{name!r} exists and is write-protected; choose another name.")
-    if len(os.fsencode(os.path.basename(target))) > 255:
-        raise InputError(f"{name!r} is too long for a file name; use at most 255 bytes.")
+        raise InputError(f"{name!r} exists and is write-protected; choose another name")
+    if len(os.fsencode(os.path.basename(target))) > _LONGEST_NAME:
+        raise InputError(f"{name!r} is too long for a file name; use at most {_LONGEST_NAME} bytes")
 
 
 @contextmanager
 def atomic_write(path: FilePath) -> Iterator[BinaryIO]:
-    """A binary file, open for writing, that takes the place of ``path`` when the ``with`` block ends well.
+    """Open a binary file for writing that replaces ``path`` when the ``with`` block succeeds.
 
-    A reader sees the complete old file or the complete new one, also when the process or the machine dies: the bytes
-    go to a sibling ``.pysr-<pid>-...``, which reaches the disk and is then renamed. If the block raises, the sibling
-    is removed and the old file is untouched. The permissions of an existing file are kept; a symbolic link stays and
-    the file that it points to is replaced. Siblings that a killed process left for the same target are removed.
-    Raises InputError where ``path`` is a folder or a device; OSError, from here or from the block, where the file
-    cannot be written.
+    A reader sees either the complete old file or the complete new one, even if the process or the machine dies: the
+    bytes go to a sibling ``.pysr-<pid>-...``, which is flushed to disk and then renamed. If the block raises, the
+    sibling is removed and the old file is untouched. The permissions of an existing file are kept; a symbolic link is
+    kept, and the file that it points to is replaced. Siblings left by a killed process for the same target are removed.
+
+    Args:
+        path: The file to create or replace.
+
+    Yields:
+        The open file.
+
+    Raises:
+        InputError: ``path`` is a folder or a device.
+        OSError: The file cannot be written; raised here or in the block.
     """
     target = os.path.realpath(file_name(path))
     mode = _mode_of_target(target)
     folder = os.path.dirname(target)
-    mark = hashlib.sha256(os.fsencode(os.path.basename(target))).hexdigest()[:16]
+    mark = hashlib.sha256(os.fsencode(os.path.basename(target))).hexdigest()[:16]  # 64 bits tell the targets apart
     _remove_abandoned(folder, mark)
     sibling = os.path.join(folder, f".pysr-{os.getpid()}-{mark}-{secrets.token_hex(4)}")
     with _create(sibling, private=mode is not None) as file:
@@ -92,12 +107,12 @@ def _mode_of_target(target: str) -> int | None:
     except FileNotFoundError:
         return None
     if not stat.S_ISREG(status.st_mode):
-        raise InputError(f"{target!r} is a folder or a device, not a file; choose another name.")
+        raise InputError(f"{target!r} is a folder or a device, not a file; choose another name")
     return stat.S_IMODE(status.st_mode)
 
 
 def _create(sibling: str, private: bool) -> BinaryIO:
-    """A new file, locked for as long as it is open, so that others can tell it from an abandoned one."""
+    """Create a file and lock it while it is open, so that other processes do not take it for an abandoned one."""
     file = open(  # noqa: SIM115 (the caller closes it)
         sibling, "x+b", opener=lambda name, flags: os.open(name, flags, 0o600 if private else 0o666)
     )
@@ -107,7 +122,7 @@ def _create(sibling: str, private: bool) -> BinaryIO:
 
 def _lock(descriptor: int) -> bool:
     if sys.platform == "win32":
-        return True  # an open file cannot be removed there
+        return True  # Windows does not remove open files
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -116,9 +131,9 @@ def _lock(descriptor: int) -> bool:
 
 
 def _remove_abandoned(folder: str, mark: str) -> None:
-    """Remove what killed processes left behind on the way to this target."""
+    """Remove the siblings that killed processes left for this target."""
     if sys.platform == "win32":
-        return  # no way to tell whether a process is alive
+        return  # os.kill(pid, 0) would end the process there, so nothing tells whether it is alive
     with suppress(OSError):
         for name in os.listdir(folder):
             if re.fullmatch(rf"\.pysr-\d+-{mark}-[0-9a-f]{{8}}", name) and not _alive(int(name.split("-")[1])):
@@ -136,14 +151,14 @@ def _alive(pid: int) -> bool:
 
 
 def _remove_if_unlocked(sibling: str) -> None:
-    """A process in another container or on another computer has a lock but no pid here."""
+    """Remove a sibling unless it is locked: its process may run in another container or on another computer."""
     with suppress(OSError), open(sibling, "rb") as file:
         if _lock(file.fileno()):
             os.unlink(sibling)
 
 
 def _sync_folder(folder: str) -> None:
-    """Make the rename durable, where the system can; the file itself is already in its place."""
+    """Make the rename durable where the system supports it; the file itself is already in place."""
     if sys.platform == "win32":
         return
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Every error that pysr raises on purpose.
+"""Every error that pysr raises on purpose, and how any exception is put into one line.
 
 PysrError
 ├── InputError         an argument, image or file that cannot be used     (also a ValueError)
@@ -7,7 +7,8 @@ PysrError
 ├── WeightsError       a weights file is missing, damaged or of another network
 └── OutOfMemoryError   even the smallest tile did not fit                 (also a MemoryError)
 
-A message says what was given, what is allowed and what to do.
+A message says what was given, what is allowed and what to do: in lower case, without a full stop, as in
+``"scale of vdsr is 5; it can be 2, 3, 4"``.
 """
 
 __all__ = ["InputError", "OutOfMemoryError", "PluginError", "PysrError", "UnknownNameError", "WeightsError"]
@@ -35,3 +36,24 @@ class WeightsError(PysrError):
 
 class OutOfMemoryError(PysrError, MemoryError):
     """Even the smallest tile did not fit into memory; the message names the size tried last."""
+
+
+def format_error(error: BaseException) -> str:
+    """Format an exception as one line of text.
+
+    Args:
+        error: Any exception.
+
+    Returns:
+        The message alone for pysr's own errors; the system's reason and the file's name for an `OSError`; for every
+        other exception its type and message. Line breaks become spaces.
+    """
+    if isinstance(error, PysrError):
+        text = str(error)
+    elif isinstance(error, OSError) and error.strerror:
+        text = error.strerror if error.filename is None else f"{error.strerror}: {error.filename!r}"
+    elif isinstance(error, MemoryError):  # often without a message; NumPy's says how much was asked for
+        text = f"not enough memory: {error}" if str(error) else "not enough memory"
+    else:
+        text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return " ".join(text.splitlines())

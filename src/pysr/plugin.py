@@ -50,6 +50,7 @@ __all__ = [
 Progress = Callable[[int, int], None]
 """Called now and then as ``progress(done, total)``; what it counts is up to the caller of it."""
 
+Digests = Mapping[int, str] | Mapping[tuple[int, str], str]  # of weights files, by scale or by (scale, variant)
 RESEARCH_LICENCE = "Apache-2.0; trained on research image sets without a formal licence"
 
 _HELPERS = {  # the heavy ones: name -> (module, name there)
@@ -97,13 +98,7 @@ class Weights:
     @overload
     @classmethod
     def shipped(
-        cls, package: str, file: str, *, sha256: Mapping[int, str], trained_on: str, licence: str = ...
-    ) -> dict[int | tuple[int, str], Weights]: ...
-
-    @overload
-    @classmethod
-    def shipped(
-        cls, package: str, file: str, *, sha256: Mapping[tuple[int, str], str], trained_on: str, licence: str = ...
+        cls, package: str, file: str, *, sha256: Digests, trained_on: str, licence: str = ...
     ) -> dict[int | tuple[int, str], Weights]: ...
 
     @classmethod
@@ -112,7 +107,7 @@ class Weights:
         package: str,
         file: str,
         *,
-        sha256: str | Mapping[int, str] | Mapping[tuple[int, str], str],
+        sha256: str | Digests,
         trained_on: str,
         licence: str = RESEARCH_LICENCE,
     ) -> Weights | dict[int | tuple[int, str], Weights]:
@@ -349,6 +344,7 @@ class Recipe:
             weights themselves.
         validate_every: Steps between validations.
         reasons: Why a value is what it is, by its name.
+        name: The name under which the model offers it; `pysr.training.recipe` fills it in.
 
     Raises:
         ValueError: Both or neither of ``losses`` and ``compute_losses`` are given.
@@ -373,6 +369,7 @@ class Recipe:
     ema_decay: float = 0.999
     validate_every: int = 500
     reasons: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
 
     def __post_init__(self) -> None:
         if bool(self.losses) == bool(self.compute_losses):
@@ -390,6 +387,7 @@ class Fit:
         scales: Scales that it can be fitted for; the first is the default.
         rescale_augment: Each training image is also used at these relative sizes, (1.0,) being itself only.
         reasons: Why a value is what it is, by its name.
+        name: The name under which the model offers it; `pysr.training.recipe` fills it in.
     """
 
     fit: Callable[[nn.Module, Sequence[TrainingImage], int, int, Progress], None]
@@ -397,3 +395,4 @@ class Fit:
     _: KW_ONLY
     rescale_augment: tuple[float, ...] = (1.0,)
     reasons: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""

@@ -20,7 +20,7 @@ from typing import Any, Generic, Literal, TypeVar
 import pluggy
 
 from . import hookspecs
-from .errors import PysrError, UnknownNameError
+from .errors import PysrError, UnknownNameError, format_error
 from .plugin import Loss, Metric, Model, Preprocessor
 
 logger = logging.getLogger("pysr")
@@ -174,7 +174,7 @@ class Registry:
         try:
             contributions = _collect(source.load())
         except (Exception, SystemExit) as error:  # a broken plugin is data, not the end of the program
-            return Plugin(source.name, source.distribution, source.version, "failed", _describe(error))
+            return Plugin(source.name, source.distribution, source.version, "failed", format_error(error))
         names: dict[str, tuple[str, ...]] = {}
         refused: list[str] = []
         namespaces: tuple[_Namespace[Any], ...] = (self._models, self._losses, self._preprocessors, self._metrics)
@@ -230,11 +230,7 @@ def _register(namespace: _Namespace[Description], items: list[object], owner: st
         try:
             yield namespace.add(item, owner)
         except Exception as error:  # a description may hold anything
-            refused.append(str(error) if isinstance(error, ValueError) else _describe(error))
-
-
-def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            refused.append(str(error) if isinstance(error, ValueError) else format_error(error))
 
 
 def _installed() -> Iterator[Source]:
@@ -246,7 +242,7 @@ def _installed() -> Iterator[Source]:
                 name, version = distribution.name or "unknown", distribution.version or "0"
                 sources.setdefault((name, point.name), Source(point.name, name, version, point.load))
         except Exception as error:  # damaged metadata
-            logger.warning("skipped a package with damaged metadata: %s (%s)", distribution, _describe(error))
+            logger.warning("skipped a package with damaged metadata: %s (%s)", distribution, format_error(error))
     yield from (sources[key] for key in sorted(sources))
 
 

@@ -1,14 +1,14 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from pysr.cli import app
 from pysr.evaluation.protocols import Evaluation, ImageResult, ScaleResult
 from pysr.plugin import Model, Weights
+from pysr.registry import registry
 from pysr.upscaling.weights import save_weights
 
 
@@ -16,29 +16,32 @@ def run(*args):
     return app.main([str(arg) for arg in args])
 
 
-@pytest.fixture
-def photo(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "photo.png")
-    return tmp_path / "photo.png"
-
-
 @pytest.mark.parametrize(
-    ("args", "says"),
+    ("args", "message"),
     [
-        (["--metric", "psnr", "sssim"], "there is no metric called 'sssim'; did you mean 'ssim'?"),
-        (["--scale", "2", "3.5"], "'3.5' is not a scale"),
+        (["--scale", "2", "3"], "'3' is not a model; several scales are separated by commas, as in --scale 2,3"),
+        (
+            ["--metric", "psnr", "ssim"],
+            "'ssim' is not a model; several metrics are separated by commas, as in --metric",
+        ),
+        (["--data", ".", "/"], "'/' is not a model; every folder needs its own option, as in --data /"),
+        (["--data", ".", "Set99"], "there is no model called 'Set99'"),
+        (["--metric", "psnr,sssim"], "there is no metric called 'sssim'; did you mean 'ssim'?"),
+        (["--scale", "2,3.5"], "'3.5' is not a scale"),
+        (["--scale", "2,"], "'' is not a scale"),
     ],
 )
-def test_what_follows_an_option_is_no_model(photo, capsys, args, says):
+def test_values_that_belong_to_an_option_get_a_hint(photo, capsys, args, message):
     assert run("evaluate", "bicubic", "--data", photo.parent, *args) == 2
-    assert says in capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
 
 
 def test_evaluate_side_by_side(photo, capsys):
     written = photo.with_name("scores.json")
     code = run(
-        "evaluate", "nearest", "bicubic", "--data", photo.parent, "--scale", "2", "x3", "--json", written, "--images"
+        "evaluate", "nearest", "bicubic", "--data", photo.parent, "--scale", "2,x3", "--json", written, "--images"
     )
     assert code == 0
     table = capsys.readouterr().out
@@ -58,15 +61,23 @@ def test_evaluate_side_by_side(photo, capsys):
 
 @pytest.fixture
 def evaluated(monkeypatch):
-    """What `evaluate` of the library is asked for, in place of doing it."""
+    """What `load` and `evaluate` of the library are asked for, in place of doing it."""
     asked = []
 
-    def evaluate(names, data, scales, **options):
-        asked.append((list(names), list(data), list(scales), *map(options.get, ("protocol", "device", "precision"))))
+    def load(name, scale, **options):
+        model = Model(name, (scale,), lambda scale, variant: None, "")
+        return SimpleNamespace(model=model, scale=scale, options=options)
+
+    def evaluate(models, data, scales, **options):
+        names = [model if isinstance(model, str) else model.model.name for model in models]
+        loaded = [(model.scale, model.options) for model in models if not isinstance(model, str)]
+        asked.append((names, list(data), list(scales), options["protocol"], loaded))
         scores = dict.fromkeys(options["metrics"], 30.0)
         results = tuple(ScaleResult(scale, scores, 1.0, (ImageResult("x", scores, 1.0),)) for scale in scales)
-        return [Evaluation(name, folder.name, "y-shave", results) for folder in data for name in names]
+        metrics = tuple(map(registry().metric, options["metrics"]))
+        return [Evaluation(name, folder.name, "y-shave", metrics, results) for folder in data for name in names]
 
+    monkeypatch.setattr("pysr.upscaling.loading.load", load)
     monkeypatch.setattr("pysr.evaluation.protocols.evaluate", evaluate)
     return asked
 
@@ -87,12 +98,21 @@ def test_evaluate_prints_nothing_but_the_format_asked_for(evaluated, tmp_path, c
 
 
 def test_evaluate_takes_the_scales_that_all_models_have(evaluated):
-    assert run("evaluate", "nearest", "bicubic", "--data", ".", "--device", "cpu", "--precision", "float32") == 0
-    assert evaluated == [(["nearest", "bicubic"], [Path(".")], [2, 3, 4, 5, 6, 7, 8], "y-shave", "cpu", "float32")]
+    assert run("evaluate", "nearest", "bicubic", "--data", ".") == 0
+    assert evaluated == [(["nearest", "bicubic"], [Path(".")], [2, 3, 4, 5, 6, 7, 8], "y-shave", [])]
+
+
+def test_evaluate_loads_models_by_the_options_of_loading(evaluated):
+    hardware = {"device": "cpu", "precision": "float32"}
+    arguments = "nearest bicubic --data . --scale 2,3 --device cpu --precision float32"
+    assert run("evaluate", *arguments.split()) == 0
+    ((names, _, scales, _, loaded),) = evaluated
+    assert (names, scales) == (["nearest", "nearest", "bicubic", "bicubic"], [2, 3])
+    assert loaded == [(2, hardware), (3, hardware)] * 2
 
 
 def test_evaluate_takes_several_metrics(evaluated, capsys):
-    assert run("evaluate", "--metric", "ssim", "psnr", "nearest", "--data", ".", "--scale", "2") == 0
+    assert run("evaluate", "--metric", "ssim,psnr", "nearest", "--data", ".", "--scale", "2") == 0
     assert evaluated[0][0] == ["nearest"]
     assert "SSIM / PSNR in dB   " in capsys.readouterr().out
     assert run("evaluate", "nearest", "--data", ".", "--metric", "ssim", "--metric", "psnr", "-s", "2") == 0
@@ -100,7 +120,7 @@ def test_evaluate_takes_several_metrics(evaluated, capsys):
 
 
 def test_evaluate_takes_several_data_sets(evaluated, capsys):
-    assert run("evaluate", "nearest", "--data", "a/Set5", "Set14", "--scale", "2", "--data", "b") == 0
+    assert run("evaluate", "nearest", "--data", "a/Set5", "--data", "Set14", "--scale", "2", "--data", "b") == 0
     assert evaluated[0][1] == [Path("a/Set5"), Path("Set14"), Path("b")]
     words = capsys.readouterr().out.split()
     assert [word for word in words if word in ("Set5", "Set14", "b", "x2")] == ["Set5", "x2", "Set14", "x2", "b", "x2"]
@@ -109,7 +129,7 @@ def test_evaluate_takes_several_data_sets(evaluated, capsys):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--csv", "missing/scores.csv"], "There is no folder"),
+        (["--csv", "missing/scores.csv"], "there is no folder"),
         (["--markdown", "."], "not a file"),
         (["--json", "-", "--csv", "-"], "--json and --csv both name '-'"),
         (["--markdown", "a", "--csv", "./a"], "--markdown and --csv both name 'a'"),
@@ -122,15 +142,16 @@ def test_a_wrong_file_name_is_found_before_the_work(evaluated, tmp_path, monkeyp
     assert evaluated == []
 
 
-def test_a_variant_and_weights_are_passed_on_with_their_scales(monkeypatch, tmp_path):
-    asked = []
-    monkeypatch.setattr("pysr.evaluation.protocols.evaluate", lambda *args, **options: asked.append(options) or [])
+def test_a_variant_and_weights_are_passed_on_with_their_scales(evaluated, tmp_path, capsys):
     file = tmp_path / "w.safetensors"
     for noted in ({"pysr.scales": "3 4"}, {}):
         save_weights({"a": torch.zeros(1)}, file, noted)
         run("evaluate", "bicubic", "--data", ".", "--variant", "a", "--weights", file, "--json", "-")
-    assert [options["scales"] for options in asked] == [[3, 4], [2, 3, 4, 5, 6, 7, 8]]
-    assert (asked[0]["variant"], asked[0]["weights"]) == ("a", file)
+    assert [scales for _, _, scales, *_ in evaluated] == [[3, 4], [2, 3, 4, 5, 6, 7, 8]]
+    assert evaluated[0][0] == ["bicubic, variant a, weights w.safetensors"] * 2
+    assert evaluated[0][-1] == [(scale, {"variant": "a", "weights": file}) for scale in (3, 4)]
+    assert run("evaluate", "bicubic", "nearest", "--data", ".", "--weights", file, "--scale", "3") == 2
+    assert "--weights need a single model, and 2 are named" in capsys.readouterr().err
 
 
 def test_scales_without_weights_are_left_out_unless_named(evaluated, install, tmp_path):
@@ -160,6 +181,6 @@ def test_the_scales_of_chains_and_of_the_initial_count(evaluated, install):
     assert run("evaluate", "few+bicubic", "--pre-upsampler", "few", "--data", ".", "--scale", "9") == 0
     assert [(names, scales) for names, _, scales, *_ in evaluated] == [
         (["nearest", "few+bicubic"], [4]),
-        (["nearest", "bicubic"], [2, 3, 4]),
-        (["few+bicubic"], [9]),
+        ([f"{name}, pre_upsampler few" for name in ("nearest", "bicubic") for _ in range(3)], [2, 3, 4]),
+        (["few+bicubic, pre_upsampler few"], [9]),
     ]

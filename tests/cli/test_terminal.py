@@ -8,6 +8,7 @@ from rich.table import Table
 
 from pysr.cli.terminal import Bar, evaluation_table, print_table
 from pysr.evaluation.protocols import Evaluation, ImageResult, ScaleResult
+from pysr.plugin import Metric
 
 SHOW = "from rich.table import Table; from pysr.cli.terminal import print_table; print_table(Table('word ' * 60))"
 
@@ -53,11 +54,12 @@ def test_an_evaluation_has_a_block_a_data_set_and_gaps(capsys):
         scores = {"psnr": psnr, "ssim": 0.5}
         return ScaleResult(scale, scores, 1.0, (ImageResult("[x]", scores, 1.0),))
 
+    metrics = Metric("psnr", lambda: None, "", "PSNR in dB", decimals=2), Metric("ssim", lambda: None, "", "SSIM")
     found = [
-        Evaluation("a", "Set5", "y-shave", (at(2, 30.0),)),
-        Evaluation("b", "Set5", "y-shave", (at(3, 31.0), at(2, 32.0))),
-        Evaluation("a", "[set14]", "y-shave", (at(2, 33.0),)),
-        Evaluation("b", "[set14]", "y-shave", (at(2, 34.0),)),
+        Evaluation("a", "Set5", "y-shave", metrics, (at(2, 30.0),)),
+        Evaluation("b", "Set5", "y-shave", metrics, (at(3, 31.0), at(2, 32.0))),
+        Evaluation("a", "[set14]", "y-shave", metrics, (at(2, 33.0),)),
+        Evaluation("b", "[set14]", "y-shave", metrics, (at(2, 34.0),)),
     ]
     print_table(evaluation_table(found, images=True))
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]

@@ -1,41 +1,57 @@
-from itertools import pairwise
+"""Plots of models by two metrics."""
+
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pysr.cli import app
-from pysr.errors import InputError
-from pysr.evaluation.plot import plot
+from pysr.errors import InputError, PysrError
+from pysr.evaluation.plot import check_plot, plot, write_plot
 from pysr.evaluation.protocols import Evaluation, ScaleResult
+from pysr.plugin import Metric
 from pysr.testing import photo
 
-
-def evaluation(model, psnr, ssim, *, data="Set5", scale=4):
-    return Evaluation(model, data, "y-shave", (ScaleResult(scale, {"psnr": psnr, "ssim": ssim}, 1.0, ()),))
-
-
-def dots(picture):
-    """Centres (x, y) of the coloured dots, from left to right."""
-    rows, columns = np.nonzero((np.asarray(picture) == (10, 125, 56)).all(-1))
-    starts = [0, *(np.flatnonzero(np.diff(np.sort(columns)) > 1) + 1), len(columns)]
-    order = np.argsort(columns, kind="stable")
-    return [(columns[order[a:b]].mean(), rows[order[a:b]].mean()) for a, b in pairwise(starts)]
+PSNR = Metric("psnr", lambda: None, "", "PSNR in dB")
+DISTANCE = Metric("distance", lambda: None, "", "a distance", lower_is_better=True)
 
 
+def evaluation(model, psnr, distance, *, data="Set5", scale=4):
+    scores = {"psnr": psnr, "distance": distance}
+    return Evaluation(model, data, "y-shave", (PSNR, DISTANCE), (ScaleResult(scale, scores, 1.0, ()),))
+
+
+@pytest.fixture
+def matplotlib():
+    return pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+
+
+@pytest.mark.usefixtures("matplotlib")
 def test_models_lie_where_their_scores_are():
-    picture = plot([evaluation("a", 28.0, 0.8), evaluation("b", 30.0, 0.9), evaluation("c", 31.0, 0.85)])
-    (ax, ay), (bx, by), (cx, cy) = dots(picture)
-    assert (bx - ax) / (cx - bx) == pytest.approx(2, rel=0.02)  # to the right the first metric
-    assert (ay - by) / (cy - by) == pytest.approx(2, rel=0.02)  # upwards the last
-    assert by < cy < ay
-    assert picture.size == (900, 640)
+    (axes,) = plot([evaluation("a", 28.0, 0.8), evaluation("b", 30.0, 0.9), evaluation("$c$", 31.0, 0.85)]).axes
+    (dots,) = axes.collections
+    assert dots.get_offsets().tolist() == [[28.0, 0.8], [30.0, 0.9], [31.0, 0.85]]
+    assert [(name.get_text(), name.xy) for name in axes.texts] == [
+        ("a", (28.0, 0.8)),
+        ("b", (30.0, 0.9)),
+        ("$c$", (31.0, 0.85)),
+    ]
+    assert [name.get_horizontalalignment() for name in axes.texts] == ["left", "right", "right"]
+    assert axes.get_xlabel() == "PSNR in dB (higher is better)"
+    assert axes.get_ylabel() == "a distance (lower is better)"
+    assert axes.get_title() == "Set5 x4"
 
 
-def test_one_model_and_equal_scores_are_plotted_too():
-    assert len(dots(plot([evaluation("a", 28.0, 0.8)]))) == 1
-    (ax, ay), (bx, by) = dots(plot([evaluation("a", 28.0, 0.8), evaluation("b" * 20, 30.0, 0.8)]))
-    assert ay == by and ax < bx
+@pytest.mark.usefixtures("matplotlib")
+@pytest.mark.parametrize(("ending", "magic"), [(".png", b"\x89PNG"), (".PDF", b"%PDF"), (".svg", b"<?xml")])
+def test_the_ending_names_the_format(tmp_path, ending, magic):
+    target = tmp_path / f"plot{ending}"
+    write_plot([evaluation("a" * 30, 28.0, 0.8), evaluation("b" * 30, 28.0, 0.8)], target)  # equal scores, long names
+    assert target.read_bytes().startswith(magic)
+    if ending == ".png":
+        with Image.open(target) as image:
+            assert image.size == (900, 640)
 
 
 @pytest.mark.parametrize(
@@ -51,14 +67,25 @@ def test_what_makes_no_plot(others, message):
         plot([evaluation("a", 28.0, 0.8), *others])
 
 
+def test_without_matplotlib_it_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    with pytest.raises(PysrError, match=r"plots need matplotlib; install it with: pip install 'pysr-sdk\[plot\]'"):
+        check_plot(tmp_path / "plot.png", ["Set5"], [4], ["psnr", "ssim"])
+
+
+@pytest.mark.usefixtures("matplotlib")
 def test_the_command_writes_it(tmp_path, capsys, monkeypatch):
     Image.fromarray((photo(40, 40) * 255).astype(np.uint8)).save(tmp_path / "a.png")
     command = ["evaluate", "nearest", "bicubic", "--data", str(tmp_path), "--scale", "2", "--plot"]
-    assert app.main([*command, str(tmp_path / "plot.jpg")]) == 0
-    with Image.open(tmp_path / "plot.jpg") as picture:
-        assert picture.size == (900, 640)
+    assert app.main([*command, str(tmp_path / "plot.pdf")]) == 0
+    assert (tmp_path / "plot.pdf").read_bytes().startswith(b"%PDF")
     monkeypatch.setattr("pysr.evaluation.protocols.evaluate", lambda *args, **options: pytest.fail("began the work"))
-    for more, message in (([], "plot.xyz"), (["--scale", "3"], "2 scales"), (["--metric", "psnr"], "1 metrics")):
-        target = "plot.png" if more else "plot.xyz"
-        assert app.main([*command, str(tmp_path / target), *more]) == 2
+    for name, more, message in (
+        ("plot.jpg", [], "plot.jpg' does not end like a plot; use one of .png, .pdf, .svg"),
+        ("missing/plot.svg", [], "there is no folder"),
+        ("plot.png", ["--scale", "3"], "2 scales"),
+        ("plot.png", ["--metric", "psnr"], "1 metrics"),
+    ):
+        assert app.main([*command, str(tmp_path / name), *more]) == 2
         assert message in capsys.readouterr().err

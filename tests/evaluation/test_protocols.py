@@ -69,7 +69,7 @@ def test_several_sets_give_what_each_gives_alone(pictures: Path) -> None:
     assert [(e.data, e.model) for e in found] == [
         (data.name, model) for data in (other, pictures) for model in ("nearest", "bicubic")
     ]
-    assert seen == [(i, 8) for i in range(1, 9)]
+    assert seen == [(i, 6) for i in range(1, 7)]
     alone = evaluate(["nearest"], other, [2])[0]
     assert [image.name for image in alone.results[0].images] == ["gray"]
     assert (found[0].results[0].psnr, found[0].results[0].ssim) == (alone.results[0].psnr, alone.results[0].ssim)
@@ -126,7 +126,7 @@ def test_a_gap_that_cannot_be_meant_is_an_error(
         evaluate(names, pictures, scales)
 
 
-def test_a_variant_and_weights_are_those_of_one_model(
+def test_upscalers_are_measured_with_the_options_that_they_were_loaded_with(
     pictures: Path, tmp_path: Path, install: Callable[..., None]
 ) -> None:
     class Darker(nn.Module):
@@ -137,31 +137,46 @@ def test_a_variant_and_weights_are_those_of_one_model(
         def forward(self, planes: Tensor) -> Tensor:
             return planes * self.factor
 
-    install(Model("darker", (2,), lambda scale, variant: Darker(), "", variants=("a", "b"), colour="luma",
-                  preprocess=("luma", "bicubic"), receptive_field=0))  # fmt: skip
+    steps = ("luma", "bicubic")
+    install(Model("darker", (2,), lambda scale, variant: Darker(), "", colour="luma", preprocess=steps))
     network, file = Darker(), tmp_path / "half.safetensors"
     (bicubic,) = evaluate(["bicubic"], pictures, [2])
     for factor, is_better in ((1.0, True), (0.5, False)):
         nn.init.constant_(network.factor, factor)
         save_weights(network, file, {})
-        (found,) = evaluate(["darker"], pictures, [2], variant="b", weights=file)
-        assert found.model == "darker, variant b, weights half.safetensors"
+        (found,) = evaluate([pysr.load("darker", weights=file)], pictures)
+        assert (found.model, [result.scale for result in found.results]) == ("darker", [2])
         assert (found.results[0].psnr > bicubic.results[0].psnr - 0.1) == is_better
-    with pytest.raises(InputError, match="variant and weights are those of one model, and 2 are named"):
-        evaluate(["darker", "bicubic"], pictures, [2], weights=file)
+
+
+def test_upscalers_of_one_name_are_one_model_at_several_scales(pictures: Path) -> None:
+    first, second, third = (pysr.load("nearest", scale) for scale in (3, 2, 2))
+    found = evaluate([first, second, third, "bicubic", first], pictures)
+    rows = [(evaluation.model, [result.scale for result in evaluation.results]) for evaluation in found]
+    assert rows == [("nearest", [3, 2]), ("nearest", [2]), ("bicubic", [3, 2])]
+    (by_name,) = evaluate(["nearest"], pictures, [3, 2])
+    assert [result.scores for result in by_name.results] == [result.scores for result in found[0].results]
+
+
+def test_without_scales_those_that_all_models_come_trained_for(pictures: Path, install: Callable[..., None]) -> None:
+    install(Model("few", (3, 4), lambda scale, _: Upsample(scale_factor=scale), "", colour="any"))
+    found = evaluate(["bicubic", "few"], pictures, metrics=["psnr"])
+    assert [[result.scale for result in evaluation.results] for evaluation in found] == [[3, 4]] * 2
+    upscaler = pysr.load("few", 4)
+    with pytest.raises(InputError, match=r"few offers none of the scales asked for \(few: 4, bicubic: 2"):
+        evaluate([upscaler, "bicubic"], pictures, [2])
+    with pytest.raises(InputError, match=r"none of these models offers scale 3 \(few: 4\)"):
+        evaluate([upscaler], pictures, [3, 4])
 
 
 def test_models_in_a_row_and_models_that_begin_with_another(pictures: Path, install: Callable[..., None]) -> None:
-    copy = Model("copy", (2, 4), lambda scale, variant: nn.Identity(), "", colour="luma",
-                 preprocess=("luma", "bicubic"), receptive_field=0)  # fmt: skip
-    install(copy)
+    steps = ("luma", "bicubic")
+    install(Model("copy", (2, 4), lambda scale, variant: nn.Identity(), "", colour="luma", preprocess=steps))
     nearest, twice = evaluate(["nearest", "nearest+nearest"], pictures, [4])
-    (begun,) = evaluate(["copy"], pictures, [4], pre_upsampler="nearest")
+    (begun,) = evaluate([pysr.load("copy", 4, pre_upsampler="nearest")], pictures)
     assert (twice.model, begun.model) == ("nearest+nearest", "copy, pre_upsampler nearest")
     assert nearest.results[0].psnr == twice.results[0].psnr == begun.results[0].psnr
     assert nearest.results[0].psnr != evaluate(["copy"], pictures, [4])[0].results[0].psnr
-    with pytest.raises(InputError, match="lanczos cannot take the pre_upsampler nearest"):
-        evaluate(["copy", "lanczos"], pictures, [4], pre_upsampler="nearest")
 
 
 @needs_set5
@@ -174,13 +189,16 @@ def test_bicubic_on_set5_is_the_published_number() -> None:
 @needs_set5
 def test_bfloat16_costs_vdsr_next_to_nothing() -> None:
     pytest.importorskip("pysr_vdsr", reason="the plugin pysr-vdsr is not installed")
-    whole, reduced = (evaluate(["vdsr"], SET5, [4], precision=p)[0].results[0] for p in ("float32", "bfloat16"))
+    whole, reduced = (
+        evaluate([pysr.load("vdsr", 4, precision=precision)], SET5)[0].results[0]
+        for precision in ("float32", "bfloat16")
+    )
     assert whole.psnr > 30.5
     assert abs(whole.psnr - reduced.psnr) <= 0.02
 
 
 def test_a_colour_model_gets_rounded_colour(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import pysr.evaluation as module
+    import pysr.evaluation.protocols as module
 
     given = []
     real = module.load
@@ -209,7 +227,8 @@ def test_a_colour_model_gets_rounded_colour(pictures: Path, monkeypatch: pytest.
 def test_metrics_are_measured_in_the_order_asked_for(pictures: Path) -> None:
     (both,) = evaluate(["bicubic"], pictures, [2])
     (one,) = evaluate(["bicubic"], pictures, [2], metrics=["ssim"])
-    assert (both.metrics, one.metrics) == (("psnr", "ssim"), ("ssim",))
+    assert [[metric.name for metric in found.metrics] for found in (both, one)] == [["psnr", "ssim"], ["ssim"]]
+    assert both.metrics[0].title == "PSNR in dB"
     assert one.results[0].ssim == both.results[0].ssim
     assert list(one.as_dict()["results"][0]) == ["scale", "ssim", "seconds", "images"]
     with pytest.raises(UnknownNameError, match="no metric called 'psn'; did you mean 'psnr'"):
@@ -267,6 +286,10 @@ def test_what_cannot_be_evaluated_is_named(pictures: Path, tmp_path: Path) -> No
         evaluate(["bicubic"], pictures, [])
     with pytest.raises(InputError, match="takes lists"):
         evaluate("bicubic", pictures, [2])
+    with pytest.raises(InputError, match="takes lists"):
+        evaluate(pysr.load("bicubic", 2), pictures)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="a model is a name or an upscaler, not int"):
+        evaluate([2], pictures)  # type: ignore[list-item]
     with pytest.raises(UnknownNameError):
         evaluate(["bicubix"], pictures, [2])
     Image.new("L", (12, 40)).save(pictures / "tiny.png")

@@ -6,15 +6,19 @@ import sys
 
 import pytest
 
+from pysr.cli.terminal import evaluation_table, print_table
 from pysr.evaluation.protocols import Evaluation, ImageResult, ScaleResult
 from pysr.evaluation.report import to_csv, to_json, to_markdown
+from pysr.plugin import Metric
+
+METRICS = Metric("psnr", lambda: None, "", "PSNR in dB", decimals=2), Metric("ssim", lambda: None, "", "SSIM")
 
 
 def evaluation(model, data, scores):
     """scores: by scale, those of its only image."""
     named = {scale: dict(zip(("psnr", "ssim"), both, strict=True)) for scale, both in scores.items()}
     results = [ScaleResult(scale, both, 0.5, (ImageResult("a, b", both, 0.5),)) for scale, both in named.items()]
-    return Evaluation(model, data, "y-shave", tuple(results))
+    return Evaluation(model, data, "y-shave", METRICS, tuple(results))
 
 
 def table(*evaluations):
@@ -65,11 +69,32 @@ def test_a_name_breaks_no_table():
     assert (head, row) == (r"| Set\|5 | x2 |", r"| a\|b | 30.00 / 0.9000 |")
 
 
+def test_scores_of_a_metric_that_is_no_longer_installed_are_printed(capsys):
+    gone = Metric("gone", lambda: None, "", "distance in furlongs", lower_is_better=True, decimals=1)
+    scores = {"a": {"gone": 0.25}, "b": {"gone": 0.14}}
+    found = [
+        Evaluation(model, "Set5", "y-shave", (gone,), (ScaleResult(2, own, 1.0, (ImageResult("i", own, 1.0),)),))
+        for model, own in scores.items()
+    ]
+    assert to_markdown(found).splitlines()[0] == "distance in furlongs, protocol `y-shave`"
+    assert table(*found)[2:] == ["| a | 0.2 |", "| b | **0.1** |"]
+    assert to_csv(found).splitlines()[:2] == ["data,model,scale,image,gone,seconds", "Set5,a,2,i,0.250,1.0000"]
+    print_table(evaluation_table(found))
+    assert "0.250" in capsys.readouterr().out
+
+
 def test_csv_has_a_line_an_image():
     text = to_csv([evaluation("a", "Set5", {2: (33.66123, 0.9512345), 3: (float("inf"), 1.0)})])
     first, second = csv.DictReader(io.StringIO(text))
-    assert first == {"data": "Set5", "model": "a", "scale": "2", "image": "a, b", "psnr": "33.6612",
-                     "ssim": "0.951234", "seconds": "0.5000"}  # fmt: skip
+    assert first == {
+        "data": "Set5",
+        "model": "a",
+        "scale": "2",
+        "image": "a, b",
+        "psnr": "33.6612",
+        "ssim": "0.951234",
+        "seconds": "0.5000",
+    }
     assert float(second["psnr"]) == float("inf")
 
 

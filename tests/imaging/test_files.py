@@ -15,10 +15,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile, PngImagePlugin
+from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
 from pysr.errors import InputError
-from pysr.imaging.files import check_output, image_files, read_image, write_image
+from pysr.evaluation.protocols import evaluate
+from pysr.imaging.datasets import read_stacks
+from pysr.imaging.files import READABLE, WRITABLE, check_output, image_files, read_image, write_image
+from pysr.imaging.tiff import TiffFile
+from pysr.upscaling.folder import plan_files
 
 FORMATS = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp", "PPM": ".ppm"}
 ORIENTATION, MAKE, EXIF_IFD, TAKEN, THUMBNAIL_LENGTH = 0x0112, 0x010F, 0x8769, 0x9003, 0x0202
@@ -107,10 +111,10 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     cases: list[tuple[Any, str]] = [
         (tmp_path, "is a folder"),
         (tmp_path / "pipe", "pipe"),
-        (tmp_path / "loop", "cannot be opened"),
+        (tmp_path / "loop", "cannot open the file: .*loop"),
         (tmp_path / "missing.png", "no file"),
         (tmp_path / "a.png" / "b", "no file"),
-        (tmp_path / ("n" * 300), "cannot be opened"),
+        (tmp_path / ("n" * 300), "cannot open the file: .*name"),
         ("a\0b.png", "not a file name"),
         ("", "not a file name"),
         (None, "NoneType"),
@@ -125,7 +129,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encoded(make_image(), "PNG"))
     (tmp_path / "a.png").chmod(0)
-    with pytest.raises(InputError, match="permission"):
+    with pytest.raises(InputError, match="Permission"):
         read_image(tmp_path / "a.png")
 
 
@@ -158,6 +162,22 @@ def test_our_limit_is_exact_and_pillows_is_left_alone(
         with pytest.raises(InputError, match="12 x 8"):
             read_image(path, max_pixels=12 * 8 - 1)
     assert kind == "WEBP" or Image.MAX_IMAGE_PIXELS == 7
+
+
+def test_a_tiff_is_read_by_our_limit_and_not_by_pillows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `TiffFile` takes from Pillow's private parts is still there, and still needed."""
+    image = make_image()
+    image.save(tmp_path / "a.tif", compression="tiff_lzw")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 7)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with (tmp_path / "a.tif").open("rb") as file:
+            tiff = TiffFile(file)
+            assert (tiff._im, tiff._tile_size) == (None, image.size)
+            tiff.load()
+            assert same(tiff, image)
+        with (tmp_path / "a.tif").open("rb") as file, pytest.raises(Image.DecompressionBombError):
+            TiffImagePlugin.TiffImageFile(file).load()
 
 
 def test_no_memory_is_an_input_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,16 +246,49 @@ def test_a_transparent_colour_is_read_as_alpha(tmp_path: Path, mode: str, key: A
     assert result.getpixel((1, 0))[-1] == 0
 
 
-def test_images_below_a_folder_are_found(tmp_path: Path) -> None:
-    for folder in ("sub", ".thumbnails"):
+def test_a_folder_has_its_own_images_and_not_those_of_its_sub_folders(tmp_path: Path) -> None:
+    for folder in ("sub", ".thumbnails", "folder.png"):
         (tmp_path / folder).mkdir()
     for name in ("b.JPG", "a.png", "sub/c.tif", "notes.txt", ".hidden.png", ".thumbnails/d.png"):
         (tmp_path / name).touch()
-    (tmp_path / "folder.png").mkdir()
-    assert image_files(tmp_path) == [tmp_path / name for name in ("a.png", "b.JPG", "sub/c.tif")]
-    for folder in (tmp_path / "folder.png", tmp_path / "missing", tmp_path / "a.png"):
-        with pytest.raises(InputError, match=r"no (images|folder)"):
-            image_files(folder)
+    assert image_files(tmp_path) == [tmp_path / "a.png", tmp_path / "b.JPG"]
+    for folder in ("missing", "a.png"):
+        with pytest.raises(InputError, match="there is no folder"):
+            image_files(tmp_path / folder)
+
+
+def test_a_folder_without_images_says_whether_it_has_sub_folders(tmp_path: Path) -> None:
+    (tmp_path / ".thumbnails").mkdir()
+    with pytest.raises(InputError, match=r"has no image in it; pysr reads \.png"):
+        image_files(tmp_path)
+    for name in ("Set5", "Set14"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match=r"no image of its own, only sub-folders \(Set14, Set5\); name one of them"):
+        image_files(tmp_path)
+    for name in ("BSD100", "Urban100"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match=r"\(BSD100, Set14, Set5, \.\.\.\)"):
+        image_files(tmp_path)
+
+
+def test_upscale_evaluate_and_train_see_the_same_images_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("b.PNG", "a.png", "sub/c.png", ".hidden.png", "d.pgm"):
+        make_image("L", 40, 40).save(tmp_path / name, "PPM" if name.endswith("pgm") else "PNG")
+    (tmp_path / "notes.txt").touch()
+    upscaled = [job.source for job in plan_files([tmp_path], None, scale=2)]
+    (evaluation,) = evaluate(["nearest"], tmp_path, [2])
+    trained = [path for path, _ in read_stacks(tmp_path, "train")]
+    assert upscaled == trained == [tmp_path / name for name in ("a.png", "b.PNG", "d.pgm")]
+    assert [image.name for image in evaluation.results[0].images] == [path.stem for path in upscaled]
+
+
+def test_every_ending_that_is_written_is_read(tmp_path: Path) -> None:
+    for ending in WRITABLE:
+        write_image(make_image(), tmp_path / f"a{ending}")
+    assert sorted(path.suffix for path in image_files(tmp_path)) == sorted(WRITABLE)
+    assert {read_image(path).size for path in image_files(tmp_path)} == {(12, 8)}
+    assert set(WRITABLE) < set(READABLE)
 
 
 # --- before the work -------------------------------------------------------------------------------------------------
@@ -303,5 +356,5 @@ def test_transparent_palette_colours_are_not_lost_silently(tmp_path: Path, endin
 
 
 def test_importing_does_not_import_torch() -> None:
-    script = "import sys, pysr.files; sys.exit('torch' in sys.modules)"
+    script = "import sys, pysr.imaging.files; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

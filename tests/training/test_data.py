@@ -56,7 +56,7 @@ def test_luma_is_rounded_to_8_bits(tmp_path: Path) -> None:
 
 def test_rgb_stays_as_it_is_and_other_modes_become_rgb(tmp_path: Path) -> None:
     pixels = write(tmp_path / "a.png", 8, 12)
-    write(tmp_path / "below" / "b.png", 8, 12, mode="L")
+    write(tmp_path / "b.png", 8, 12, mode="L")
     write(tmp_path / "c.png", 8, 12, mode="RGBA")
     write(tmp_path / "d.jpg", 8, 12, mode="CMYK")
     pictures = read_images([tmp_path], "rgb", [2])
@@ -151,14 +151,14 @@ def test_unusable_folders_are_named(tmp_path: Path) -> None:
 
 def test_a_digest_tells_contents_and_names_but_not_places(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        write(tmp_path / name / "below" / "a.bmp", 8, 8)
+        write(tmp_path / name / "a.bmp", 8, 8)
     first = digest(tmp_path / "one")
     assert digest(tmp_path / "two") == first
     (tmp_path / "one").rename(tmp_path / "other")
     assert digest(tmp_path / "other") == first
-    write(tmp_path / "two" / "below" / "a.bmp", 8, 8, seed=1)  # of the same name and size
+    write(tmp_path / "two" / "a.bmp", 8, 8, seed=1)  # of the same name and size
     assert digest(tmp_path / "two") != first
-    (tmp_path / "other" / "below").rename(tmp_path / "other" / "beyond")
+    (tmp_path / "other" / "a.bmp").rename(tmp_path / "other" / "b.bmp")
     assert digest(tmp_path / "other") != first
     for name, value in (("a", 0), ("b", 0), ("c", 1)):
         np.savez(tmp_path / f"{name}.npz", np.full((2, 8, 8), value, np.uint8))
@@ -277,10 +277,10 @@ def test_candidates_prefer_detail_and_areas_count() -> None:
 
 
 def test_patches_that_cannot_be_cut_are_refused() -> None:
-    with pytest.raises(InputError, match="no training picture is as large as a patch of 64 pixels"):
+    with pytest.raises(InputError, match="no training image is as large as a patch of 64 pixels"):
         PatchSampler([picture(60, 90)], patch=64, seed=0)
     with pytest.raises(
-        InputError, match="patch of 14 pixels cannot be shrunk by 3; give a multiple of 6, or other scales"
+        InputError, match="patch of 14 pixels cannot be downscaled by 3; give a multiple of 6, or other scales"
     ):
         PatchSampler([picture(60, 90)], patch=14, seed=0).batch(0, {2: 1, 3: 1})
     sampler = PatchSampler([picture(12, 90), picture(60, 60, seed=1)], patch=24, seed=0)  # the small one is left out
@@ -304,20 +304,20 @@ def test_sixteen_bit_gray_keeps_its_brightness(tmp_path: Path) -> None:
     assert float(picture.high.float().mean()) == pytest.approx(127.5, abs=0.5)
 
 
-def test_the_shares_of_a_batch_are_the_batch() -> None:
+def test_the_shards_of_a_batch_are_the_batch() -> None:
     sampler = PatchSampler(
         [picture(60, 54), picture(48, 90, seed=1)], patch=12, seed=5, margin=1, hard_mining_candidates=2
     )
     counts = {2: 5, 3: 3, 1: 0}
     whole = sampler.batch(4, {2: 5, 3: 3})
-    shares = [sampler.batch(4, {2: 5, 3: 3}, (r, 2)) for r in range(2)]
-    assert [sum(len(pairs.low) for pairs in share) for share in shares] == [4, 4]
+    shards = [sampler.batch(4, {2: 5, 3: 3}, (r, 2)) for r in range(2)]
+    assert [sum(len(pairs.low) for pairs in shard) for shard in shards] == [4, 4]
     for pairs in whole:
-        mine = [high for share in shares for p in share if p.scale == pairs.scale for high in p.high]
+        mine = [high for shard in shards for p in shard if p.scale == pairs.scale for high in p.high]
         assert all(any(torch.equal(high, other) for other in mine) for high in pairs.high)
         assert len(mine) == len(pairs.high) == counts[pairs.scale]
     many = [sampler.batch(4, {2: 1, 3: 1}, (r, 2)) for r in range(2)]
-    assert [[pairs.scale for pairs in share] for share in many] == [[2], [3]]
+    assert [[pairs.scale for pairs in shard] for shard in many] == [[2], [3]]
 
 
 def test_the_next_batch_is_made_while_this_one_is_used() -> None:

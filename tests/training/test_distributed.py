@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pysr import InputError
-from pysr.training.distributed import Processes
+from pysr.training.distributed import Distributed
 
 EXCHANGES = """
 from contextlib import suppress
@@ -18,29 +18,29 @@ from pathlib import Path
 
 import torch
 from torch import distributed, nn
-from pysr.training.distributed import PATIENCE, Processes, _leave
+from pysr.training.distributed import TIMEOUT, Distributed, _leave
 
-both = Processes("auto" if not torch.cuda.is_available() else "cpu")
-assert both.count == 2 and both.share == (both.rank, 2) and both.first == (both.rank == 0)
+both = Distributed("auto" if not torch.cuda.is_available() else "cpu")
+assert both.world_size == 2 and both.shard == (both.rank, 2) and both.is_main == (both.rank == 0)
 assert both.device.type == "cpu"
 mine, exact = torch.full((2, 3), 1.0 + both.rank), torch.tensor([10 + both.rank])
-both.average([mine])
+both.all_reduce_mean_([mine])
 assert mine.tolist() == [[1.5] * 3] * 2
-flag = torch.tensor(both.first)
-both.copy_first([exact, flag, wide := torch.full((2,), 3.0 + both.rank, dtype=torch.float64)])
+flag = torch.tensor(both.is_main)
+both.broadcast_([exact, flag, wide := torch.full((2,), 3.0 + both.rank, dtype=torch.float64)])
 assert exact.tolist() == [10] and flag.item() is True and wide.tolist() == [3.0, 3.0]
-assert both.largest(7 * both.rank) == 7
-assert both.from_first(lambda: {"rank": both.rank, "tensor": torch.ones(2)})["rank"] == 0
+assert both.all_reduce_max(7 * both.rank) == 7
+assert both.broadcast_object(lambda: {"rank": both.rank, "tensor": torch.ones(2)})["rank"] == 0
 
 layer = nn.ModuleList([nn.Linear(1, 1, bias=False) for _ in range(3)])
 layer[0].weight.grad = torch.full((1, 1), 2.0 + both.rank)
-if both.first:
+if both.is_main:
     layer[1].weight.grad = torch.full((1, 1), 8.0)
 both.average_gradients(layer.parameters())
 assert [p.grad if p.grad is None else p.grad.item() for p in layer.parameters()] == [2.5, 4.0, None]
 
-assert distributed.group.WORLD._get_backend(both.device).options._timeout == PATIENCE
-both.wait()
+assert distributed.group.WORLD._get_backend(both.device).options._timeout == TIMEOUT
+both.barrier()
 
 def threads():
     for file in Path("/proc/self/task").glob("*/comm"):
@@ -65,7 +65,7 @@ from torch import nn
 
 import pysr.training.losses
 from pysr.plugin import Model, Recipe
-from pysr.training.loop import train
+from pysr.training import TrainingOptions, train
 
 
 class Critic(nn.Module):
@@ -88,10 +88,10 @@ class Critic(nn.Module):
 about = SimpleNamespace(build=Critic)
 pysr.training.losses.registry = lambda: SimpleNamespace(loss=lambda name: about)
 recipe = Recipe(losses={"critic": 1.0}, optimizers=lambda n: [torch.optim.SGD(n.parameters(), 0.01)], batch=4, patch=12,
-                schedule=lambda done: 1.0, steps=9, scales=(2,), validate_every=3)
+                schedule=lambda progress: 1.0, steps=9, scales=(2,), validate_every=3)
 model = Model("tiny", (2,), lambda scale, variant: nn.Conv2d(1, 1, 3, padding=1), "for tests", colour="luma",
               preprocess=("luma", "bicubic"), receptive_field=1, recipes={"only": lambda: recipe})
-train(model, [Path(sys.argv[1])], Path(sys.argv[2]), device="cpu", precision="float32")
+train(model, [Path(sys.argv[1])], Path(sys.argv[2]), options=TrainingOptions(device="cpu", precision="float32"))
 """
 
 
@@ -132,16 +132,27 @@ def test_a_loss_learns_in_two_processes_what_it_learns_in_one(tmp_path: Path) ->
 
 
 def test_one_process_exchanges_nothing() -> None:
-    alone = Processes("cpu")
-    assert (alone.count, alone.share, alone.first, alone.device) == (1, (0, 1), True, torch.device("cpu"))
-    assert alone.from_first(lambda: 3) == alone.largest(3) == 3
+    alone = Distributed("cpu")
+    assert (alone.world_size, alone.shard, alone.is_main, alone.device) == (1, (0, 1), True, torch.device("cpu"))
+    assert alone.broadcast_object(lambda: 3) == alone.all_reduce_max(3) == 3
     with pytest.raises(InputError, match="device 'warp' cannot be used here"):
-        Processes("warp")
+        Distributed("warp")
 
 
 def test_several_processes_take_no_single_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(InputError, match=r"device 'cuda:1' is a single one, and there are 2 processes; give 'cuda' or"):
-        Processes("cuda:1")
+        Distributed("cuda:1")
     with pytest.raises(InputError, match="device 'warp' cannot be used here"):
-        Processes("warp")
+        Distributed("warp")
+    with pytest.raises(InputError, match="device 'meta' cannot be used here"):
+        Distributed("meta")
+
+
+def test_every_process_needs_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(InputError, match=r"more processes than GPUs \(1\); start one process for each, or give 'cpu'"):
+        Distributed("auto")

@@ -1,4 +1,4 @@
-"""Signals that are only noted, and what becomes of them afterwards."""
+"""Signals that are only recorded, and what becomes of them afterwards."""
 
 import signal
 from collections.abc import Iterator
@@ -18,16 +18,16 @@ def acted() -> Iterator[list[int]]:
         signal.signal(number, handler)
 
 
-def test_a_first_signal_is_noted_and_a_second_one_acts(acted: list[int]) -> None:
+def test_a_first_signal_is_recorded_and_a_second_one_acts(acted: list[int]) -> None:
     with Interruption() as interruption:
-        assert interruption.noted is None
+        assert interruption.signal_number is None
         signal.raise_signal(signal.SIGTERM)
-        assert (interruption.noted, acted) == (signal.SIGTERM, [])
+        assert (interruption.signal_number, acted) == (signal.SIGTERM, [])
         signal.raise_signal(signal.SIGINT)
         assert acted == [signal.SIGINT]
 
 
-def test_a_noted_signal_is_delivered_and_handlers_come_back(acted: list[int]) -> None:
+def test_a_recorded_signal_is_delivered_and_handlers_come_back(acted: list[int]) -> None:
     with Interruption() as interruption:
         signal.raise_signal(signal.SIGINT)
         interruption.deliver(signal.SIGINT)
@@ -42,7 +42,7 @@ def test_repeats_are_the_same_signal_for_a_while(acted: list[int], monkeypatch: 
     with Interruption(patience=2) as interruption:
         for now in (100.0, 100.5, 101.9):  # noqa: B007 (read by the lambda)
             signal.raise_signal(signal.SIGINT)
-        assert (interruption.noted, acted) == (signal.SIGINT, [])
+        assert (interruption.signal_number, acted) == (signal.SIGINT, [])
         now = 102.1
         signal.raise_signal(signal.SIGINT)
         assert acted == [signal.SIGINT]
@@ -52,7 +52,7 @@ def test_an_ignored_signal_stays_ignored(acted: list[int]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with Interruption() as interruption:
         signal.raise_signal(signal.SIGINT)
-        assert interruption.noted is None
+        assert interruption.signal_number is None
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
@@ -61,5 +61,5 @@ def test_a_handler_from_outside_python_is_left_alone(acted: list[int], monkeypat
     monkeypatch.setattr("pysr.training.interruption.signal.getsignal", lambda number: None)
     with Interruption() as interruption:
         signal.raise_signal(signal.SIGTERM)
-        assert interruption.noted is None
+        assert interruption.signal_number is None
     assert acted == [signal.SIGTERM]

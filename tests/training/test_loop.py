@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from pysr import InputError, load
 from pysr.plugin import Loss, Preprocessor
-from pysr.training.loop import train
-from pysr.training.reproducibility import CUBLAS, enable_determinism, preserve_global_state
+from pysr.training.reproducibility import CUBLAS_WORKSPACE, enable_determinism, preserve_global_state
 from pysr.upscaling.weights import load_weights, read_metadata
 
 Install = Callable[..., None]
@@ -37,7 +36,7 @@ def test_twenty_steps_lower_the_loss_and_write_everything(install: Install, pict
     assert all(float(row["psnr_x2"]) > 10 and float(row["psnr_x3"]) > 10 for row in rows(out))
     assert seen == [(step, 20) for step in range(1, 21)]
     about = read_metadata(out / "last.safetensors")
-    assert (about["pysr.model"], about["pysr.step"], about["pysr.training.data"]) == ("tiny", "20", "pictures")
+    assert (about["pysr.model"], about["pysr.step"], about["pysr.data"]) == ("tiny", "20", "pictures")
 
 
 def test_what_was_trained_can_be_used(install: Install, pictures: Path, tmp_path: Path) -> None:
@@ -161,7 +160,7 @@ def test_a_network_that_enlarges_itself_learns_one_scale_at_a_time(
 ) -> None:
     install(tiny(lambda: nn.PixelShuffle(2), {"colour": "rgb", "preprocess": ()}))
     with pytest.raises(
-        InputError, match="network of tiny enlarges itself, and is another one for each scale; give one"
+        InputError, match="network of tiny enlarges by itself, and is a different one for each scale; give one"
     ):
         run(pictures, tmp_path / "out")
 
@@ -241,7 +240,7 @@ def test_whole_faces_train_upright(install: Install, tmp_path: Path) -> None:
 
     install(tiny(losses={}, compute_losses=step, rotate=False))
     best = run(tmp_path / "faces.npz", tmp_path / "out", steps=3)
-    assert read_metadata(best)["pysr.training.data"] == "faces.npz"
+    assert read_metadata(best)["pysr.data"] == "faces.npz"
     assert all(bool((high[:, :, :6] > high[:, :, 6:]).all()) for high in seen)
 
 
@@ -259,8 +258,14 @@ def test_an_exception_in_progress_ends_the_training(install: Install, pictures: 
 def test_a_training_leaves_the_program_as_it_was(install: Install, pictures: Path, tmp_path: Path) -> None:
     def state() -> list[Any]:
         settings = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic
-        return [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist(), settings,
-                torch.get_num_threads(), os.environ.get(CUBLAS)]  # fmt: skip
+        return [
+            torch.get_rng_state().tolist(),
+            random.getstate(),
+            np.random.get_state()[1].tolist(),
+            settings,
+            torch.get_num_threads(),
+            os.environ.get(CUBLAS_WORKSPACE),
+        ]
 
     def disturb(*_: Any) -> None:
         torch.set_num_threads(torch.get_num_threads() + 1)
@@ -277,9 +282,9 @@ def test_cuda_is_asked_for_the_same_bits_again() -> None:
         enable_determinism()
         assert torch.are_deterministic_algorithms_enabled() and torch.is_deterministic_algorithms_warn_only_enabled()
         assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
-        assert os.environ[CUBLAS]
+        assert os.environ[CUBLAS_WORKSPACE]
     assert not torch.are_deterministic_algorithms_enabled()
-    assert CUBLAS not in os.environ
+    assert CUBLAS_WORKSPACE not in os.environ
 
 
 def test_shaved_borders_do_not_count(install: Install, pictures: Path, tmp_path: Path) -> None:
@@ -312,5 +317,5 @@ def test_several_losses_have_columns_of_their_own(install: Install, pictures: Pa
 def test_a_gpu_trains_as_the_cpu_does(install: Install, pictures: Path, tmp_path: Path) -> None:
     install(tiny())
     for device in ("cpu", "cuda"):
-        train("tiny", [pictures], tmp_path / device, device=device, precision="float32", validation=pictures)
+        run(pictures, tmp_path / device, device=device, validation=pictures)
     np.testing.assert_allclose(losses(tmp_path / "cuda"), losses(tmp_path / "cpu"), rtol=1e-3)

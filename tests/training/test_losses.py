@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from pysr import InputError, UnknownNameError
 from pysr.plugin import Loss, Model, Recipe
+from pysr.training import TrainingOptions, random_shift, train
 from pysr.training.checkpoints import Checkpoints
-from pysr.training.loop import train
-from pysr.training.losses import random_shift
 
 Install = Callable[..., None]
 
@@ -43,9 +42,14 @@ class Critic(nn.Module):
 
 LOSSES = [
     Loss("critic", Critic, "learns"),
-    Loss("power", lambda exponent, factor="1": lambda output, target: (
-        float(factor) * (output - target).abs() ** int(exponent)).mean(), "has options"),
-]  # fmt: skip
+    Loss(
+        "power",
+        lambda exponent, factor="1": (
+            lambda output, target: (float(factor) * (output - target).abs() ** int(exponent)).mean()
+        ),
+        "has options",
+    ),
+]
 
 
 @pytest.fixture
@@ -57,12 +61,30 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-def run(pictures: Path, out: Path, losses: dict[str, float], **options: Any) -> Path:
-    recipe = Recipe(losses=losses, optimizers=lambda n: [torch.optim.Adam(n.parameters(), 0.01)], batch=4, patch=12,
-                    schedule=lambda done: 1 - done, steps=12, scales=(2,), validate_every=4)  # fmt: skip
-    model = Model("tiny", (2,), lambda scale, variant: nn.Conv2d(1, 1, 3, padding=1), "for tests", colour="luma",
-                  preprocess=("luma", "bicubic"), receptive_field=1, recipes={"only": lambda: recipe})  # fmt: skip
-    return train(model, [pictures], out, device="cpu", **{"precision": "float32"} | options)
+def run(
+    pictures: Path, out: Path, losses: dict[str, float], steps: int = 12, precision: str = "float32", **arguments: Any
+) -> Path:
+    recipe = Recipe(
+        losses=losses,
+        optimizers=lambda n: [torch.optim.Adam(n.parameters(), 0.01)],
+        batch=4,
+        patch=12,
+        schedule=lambda progress: 1 - progress,
+        steps=steps,
+        scales=(2,),
+        validate_every=4,
+    )
+    model = Model(
+        "tiny",
+        (2,),
+        lambda scale, variant: nn.Conv2d(1, 1, 3, padding=1),
+        "for tests",
+        colour="luma",
+        preprocess=("luma", "bicubic"),
+        receptive_field=1,
+    )
+    options = TrainingOptions(device="cpu", precision=precision)
+    return train(model, [pictures], out, recipe=recipe, options=options, **arguments)
 
 
 def rows(out: Path) -> list[dict[str, str]]:
@@ -70,7 +92,7 @@ def rows(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_images_are_moved_alike_by_every_distance() -> None:
+def test_images_are_shifted_alike_by_every_distance() -> None:
     image = torch.arange(48.0).view(1, 1, 6, 8)
     found: set[float] = set()
     for _ in range(300):
@@ -78,7 +100,7 @@ def test_images_are_moved_alike_by_every_distance() -> None:
         assert one.shape == image.shape and torch.equal(one, -other)
         found.add(float(one[0, 0, 2, 3]))
     assert found == {float(8 * y + x) for y in range(5) for x in range(1, 6)}
-    with pytest.raises(InputError, match="6 x 8 pixels cannot be moved by 6"):
+    with pytest.raises(InputError, match="6 x 8 pixels cannot be shifted by 6"):
         random_shift((image,), 6)
 
 
@@ -116,7 +138,7 @@ def test_a_run_goes_on_with_the_files_of_its_losses(install: Install, pictures: 
         run(pictures, tmp_path / "out", losses, steps=1, resume=True)
 
 
-def test_a_loss_that_learns_takes_its_step_and_tells(install: Install, pictures: Path, tmp_path: Path) -> None:
+def test_a_loss_that_learns_takes_its_step_and_has_metrics(install: Install, pictures: Path, tmp_path: Path) -> None:
     install(losses=LOSSES)
     run(pictures, tmp_path / "out", {"l1": 1.0, "critic": 0.1})
     found = rows(tmp_path / "out")
@@ -150,16 +172,16 @@ def test_a_loss_computes_in_the_precision_of_the_training(
 def test_a_loss_that_learns_may_take_several_steps_in_a_low_precision(
     install: Install, pictures: Path, tmp_path: Path
 ) -> None:
-    told: list[float] = []
+    found: list[float] = []
 
     class Eager(Critic):
         def update(self, output: Tensor, target: Tensor) -> dict[str, float]:
-            told.extend(super(Eager, self).update(output, target)["own"] for _ in range(4))
+            found.extend(super(Eager, self).update(output, target)["own"] for _ in range(4))
             return {}
 
     install(losses=[Loss("critic", Eager, "learns four times a step")])
     run(pictures, tmp_path / "out", {"l1": 1.0, "critic": 0.0}, precision="bfloat16", steps=1)
-    assert len(set(told)) == 4  # each with the weights that the step before it left
+    assert len(set(found)) == 4  # each with the weights that the step before it left
 
 
 def test_a_loss_that_learns_resumes_to_the_same_bits(install: Install, pictures: Path, tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from tiny_training import run
 
 from pysr.errors import InputError, PysrError
 from pysr.training.checkpoints import Checkpoints
-from pysr.training.loop import train
 
 KILLS = int(os.environ.get("PYSR_KILLS", "3"))  # of each kind; the long tier takes 20
 
@@ -29,9 +29,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pysr.training.optimizers import Muon
 from pysr.plugin import Model, Recipe
-from pysr.training.schedules import cosine
+from pysr.training import Muon, cosine
 
 
 class Noisy(nn.Module):
@@ -65,7 +64,7 @@ MODEL = Model("noisy", (2, 3), lambda scale, variant: Noisy(), "for tests", colo
 PROGRAM = (
     MODEL
     + '''
-from pysr.training.loop import train
+from pysr.training import TrainingOptions, train
 
 data, out, kind, when = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 real, calls = os.replace, 0
@@ -85,8 +84,8 @@ def replace(source, target):
 if kind in ("checkpoint", "file", "after"):
     os.replace = replace
 slow = float(os.environ.get("SLOW", "0"))
-train(MODEL, [data], out, validation=data, seed=3, device="cpu", resume=True, precision=os.environ["PRECISION"],
-      progress=lambda *_: __import__("time").sleep(slow))
+train(MODEL, [data], out, validation=data, resume=True, progress=lambda *_: __import__("time").sleep(slow),
+      options=TrainingOptions(seed=3, device="cpu", precision=os.environ["PRECISION"]))
 '''
 )
 
@@ -119,7 +118,12 @@ def final(out: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     tensors, facts = found
     log = facts["log"]
     rows = [{name: cell for name, cell in row.items() if name not in ("seconds", "waiting")} for row in log["rows"]]
-    facts["log"] = {"step": log["step"], "losses": log["losses"], "told": log["told"], "rows": rows}  # without times
+    facts["log"] = {
+        "step": log["step"],
+        "losses": log["losses"],
+        "metrics": log["metrics"],
+        "rows": rows,
+    }  # without times
     return tensors, facts
 
 
@@ -183,14 +187,11 @@ def is_under_way(out: Path) -> bool:
 def test_sigterm_writes_a_checkpoint_and_exits_with_143(pictures: Path, tmp_path: Path) -> None:
     program = (
         MODEL
-        + "\nimport sys\nfrom pysr import registry, cli\nfrom pysr.plugin import hookimpl\n"
+        + "\nimport sys\nfrom pysr import registry\nfrom pysr.cli import app\nfrom pysr.plugin import hookimpl\n"
         + (
             "import types\nfake = types.ModuleType('fake')\nfake.pysr_models = hookimpl(lambda: [MODEL])\n"
-            "import pysr.builtin.plugin, pysr.training, pysr.losses\n"
-            "both = registry.Registry([registry.Source('core', 'pysr-sdk', '1', lambda: pysr.builtin.plugin),"
-            " registry.Source('fake', 'fake', '1', lambda: fake)])\n"
-            "for module in (registry, pysr.training, pysr.training.losses): module.registry = lambda: both\n"
-            "sys.exit(cli.main(sys.argv[1:]))\n"
+            "with registry.override([registry.core(), registry.Source('fake', 'fake', '1', lambda: fake)]):\n"
+            "    sys.exit(app.main(sys.argv[1:]))\n"
         )
     )
     out = tmp_path / "out"
@@ -212,12 +213,16 @@ def test_sigterm_writes_a_checkpoint_and_exits_with_143(pictures: Path, tmp_path
 
 def test_a_handler_that_goes_on_gets_no_unfinished_weights(pictures: Path, tmp_path: Path) -> None:
     """Where the program's own handler does not end it, the training says that it is not done."""
+
+    def stop(done: int, total: int) -> None:
+        if done == 7:
+            signal.raise_signal(signal.SIGTERM)
+
     numbers: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: numbers.append(number))
     try:
         with pytest.raises(PysrError, match=r"stopped at step 7 of 24; .* resume the training to go on"):
-            trained(pictures, tmp_path / "out",
-                    progress=lambda done, *_: signal.raise_signal(signal.SIGTERM) if done == 7 else None)  # fmt: skip
+            trained(pictures, tmp_path / "out", progress=stop)
     finally:
         signal.signal(signal.SIGTERM, before)
     assert numbers == [signal.SIGTERM]
@@ -231,8 +236,7 @@ def namespace() -> dict[str, Any]:
 
 
 def trained(pictures: Path, out: Path, **options: Any) -> Path:
-    model = options.pop("model", None) or namespace()["MODEL"]
-    return train(model, [pictures], out, **({"device": "cpu", "precision": "float32", "seed": 3} | options))
+    return run(pictures, out, **({"model": namespace()["MODEL"], "seed": 3} | options))
 
 
 @pytest.fixture
@@ -306,13 +310,16 @@ def test_a_failed_write_removes_nothing(stopped: Path, monkeypatch: pytest.Monke
     ("old", "new", "message"),
     [
         ("nn.Dropout(0.2)", "nn.PReLU()", r"another network or other losses: it lacks average\.body\.3\.weight, n"),
-        ("Conv2d(1, 8, 3, padding=1)", "Conv2d(1, 8, 5, padding=2)",
-         r"body.0.weight, average.body.0.weight differ in shape \(\(8, 1, 3, 3\) instead of \(8, 1, 5, 5\)\)"),
+        (
+            "Conv2d(1, 8, 3, padding=1)",
+            "Conv2d(1, 8, 5, padding=2)",
+            r"body.0.weight, average.body.0.weight differ in shape \(\(8, 1, 3, 3\) instead of \(8, 1, 5, 5\)\)",
+        ),
         ("torch.optim.Adam(rest, 0.01)", "torch.optim.SGD(rest, 0.01)", "'Adam of 7 at 0.01'., and now it is "),
         ("Muon(hidden, 0.01)", "Muon(hidden, 0.02)", "'Muon of 1 at 0.01', .*, and now it is .'Muon of 1 at 0.02', "),
-        ("schedule=cosine", "schedule=lambda done: 1 - done", r"had schedule = \['1', '0.97\d+', .* \['1', '0.9', "),
+        ("schedule=cosine", "schedule=lambda p: 1 - p", r"had schedule = \['1', '0.97\d+', .* \['1', '0.9', "),
     ],
-)  # fmt: skip
+)
 def test_an_edited_network_is_named(old: str, new: str, message: str, stopped: Path, pictures: Path) -> None:
     values: dict[str, Any] = {}
     assert old in MODEL
@@ -331,8 +338,8 @@ def test_a_training_is_not_overwritten_by_accident(stopped: Path, pictures: Path
     [
         ({"seed": 4}, "had seed = 3, and now it is 4"),
         ({"steps": 30}, "had steps = 24, and now it is 30"),
-        ({"scales": [2]}, r"had scales = \[2, 3\], and now it is \[2\]"),
-        ({"precision": "bfloat16"}, "had precision = 'torch.float32'"),
+        ({"scales": (2,)}, r"had scales = \[2, 3\], and now it is \[2\]"),
+        ({"precision": "bfloat16"}, "had precision = 'float32', and now it is 'bfloat16'"),
     ],
 )
 def test_another_run_cannot_be_resumed(changed: dict[str, Any], message: str, stopped: Path, pictures: Path) -> None:
@@ -358,8 +365,12 @@ def test_resume_where_there_is_nothing_begins(pictures: Path, tmp_path: Path) ->
 def start_two(program: Path, pictures: Path, out: Path, **environment: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PRECISION": "float32", **environment}
-    return subprocess.Popen([*command, str(program), str(pictures), str(out), "none", "0"],
-                            env=environment, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    return subprocess.Popen(
+        [*command, str(program), str(pictures), str(out), "none", "0"],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def finish_two(program: Path, pictures: Path, out: Path) -> None:
@@ -395,8 +406,9 @@ def test_two_processes_have_the_losses_of_one(pictures: Path, tmp_path: Path) ->
     plain = MODEL.replace("nn.BatchNorm2d(8), ", "").replace("nn.Dropout(0.2), ", "")
     plain = plain.replace("network.body[4]", "network.body[2]")
     program.write_text(
-        plain + "\nfrom pysr.training import train\n"
-        f"train(MODEL, [Path({str(pictures)!r})], Path(sys.argv[1]), seed=3, device='cpu', precision='float32')\n"
+        plain + "\nfrom pysr.training import TrainingOptions, train\n"
+        f"train(MODEL, [Path({str(pictures)!r})], Path(sys.argv[1]),\n"
+        "      options=TrainingOptions(seed=3, device='cpu', precision='float32'))\n"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, str(program), str(tmp_path / "one")], env=environment, check=True, timeout=120)
@@ -410,4 +422,4 @@ def test_two_processes_have_the_losses_of_one(pictures: Path, tmp_path: Path) ->
     )
     assert len(one) == 5
     np.testing.assert_allclose(one, both, rtol=1e-3)
-    assert json.loads(json.dumps(final(tmp_path / "both")[1]["about"]["processes"])) == 2
+    assert json.loads(json.dumps(final(tmp_path / "both")[1]["run"]["world_size"])) == 2

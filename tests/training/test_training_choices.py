@@ -10,33 +10,34 @@ import torch
 from tiny_training import Sharpen, losses, recipe, rows, run, tiny
 from torch import nn
 
+import pysr.training
 from pysr import InputError, UnknownNameError, WeightsError, load
 from pysr.evaluation.metrics import psnr
 from pysr.plugin import Fit
-from pysr.training.data import TrainingImage, read_images
-from pysr.training.loop import train
+from pysr.training import TrainingImage, TrainingOptions, train
+from pysr.training.data import read_images
 from pysr.upscaling.weights import load_weights, read_metadata, save_weights
 
 Install = Callable[..., None]
 
 
 def test_training_goes_on_from_given_weights(install: Install, pictures: Path, tmp_path: Path) -> None:
-    install(tiny(schedule=lambda done: 0.0, ema_decay=0.0))
+    install(tiny(schedule=lambda progress: 0.0, ema_decay=0.0))
     start = Sharpen()
     save_weights(start, tmp_path / "start.safetensors", {})
     best = run(pictures, tmp_path / "out", steps=1, weights=tmp_path / "start.safetensors")
     trained = Sharpen()
     load_weights(trained, best)
     assert torch.equal(trained.conv.weight, start.conv.weight)
-    assert read_metadata(best)["pysr.upscaling.weights"] == "start.safetensors"
+    assert read_metadata(best)["pysr.weights"] == "start.safetensors"
     save_weights(Sharpen(3), tmp_path / "other.safetensors", {})
     with pytest.raises(WeightsError, match="differ in shape"):
         run(pictures, tmp_path / "again", weights=tmp_path / "other.safetensors")
 
 
-@pytest.mark.parametrize("changes", [{"losses": {}}, {"step": lambda *_: {}}])
+@pytest.mark.parametrize("changes", [{"losses": {}}, {"compute_losses": lambda *_: {}}])
 def test_a_recipe_has_losses_or_a_step(changes: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="either losses or compute_losses"):
+    with pytest.raises(ValueError, match="either losses or"):
         recipe(**changes)
 
 
@@ -49,7 +50,7 @@ def test_no_steps_are_refused(steps: int, install: Install, pictures: Path, tmp_
 
 def test_what_cannot_be_trained_is_said(install: Install, pictures: Path, tmp_path: Path) -> None:
     install(tiny(losses={"beauty": 1.0}))
-    with pytest.raises(InputError, match="bicubic cannot be trained: its plugin gives no recipe"):
+    with pytest.raises(InputError, match="bicubic cannot be trained: its plugin offers no recipe"):
         train("bicubic", [pictures], tmp_path / "out")
     with pytest.raises(UnknownNameError, match="no model called 'nothing'"):
         train("nothing", [pictures], tmp_path / "out")
@@ -65,7 +66,7 @@ def test_what_cannot_be_trained_is_said(install: Install, pictures: Path, tmp_pa
     with pytest.raises(InputError, match="sides of at least 120 pixels, as this training needs; give larger ones"):
         run(pictures, tmp_path / "out")
     install(tiny(patch=14))
-    with pytest.raises(InputError, match="patch of 14 pixels cannot be shrunk by 3; give a multiple of 6"):
+    with pytest.raises(InputError, match="patch of 14 pixels cannot be downscaled by 3; give a multiple of 6"):
         run(tmp_path / "not even read", tmp_path / "out")
     assert not (tmp_path / "out" / "best.safetensors").exists()
 
@@ -80,12 +81,34 @@ def test_seeds_that_are_none_are_said_before_the_work(
     run(pictures, tmp_path / "out", seed=2**64 - 1, steps=1)
 
 
+@pytest.mark.parametrize(
+    ("precision", "message"),
+    [
+        ("float16", "precision 'float16' is for upscaling; train in 'bfloat16' or 'float32'"),
+        ("double", "unknown precision 'double'; use 'auto', 'float32', 'bfloat16'"),
+    ],
+)
+def test_precisions_that_do_not_train_are_refused(precision: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        TrainingOptions(precision=precision)
+
+
+def test_a_recipe_may_be_named_or_given_or_left_out(install: Install, pictures: Path, tmp_path: Path) -> None:
+    install(replace(tiny(), recipes={"first": lambda: recipe(steps=1), "second": lambda: recipe(steps=2)}))
+    options = TrainingOptions(device="cpu", precision="float32")
+    found = {}
+    for chosen in (None, "second", replace(pysr.training.recipe("tiny", "second"), steps=3), recipe(steps=4)):
+        metadata = read_metadata(train("tiny", pictures, tmp_path / str(len(found)), recipe=chosen, options=options))
+        found[metadata["pysr.step"]] = metadata["pysr.recipe"]
+    assert found == {"1": "first", "2": "second", "3": "second", "4": ""}  # the last is none of the model's
+
+
 def test_places_may_be_text(install: Install, pictures: Path, tmp_path: Path) -> None:
     install(tiny(steps=1))
-    options: dict[str, Any] = {"device": "cpu", "precision": "float32", "validation": str(pictures)}
-    best = train("tiny", str(pictures), str(tmp_path / "out"), **options)
-    train("tiny", pictures, tmp_path / "on", weights=str(best), **options)
-    assert read_metadata(tmp_path / "on" / "best.safetensors")["pysr.upscaling.weights"] == "best.safetensors"
+    options = TrainingOptions(device="cpu", precision="float32")
+    best = train("tiny", str(pictures), str(tmp_path / "out"), validation=str(pictures), options=options)
+    train("tiny", pictures, tmp_path / "on", options=replace(options, weights=str(best)))
+    assert read_metadata(tmp_path / "on" / "best.safetensors")["pysr.weights"] == "best.safetensors"
 
 
 def test_weights_without_a_checkpoint_are_not_trained_away(install: Install, pictures: Path, tmp_path: Path) -> None:
@@ -94,7 +117,7 @@ def test_weights_without_a_checkpoint_are_not_trained_away(install: Install, pic
     before = best.read_bytes()
     for file in (tmp_path / "out" / "checkpoints").iterdir():
         file.unlink()
-    with pytest.raises(InputError, match="out holds weights and no checkpoint to go on from; choose another folder"):
+    with pytest.raises(InputError, match="out holds weights and no checkpoint to resume from; choose another folder"):
         run(pictures, tmp_path / "out", resume=True)
     assert best.read_bytes() == before
 
@@ -114,28 +137,28 @@ def test_a_recipe_may_ask_for_options(install: Install, pictures: Path, tmp_path
     install(
         replace(tiny(), recipes={"shipped": lambda steps="3", loss="l1": recipe(steps=int(steps), losses={loss: 1})})
     )
-    about = read_metadata(run(pictures, tmp_path / "a", options={"steps": "2", "loss": "mse"}))
+    about = read_metadata(run(pictures, tmp_path / "a", recipe_options={"steps": "2", "loss": "mse"}))
     assert about["pysr.step"] == "2"
     assert '"mse"' in about["pysr.values"]
     with pytest.raises(InputError, match="recipe 'shipped' of tiny has no option 'speed'; it has steps, loss"):
-        run(pictures, tmp_path / "b", options={"speed": "9"})
+        run(pictures, tmp_path / "b", recipe_options={"speed": "9"})
     install(tiny())
     with pytest.raises(InputError, match="no option 'speed'; it has none"):
-        run(pictures, tmp_path / "b", options={"speed": "9"})
+        run(pictures, tmp_path / "b", recipe_options={"speed": "9"})
 
 
 def test_recipes_scales_and_variants_are_chosen_by_name(install: Install, pictures: Path, tmp_path: Path) -> None:
     model = tiny(about={"variants": ("plain", "other")})
     recipes = {"shipped": lambda: recipe(steps=2), "quick": lambda: recipe(steps=1)}
     install(replace(model, recipes=recipes))
-    best = run(pictures, tmp_path / "a", recipe="quick", scales=[3], variant="other")
+    best = run(pictures, tmp_path / "a", recipe="quick", scales=(3,), variant="other")
     about = read_metadata(best)
-    assert (about["pysr.plugin"], about["pysr.scales"], about["pysr.variant"]) == ("quick", "3", "other")
+    assert (about["pysr.recipe"], about["pysr.scales"], about["pysr.variant"]) == ("quick", "3", "other")
     assert list(rows(tmp_path / "a")[0]) == ["step", "seconds", "loss", "psnr_x3", "waiting"]
     with pytest.raises(InputError, match="tiny has no recipe 'slow'; it has shipped, quick"):
         run(pictures, tmp_path / "b", recipe="slow")
     with pytest.raises(InputError, match="tiny has no scale 4; it has 2, 3"):
-        run(pictures, tmp_path / "b", scales=[2, 4])
+        run(pictures, tmp_path / "b", scales=(2, 4))
     with pytest.raises(InputError, match="tiny has no variant 'best'; it has plain, other"):
         run(pictures, tmp_path / "b", variant="best")
 
@@ -152,7 +175,7 @@ def test_a_fitted_model_is_made_in_one_call(install: Install, pictures: Path, tm
 
     install(replace(tiny(), recipes={"only": lambda: Fit(fit, (2, 3), rescale_augment=(1.0, 0.5))}))
     seen: list[tuple[int, int]] = []
-    best = run(pictures, tmp_path / "out", scales=[3], seed=8, validation=pictures, progress=lambda *w: seen.append(w))
+    best = run(pictures, tmp_path / "out", scales=(3,), seed=8, validation=pictures, progress=lambda *w: seen.append(w))
     assert given == [4, 3, 8]
     assert seen == [(1, 1)]
     trained = Sharpen()
@@ -161,9 +184,11 @@ def test_a_fitted_model_is_made_in_one_call(install: Install, pictures: Path, tm
     run(pictures, tmp_path / "default")
     assert read_metadata(tmp_path / "default" / "best.safetensors")["pysr.scales"] == "2"
     with pytest.raises(InputError, match="fit one at a time"):
-        run(pictures, tmp_path / "out", scales=[2, 3])
-    with pytest.raises(InputError, match="tiny is fitted in one go; it takes no steps, resume"):
-        run(pictures, tmp_path / "out", steps=5, resume=True)
+        run(pictures, tmp_path / "out", scales=(2, 3))
+    with pytest.raises(InputError, match="tiny is fitted in one go; it takes no resume"):
+        run(pictures, tmp_path / "out", resume=True)
+    with pytest.raises(InputError, match="tiny is fitted in one go; it takes no weights, pre_upsampler"):
+        run(pictures, tmp_path / "out", weights=best, pre_upsampler="nearest")
 
 
 def test_a_fit_is_checked_before_it_begins(install: Install, pictures: Path, tmp_path: Path) -> None:
@@ -188,7 +213,7 @@ def test_a_fit_is_checked_before_it_begins(install: Install, pictures: Path, tmp
 
 def test_a_network_learns_to_go_on_from_another_models_result(install: Install, pictures: Path, tmp_path: Path) -> None:
     """The seen input is that model's result: with nothing to learn, the loss is its error."""
-    install(tiny(schedule=lambda done: 0.0, steps=1), replace(tiny(), name="other"))
+    install(tiny(schedule=lambda progress: 0.0, steps=1), replace(tiny(), name="other"))
     found = {}
     for pre_upsampler in (None, "nearest", "lanczos"):
         best = run(pictures, tmp_path / str(pre_upsampler), pre_upsampler=pre_upsampler, validation=pictures)

@@ -178,7 +178,7 @@ def test_without_tensorboard_it_says_what_to_install(
     install: Install, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(tiny())
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("pysr.training.log.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'pysr-sdk\[train\]'"):
         run(pictures, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -70,7 +70,7 @@ def test_evaluate_shows_perception_beside_distortion(tmp_path: Path, capsys: pyt
         Image.fromarray((photo(80, 72, seed=i) * 255).astype(np.uint8)).save(tmp_path / f"{i}.png")
     arguments = ["nearest", "bicubic", "--data", str(tmp_path), "--scale", "4"]
     written = tmp_path / "scores.json"
-    metrics = ["--metric", "psnr", "ssim", "perceptual"]
+    metrics = ["--metric", "psnr,ssim,perceptual"]
     assert app.main(["evaluate", *arguments, *metrics, "--json", str(written), "--markdown", "-"]) == 0
     text = capsys.readouterr().out
     assert text.startswith("PSNR in dB / SSIM / perceptual distance, protocol `y-shave`")

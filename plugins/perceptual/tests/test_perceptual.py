@@ -16,11 +16,12 @@ from pysr.evaluation.protocols import build_metrics, measure
 from pysr.plugin import Model, Recipe
 from pysr.registry import registry
 from pysr.testing import measured_receptive_field, photo
-from pysr.training import read_planes, save_weights, train
+from pysr.training import TrainingOptions, read_planes, recipe, save_weights, train
 from pysr_perceptual.network import Residual, StyleTransfer, SuperResolution, mirrored
 from pysr_perceptual.plugin import pysr_models
 
 SR, STYLE = pysr_models()
+ON_CPU = TrainingOptions(device="cpu")
 PHOTO = Path(__file__).parents[3] / "examples" / "chelsea.png"
 
 
@@ -123,37 +124,32 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
-@pytest.mark.parametrize(("recipe", "scale"), [("shipped", 4), ("shipped", 8), ("pixel", 4)])
-def test_recipes_run(recipe: str, scale: int, data: Path, tmp_path: Path) -> None:
-    full = SR.recipes[recipe]()
+@pytest.mark.parametrize(("name", "scale"), [("shipped", 4), ("shipped", 8), ("pixel", 4)])
+def test_recipes_run(name: str, scale: int, data: Path, tmp_path: Path) -> None:
+    full = recipe(SR, name)
     assert isinstance(full, Recipe)
-    small = replace(full, batch=2, patch=48, rescale_augment=(1.0,))
-    model = replace(SR, recipes={recipe: lambda: small})
-    best = train(model, [data], tmp_path / "out", scales=[scale], steps=2, validation=data, device="cpu")
+    small = replace(full, scales=(scale,), steps=2, batch=2, patch=48, rescale_augment=(1.0,))
+    best = train(SR, [data], tmp_path / "out", recipe=small, validation=data, options=ON_CPU)
     upscaler = pysr.load("perceptual", scale, weights=best)
     assert upscaler.upscale(np.zeros((5, 6, 3), np.uint8)).shape == (5 * scale, 6 * scale, 3)
 
 
 def test_a_style_is_learnt_from_an_image(data: Path, tmp_path: Path) -> None:
-    def small(style: str | None = None) -> Recipe:
-        recipe = STYLE.recipes["shipped"](style)
-        assert isinstance(recipe, Recipe)
-        return replace(recipe, batch=2, patch=48)
-
-    model = replace(STYLE, recipes={"shipped": small})
-    options = {"style": str(data / "0.png")}
-    best = train(model, [data], tmp_path / "out", steps=2, device="cpu", options=options)
+    full = recipe(STYLE, style=str(data / "0.png"))
+    assert isinstance(full, Recipe)
+    small = replace(full, steps=2, batch=2, patch=48)
+    best = train(STYLE, [data], tmp_path / "out", recipe=small, options=ON_CPU)
     assert pysr.load("perceptual-style", weights=best).upscale(np.zeros((5, 6, 3), np.uint8)).shape == (5, 6, 3)
     assert (tmp_path / "out" / "log.csv").read_text().splitlines()[0].count("loss_") == 3
     with pytest.raises(InputError, match="no style image came; give one"):
-        train(model, [data], tmp_path / "other")
+        train(STYLE, [data], tmp_path / "other")
 
 
 def test_the_papers_recipe() -> None:
-    recipe = SR.recipes["paper"]()
-    assert isinstance(recipe, Recipe)
-    assert recipe.losses == {"perceptual:vgg16/relu2_2": 1.0}
-    assert (recipe.batch, recipe.patch, recipe.steps) == (4, 288, 200_000)
+    paper = recipe(SR, "paper")
+    assert isinstance(paper, Recipe)
+    assert paper.losses == {"perceptual:vgg16/relu2_2": 1.0}
+    assert (paper.batch, paper.patch, paper.steps) == (4, 288, 200_000)
     names = [model.recipes for model in pysr_models()]
     assert [list(each) for each in names] == [["shipped", "pixel", "paper"], ["shipped"]]
     assert registry().model("perceptual-style").domain == "style"

@@ -1,5 +1,6 @@
 """SRCNN as in the paper, and the initialisation of its shipped weights."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 
 import pysr
 from pysr.testing import photo
-from pysr.training import train
+from pysr.training import TrainingOptions, train
 from pysr_srcnn.network import SRCNN
 from pysr_srcnn.train import paper, paper_optimizers, pass_through
 
@@ -42,8 +43,9 @@ def test_the_papers_last_layer_learns_a_tenth_as_fast() -> None:
 
 def test_the_papers_recipe_runs(tmp_path: Path) -> None:
     Image.fromarray((photo(48, 60) * 255).astype(np.uint8)).save(tmp_path / "a.png")
-    train("srcnn", [tmp_path], tmp_path / "out", recipe="paper", scales=[3], variant="915", steps=2, device="cpu")
-    assert paper().shave == 8
+    short = replace(paper(), scales=(3,), steps=2)
+    train("srcnn", [tmp_path], tmp_path / "out", recipe=short, options=TrainingOptions(variant="915", device="cpu"))
+    assert short.shave == 8
     upscaler = pysr.load("srcnn", 3, variant="915", weights=tmp_path / "out" / "best.safetensors")
     assert upscaler.upscale(photo(8, 9)).shape == (24, 27, 3)
 

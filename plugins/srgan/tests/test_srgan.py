@@ -12,17 +12,17 @@ from safetensors.torch import load_file
 import pysr
 from pysr.errors import InputError, PysrError, UnknownNameError
 from pysr.evaluation.protocols import build_metrics, measure
-from pysr.imaging import degrade
 from pysr.plugin import Model
 from pysr.registry import core, override
 from pysr.testing import measured_receptive_field, photo
-from pysr.training import read_planes, train
+from pysr.training import TrainingOptions, bicubic_downscale, crop_to_multiple, read_planes, train
 from pysr_srgan.losses import SATURATED, adversarial
 from pysr_srgan.network import Discriminator, ShuffledConv2d, SRResNet, begin_small, build
 from pysr_srgan.plugin import HALF_FIELD, pysr_models
 from pysr_srgan.train import gan_recipe, resnet_recipe
 
 ROOT = Path(__file__).parents[3]
+EXACT = TrainingOptions(device="cpu", precision="float32")
 PHOTO, BENCH = ROOT / "examples" / "chelsea.png", ROOT.parent / "shared" / "data" / "bench"
 
 
@@ -158,11 +158,11 @@ def small(name: str, steps: int, adversary: str = "adversarial:32") -> Model:
 def test_srgan_names_the_package_of_a_missing_loss(images: Path, tmp_path: Path) -> None:
     (model,) = (model for model in pysr_models() if model.name == "srgan")
     with override([core()]), pytest.raises(UnknownNameError, match="it comes with the package pysr-perceptual"):
-        train(model, [images], tmp_path / "out", device="cpu")
+        train(model, [images], tmp_path / "out", options=EXACT)
 
 
 def test_srresnet_trains(images: Path, tmp_path: Path) -> None:
-    assert train(small("srresnet", 2), [images], tmp_path / "out", device="cpu").exists()
+    assert train(small("srresnet", 2), [images], tmp_path / "out", options=EXACT).exists()
 
 
 @pytest.mark.parametrize(
@@ -171,15 +171,15 @@ def test_srresnet_trains(images: Path, tmp_path: Path) -> None:
 )
 def test_a_gan_resumes_to_the_same_bits(adversary: str, learns: str, told: str, images: Path, tmp_path: Path) -> None:
     model = small("srgan", 4, adversary)
-    whole = train(model, [images], tmp_path / "whole", device="cpu", precision="float32")
+    whole = train(model, [images], tmp_path / "whole", options=EXACT)
 
     def stop(done: int, total: int) -> None:
         if done == 3:
             raise KeyError("stop")
 
     with pytest.raises(KeyError):
-        train(model, [images], tmp_path / "parts", device="cpu", precision="float32", progress=stop)
-    parts = train(model, [images], tmp_path / "parts", device="cpu", precision="float32", resume=True)
+        train(model, [images], tmp_path / "parts", options=EXACT, progress=stop)
+    parts = train(model, [images], tmp_path / "parts", options=EXACT, resume=True)
     first, second = load_file(whole), load_file(parts)
     assert all(torch.equal(first[name], second[name]) for name in first)
     newest = [sorted((tmp_path / name / "checkpoints").iterdir())[-1] for name in ("whole", "parts")]
@@ -209,7 +209,7 @@ def test_plain_images_stay_plain_up_to_their_borders(name: str, scale: int, most
 
 
 def test_srgan_is_sharper_keeps_colours_and_draws_no_grid() -> None:
-    low = degrade.bicubic(degrade.crop_to_multiple(read_planes(PHOTO), 4), 4).clamp(0, 1).float()
+    low = bicubic_downscale(crop_to_multiple(read_planes(PHOTO), 4), 4).clamp(0, 1).float()
     srresnet, srgan = (pysr.load(name, 4, device="cpu").upscale(low) for name in ("srresnet", "srgan"))
     assert detail(srgan).mean() > 1.2 * detail(srresnet).mean()
     assert (srgan - srresnet).mean((-2, -1)).abs().max() < 2 / 255

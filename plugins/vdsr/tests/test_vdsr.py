@@ -4,6 +4,7 @@ import csv
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +15,12 @@ from safetensors.torch import load_file
 from pysr.errors import PysrError
 from pysr.plugin import Model, Recipe
 from pysr.testing import photo
-from pysr.training import train
+from pysr.training import TrainingOptions, train
 from pysr_vdsr.network import VDSR
 from pysr_vdsr.plugin import pysr_models
 from pysr_vdsr.train import paper
+
+EXACT = TrainingOptions(device="cpu", precision="float32")
 
 
 def test_the_network_is_the_papers() -> None:
@@ -36,7 +39,7 @@ def with_recipe(change: Callable[[Recipe], Recipe]) -> Model:
     return replace(model, recipes={"paper": lambda: change(paper())})
 
 
-def losses(tmp_path: Path, clip: float | None, steps: int = 25) -> list[float]:
+def losses(tmp_path: Path, clip: float | None) -> list[float]:
     """Mean losses over 5 steps each, of the paper's recipe with fewer and smaller patches."""
     data = tmp_path / "images"
     data.mkdir(exist_ok=True)
@@ -44,11 +47,11 @@ def losses(tmp_path: Path, clip: float | None, steps: int = 25) -> list[float]:
         Image.fromarray((photo(60, 72, seed=i) * 255).astype(np.uint8)).save(data / f"{i}.png")
     model = with_recipe(
         lambda recipe: replace(
-            recipe, clip_theta=clip, batch=12, patch=24, losses={"mse": 24 * 24 / 2}, validate_every=5
+            recipe, steps=25, clip_theta=clip, batch=12, patch=24, losses={"mse": 24 * 24 / 2}, validate_every=5
         )
     )
     out = tmp_path / str(clip)
-    train(model, [data], out, steps=steps, seed=1, device="cpu", precision="float32")
+    train(model, [data], out, options=replace(EXACT, seed=1))
     with (out / "log.csv").open(newline="") as file:
         return [float(row["loss"]) for row in csv.DictReader(file)]
 
@@ -70,8 +73,9 @@ def test_the_clipping_bounds_every_step(tmp_path: Path) -> None:
         before.extend(p.detach().clone() for p in network.parameters())
         return [torch.optim.SGD(network.parameters(), 0.1)]
 
-    model = with_recipe(lambda recipe: replace(recipe, batch=3, patch=24, optimizers=optimizers, clip_theta=1e-4))
-    best = train(model, [tmp_path / "images"], tmp_path / "out", steps=1, device="cpu", precision="float32")
+    changes: dict[str, Any] = {"steps": 1, "batch": 3, "patch": 24, "optimizers": optimizers, "clip_theta": 1e-4}
+    model = with_recipe(lambda recipe: replace(recipe, **changes))
+    best = train(model, [tmp_path / "images"], tmp_path / "out", options=EXACT)
     after = VDSR()
     after.load_state_dict(load_file(best))
     moves = [float((new.detach() - old).abs().max()) for new, old in zip(after.parameters(), before, strict=True)]

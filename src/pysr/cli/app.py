@@ -1,4 +1,4 @@
-"""The command line ``pysr``: parse, call the library, print.
+"""The command line ``pysr``: parses arguments, calls the library and prints.
 
 Importing this module imports neither torch, numpy, Pillow, Rich nor any plugin: each command imports what it needs.
 Exit codes are those of `EXIT_CODES`, which ``pysr --help`` shows.
@@ -22,24 +22,24 @@ from .. import __version__
 from ..errors import InputError, PysrError, UnknownNameError
 from .evaluate import evaluate
 from .models import list_models, list_plugins
-from .options import Settings
+from .options import CliState
 from .sample import sample
 from .train import train
 from .upscale import upscale
 
 EXIT_CODES = """\b
 Exit codes:
-  0    all done
-  1    an unexpected error: a bug, please report it with the output of -v
+  0    success
+  1    unexpected error: a bug, please report it with the output of -v
   2    wrong usage, or an image, file or model that cannot be used
-  3    of several files, some failed
-  4    a plugin, weights, memory or the system failed
+  3    some of several files failed
+  4    failure of a plugin, weights file, memory or the system
   130  stopped by Ctrl-C
   143  stopped by SIGTERM"""
 
 
 class _Stop(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM, raised where the program is."""
+    """Raised by the signal handler for SIGINT (Ctrl-C) and SIGTERM."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class _Stop(KeyboardInterrupt):
 
 
 class Commands(click.Group):
-    """The group of all commands; being stopped is one line and an exit code."""
+    """The group of all commands. If one is stopped by a signal, it prints a line and returns an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -57,16 +57,20 @@ class Commands(click.Group):
             return 128 + getattr(stop, "number", signal.SIGINT)
 
 
-@click.group(cls=Commands, invoke_without_command=True, epilog=EXIT_CODES,
-             context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})  # fmt: skip
+@click.group(
+    cls=Commands,
+    invoke_without_command=True,
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="pysr", message="%(prog)s %(version)s")
 @click.pass_context
 def commands(ctx: click.Context) -> None:
-    """Enlarge images with super-resolution networks.
+    """Image super-resolution: upscale images, compare models, train your own.
 
     \b
-    pysr upscale photo.jpg -m vdsr -s 2     makes photo_x2.jpg
-    pysr models                             what is installed
+    pysr upscale photo.jpg -m vdsr -s 2     write photo_x2.jpg
+    pysr models                             list the installed models
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
@@ -77,17 +81,24 @@ for command in (upscale, sample, list_models, list_plugins, evaluate, train):
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code. args: without the program's name; None: those of the process."""
-    settings = Settings()
+    """Run the command line.
+
+    Args:
+        args: Arguments without the program's name. None: those of the process.
+
+    Returns:
+        The exit code.
+    """
+    state = CliState()
     with _stoppable():
         try:
-            code: int | None = commands.main(args, prog_name="pysr", standalone_mode=False, obj=settings)
+            code: int | None = commands.main(args, prog_name="pysr", standalone_mode=False, obj=state)
         except click.ClickException as error:
             return _usage_error(error)
         except Exception as error:
-            from .terminal import complain
+            from .terminal import print_error
 
-            complain(error, verbose=settings.verbosity > 0)
+            print_error(error, verbose=state.verbose)
             return _exit_code(error)
     return code or 0
 
@@ -108,9 +119,9 @@ def _exit_code(error: Exception) -> int:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Ctrl-C and SIGTERM raise where the program is, so that it cleans up; a second one ends it at once.
+    """Turn Ctrl-C and SIGTERM into an exception, so that files are cleaned up; a second signal kills the process.
 
-    One that whoever started the program has ignored, as a shell does for what runs in the background, stays so.
+    A signal that is ignored already stays ignored, as a shell arranges for background jobs.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:

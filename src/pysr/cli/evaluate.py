@@ -3,110 +3,130 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import InputError
-from .options import PATH, Settings, SeveralValues, hardware, scale, verbosity
+from ..errors import InputError, UnknownNameError
+from .options import (
+    PATH,
+    CliState,
+    data_option,
+    device_options,
+    hint_for_stray,
+    scales_option,
+    split_values,
+    variant_options,
+    verbosity_options,
+    weights_option,
+)
 
 if TYPE_CHECKING:
-    from ..evaluation.protocols import Evaluation
+    from ..upscaling.chain import Chain
+    from ..upscaling.upscaler import Upscaler
 
 STDOUT = Path("-")
 
 
-@click.command(cls=SeveralValues)
+@click.command()
 @click.argument("names", metavar="MODEL...", nargs=-1, required=True)
-@click.option(
-    "--data",
-    metavar="DIR...",
-    required=True,
-    multiple=True,
-    type=PATH,
-    help="Folders of true images, each a data set, such as Set5 Set14; name the models before them.",
-)
-@click.option(
-    "-s",
-    "--scale",
-    "scales",
-    metavar="N...",
-    multiple=True,
-    type=scale,
-    help="Scales, such as 2 3 4; default: all that the models, and weights, have in common.",
-)
-@click.option("--variant", metavar="NAME", help="Which version of the only model named; default: its first.")
-@click.option("--pre-upsampler", metavar="NAME", help="A model that makes the first enlargement instead of bicubic.")
-@click.option(
-    "--weights", metavar="FILE", type=PATH, help="A safetensors file instead of those of the only model named."
-)
+@data_option("Folder of high-resolution images; each is a data set of its own.")
+@scales_option("Scales, such as 2,3,4. Default: all that the models (and --weights) have in common.")
+@variant_options
+@weights_option("Safetensors file to use in place of the weights shipped with the model.")
 @click.option(
     "--metric",
     "metrics",
-    metavar="NAME...",
+    metavar="NAME[,NAME...]",
     multiple=True,
-    default=("psnr", "ssim"),
+    default=["psnr,ssim"],
     show_default=True,
-    help="What is measured, in this order; `pysr plugins` lists what is installed.",
+    callback=split_values(),
+    help="Metrics, in this order; see `pysr plugins`.",
 )
-@click.option("--protocol", metavar="NAME", default="y-shave", show_default=True, help="How scores are computed.")
-@click.option("--images", is_flag=True, help="Show the scores of every image, too.")
+@click.option("--protocol", metavar="NAME", default="y-shave", show_default=True, help="Evaluation protocol.")
+@click.option("--images", is_flag=True, help="Also show the scores of each image.")
 @click.option("--json", metavar="FILE", type=PATH, help="Write all scores as JSON; - prints them instead of the table.")
-@click.option("--markdown", metavar="FILE", type=PATH, help="Write tables in GitHub's Markdown; - prints them instead.")
-@click.option(
-    "--csv", metavar="FILE", type=PATH, help="Write a line per image, with the seconds it took; - prints it instead."
-)
+@click.option("--markdown", metavar="FILE", type=PATH, help="Write Markdown tables; - prints them instead.")
+@click.option("--csv", metavar="FILE", type=PATH, help="Write one line per image, with its time; - prints it instead.")
 @click.option(
     "--plot",
     metavar="FILE",
     type=PATH,
-    help="Draw the models by the first metric and the last: one data set and scale.",
+    help="Plot the models by the first and the last metric (single data set and scale): PNG, PDF or SVG.",
 )
-@hardware
-@verbosity
+@device_options
+@verbosity_options
 @click.pass_obj
-def evaluate(settings: Settings, /, names: tuple[str, ...], images: bool, plot: Path | None, **options: Any) -> None:
-    """Measure models on folders of images, side by side: PSNR in dB and SSIM, or other metrics.
+def evaluate(state: CliState, /, names: tuple[str, ...], images: bool, plot: Path | None, **options: Any) -> None:
+    """Compare models on folders of images: PSNR in dB and SSIM, or other metrics.
 
-    MODEL: a name that `pysr models` lists, or A+B: first A, then B. Where several models are named, each is measured at
-    those of the scales that it offers.
+    MODEL is a name from `pysr models`, or A+B to apply A, then B. Each model is measured at those of the given scales
+    that it offers. --variant and --weights need a single MODEL.
     """
     from ..evaluation import report
+    from ..evaluation.plot import check_plot, write_plot
     from . import terminal
+    from .allocator import tune_allocator
 
-    settings.show_log()
+    state.show_log()
     texts = {"json": report.to_json, "markdown": report.to_markdown, "csv": report.to_csv}
     files = {kind: path for kind in texts if (path := options.pop(kind))}
     _check_files(files)
-    pre_upsampler = options["pre_upsampler"]
-    options["scales"] = options["scales"] or _scales(
-        [*names, pre_upsampler] if pre_upsampler else names, options["weights"]
-    )
+    chains = {name: _parse(name) for name in names}
+    loading = {key: options.pop(key) for key in ("variant", "pre_upsampler", "weights", "device", "precision")}
+    loading = {key: value for key, value in loading.items() if value not in (None, "auto")}
+    if not options["scales"]:
+        options["scales"] = _common_scales(chains, loading.get("pre_upsampler"), loading.get("weights"))
     if plot:
-        _check_plot(plot, options)
-    evaluations = _evaluate(settings, names, **options)
+        check_plot(plot, options["data"], options["scales"], options["metrics"])
+    tune_allocator()
+    models = _load(list(chains), options["scales"], loading) if loading else list(chains)
+    from ..evaluation.protocols import evaluate
+
+    with terminal.Bar("evaluating", unit="images", shown=not state.quiet) as bar:
+        evaluations = evaluate(models, progress=bar.update, **options)
     if STDOUT not in files.values():
         terminal.print_table(terminal.evaluation_table(evaluations, images=images))
     for kind, path in files.items():
         _write(texts[kind](evaluations), path)
     if plot:
-        from ..evaluation.plot import plot as draw
-        from ..imaging.files import write_image
-
-        write_image(draw(evaluations), plot)
+        write_plot(evaluations, plot)
 
 
-def _check_plot(path: Path, options: Mapping[str, Any]) -> None:
-    from ..evaluation.plot import check_plottable
-    from ..imaging.files import check_output
+def _parse(name: str) -> Chain:
+    """The models of one argument; a value that belongs to an option gets a hint."""
+    from ..upscaling.chain import Chain
 
-    check_output(path, (1, 1), "RGB")
-    check_plottable(options["data"], options["scales"], options["metrics"])
+    try:
+        return Chain.parse(name)
+    except UnknownNameError as error:
+        if hint := hint_for_stray(name):
+            raise click.UsageError(f"{name!r} is not a model; {hint}") from error
+        raise
+
+
+def _load(names: Sequence[str], scales: Sequence[int], options: Mapping[str, Any]) -> list[Upscaler]:
+    """Load the models at those of the scales that they offer, under the names that the table shows."""
+    from ..evaluation.protocols import offered_scales
+    from ..upscaling.loading import load
+
+    if len(names) > 1 and ("variant" in options or "weights" in options):
+        raise InputError(f"--variant and --weights need a single model, and {len(names)} are named; leave them out")
+    named = {key: Path(options[key]).name for key in ("variant", "pre_upsampler", "weights") if key in options}
+    upscalers = []
+    for name, offered in zip(names, offered_scales(names, scales), strict=True):
+        label = ", ".join([name, *(f"{key} {value}" for key, value in named.items())])
+        for upscaler in (load(name, scale, **options) for scale in offered):
+            upscaler.model = replace(upscaler.model, name=label)
+            upscalers.append(upscaler)
+    return upscalers
 
 
 def _check_files(files: Mapping[str, Path]) -> None:
-    """Find what is wrong with the names before the work, not after it."""
+    """Check the output files before the work starts."""
     from ..atomic import check_place
 
     kinds: dict[Path, str] = {}
@@ -118,34 +138,19 @@ def _check_files(files: Mapping[str, Path]) -> None:
         kinds[path.resolve()] = kind
 
 
-def _scales(names: Sequence[str], weights: Path | None) -> list[int]:
-    """Those that all models come trained for, or that weights, if they say so, were trained for."""
-    from ..upscaling.chain import Chain
+def _common_scales(chains: Mapping[str, Chain], pre_upsampler: str | None, weights: Path | None) -> list[int]:
+    """The scales that all models have weights for; with ``weights``, those that it was trained for, if it says so."""
+    from ..upscaling.chain import common_scales
 
-    chains = {name: Chain.parse(name) for name in names}
-    offered = [(name, (not weights and chain.trained_scales) or chain.scales) for name, chain in chains.items()]
+    if pre_upsampler:
+        chains = {**chains, pre_upsampler: _parse(pre_upsampler)}
+    offers = {name: (not weights and chain.trained_scales) or chain.scales for name, chain in chains.items()}
     if weights:
         from ..upscaling.weights import trained_scales
 
-        trained = trained_scales(weights)
-        offered += [(weights.name, trained)] if trained else []
-    common = set.intersection(*(set(scales) for _, scales in offered))
-    if not common:
-        listed = ", ".join(f"{name}: {' '.join(map(str, scales))}" for name, scales in offered)
-        raise InputError(f"these models have no scale in common ({listed}); choose some with --scale")
-    return sorted(common)
-
-
-def _evaluate(settings: Settings, names: Sequence[str], **options: Any) -> list[Evaluation]:
-    from .allocator import tune_allocator
-
-    tune_allocator()
-    from ..evaluation.protocols import evaluate
-    from .terminal import Bar
-
-    device, precision = options.pop("device") or "auto", options.pop("precision") or "auto"
-    with Bar("evaluating", unit="images", shown=settings.verbosity >= 0) as bar:
-        return evaluate(names, device=device, precision=precision, progress=bar.update, **options)
+        if trained := trained_scales(weights):
+            offers[weights.name] = trained
+    return common_scales(offers)
 
 
 def _write(text: str, path: Path) -> None:

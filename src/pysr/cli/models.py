@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import Settings, print_json, verbosity
+from .options import CliState, verbosity_options
+from .terminal import models_table, plugins_table, print_json, print_table
 
 if TYPE_CHECKING:
     from ..plugin import Model
@@ -14,19 +15,18 @@ if TYPE_CHECKING:
 
 @click.command("models")
 @click.option("--json", is_flag=True, help="Print JSON.")
-@verbosity
+@verbosity_options
 @click.pass_obj
-def list_models(settings: Settings, /, json: bool) -> None:
+def list_models(state: CliState, /, json: bool) -> None:
     """List the installed models."""
     from ..registry import registry
-    from . import terminal
 
-    settings.show_log()
+    state.show_log()
     models = list(registry().models.values())
     if json:
         print_json([_facts(model) for model in models])
     else:
-        terminal.print_table(terminal.models_table(models))
+        print_table(models_table(models))
 
 
 def _facts(model: Model) -> dict[str, Any]:
@@ -40,18 +40,17 @@ def _facts(model: Model) -> dict[str, Any]:
 
 @click.command("plugins")
 @click.option("--json", is_flag=True, help="Print JSON.")
-@verbosity
+@verbosity_options
 @click.pass_obj
-def list_plugins(settings: Settings, /, json: bool) -> None:
-    """List the installed plugins, and what is wrong with them."""
+def list_plugins(state: CliState, /, json: bool) -> None:
+    """List the installed plugins and their errors."""
     from dataclasses import asdict
 
     from ..registry import registry
-    from . import terminal
 
-    settings.show_log()
+    state.show_log()
     plugins = registry().plugins
     if json:
         print_json([asdict(plugin) for plugin in plugins])
     else:
-        terminal.print_table(terminal.plugins_table(plugins))
+        print_table(plugins_table(plugins))

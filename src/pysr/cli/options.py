@@ -1,9 +1,9 @@
-"""What the commands' options look like: scales, amounts of memory, devices, and who hears how much."""
+"""Options that several commands share, and how their values are parsed."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,19 +11,30 @@ from typing import Any, TypeVar
 import click
 
 _SCALE = re.compile(r"x?(\d+)x?", re.IGNORECASE)
-_NUMBER = re.compile(r"x?\d", re.IGNORECASE)
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:iB|B)?", re.IGNORECASE)
-PATH = click.Path(path_type=Path)
 _COMMAND = TypeVar("_COMMAND", bound=Callable[..., Any])
+
+PATH = click.Path(path_type=Path)
 
 
 @dataclass
-class Settings:
-    """What the options -q and -v say: below 0 only errors, above 0 everything."""
+class CliState:
+    """What all commands share: how much is printed. verbosity: -1 errors only, 0 normal, 1 everything."""
 
     verbosity: int = 0
 
+    @property
+    def quiet(self) -> bool:
+        """Whether only errors are wanted."""
+        return self.verbosity < 0
+
+    @property
+    def verbose(self) -> bool:
+        """Whether debug messages and tracebacks are wanted."""
+        return self.verbosity > 0
+
     def show_log(self, normal: str = "WARNING") -> None:
+        """Print the library's log messages, from the level ``normal`` on unless -q or -v was given."""
         import logging
 
         from . import terminal
@@ -32,54 +43,7 @@ class Settings:
         terminal.show_log(level or logging.getLevelNamesMapping()[normal])
 
 
-class SeveralValues(click.Command):
-    """A command whose --data, --scale and --metric take several values after one flag: ``--data Set5 Set14 --scale 2``.
-
-    --scale holds for all numbers that follow it, --metric for all names of no models. --data holds up to the next
-    option, but for one folder only where no model was named before it: in ``--data Set5 vdsr`` nothing tells a model
-    from a folder.
-    """
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        args = list(_with_flag_repeated(args, _NUMBER.match, "-s", "--scale"))
-        args = list(_with_flag_repeated(args, _may_be_metric, "--metric"))
-        first = next((place for place, arg in enumerate(args) if arg.startswith("--data")), len(args))
-        model = next(param.name for param in self.params if isinstance(param, click.Argument))
-        named = self.make_parser(ctx).parse_args(args[:first])[0].get(model)
-        if named and isinstance(named, (str, tuple)):  # where none is, it depends on Click's version what this is
-            args = list(_with_flag_repeated(args, lambda arg: not arg.startswith("-"), "--data"))
-        return super().parse_args(ctx, args)
-
-
-def _may_be_metric(name: str) -> bool:
-    """Also where it is misspelt, so that it is said to be no metric."""
-    from ..errors import UnknownNameError
-    from ..registry import registry
-    from ..upscaling.chain import Chain
-
-    if name.startswith("-"):
-        return False
-    try:
-        Chain.parse(name)
-    except UnknownNameError:
-        return True
-    return name in registry().metrics
-
-
-def _with_flag_repeated(args: Sequence[str], fits: Callable[[str], object], *flags: str) -> Iterator[str]:
-    """``--scale 2 3 vdsr`` -> ``--scale 2 --scale 3 vdsr``: the flag holds for all that follow it and fit."""
-    previous, holds = "", False
-    for arg in args:
-        if holds and previous not in flags:
-            holds = bool(fits(arg))
-            if holds:
-                yield flags[-1]
-        yield arg
-        holds = holds or arg.startswith(flags)
-        previous = arg
-
-
-def scale(text: str) -> int:
+def parse_scale(text: str) -> int:
     """3, x3 or 3x as a number."""
     match = _SCALE.fullmatch(text)
     if not match or int(match[1]) < 1:
@@ -87,7 +51,7 @@ def scale(text: str) -> int:
     return int(match[1])
 
 
-def memory(text: str) -> int:
+def parse_memory(text: str) -> int:
     """An amount such as 512M or 4G in bytes; units are powers of 1024."""
     match = _MEMORY.fullmatch(text.strip())
     if not match:
@@ -95,38 +59,93 @@ def memory(text: str) -> int:
     return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
 
 
-def print_json(facts: Any) -> None:
-    """Facts as JSON on standard output."""
-    import json
+def split_values(convert: Callable[[str], Any] = str) -> Callable[..., tuple[Any, ...]]:
+    """A callback for repeatable options: ``--scale 2,3 --scale 4`` gives (2, 3, 4)."""
 
-    click.echo(json.dumps(facts, indent=2))
+    def callback(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[Any, ...]:
+        return tuple(convert(value.strip()) for text in values for value in text.split(","))
 
-
-def _verbosity(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    if value:
-        ctx.ensure_object(Settings).verbosity = -1 if param.name == "quiet" else 1
+    return callback
 
 
-def verbosity(command: _COMMAND) -> _COMMAND:
-    """Give a command -q and -v."""
-    loud = click.option("-v", "--verbose", is_flag=True, expose_value=False, callback=_verbosity,
-                        help="Tell what is done, and show tracebacks.")  # fmt: skip
-    quiet = click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_verbosity,
-                         help="Say nothing but errors.")  # fmt: skip
-    return quiet(loud(command))
+def hint_for_stray(*arguments: str) -> str:
+    """How to write the first argument that looks like another value of an option; "" if none does."""
+    from ..registry import registry
+
+    for argument in arguments:
+        if _SCALE.fullmatch(argument):
+            return f"several scales are separated by commas, as in --scale 2,{argument}"
+        if argument in registry().metrics:
+            return f"several metrics are separated by commas, as in --metric psnr,{argument}"
+        if Path(argument).exists():
+            return f"every folder needs its own option, as in --data {argument}"
+    return ""
 
 
-def hardware(command: _COMMAND) -> _COMMAND:
+def scale_option(help: str) -> Callable[[_COMMAND], _COMMAND]:
+    """``--scale N``: one scale."""
+    return click.option("-s", "--scale", metavar="N", type=parse_scale, help=help)
+
+
+def scales_option(help: str) -> Callable[[_COMMAND], _COMMAND]:
+    """``--scale N,N``: several scales, as the parameter ``scales``."""
+    return click.option(
+        "-s", "--scale", "scales", metavar="N[,N...]", multiple=True, callback=split_values(parse_scale), help=help
+    )
+
+
+def data_option(help: str) -> Callable[[_COMMAND], _COMMAND]:
+    """``--data DIR``, repeatable."""
+    return click.option("--data", metavar="DIR", required=True, multiple=True, type=PATH, help=f"{help} Repeatable.")
+
+
+def weights_option(help: str) -> Callable[[_COMMAND], _COMMAND]:
+    """``--weights FILE``."""
+    return click.option("--weights", metavar="FILE", type=PATH, help=help)
+
+
+def variant_options(command: _COMMAND) -> _COMMAND:
+    """Give a command --variant and --pre-upsampler: which network of a model, and what it starts from."""
+    variant = click.option("--variant", metavar="NAME", help="Variant of the model. Default: its first.")
+    pre_upsampler = click.option(
+        "--pre-upsampler", metavar="NAME", help="Model that enlarges the network's input, in place of bicubic."
+    )
+    return variant(pre_upsampler(command))
+
+
+def device_options(command: _COMMAND) -> _COMMAND:
     """Give a command --device and --precision."""
-    device = click.option("--device", metavar="NAME", help="auto (the default), cpu, cuda, cuda:1, mps, ...")
-    precision = click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
-                             help="How networks compute; auto is bfloat16 where the hardware has it.")  # fmt: skip
+    device = click.option(
+        "--device", metavar="NAME", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps, ..."
+    )
+    precision = click.option(
+        "--precision",
+        type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+        default="auto",
+        show_default=True,
+        help="Number format of the network. auto: bfloat16 if the hardware supports it, else float32.",
+    )
     return device(precision(command))
+
+
+def verbosity_options(command: _COMMAND) -> _COMMAND:
+    """Give a command -q and -v, which set `CliState.verbosity`."""
+
+    def remember(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+        if value:
+            ctx.ensure_object(CliState).verbosity = -1 if param.name == "quiet" else 1
+
+    def flag(short: str, name: str, help: str) -> Callable[[_COMMAND], _COMMAND]:
+        return click.option(short, name, is_flag=True, expose_value=False, callback=remember, help=help)
+
+    quiet = flag("-q", "--quiet", "Print errors only.")
+    verbose = flag("-v", "--verbose", "Print debug messages, and tracebacks of errors.")
+    return quiet(verbose(command))
 
 
 @dataclass(frozen=True)
 class UpscaleOptions:
-    """What ``pysr upscale`` was asked for; None where an option was left out."""
+    """The arguments of ``pysr upscale``; None if an option was left out."""
 
     inputs: tuple[Path, ...]
     more_inputs: tuple[Path, ...]
@@ -138,8 +157,8 @@ class UpscaleOptions:
     scale: int | None
     patch: int
     gpu_id: int | None
-    device: str | None
-    precision: str | None
+    device: str
+    precision: str
     fp32: bool
     mode: str
     max_memory: int | None
@@ -152,22 +171,48 @@ class UpscaleOptions:
     def __post_init__(self) -> None:
         if not self.inputs + self.more_inputs:
             raise click.UsageError("there is nothing to upscale; name an image file or a folder")
-        if self.gpu_id is not None and self.device:
+        if self.gpu_id is not None and self.device != "auto":
             raise click.UsageError("--gpu-id and --device both choose the device; give only one of them")
-        if self.fp32 and self.precision not in (None, "float32"):
+        if self.fp32 and self.precision not in ("auto", "float32"):
             raise click.UsageError(f"--fp32 contradicts --precision {self.precision}; give only one of them")
 
     def for_load(self) -> dict[str, Any]:
-        """The options of `pysr.load`."""
-        device = f"cuda:{self.gpu_id}" if self.gpu_id is not None else self.device
+        """The keyword arguments of `pysr.load`."""
         return {
             "variant": self.variant,
             "pre_upsampler": self.pre_upsampler,
             "weights": self.weights,
-            "device": device or "auto",
-            "precision": "float32" if self.fp32 else self.precision or "auto",
+            "device": self.device if self.gpu_id is None else f"cuda:{self.gpu_id}",
+            "precision": "float32" if self.fp32 else self.precision,
             "patch": self.patch or "auto",
             "mode": self.mode,
             "max_memory": self.max_memory,
             "match_histogram": self.match_histogram,
         }
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """The arguments of ``pysr sample``; None if an option was left out."""
+
+    source: Path
+    output: Path | None
+    model: str
+    scale: int | None
+    count: int
+    seed: int
+    temperature: float
+    known: Path | None
+    mask: Path | None
+    weights: Path | None
+    device: str
+    precision: str
+
+    @property
+    def folder(self) -> Path:
+        """Where the results go."""
+        return self.output or self.source.with_name(f"{self.source.stem}_samples")
+
+    def for_load(self) -> dict[str, Any]:
+        """The keyword arguments of `pysr.load`."""
+        return {"weights": self.weights, "device": self.device, "precision": self.precision}

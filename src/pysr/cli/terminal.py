@@ -1,6 +1,6 @@
-"""What the command line shows: bars and messages on standard error, tables on standard output.
+"""Output of the command line: progress bars and messages on standard error, tables and JSON on standard output.
 
-Rich is imported only where something is drawn with it.
+Rich is imported only when something is drawn with it.
 """
 
 from __future__ import annotations
@@ -13,52 +13,50 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import PysrError
+from ..errors import PysrError, format_error
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from ..evaluation.protocols import Evaluation, ImageResult, ScaleResult
-    from ..plugin import Model
+    from ..plugin import Metric, Model
     from ..registry import Plugin
 
 _STATE_STYLES = {"ok": "green", "partly": "bold yellow", "failed": "bold red"}
 
 
-def say(message: str) -> None:
-    """One line on standard error."""
+def eprint(message: str) -> None:
+    """Print a line on standard error."""
     print(message, file=sys.stderr, flush=True)
 
 
-def describe(error: BaseException) -> str:
-    """An error as one sentence."""
-    if isinstance(error, PysrError):
-        return str(error)
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror + (f": {error.filename}" if error.filename else "")
+def explain_error(error: BaseException) -> str:
+    """An error as one line, with what to do about it on the command line."""
+    text = format_error(error)
+    if isinstance(error, PysrError) or (isinstance(error, OSError) and error.strerror):
+        return text
     if isinstance(error, MemoryError):
-        return "the memory of this computer was not enough; try a smaller --tile or a --max-memory"
-    message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return f"{message} (this is a bug; please report it with the output of the same command with -v)"
+        return f"{text}; try a smaller --tile or --max-memory"
+    return f"{text} (this is a bug; please report it with the output of the same command and -v)"
 
 
-def complain(error: BaseException, *, about: str = "", verbose: bool = False) -> None:
-    """Report an error in one line; with its traceback before it if ``verbose``."""
+def print_error(error: BaseException, *, prefix: str = "", verbose: bool = False) -> None:
+    """Print an error as one line, after its traceback if ``verbose``."""
     if verbose:
-        say("".join(traceback.format_exception(error)).rstrip())
-    say(f"pysr: error: {about}{describe(error)}")
+        eprint("".join(traceback.format_exception(error)).rstrip())
+    eprint(f"pysr: error: {prefix}{explain_error(error)}")
 
 
 class _LogLines(logging.Handler):
-    """Log records as lines on what standard error is at that moment, so that a bar stays below them."""
+    """Prints log records on the current standard error, so that a progress bar stays below them."""
 
     def emit(self, record: logging.LogRecord) -> None:
         level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        say(f"pysr: {level}{self.format(record)}")
+        eprint(f"pysr: {level}{self.format(record)}")
 
 
 def show_log(level: int) -> None:
-    """Show what the library logs from ``level`` on."""
+    """Print the library's log messages from ``level`` on."""
     logger = logging.getLogger("pysr")
     logger.handlers = [handler for handler in logger.handlers if not isinstance(handler, _LogLines)]
     logger.addHandler(_LogLines())
@@ -66,15 +64,18 @@ def show_log(level: int) -> None:
 
 
 class Bar:
-    """The share that is done, the time left and the throughput, on a terminal; elsewhere nothing is drawn.
+    """A progress bar with the remaining time and the throughput; drawn on a terminal only.
 
-    unit: what ``total`` and ``done`` count, for the throughput. An end by an exception removes the bar, too.
+    Args:
+        text: Shown before the bar.
+        unit: What ``done`` and ``total`` of `update` count, for the throughput.
+        shown: False draws nothing.
     """
 
     def __init__(self, text: str, *, unit: str, shown: bool = True) -> None:
         self.shown = shown and sys.stderr.isatty()
         self._unit = unit
-        self._began: tuple[float, float] | None = None  # seconds, and what was done by then
+        self._began: tuple[float, float] | None = None  # clock, and ``done``, at the first update
         if self.shown:
             self._progress, self._task = _rich_progress(text)
 
@@ -90,7 +91,7 @@ class Bar:
             self._progress.stop()
 
     def update(self, done: float, total: float, text: str | None = None) -> None:
-        """Show that ``done`` of ``total`` are done; ``text`` replaces the words before the bar."""
+        """Show progress; ``text`` replaces the text before the bar."""
         if not self.shown:
             return
         now = time.perf_counter()
@@ -119,8 +120,15 @@ def _rich_progress(text: str) -> tuple[Any, Any]:
     return progress, progress.add_task(text, total=None, rate="")
 
 
+def print_json(facts: Any) -> None:
+    """Print facts as JSON."""
+    import json
+
+    print(json.dumps(facts, indent=2))
+
+
 def print_table(table: Table) -> None:
-    """Draw a table on standard output: as wide as its content, but within the terminal where there is one."""
+    """Print a table: as wide as its content, but no wider than the terminal, if there is one."""
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -141,7 +149,7 @@ def models_table(models: Iterable[Model]) -> Table:
     """One row per model."""
     from rich.text import Text
 
-    table = _table("model", "scales", "colour", "domain", "licence of the weights", "what it is")
+    table = _table("model", "scales", "colour", "domain", "licence of the weights", "description")
     for model in models:
         licences = sorted({weights.licence for weights in model.weights.values()})
         about = Text(model.summary)
@@ -156,7 +164,7 @@ def models_table(models: Iterable[Model]) -> Table:
 
 
 def plugins_table(plugins: Iterable[Plugin]) -> Table:
-    """One row per plugin; its error in full where something is wrong."""
+    """One row per plugin, with its whole error if it has one."""
     from rich.text import Text
 
     table = _table("plugin", "distribution", "version", "state", "provides")
@@ -172,27 +180,32 @@ def plugins_table(plugins: Iterable[Plugin]) -> Table:
 
 
 def evaluation_table(evaluations: Sequence[Evaluation], *, images: bool = False) -> Table:
-    """Models side by side: per data set a row per scale, and with ``images`` a row per image above it."""
+    """One column per model; one row per data set and scale, with ``images`` also one per image above it."""
     from rich.text import Text
 
-    from ..evaluation.report import by_data, scales_of, titles
+    from ..evaluation.report import by_data, metric_titles, scales_of
 
     blocks = by_data(evaluations)
-    table = _table(titles(evaluations), *dict.fromkeys(evaluation.model for evaluation in evaluations))
+    metrics = evaluations[0].metrics
+    table = _table(metric_titles(evaluations), *dict.fromkeys(evaluation.model for evaluation in evaluations))
     for data, block in blocks.items():
         table.add_row(Text(data, "bold"))
         for scale in scales_of(block):
             results = [evaluation.at(scale) for evaluation in block]
             names = next([image.name for image in result.images] for result in results if result)
             for i, name in enumerate(names if images else []):
-                scores = [_scores(result and result.images[i]) for result in results]
+                scores = [_scores(metrics, result and result.images[i]) for result in results]
                 table.add_row(Text(f"  x{scale} {name}"), *scores, style="dim")
-            table.add_row(f"  x{scale}", *map(_scores, results), style="bold" if images else None)
+            table.add_row(
+                f"  x{scale}", *(_scores(metrics, result) for result in results), style="bold" if images else None
+            )
         table.add_section()
     return table
 
 
-def _scores(result: ScaleResult | ImageResult | None) -> str:
-    from ..evaluation.report import shown
+def _scores(metrics: Iterable[Metric], result: ScaleResult | ImageResult | None) -> str:
+    from ..evaluation.report import format_score
 
-    return " / ".join(shown(name, score, least=3) for name, score in result.scores.items()) if result else "-"
+    if not result:
+        return "-"
+    return " / ".join(format_score(metric, result.scores[metric.name], min_decimals=3) for metric in metrics)

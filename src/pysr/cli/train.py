@@ -3,80 +3,109 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from .options import PATH, Settings, SeveralValues, hardware, scale, verbosity
+from ..errors import InputError
+from .options import (
+    PATH,
+    CliState,
+    data_option,
+    device_options,
+    hint_for_stray,
+    scales_option,
+    variant_options,
+    verbosity_options,
+    weights_option,
+)
 
 
-def _named(pair: str) -> tuple[str, str]:
-    name, equals, value = pair.partition("=")
-    if not equals:
-        raise click.UsageError(f"{pair!r} is no option of a recipe; write NAME=VALUE, such as -o style=picture.jpg")
-    return name, value
+def _single_model(ctx: click.Context, param: click.Parameter, names: tuple[str, ...]) -> str:
+    if len(names) > 1:
+        hint = hint_for_stray(*names) or "name one model"
+        raise click.UsageError(f"one model is trained at a time; got {' '.join(map(repr, names))}; {hint}")
+    return names[0]
 
 
-@click.command(cls=SeveralValues)
-@click.argument("name", metavar="MODEL")
+def _recipe_options(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
+    options = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise click.UsageError(f"{pair!r} is not a recipe option; write NAME=VALUE, such as -o style=painting.jpg")
+        options[name] = value
+    return options
+
+
+@click.command()
+@click.argument("name", metavar="MODEL", nargs=-1, required=True, callback=_single_model)
+@data_option("Folder of training images, or .npz file of many small ones.")
 @click.option(
-    "--data",
-    metavar="DIR...",
+    "--out",
+    "--output",
+    "out",
+    metavar="DIR",
     required=True,
-    multiple=True,
     type=PATH,
-    help="Folders of images to learn from, or .npz files of small ones; name the model before them.",
+    help="Folder for weights, checkpoints and logs.",
 )
-@click.option("--out", metavar="DIR", required=True, type=PATH, help="Folder for weights, checkpoints and logs.")
-@click.option("--recipe", metavar="NAME", help="Which of the model's recipes; default: its first.")
+@click.option("--recipe", metavar="NAME", help="Recipe of the model. Default: its first.")
+@scales_option("Scales to train together, such as 2,3,4. Default: the recipe's.")
+@variant_options
 @click.option(
-    "-s",
-    "--scale",
-    "scales",
-    metavar="N...",
-    multiple=True,
-    type=scale,
-    help="Scales to train together, such as 2 3 4; default: as the recipe says.",
+    "--steps", metavar="N", type=click.IntRange(min=1), help="Number of training steps. Default: the recipe's."
 )
-@click.option("--variant", metavar="NAME", help="Which version of the model; default: its first.")
-@click.option("--steps", metavar="N", type=click.IntRange(min=1), help="Default: as the recipe says.")
-@click.option("--validation", metavar="DIR", type=PATH, help="Images that decide which weights are the best.")
-@click.option("--weights", metavar="FILE", type=PATH, help="A safetensors file to start from.")
-@click.option("--pre-upsampler", metavar="NAME", help="A model whose result the network gets instead of bicubic.")
-@click.option("--seed", metavar="N", type=int, default=0, show_default=True, help="Of everything random.")
-@click.option("--resume", is_flag=True, help="Go on with the training in --out; begin it if there is none.")
+@click.option("--validation", metavar="DIR", type=PATH, help="Folder of images by which the best weights are chosen.")
+@weights_option("Safetensors file to start from.")
+@click.option("--seed", metavar="N", type=int, default=0, show_default=True, help="Seed of all random numbers.")
+@click.option("--resume", is_flag=True, help="Continue the training in --out, or start it if there is none.")
 @click.option(
     "-o",
     "--option",
-    "pairs",
+    "recipe_options",
     metavar="NAME=VALUE",
     multiple=True,
-    help="What the recipe asks for, such as style=picture.jpg; may be given several times.",
+    callback=_recipe_options,
+    help="Option of the recipe, such as style=painting.jpg. Repeatable.",
 )
-@hardware
-@verbosity
+@device_options
+@verbosity_options
 @click.pass_obj
-def train(settings: Settings, /, name: str, data: tuple[Path, ...], out: Path, **options: Any) -> None:
+def train(state: CliState, /, name: str, data: tuple[Path, ...], out: Path, **options: Any) -> None:
     """Train a model by one of its recipes.
 
     \b
-    OUT/best.safetensors    the weights with the best validation; for pysr upscale --weights
-    OUT/log.csv             losses and PSNR; OUT/tensorboard has the same as curves
-    OUT/samples             the first validation image after each validation
-    OUT/checkpoints         what --resume goes on from, to the same bits
+    DIR/best.safetensors    best weights by validation; use with pysr upscale --weights
+    DIR/log.csv             losses and PSNR; as curves in DIR/tensorboard
+    DIR/samples             the first validation image after each validation
+    DIR/checkpoints         what --resume continues from, bit for bit
 
-    Ctrl-C and SIGTERM write a checkpoint first. On several GPUs: torchrun --nproc-per-node N -m pysr train ...
+    Ctrl-C and SIGTERM save a checkpoint first. On several GPUs: torchrun --nproc-per-node N -m pysr train ...
     """
-    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started, one speaks for all
-    settings.show_log("INFO" if first else "ERROR")
-    options["options"] = dict(map(_named, options.pop("pairs")))
+    is_main = os.environ.get("RANK", "0") == "0"  # of the processes started by torchrun, only one prints
+    state.show_log("INFO" if is_main else "ERROR")
     from .allocator import tune_allocator
 
     tune_allocator()
-    from ..training.loop import train
+    from ..plugin import Fit
+    from ..training import TrainingOptions, recipe, train
     from .terminal import Bar
 
-    device, precision = options.pop("device") or "auto", options.pop("precision") or "auto"
-    with Bar(f"training {name}", unit="steps", shown=first and settings.verbosity >= 0) as bar:
-        train(name, list(data), out, device=device, precision=precision, progress=bar.update, **options)
+    chosen = recipe(name, options.pop("recipe"), **options.pop("recipe_options"))
+    changes = {key: value for key in ("scales", "steps") if (value := options.pop(key))}
+    if isinstance(chosen, Fit) and "steps" in changes:
+        raise InputError(f"{name} is fitted in one go; leave --steps out")
+    run = {key: options.pop(key) for key in ("validation", "resume")}
+    with Bar(f"training {name}", unit="steps", shown=is_main and not state.quiet) as bar:
+        train(
+            name,
+            list(data),
+            out,
+            recipe=replace(chosen, **changes),
+            options=TrainingOptions(**options),
+            progress=bar.update,
+            **run,
+        )

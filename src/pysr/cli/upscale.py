@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,23 +10,34 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import InputError
-from .options import PATH, Settings, UpscaleOptions, hardware, memory, scale, verbosity
+from .options import (
+    PATH,
+    CliState,
+    UpscaleOptions,
+    device_options,
+    parse_memory,
+    scale_option,
+    variant_options,
+    verbosity_options,
+    weights_option,
+)
+from .terminal import Bar, eprint, explain_error, print_error
 
 if TYPE_CHECKING:
-    from .batch import Job
+    from ..upscaling.folder import FileJob, FileResult
+    from ..upscaling.upscaler import Upscaler
 
 
 @click.command()
 @click.argument("inputs", metavar="[IN]...", nargs=-1, type=PATH)
-@click.option(
-    "-i", "--input", "more_inputs", metavar="IN", multiple=True, type=PATH, help="Another way to name an input."
-)
+@click.option("-i", "--input", "more_inputs", metavar="IN", multiple=True, type=PATH, help="Same as IN. Repeatable.")
 @click.option(
     "-o",
     "--output",
+    "--out",
     metavar="OUT",
     type=PATH,
-    help="File to make, or folder for several; default: beside the input as NAME_x3.EXT.",
+    help="Output file, or a folder for several inputs. Default: NAME_x3.EXT beside each input.",
 )
 @click.option(
     "-m",
@@ -37,14 +48,11 @@ if TYPE_CHECKING:
     metavar="NAME",
     default="vdsr",
     show_default=True,
-    help="Which model; `pysr models` lists them. A+B: first A, then B.",
+    help="Model; see `pysr models`. A+B: apply A, then B.",
 )
-@click.option("--variant", metavar="NAME", help="Which version of the model; default: its first.")
-@click.option("--pre-upsampler", metavar="NAME", help="A model that makes the first enlargement instead of bicubic.")
-@click.option("--weights", metavar="FILE", type=PATH, help="A safetensors file instead of the weights that come along.")
-@click.option(
-    "-s", "--scale", metavar="N", type=scale, help="Enlargement per side: 3, x3 or 3x; default: the model's first."
-)
+@variant_options
+@weights_option("Safetensors file to use in place of the weights shipped with the model.")
+@scale_option("Enlargement per side: 3, x3 or 3x. Default: the model's first, or the first in --weights.")
 @click.option(
     "-t",
     "--tile",
@@ -53,60 +61,58 @@ if TYPE_CHECKING:
     metavar="PIXELS",
     type=click.IntRange(min=0),
     default=0,
-    help="Patch side in pixels of the input; 0 (the default) chooses by memory.",
+    help="Side of the square patches processed one by one, in input pixels. 0 (default): as memory allows.",
 )
-@click.option("-g", "--gpu-id", metavar="N", type=click.IntRange(min=0), help="The same as --device cuda:N.")
-@hardware
-@click.option("--fp32", is_flag=True, help="The same as --precision float32.")
+@click.option("-g", "--gpu-id", metavar="N", type=click.IntRange(min=0), help="Same as --device cuda:N.")
+@device_options
+@click.option("--fp32", is_flag=True, help="Same as --precision float32.")
 @click.option(
     "--mode",
     type=click.Choice(["auto", "exact", "blend", "mean"]),
     default="auto",
-    help="How patches are joined; auto is exact wherever the model allows it.",
+    show_default=True,
+    help="How patches are joined. auto: exact if the model allows it, else blend.",
 )
-@click.option("--max-memory", metavar="SIZE", type=memory, help="Memory for one network call, such as 4G.")
-@click.option("--match-histogram", is_flag=True, help="Give the result the tones of the input, colour by colour.")
-@click.option("-f", "--format", metavar="EXT", help="png, jpg, webp, tif, ...; default: the input's.")
+@click.option("--max-memory", metavar="SIZE", type=parse_memory, help="Memory limit for one network call, such as 4G.")
+@click.option("--match-histogram", is_flag=True, help="Match each colour channel's histogram to the input's.")
+@click.option("-f", "--format", metavar="EXT", help="Output format: png, jpg, webp, tif, ... Default: the input's.")
 @click.option("--suffix", metavar="TEXT", help="Name outputs NAME_TEXT.EXT.")
 @click.option(
     "--comparison",
     metavar="FILE",
     type=PATH,
-    help="Also draw nearest, bicubic and the result side by side (one input only).",
+    help="Also write an image of nearest, bicubic and the result side by side (single input only).",
 )
-@click.option("--json", is_flag=True, help="Print one JSON line per file.")
-@verbosity
+@click.option("--json", is_flag=True, help="Print one line of JSON per file.")
+@verbosity_options
 @click.pass_obj
-def upscale(settings: Settings, /, **options: Any) -> int:
-    """Enlarge an image, several, or every image in a folder.
+def upscale(state: CliState, /, **options: Any) -> int:
+    """Upscale images: files, or all images in a folder.
 
-    IN: image files and folders (without their sub-folders). Outputs keep the input's format unless -f says
-    otherwise (GIF becomes PNG) and its name; beside the input, and with --suffix, NAME_SUFFIX. An existing
-    output is replaced when the new one is complete; an input is never overwritten. A file that cannot be used
-    costs only itself and is listed at the end.
+    IN is an image file or a folder; sub-folders are ignored. Outputs keep the name and the format of the input
+    unless -o, --suffix or -f say otherwise (GIF becomes PNG). Existing outputs are replaced, but only by complete
+    files, and inputs are never overwritten. If a file fails, the others are still processed, and the failed ones are
+    listed at the end.
     """
-    return _upscale(settings, UpscaleOptions(**options))
+    return _upscale(state, UpscaleOptions(**options))
 
 
-def _upscale(settings: Settings, options: UpscaleOptions) -> int:
-    from ..upscaling.chain import Chain
-    from . import batch
+def _upscale(state: CliState, options: UpscaleOptions) -> int:
     from .allocator import tune_allocator
 
-    settings.show_log()
-    enlargement = math.prod(Chain.parse(options.model).at(_scale(options)).parts)
-    inputs = options.inputs + options.more_inputs
-    jobs = batch.plan(inputs, options.output, scale=enlargement, extension=options.format, suffix=options.suffix)
-    if options.comparison:
-        _check_comparison(options.comparison, jobs)
+    state.show_log()
     tune_allocator()
+    from ..upscaling.folder import plan_files
     from ..upscaling.loading import load
 
-    upscaler = load(options.model, enlargement, **options.for_load())
-    quiet = settings.verbosity < 0
-    failed = batch.run(upscaler, jobs, batch.Report(options.json, quiet, settings.verbosity > 0))
+    upscaler = load(options.model, options.scale, **options.for_load())
+    inputs = options.inputs + options.more_inputs
+    jobs = plan_files(inputs, options.output, scale=upscaler.scale, format=options.format, suffix=options.suffix)
+    if options.comparison:
+        _check_comparison(options.comparison, jobs)
+    failed = _run(state, upscaler, jobs, as_json=options.json)
     if failed:
-        click.echo(f"{len(failed)} of {len(jobs)} images failed: {', '.join(str(j.source) for j in failed)}", err=True)
+        eprint(f"{len(failed)} of {len(jobs)} images failed: {', '.join(str(result.source) for result in failed)}")
     elif options.comparison:
         from ..evaluation.comparison import compare_files
 
@@ -114,21 +120,56 @@ def _upscale(settings: Settings, options: UpscaleOptions) -> int:
     return 3 if failed else 0
 
 
-def _scale(options: UpscaleOptions) -> int | None:
-    """As asked for, or else as the weights' file says; None for the model's own first."""
-    if options.scale is not None or options.weights is None:
-        return options.scale
-    from ..upscaling.chain import Chain
-    from ..upscaling.loading import resolve_scale
-
-    return resolve_scale(options.weights, None, Chain.parse(options.model).scales)
-
-
-def _check_comparison(path: Path, jobs: Sequence[Job]) -> None:
+def _check_comparison(path: Path, jobs: Sequence[FileJob]) -> None:
     from ..imaging.files import check_output
 
     if len(jobs) > 1:
-        raise InputError(f"--comparison draws one image, and {len(jobs)} are to be upscaled; leave it out")
+        raise InputError(f"--comparison shows a single image, and {len(jobs)} are to be upscaled; leave it out")
     if path.resolve() in (jobs[0].source.resolve(), jobs[0].target.resolve()):
         raise InputError(f"--comparison {path} is the input or the output; choose another file")
     check_output(path, (1, 1), "RGB")
+
+
+def _run(state: CliState, upscaler: Upscaler, jobs: Sequence[FileJob], *, as_json: bool) -> list[FileResult]:
+    """Upscale the files, print each result, and return those that failed. The error of a single file is raised."""
+    results: list[FileResult] = []
+    with Bar("starting", unit="MP", shown=not state.quiet) as bar:
+
+        def show(done: int, total: int) -> None:
+            number, name = len(results) + 1, jobs[len(results)].source.name
+            bar.update(done / 1e6, total / 1e6, f"{number}/{len(jobs)} {name}" if len(jobs) > 1 else name)
+
+        for result in upscaler.upscale_files(jobs, progress=show if bar.shown else None):
+            results.append(result)
+            if as_json:
+                print(json.dumps(_facts(result, upscaler)), flush=True)
+            elif result.size and not state.quiet:
+                eprint(_summary(result, result.size))
+            if result.error:
+                if len(jobs) == 1:
+                    raise result.error
+                text = "" if result.source.name in explain_error(result.error) else f"{result.source}: "
+                print_error(result.error, prefix=text, verbose=state.verbose)
+    return [result for result in results if result.error]
+
+
+def _summary(result: FileResult, size: tuple[int, int]) -> str:
+    width, height = size
+    rate = width * height / 1e6 / result.seconds
+    return f"{result.source} -> {result.target}  {width} x {height} pixels in {result.seconds:.1f} s, {rate:.3g} MP/s"
+
+
+def _facts(result: FileResult, upscaler: Upscaler) -> dict[str, Any]:
+    facts: dict[str, Any] = {"input": str(result.source), "output": str(result.target)}
+    if result.error:
+        return facts | {"error": explain_error(result.error)}
+    width, height = result.size or (0, 0)
+    return facts | {
+        "model": upscaler.model.name,
+        "scale": upscaler.scale,
+        "device": str(upscaler.device),
+        "precision": upscaler.precision,
+        "width": width,
+        "height": height,
+        "seconds": round(result.seconds, 3),
+    }

@@ -1,4 +1,4 @@
-"""Models against test sets, by named protocols that reproduce published tables."""
+"""Models measured on test sets, by named protocols that reproduce published tables."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..atomic import FilePath
 from ..errors import InputError
 from ..imaging import degrade
 from ..imaging.colour import luma
 from ..imaging.datasets import read_planes
-from ..imaging.files import FilePath, image_files
+from ..imaging.files import image_files
 from ..plugin import Metric
 from ..registry import registry
-from ..upscaling.chain import Chain
+from ..upscaling.chain import Chain, common_scales, listed_scales
 from ..upscaling.loading import load
 from ..upscaling.upscaler import Upscaler
 
 PROTOCOLS = ("y-shave",)
 METRICS = ("psnr", "ssim")
-Built = Mapping[Metric, Callable[[Tensor, Tensor], float]]
+BuiltMetrics = Mapping[Metric, Callable[[Tensor, Tensor], float]]
 
 
 class _Scored:
@@ -36,18 +37,24 @@ class _Scored:
 
     @property
     def psnr(self) -> float:
-        """PSNR in dB, where it was measured."""
+        """PSNR in dB, if it was measured."""
         return self.scores["psnr"]
 
     @property
     def ssim(self) -> float:
-        """SSIM, where it was measured."""
+        """SSIM, if it was measured."""
         return self.scores["ssim"]
 
 
 @dataclass(frozen=True)
 class ImageResult(_Scored):
-    """Scores of one image by metric, and the wall time of its upscaling alone."""
+    """Scores of one image.
+
+    Attributes:
+        name: The file's name without its ending.
+        scores: By the metric's name.
+        seconds: Wall time of upscaling alone.
+    """
 
     name: str
     scores: Mapping[str, float]
@@ -56,7 +63,14 @@ class ImageResult(_Scored):
 
 @dataclass(frozen=True)
 class ScaleResult(_Scored):
-    """Means over the images of a set at one scale."""
+    """Means over the images of a set at one scale.
+
+    Attributes:
+        scale: Enlargement per side.
+        scores: Means by the metric's name.
+        seconds: Mean wall time of upscaling an image.
+        images: The results of the images, sorted by the files' names.
+    """
 
     scale: int
     scores: Mapping[str, float]
@@ -66,26 +80,30 @@ class ScaleResult(_Scored):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One model on one set by one protocol. data: the name of the set's folder. results: one a scale."""
+    """One model on one test set by one protocol.
+
+    Attributes:
+        model: Its name, as in a table.
+        data: The name of the set's folder.
+        protocol: The name of the protocol.
+        metrics: What was measured, in order: all that is needed to print or plot the scores.
+        results: One for each scale.
+    """
 
     model: str
     data: str
     protocol: str
+    metrics: tuple[Metric, ...]
     results: tuple[ScaleResult, ...]
 
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Names of what was measured."""
-        return tuple(self.results[0].scores)
-
     def at(self, scale: int) -> ScaleResult | None:
-        """The result at a scale; None where the model does not offer it."""
+        """Return the result at a scale; None if the model was not measured at it."""
         return next((result for result in self.results if result.scale == scale), None)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain lists and dicts, for JSON; the PSNR of an output without any error is None, as JSON has no infinity."""
-        facts: dict[str, Any] = asdict(self, dict_factory=_finite)
-        return facts
+        """Convert to plain lists and dicts, for JSON, which has no infinity: the PSNR of a perfect output is None."""
+        results = [asdict(result, dict_factory=_finite) for result in self.results]
+        return {"model": self.model, "data": self.data, "protocol": self.protocol, "results": results}
 
 
 def _finite(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -96,63 +114,54 @@ def _finite(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def evaluate(
-    names: Sequence[str],
+    models: Sequence[str | Upscaler],
     data: FilePath | Sequence[FilePath],
-    scales: Sequence[int],
+    scales: Sequence[int] | None = None,
     *,
-    variant: str | None = None,
-    pre_upsampler: str | None = None,
-    weights: FilePath | None = None,
     metrics: Sequence[str] = METRICS,
     protocol: str = "y-shave",
-    device: str = "auto",
-    precision: str = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Evaluation]:
-    """Measure models on test sets: one evaluation a model, set by set.
+    """Measure models on test sets.
 
-    names: models; "a+b" for one after the other; a name given twice counts once.
-    data: a folder of images, the truth, or several of different names.
-    scales: enlargements. Models may differ in what they offer: one is measured at those of the scales that it has.
-        Each scale must be offered by one of the models, and each model must offer one of the scales.
-    variant, weights: of the only model named, as in `pysr.load`.
-    pre_upsampler: a model that makes the first enlargement of each of them, as in `pysr.load`.
-    metrics: names of installed metrics, measured in this order. Those of luma compare as the protocol says. Those of
-        colour compare the 8-bit RGB that a user gets from the shrunk RGB, rounded to 8 bits.
-    protocol: "y-shave", the convention of SRCNN's and VDSR's tables: luma of BT.601 in the studio range, rounded to
-        8 bits; cropped to a multiple of the scale; shrunk by MATLAB's bicubic and kept unrounded; the output rounded to
-        8 bits; ``scale`` pixels shaved off every side; mean of per-image PSNR. Models that take RGB get the
-        shrunk RGB rounded to 8 bits instead, and the luma of their rounded output is compared.
-    progress: called as progress(done, total) after each image, with the total over all models, sets and scales.
-    Raises UnknownNameError and InputError before anything is computed where that is possible.
+    Protocol "y-shave" is the convention of the tables of SRCNN (Dong et al. 2016) and VDSR (Kim et al. 2016): luma of
+    BT.601 in the studio range, rounded to 8 bits; cropped to a multiple of the scale; shrunk by MATLAB's bicubic and
+    left unrounded; the output rounded to 8 bits; ``scale`` pixels shaved off every side; the mean of the images' PSNR.
+    Models that take RGB get the shrunk RGB rounded to 8 bits instead, and the luma of their rounded output is compared.
+
+    Args:
+        models: Names, with "a+b" for one model after the other, which are loaded with default options; or upscalers,
+            which `pysr.load` makes with any options, each of which is measured at its own scale. What is given twice
+            counts once. Upscalers of one name at different scales are taken together as one model.
+        data: A folder of images, the ground truth, or several folders of different names.
+        scales: Enlargements per side. Models may differ in what they offer: each is measured at those of the scales
+            that it has. Default: the scales of the upscalers; without any, those that all models come trained for.
+        metrics: Names of installed metrics, measured in this order. Those of luma compare as the protocol says. Those
+            of colour compare the 8-bit RGB that a user gets from the shrunk RGB, rounded to 8 bits.
+        protocol: One of `PROTOCOLS`.
+        progress: Called as ``progress(done, total)`` after each image, with the total over all models, sets and scales.
+
+    Returns:
+        One evaluation for each set and model, set by set.
+
+    Raises:
+        InputError: Arguments that cannot be used, a scale that no model offers, a model that offers none of the
+            scales, or an image that is too small; before anything is computed where that is possible.
+        UnknownNameError: No such model or metric is installed.
+        WeightsError: The weights of a model cannot be used.
     """
-    if isinstance(names, str) or isinstance(scales, int):
-        raise InputError("evaluate takes lists: evaluate(['vdsr'], 'Set5', [2, 3, 4])")
-    if protocol not in PROTOCOLS:
-        raise InputError(f"unknown protocol {protocol!r}; use {', '.join(PROTOCOLS)}")
-    if not names or not scales:
-        raise InputError(f"no {'scale' if names else 'model'} given; for example: evaluate(['vdsr'], 'Set5', [2, 3])")
-    names = list(dict.fromkeys(names))
-    if not metrics or isinstance(metrics, str):
-        raise InputError(f"metrics is {metrics!r}; give a list, such as {list(METRICS)}")
-    if len(names) > 1 and (variant or weights):
-        raise InputError(
-            f"variant and weights are those of one model, and {len(names)} are named; measure one at a time"
-        )
+    _check_arguments(models, scales, metrics, protocol)
+    models = list(dict.fromkeys(models))
+    scales = _default_scales(models) if scales is None else list(scales)
     built = build_metrics(metrics)
-    sets = _sets([data] if isinstance(data, (str, os.PathLike)) else data)
-    options: dict[str, Any] = {"variant": variant, "pre_upsampler": pre_upsampler, "weights": weights}
-    named = "".join(f", {key} {os.path.basename(value)}" for key, value in options.items() if value)
-    options |= {"device": device, "precision": precision}
-    upscalers = [
-        [load(name, scale, **options) for scale in offered]
-        for name, offered in zip(names, _offered(names, scales), strict=True)
-    ]
+    sets = _image_sets([data] if isinstance(data, (str, os.PathLike)) else data)
+    rows = _load_rows(models, offered_scales(models, scales))
     for path in chain(*sets.values()):
         check_size(path, read_planes(path), max(scales), built)
-    for upscaler in chain(*upscalers):
-        upscaler.upscale(torch.zeros(1, 16, 16))  # what only a first call takes is in no image's seconds
-    total, done = sum(map(len, upscalers)) * sum(map(len, sets.values())), count(1)
+    upscalers = [upscaler for _, row in rows for upscaler in row]
+    for upscaler in upscalers:
+        upscaler.upscale(torch.zeros(1, 16, 16))  # a warm-up keeps one-time costs out of the timings
+    total, done = len(upscalers) * sum(map(len, sets.values())), count(1)
 
     def measured(upscaler: Upscaler, path: Path) -> ImageResult:
         result = measure(upscaler, path.stem, read_planes(path), built)
@@ -162,17 +171,85 @@ def evaluate(
 
     return [
         Evaluation(
-            name + named,
+            name,
             folder,
             protocol,
-            tuple(_summarise(up.scale, [measured(up, path) for path in paths]) for up in row),
+            tuple(built),
+            tuple(_summarise(upscaler.scale, [measured(upscaler, path) for path in paths]) for upscaler in row),
         )
         for folder, paths in sets.items()
-        for name, row in zip(names, upscalers, strict=True)
+        for name, row in rows
     ]
 
 
-def _sets(folders: Iterable[FilePath]) -> dict[str, list[Path]]:
+def _check_arguments(
+    models: Sequence[str | Upscaler], scales: Sequence[int] | None, metrics: Sequence[str], protocol: str
+) -> None:
+    example = "evaluate(['vdsr'], 'Set5', [2, 3, 4])"
+    if isinstance(models, (str, Upscaler)) or isinstance(scales, int):
+        raise InputError(f"evaluate takes lists of models and scales; for example: {example}")
+    if wrong := [model for model in models if not isinstance(model, (str, Upscaler))]:
+        raise InputError(f"a model is a name or an upscaler, not {type(wrong[0]).__name__}; for example: {example}")
+    if not models or (scales is not None and not scales):
+        raise InputError(f"no {'scale' if models else 'model'} given; for example: {example}")
+    if not metrics or isinstance(metrics, str):
+        raise InputError(f"metrics is {metrics!r}; give a list, such as {list(METRICS)}")
+    if protocol not in PROTOCOLS:
+        raise InputError(f"unknown protocol {protocol!r}; use {', '.join(PROTOCOLS)}")
+
+
+def _default_scales(models: Sequence[str | Upscaler]) -> list[int]:
+    if own := [model.scale for model in models if not isinstance(model, str)]:
+        return own
+    chains = {name: Chain.parse(name) for name in models if isinstance(name, str)}
+    return common_scales({name: chain.trained_scales or chain.scales for name, chain in chains.items()})
+
+
+def offered_scales(models: Sequence[str | Upscaler], scales: Sequence[int]) -> list[list[int]]:
+    """Return those of the scales that each model offers; an upscaler offers its own.
+
+    Raises:
+        InputError: No model offers one of the scales, or a model offers none of them.
+        UnknownNameError: No such model is installed.
+    """
+    named = [
+        (model, Chain.parse(model).scales) if isinstance(model, str) else (model.model.name, (model.scale,))
+        for model in models
+    ]
+    offers: dict[str, list[int]] = {}
+    for name, offer in named:
+        offers.setdefault(name, []).extend(offer)
+    if missing := [scale for scale in scales if not any(scale in offer for offer in offers.values())]:
+        raise InputError(
+            f"none of these models offers scale {missing[0]!r} ({listed_scales(offers)}); choose among their scales"
+        )
+    for name, offer in named:
+        if not set(scales) & set(offer):
+            raise InputError(
+                f"{name} offers none of the scales asked for ({listed_scales(offers)}); leave it out or ask for its own"
+            )
+    return [[scale for scale in dict.fromkeys(scales) if scale in offer] for _, offer in named]
+
+
+def _load_rows(models: Sequence[str | Upscaler], offered: Sequence[Sequence[int]]) -> list[tuple[str, list[Upscaler]]]:
+    """The rows of a table: a name and its upscalers, one for each scale."""
+    rows: list[tuple[str, dict[int, Upscaler]]] = []
+    of_upscalers: list[tuple[str, dict[int, Upscaler]]] = []
+    for model, scales in zip(models, offered, strict=True):
+        if isinstance(model, str):
+            rows.append((model, {scale: load(model, scale) for scale in scales}))
+            continue
+        name = model.model.name
+        row = next((row for other, row in of_upscalers if other == name and model.scale not in row), None)
+        if row is None:
+            row = {}
+            rows.append((name, row))
+            of_upscalers.append((name, row))
+        row[model.scale] = model
+    return [(name, list(row.values())) for name, row in rows]
+
+
+def _image_sets(folders: Iterable[FilePath]) -> dict[str, list[Path]]:
     """The images of each folder by the folder's name."""
     sets: dict[str, list[Path]] = {}
     for folder in folders:
@@ -188,21 +265,13 @@ def _sets(folders: Iterable[FilePath]) -> dict[str, list[Path]]:
     return sets
 
 
-def _offered(names: Sequence[str], scales: Sequence[int]) -> list[list[int]]:
-    """Those of the scales that each model has."""
-    offers = {name: Chain.parse(name).scales for name in names}
-    listed = ", ".join(f"{name}: {' '.join(map(str, offer))}" for name, offer in offers.items())
-    if missing := [scale for scale in scales if not any(scale in offer for offer in offers.values())]:
-        raise InputError(f"none of these models offers scale {missing[0]!r} ({listed}); choose among their scales")
-    for name, offer in offers.items():
-        if not set(scales) & set(offer):
-            raise InputError(f"{name} offers none of the scales asked for ({listed}); leave it out or ask for its own")
-    return [[scale for scale in dict.fromkeys(scales) if scale in offers[name]] for name in names]
+def check_size(path: Path, image: Tensor, scale: int, metrics: Iterable[Metric]) -> None:
+    """Check that an image, (C, H, W), is large enough for all the metrics at that scale.
 
-
-def check_size(path: Path, planes: Tensor, scale: int, metrics: Iterable[Metric]) -> None:
-    """InputError for a picture, (C, H, W), that is too small for one of the metrics at that scale."""
-    side = min(side // scale * scale for side in planes.shape[-2:]) - 2 * scale
+    Raises:
+        InputError: It is too small; the message names the file ``path``.
+    """
+    side = min(side // scale * scale for side in image.shape[-2:]) - 2 * scale
     metric = max(metrics, key=lambda metric: metric.smallest)
     if side < metric.smallest:
         raise InputError(
@@ -211,17 +280,24 @@ def check_size(path: Path, planes: Tensor, scale: int, metrics: Iterable[Metric]
         )
 
 
-def build_metrics(names: Iterable[str]) -> Built:
-    """Installed metrics, ready to measure, in the order of their names; UnknownNameError for a missing one."""
+def build_metrics(names: Iterable[str]) -> BuiltMetrics:
+    """Build installed metrics, in the order of their names; UnknownNameError if one is not installed."""
     return {metric: metric.build() for metric in map(registry().metric, names)}
 
 
-def measure(upscaler: Upscaler, name: str, picture: Tensor, metrics: Built) -> ImageResult:
-    """Shrink a true picture, (C, H, W) float in [0, 1], upscale it, and compare by the protocol `y-shave`."""
+def measure(upscaler: Upscaler, name: str, image: Tensor, metrics: BuiltMetrics) -> ImageResult:
+    """Shrink an image, upscale it, and compare the result by the protocol `y-shave`; see `evaluate`.
+
+    Args:
+        upscaler: A model at its scale.
+        name: What to call the image in the result.
+        image: The ground truth, (C, H, W) float in [0, 1], C being 1 or 3.
+        metrics: As `build_metrics` gives them.
+    """
     scale = upscaler.scale
-    picture = degrade.crop_to_multiple(picture, scale).double()
-    truths = {"rgb": picture, "luma": _round(_luma(picture))}
-    low = (degrade.bicubic(picture, scale).clamp(0, 1) * 255).round().to(torch.uint8)
+    image = degrade.crop_to_multiple(image, scale).double()
+    truths = {"rgb": image, "luma": _round(_luma(image))}
+    low = (degrade.bicubic(image, scale).clamp(0, 1) * 255).round().to(torch.uint8)
     outputs: dict[str, Tensor] = {}
     if upscaler.model.colour == "rgb":
         outputs["rgb"], seconds = _timed(upscaler, low)
@@ -240,8 +316,8 @@ def measure(upscaler: Upscaler, name: str, picture: Tensor, metrics: Built) -> I
     return ImageResult(name, scores, seconds)
 
 
-def _luma(planes: Tensor) -> Tensor:
-    return planes if len(planes) == 1 else luma(planes)
+def _luma(image: Tensor) -> Tensor:
+    return image if len(image) == 1 else luma(image)
 
 
 def _timed(upscaler: Upscaler, low: Tensor) -> tuple[Tensor, float]:
@@ -251,11 +327,10 @@ def _timed(upscaler: Upscaler, low: Tensor) -> tuple[Tensor, float]:
     return output.double(), seconds
 
 
-def _round(planes: Tensor) -> Tensor:
-    return (planes.clamp(0, 1) * 255).round() / 255
+def _round(image: Tensor) -> Tensor:
+    return (image.clamp(0, 1) * 255).round() / 255
 
 
-def _summarise(scale: int, images: Iterable[ImageResult]) -> ScaleResult:
-    images = tuple(images)
+def _summarise(scale: int, images: Sequence[ImageResult]) -> ScaleResult:
     scores = {name: fmean(image.scores[name] for image in images) for name in images[0].scores}
-    return ScaleResult(scale, scores, fmean(image.seconds for image in images), images)
+    return ScaleResult(scale, scores, fmean(image.seconds for image in images), tuple(images))

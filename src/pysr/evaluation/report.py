@@ -9,44 +9,44 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ..registry import registry
-
 if TYPE_CHECKING:
-    from .protocols import Evaluation, ScaleResult
+    from ..plugin import Metric
+    from .protocols import Evaluation
 
 
 def to_json(evaluations: Iterable[Evaluation]) -> str:
-    """A list of everything that was measured: `Evaluation.as_dict` of each."""
+    """Format everything that was measured as a JSON list: `Evaluation.as_dict` of each."""
     return json.dumps([evaluation.as_dict() for evaluation in evaluations], indent=2) + "\n"
 
 
 def to_csv(evaluations: Iterable[Evaluation]) -> str:
-    """One line an image, below a line of names; PSNR in dB, "inf" for an output without any error."""
+    """Format scores as CSV: a header, then one line per image; PSNR in dB, "inf" for a perfect output."""
     evaluations = list(evaluations)
+    metrics = evaluations[0].metrics
     text = io.StringIO()
     write = csv.writer(text, lineterminator="\n").writerow
-    write(("data", "model", "scale", "image", *evaluations[0].metrics, "seconds"))
+    write(("data", "model", "scale", "image", *(metric.name for metric in metrics), "seconds"))
     for evaluation in evaluations:
         for result in evaluation.results:
             for image in result.images:
-                scores = [shown(name, score, finer=2) for name, score in image.scores.items()]
+                scores = [format_score(metric, image.scores[metric.name], extra_decimals=2) for metric in metrics]
                 write((evaluation.data, evaluation.model, result.scale, image.name, *scores, f"{image.seconds:.4f}"))
     return text.getvalue()
 
 
 def to_markdown(evaluations: Sequence[Evaluation]) -> str:
-    """A table a data set: see `markdown_table`."""
+    """Format scores as one table per data set: see `markdown_table`."""
     tables = [markdown_table(data, block) for data, block in by_data(evaluations).items()]
-    return "\n".join([f"{titles(evaluations)}, protocol `{evaluations[0].protocol}`\n", *tables])
+    return "\n".join([f"{metric_titles(evaluations)}, protocol `{evaluations[0].protocol}`\n", *tables])
 
 
 def markdown_table(title: str, evaluations: Sequence[Evaluation]) -> str:
-    """The evaluations of one data set as a table of GitHub's Markdown: a row a model, a column a scale.
+    """Format the scores of one data set as a table of GitHub's Markdown: a row per model, a column per scale.
 
     The best score of each scale and metric, as printed, is bold; "-" where a model does not offer the scale.
     """
     scales = scales_of(evaluations)
-    columns = [_column([evaluation.at(scale) for evaluation in evaluations]) for scale in scales]
+    columns = [_column(evaluations, scale) for scale in scales]
     rows = [
         [title, *(f"x{scale}" for scale in scales)],
         ["---"] * (1 + len(scales)),
@@ -56,12 +56,12 @@ def markdown_table(title: str, evaluations: Sequence[Evaluation]) -> str:
 
 
 def markdown_row(cells: Iterable[str]) -> str:
-    """One line of a table."""
+    """Format one line of a Markdown table."""
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
 
 
 def by_data(evaluations: Iterable[Evaluation]) -> dict[str, list[Evaluation]]:
-    """The evaluations of each data set, by its name."""
+    """Group evaluations by the name of their data set."""
     blocks: dict[str, list[Evaluation]] = {}
     for evaluation in evaluations:
         blocks.setdefault(evaluation.data, []).append(evaluation)
@@ -69,32 +69,34 @@ def by_data(evaluations: Iterable[Evaluation]) -> dict[str, list[Evaluation]]:
 
 
 def scales_of(evaluations: Iterable[Evaluation]) -> list[int]:
-    """The scales at which any of them has a result, rising."""
+    """Return the scales at which any of them has a result, rising."""
     return sorted({result.scale for evaluation in evaluations for result in evaluation.results})
 
 
-def titles(evaluations: Sequence[Evaluation]) -> str:
-    """What their scores are, in order."""
-    return " / ".join(registry().metric(name).title for name in evaluations[0].metrics)
+def metric_titles(evaluations: Sequence[Evaluation]) -> str:
+    """Return the titles of what was measured, in order, as "PSNR in dB / SSIM"."""
+    return " / ".join(metric.title for metric in evaluations[0].metrics)
 
 
-def shown(metric: str, score: float, *, least: int = 0, finer: int = 0) -> str:
-    """A score with the decimals of its metric, or with some more."""
-    return f"{score:.{max(registry().metric(metric).decimals, least) + finer}f}"
+def format_score(metric: Metric, score: float, *, min_decimals: int = 0, extra_decimals: int = 0) -> str:
+    """Format a score with the decimals of its metric, at least ``min_decimals``, and ``extra_decimals`` more."""
+    return f"{score:.{max(metric.decimals, min_decimals) + extra_decimals}f}"
 
 
-def _column(results: Sequence[ScaleResult | None]) -> list[str]:
+def _column(evaluations: Sequence[Evaluation], scale: int) -> list[str]:
     """The cells of one scale."""
-    metrics = next(result.scores for result in results if result)
+    results = [evaluation.at(scale) for evaluation in evaluations]
     columns = [
-        _best_in_bold([shown(name, result.scores[name]) if result else "" for result in results], name)
-        for name in metrics
+        _best_in_bold(
+            metric, [format_score(metric, result.scores[metric.name]) if result else "" for result in results]
+        )
+        for metric in evaluations[0].metrics
     ]
     return [" / ".join(scores) if result else "-" for result, *scores in zip(results, *columns, strict=True)]
 
 
-def _best_in_bold(scores: Sequence[str], metric: str) -> list[str]:
+def _best_in_bold(metric: Metric, scores: Sequence[str]) -> list[str]:
     numbers = [float(score) for score in scores if score]
-    choose = min if registry().metric(metric).lower_is_better else max
-    best = choose(numbers) if len(numbers) > 1 else math.nan
+    choose = min if metric.lower_is_better else max
+    best = choose(numbers) if len(numbers) > 1 else math.nan  # nothing is best where there is nothing to compare
     return [f"**{score}**" if score and float(score) == best else score for score in scores]

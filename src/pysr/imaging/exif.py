@@ -1,4 +1,4 @@
-"""What photographs say about themselves (EXIF, XMP): which way is up, and the rest, kept as it is."""
+"""Metadata of photographs (EXIF, XMP): the orientation is applied, and the rest kept as it is."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import struct
 from typing import Any
 
 from PIL import ExifTags, Image
+
+from ..errors import format_error
 
 _log = logging.getLogger(__name__)
 
@@ -23,17 +25,26 @@ _TURN_BACK = {
 
 
 def upright(image: Image.Image, name: str) -> Image.Image:
-    """The image turned as its EXIF orientation says; its kept EXIF and XMP say 1.
+    """Turn an image as its EXIF orientation says, and set the orientation in the kept EXIF and XMP to 1.
 
-    EXIF that cannot be understood is left out of ``info``, with a log warning that names the file ``name``.
+    `PIL.ImageOps.exif_transpose` cannot be used here: it lays out the EXIF block anew, which moves the maker note, and
+    many cameras address its contents by offsets from the start of the block. So only the few bytes that must change
+    are changed, in place.
+
+    Args:
+        image: A decoded image; EXIF is read from its ``info`` or, in TIFF, from its tags.
+        name: The file's name, for the log: damaged EXIF is left out of ``info`` with a warning.
+
+    Returns:
+        The upright image, or ``image`` itself where it is upright already, with the EXIF as ``info["exif"]``.
     """
     orientation, exif = 1, b""
     try:
         Image.Exif().load(image.info.get("exif", b""))  # raises if damaged, and getexif() not always
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
         exif = _upright_exif(image, orientation)
-    except Exception as error:  # as for decoders: damaged EXIF raises anything, and must not cost the image
-        _log.warning("the EXIF data of %r are damaged and left out: %s", name, error)
+    except Exception as error:  # damaged EXIF raises anything, and must not cost the image
+        _log.warning("the EXIF data of %r are damaged and left out: %s", name, format_error(error))
     if orientation in _TURN_BACK:
         image = image.transpose(_TURN_BACK[orientation])
         for key in ("xmp", "XML:com.adobe.xmp"):
@@ -45,8 +56,16 @@ def upright(image: Image.Image, name: str) -> Image.Image:
     return image
 
 
+_SHORT = 3  # the TIFF type of a 16-bit number
+
+
 def _upright_exif(image: Image.Image, orientation: int) -> bytes:
-    """The EXIF bytes as they are, except that a turned image gets orientation 1 and loses its turned thumbnail."""
+    """Return the EXIF bytes unchanged, except that a turned image gets orientation 1 and loses its turned thumbnail.
+
+    The bytes are a TIFF file (TIFF 6.0, section 2), perhaps behind "Exif\\0\\0": byte order, 42, and the offset of the
+    first directory; there a count (2 bytes), entries of 12 bytes (tag, type, count, value or its offset), and the
+    offset of the next directory, which describes the thumbnail.
+    """
     exif: bytes = image.info.get("exif", b"")
     if not exif:
         tags = described(image.getexif())
@@ -62,9 +81,9 @@ def _upright_exif(image: Image.Image, orientation: int) -> bytes:
     end = directory + 2 + 12 * struct.unpack_from(order + "H", data, directory)[0]
     for entry in range(directory + 2, end, 12):
         if struct.unpack_from(order + "H", data, entry)[0] == ExifTags.Base.Orientation:
-            struct.pack_into(order + "HIHH", data, entry + 2, 3, 1, 1, 0)
+            struct.pack_into(order + "HIHH", data, entry + 2, _SHORT, 1, 1, 0)  # one value, and it is 1
     if end + 4 <= len(data):
-        struct.pack_into(order + "I", data, end, 0)
+        struct.pack_into(order + "I", data, end, 0)  # no next directory
     return bytes(data)
 
 
@@ -74,15 +93,18 @@ def _upright_xmp(xmp: str | bytes) -> str | bytes:
     return re.sub(rb'(tiff:Orientation(?:="|>))[2-8]', rb"\g<1>1", xmp)
 
 
-_DESCRIPTIVE = (  # tags that say something about the photograph, not about the layout of the file
-    *(270, 271, 272, 274, 282, 283, 296, 305, 306, 315, 316),  # description, camera, orientation, resolution, who, when
-    *(18246, 18249, 33432),  # rating, copyright
+_Tag = ExifTags.Base
+_DESCRIPTIVE: tuple[int, ...] = (  # tags that describe the photograph, not the layout of the file
+    *(_Tag.ImageDescription, _Tag.Make, _Tag.Model, _Tag.Orientation),
+    *(_Tag.XResolution, _Tag.YResolution, _Tag.ResolutionUnit),
+    *(_Tag.Software, _Tag.DateTime, _Tag.Artist, _Tag.HostComputer),
+    *(_Tag.Rating, _Tag.RatingPercent, _Tag.Copyright),
     *(ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo),
 )
 
 
 def described(exif: Image.Exif) -> Image.Exif:
-    """A copy of the tags that describe the photograph."""
+    """Copy the tags that describe the photograph, not the layout of its file."""
     kept = Image.Exif()
     for tag in _DESCRIPTIVE:
         if tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo) and tag in exif:
@@ -93,5 +115,5 @@ def described(exif: Image.Exif) -> Image.Exif:
 
 
 def _bytes(value: Any) -> Any:
-    """Text as it stood in the file: Pillow reads it as Latin-1 and would write it as ASCII."""
+    """Return text as the bytes that were in the file: Pillow reads them as Latin-1 and would write ASCII."""
     return value.encode("latin-1") if isinstance(value, str) and not value.isascii() else value

@@ -1,7 +1,6 @@
-"""Files in, files out: nothing half-written, nothing half-read, nothing silently lost.
+"""Image files: reading them, writing them, and finding those of a folder. Importing this imports no torch.
 
-`read_image` is the only gate by which image files come in, `atomic_write` the only way in which files of any kind are
-written. Importing this module does not import torch.
+`read_image` is the only way in which image files come in. Nothing is half-written, half-read, or lost without a word.
 """
 
 from __future__ import annotations
@@ -26,52 +25,82 @@ from PIL import (
     JpegImagePlugin,
     PngImagePlugin,
     PpmImagePlugin,
-    TiffImagePlugin,
     WebPImagePlugin,
 )
 
 from ..atomic import FilePath, atomic_write, check_place, file_name
-from ..errors import InputError
+from ..errors import InputError, format_error
 from .exif import described, upright
-
-__all__ = [
-    "MAX_PIXELS",
-    "FilePath",
-    "atomic_write",
-    "check_output",
-    "image_files",
-    "image_size",
-    "read_image",
-    "write_image",
-]
+from .tiff import TiffFile
 
 MAX_PIXELS = 2**29  # 537 million: 2 GiB as Pillow holds RGB
 _log = logging.getLogger(__name__)
 
 
-def _reason(error: BaseException) -> str:
-    if isinstance(error, MemoryError):
-        return "it does not fit into this computer's memory"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
+# --- formats ---------------------------------------------------------------------------------------------------------
 
 
-# --- reading images --------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class _Format:
+    """A format that pysr writes. modes: Pillow's. most_bytes: of the pixels, uncompressed."""
+
+    name: str
+    endings: tuple[str, ...]
+    modes: tuple[str, ...]
+    longest_side: int = 2**31 - 1
+    most_bytes: float = math.inf
 
 
-class _Tiff(TiffImagePlugin.TiffImageFile):
-    def load_prepare(self) -> None:
-        if self._im is None:  # as Pillow does, without its process-wide size limit: the size has been checked
-            self.im = Image.new(self.mode, self._tile_size).im
-        super().load_prepare()
+_4_GB = 4.2e9  # TIFF and BMP count bytes in 32 bits, up to 4.29e9; the rest is room for headers and metadata
+_FORMATS = (
+    _Format("PNG", (".png",), ("1", "L", "LA", "P", "I;16", "RGB", "RGBA")),
+    _Format("TIFF", (".tif", ".tiff"), ("1", "L", "LA", "P", "I;16", "RGB", "RGBA", "CMYK"), most_bytes=_4_GB),
+    _Format("WEBP", (".webp",), ("1", "L", "LA", "P", "RGB", "RGBA"), 16383),  # 14 bits
+    _Format("JPEG", (".jpg", ".jpeg"), ("L", "RGB", "CMYK"), 65500),  # JPEG_MAX_DIMENSION of libjpeg
+    _Format("BMP", (".bmp",), ("1", "L", "P", "RGB"), most_bytes=_4_GB),
+    _Format("PPM", (".ppm",), ("1", "L", "I;16", "RGB")),
+)
+_WORDS = {"1": "black-and-white", "P": "palette", "I;16": "16-bit gray", "LA": "transparent", "RGBA": "transparent"}
 
+WRITABLE = tuple(ending for kind in _FORMATS for ending in kind.endings)
+READABLE = (*WRITABLE, ".gif", ".pgm", ".pbm", ".pnm")
+
+
+def image_files(folder: FilePath) -> list[Path]:
+    """Find the images of a folder by the endings of their names (`READABLE`, in upper or lower case).
+
+    Args:
+        folder: A folder; its sub-folders and hidden files are left out.
+
+    Returns:
+        The images, sorted by name.
+
+    Raises:
+        InputError: There is no such folder, it cannot be read, or it has no image of its own.
+    """
+    name = file_name(folder)
+    if not os.path.isdir(name):
+        raise InputError(f"there is no folder {name!r}; check the name")
+    try:
+        visible = sorted(path for path in Path(name).iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"cannot open the folder: {format_error(error)}; check its permissions") from error
+    images = [path for path in visible if path.suffix.lower() in READABLE and path.is_file()]
+    if images:
+        return images
+    if folders := [path.name for path in visible if path.is_dir()]:
+        listed = ", ".join(folders[:3]) + (", ..." if len(folders) > 3 else "")
+        raise InputError(f"the folder {name!r} has no image of its own, only sub-folders ({listed}); name one of them")
+    raise InputError(f"the folder {name!r} has no image in it; pysr reads {', '.join(READABLE)}")
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
 
 _MAGIC: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
     (rb"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
     (rb"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
     (rb"RIFF....WEBP", WebPImagePlugin.WebPImageFile),
-    (rb"II[*+]\0|MM\0[*+]", _Tiff),
+    (rb"II[*+]\0|MM\0[*+]", TiffFile),
     (rb"GIF8[79]a", GifImagePlugin.GifImageFile),
     (rb"BM", BmpImagePlugin.BmpImageFile),
     (rb"P[1-6]\s", PpmImagePlugin.PpmImageFile),
@@ -79,15 +108,21 @@ _MAGIC: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
 
 
 def read_image(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Read and decode an image file: PNG, JPEG, WebP, TIFF, BMP, GIF or PPM, whatever its name ends in.
+    """Read and decode an image file: PNG, JPEG, WebP, TIFF, BMP, GIF or PPM, whatever the ending of its name.
 
-    max_pixels: larger images are refused by their header, before any memory is taken. (For GIF and WebP, Pillow's own
-    limit of 179 million pixels holds too.)
-    The result is upright (EXIF orientation applied; the tag in the kept EXIF is 1) and has the colour profile as
-    ``info["icc_profile"]``, EXIF as ``info["exif"]``. Of an animation or a multi-page file it is the first image, of
-    a 16-bit colour file the upper 8 bits; both are logged as warnings. A transparent colour of a gray or RGB file
-    becomes alpha (LA, RGBA): no enlargement can keep it.
-    Raises InputError for a file that is missing, unreadable, too large, truncated, damaged or no image.
+    Args:
+        path: The file.
+        max_pixels: Larger images are refused by their header, before any memory is allocated. (For GIF and WebP,
+            Pillow's own limit of 179 million pixels holds too.)
+
+    Returns:
+        The image, upright: EXIF's orientation is applied, and the tag in the kept EXIF is 1. The colour profile is
+        ``info["icc_profile"]``, EXIF ``info["exif"]``. An animation or a multi-page file gives its first image, a
+        16-bit colour file the upper 8 bits; both are logged as warnings. A transparent colour of a gray or RGB file
+        becomes alpha (LA, RGBA), as no enlarged image could keep it.
+
+    Raises:
+        InputError: The file is missing, unreadable, too large, truncated, damaged or not an image.
     """
     name = file_name(path)
     with _opened(name) as image:
@@ -98,9 +133,13 @@ def read_image(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
 
 def image_size(path: FilePath) -> tuple[int, int]:
-    """(width, height) in pixels of an image file of any size, by its header: before EXIF's orientation.
+    """Read the size of an image file of any size from its header.
 
-    Raises InputError for a file that is missing, unreadable or no image.
+    Returns:
+        (width, height) in pixels, before EXIF's orientation is applied.
+
+    Raises:
+        InputError: The file is missing, unreadable or not an image.
     """
     with _opened(file_name(path)) as image:
         return image.size
@@ -115,7 +154,7 @@ def _opened(name: str) -> Iterator[ImageFile.ImageFile]:
             raise
         except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error, MemoryError, ...
             raise InputError(
-                f"{name!r} cannot be read: {_reason(error)}. The file is damaged or incomplete; use another copy of it."
+                f"{name!r} cannot be read ({format_error(error)}): it is damaged or incomplete; use another copy of it"
             ) from error
 
 
@@ -124,32 +163,32 @@ def _open_for_reading(name: str) -> IO[bytes]:
         status = os.stat(name)
         if stat.S_ISREG(status.st_mode):
             return open(name, "rb")
-    except FileNotFoundError:
-        raise InputError(f"There is no file {name!r}; check the name and the folder.") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"there is no file {name!r}; check the name and the folder") from None
     except OSError as error:
-        raise InputError(f"{name!r} cannot be opened: {_reason(error)}; check its permissions.") from error
+        raise InputError(f"cannot open the file: {format_error(error)}; check its name and permissions") from error
     kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or a pipe"
-    raise InputError(f"{name!r} is {kind}, not a file; give the name of an image file.")
+    raise InputError(f"{name!r} is {kind}, not a file; give the name of an image file")
 
 
 def _plugin(file: IO[bytes], name: str) -> type[ImageFile.ImageFile]:
-    start = file.read(16)
+    start = file.read(16)  # more than any of the patterns needs
     file.seek(0)
     for magic, plugin in _MAGIC:
         if re.match(magic, start, re.DOTALL):
             return plugin
     what = "is empty" if not start else "is not an image that pysr can read"
-    raise InputError(f"{name!r} {what}; give a PNG, JPEG, WebP, TIFF, BMP, GIF or PPM file.")
+    raise InputError(f"{name!r} {what}; give a PNG, JPEG, WebP, TIFF, BMP, GIF or PPM file")
 
 
 def _check_pixels(size: tuple[int, int], max_pixels: int, name: str) -> None:
     width, height = size
     if width < 1 or height < 1:
-        raise InputError(f"{name!r} has no pixels ({width} x {height}); the file is damaged.")
+        raise InputError(f"{name!r} has no pixels ({width} x {height}): it is damaged; use another copy of it")
     if width * height > max_pixels:
         raise InputError(
-            f"{name!r} is {width} x {height}, {width * height / 1e6:.1f} million pixels; at most"
-            f" {max_pixels / 1e6:.1f} million are allowed. AxisPlan the image into parts, or raise max_pixels."
+            f"{name!r} is {width} x {height}, {width * height / 1e6:.1f} million pixels, and at most"
+            f" {max_pixels / 1e6:.1f} million are allowed; cut the image into parts, or raise max_pixels"
         )
 
 
@@ -163,89 +202,50 @@ def _warn_of_losses(image: ImageFile.ImageFile, name: str) -> None:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """In one of the modes that pysr writes, and without what Pillow carries from one TIFF file into another."""
+    """Convert to one of the modes that pysr writes, without what Pillow carries from one TIFF file into another."""
     if image.mode in ("I;16B", "I;16L") or (image.mode == "I" and image.format == "PPM"):
         return image.convert("I").convert("I;16")
     if image.mode in ("1", "L", "RGB") and "transparency" in image.info:
         return image.convert("RGBA" if image.mode == "RGB" else "LA")
-    return image.copy() if isinstance(image, _Tiff) else image
+    return image.copy() if isinstance(image, TiffFile) else image
 
 
-_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm")
-
-
-def image_files(folder: FilePath) -> list[Path]:
-    """The image files below a folder, sorted, chosen by their names' endings; hidden ones and those in hidden
-    folders are left out.
-
-    Raises InputError where there is no such folder or no image in it.
-    """
-    name = file_name(folder)
-    if not os.path.isdir(name):
-        raise InputError(f"There is no folder {name!r}; check the name.")
-    paths = (path for path in Path(name).rglob("*") if path.suffix.lower() in _ENDINGS)
-    seen = (path for path in paths if not any(part[0] == "." for part in path.relative_to(name).parts))
-    files = sorted(path for path in seen if path.is_file())
-    if not files:
-        raise InputError(f"There are no images in the folder {name!r}; pysr looks for {', '.join(_ENDINGS)}.")
-    return files
-
-
-# --- writing images --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Format:
-    name: str
-    endings: tuple[str, ...]
-    modes: tuple[str, ...]
-    longest_side: int = 2**31 - 1
-    most_bytes: float = math.inf  # before compression
-    profile: bool = True  # holds colour profile and EXIF
-
-
-_FORMATS = (
-    _Format("PNG", (".png",), ("1", "L", "LA", "P", "I;16", "RGB", "RGBA")),
-    _Format(
-        "TIFF",
-        (".tif", ".tiff"),
-        ("1", "L", "LA", "P", "I;16", "RGB", "RGBA", "CMYK"),
-        most_bytes=4.2e9,
-    ),
-    _Format("WEBP", (".webp",), ("1", "L", "LA", "P", "RGB", "RGBA"), 16383),
-    _Format("JPEG", (".jpg", ".jpeg"), ("L", "RGB", "CMYK"), 65500),
-    _Format("BMP", (".bmp",), ("1", "L", "P", "RGB"), most_bytes=4.2e9, profile=False),
-    _Format("PPM", (".ppm",), ("1", "L", "I;16", "RGB"), profile=False),
-)
-_WORDS = {"1": "black-and-white", "P": "palette", "I;16": "16-bit gray", "LA": "transparent", "RGBA": "transparent"}
+# --- writing ---------------------------------------------------------------------------------------------------------
 
 
 def check_output(path: FilePath, size: tuple[int, int], mode: str, *, transparent: bool = False) -> str:
-    """Whether a result can be written, asked before it is computed: returns the format's name, for example "PNG".
+    """Check that a result can be written, before it is computed.
 
-    size: (width, height) of the result in pixels, as Pillow's ``image.size``. mode: its Pillow mode. transparent:
-        whether a "P", "L" or "RGB" result has transparent colours (in other modes, the mode says it).
-    Raises InputError where the ending is unknown, the folder is missing or not writable, or the format does not hold
-    an image of this size or mode.
+    Args:
+        path: The file to write; its ending chooses the format.
+        size: (width, height) of the result in pixels, as Pillow's ``image.size``.
+        mode: Its Pillow mode.
+        transparent: Whether a "P", "L" or "RGB" result has transparent colours; other modes say it themselves.
+
+    Returns:
+        The format's name, for example "PNG".
+
+    Raises:
+        InputError: The ending is unknown, the folder is missing or not writable, or the format does not hold an image
+            of this size or mode.
     """
     name = file_name(path)
     ending = os.path.splitext(name)[1].lower()
     kind = next((kind for kind in _FORMATS if ending in kind.endings), None)
     if kind is None:
-        endings = ", ".join(ending for kind in _FORMATS for ending in kind.endings)
-        raise InputError(f"{name!r} does not end like an image file that pysr can write; use one of {endings}.")
+        raise InputError(f"{name!r} does not end like an image file that pysr writes; use one of {', '.join(WRITABLE)}")
     check_place(name)
     _check_mode(kind, mode, transparent)
     width, height = size
     if max(size) > kind.longest_side:
         raise InputError(
-            f"The result is {width} x {height} pixels, and {kind.name} ends at {kind.longest_side} per side;"
-            " write .png or .tif, or choose a smaller scale."
+            f"the result has {width} x {height} pixels, and {kind.name} is limited to {kind.longest_side} per side;"
+            " write .png or .tif, or choose a smaller scale"
         )
     if height * width * _bytes_per_pixel(mode) > kind.most_bytes:
         raise InputError(
-            f"The result, {width} x {height} pixels, is too large for a {kind.name} file (4 GB);"
-            " write .png, or choose a smaller scale."
+            f"the result, {width} x {height} pixels, is too large for a {kind.name} file (4 GB);"
+            " write .png, or choose a smaller scale"
         )
     return kind.name
 
@@ -261,7 +261,7 @@ def _check_mode(kind: _Format, mode: str, transparent: bool) -> None:
         instead = f"write {' or '.join(fits)}, or convert" if fits else "convert"
         raise InputError(
             f"{kind.name} cannot hold {what} images (mode {mode!r}); {instead} the image first, for example with"
-            ' image.convert("RGB").'
+            ' image.convert("RGB")'
         )
 
 
@@ -269,19 +269,30 @@ def _keeps_transparent_colours(kind: _Format, mode: str) -> bool:
     return mode in ("LA", "RGBA") or kind.name in ("PNG", "WEBP")
 
 
-def write_image(image: Image.Image, path: FilePath, *, quality: int | None = None) -> None:
-    """Write an image in the format that the file's ending names: completely, or not at all (see `atomic_write`).
+_QUALITY = 95  # of 100: hardly visible losses in less than half the bytes of 100
+_LARGEST_METADATA = {"JPEG": 65_000, "BMP": 0, "PPM": 0}  # bytes of one kind; a JPEG segment has at most 65,533
+_DPI_RANGE = 0.5, 65_535  # a JPEG header holds whole dots per inch in 16 bits
 
-    quality: 1 to 100, of JPEG and WebP, 95 if not given; other formats lose nothing and ignore it. JPEG keeps the
-    full colour resolution (4:4:4). Colour profile, EXIF, XMP and resolution are kept; a log warning names what the
-    format cannot hold.
-    Raises InputError as `check_output` does, for another quality, and where writing fails (disk full).
+
+def write_image(image: Image.Image, path: FilePath, *, quality: int | None = None) -> None:
+    """Write an image in the format named by the file's ending: completely, or not at all (see `atomic_write`).
+
+    Colour profile, EXIF, XMP and resolution are kept; a log warning names what the format cannot hold.
+
+    Args:
+        image: In one of the modes that the format holds.
+        path: The file to create or replace.
+        quality: Of JPEG and WebP, 1 to 100; default: 95. Other formats lose nothing and ignore it. JPEG keeps the full
+            colour resolution (4:4:4).
+
+    Raises:
+        InputError: As for `check_output`, for a quality out of range, and where writing fails (disk full).
     """
     name = file_name(path)
     if quality is not None and not 1 <= quality <= 100:
-        raise InputError(f"A quality of {quality} is not possible; give a number from 1 to 100.")
+        raise InputError(f"the quality is {quality}; give a number from 1 to 100")
     kind = check_output(name, image.size, image.mode, transparent=image.has_transparency_data)
-    options = _metadata(image, kind, name) | _encoding(image, kind, quality or 95)
+    options = _metadata(image, kind, name) | _encoding(image, kind, quality or _QUALITY)
     try:
         with atomic_write(name) as file:
             image.save(file, kind, **options)
@@ -289,34 +300,35 @@ def write_image(image: Image.Image, path: FilePath, *, quality: int | None = Non
         raise
     except Exception as error:  # encoders raise anything, as decoders do
         raise InputError(
-            f"{name!r} could not be written: {_reason(error)}. What was there before is unchanged."
+            f"{name!r} could not be written ({format_error(error)}), and what was there is unchanged; check the"
+            " disk, or choose another place"
         ) from error
 
 
 def _metadata(image: Image.Image, kind: str, name: str) -> dict[str, Any]:
-    """What describes the photograph, in Pillow's words for `save`."""
+    """What describes the photograph, as arguments of Pillow's ``save``."""
     kept: dict[str, Any] = {}
     for key in ("icc_profile", "exif", "xmp", "comment"):
         if isinstance(image.info.get(key), bytes) and image.info[key]:
             kept[key] = image.info[key]
-    largest = {"JPEG": 65000, "BMP": 0, "PPM": 0}.get(kind, 2**31)
+    largest = _LARGEST_METADATA.get(kind, 2**31)
     for key in [key for key in kept if len(kept[key]) > largest and (key, kind) != ("icc_profile", "JPEG")]:
         _log.warning("%r: %s cannot hold the %s of this image (%d bytes)", name, kind, key, len(kept.pop(key)))
     if kind == "PNG" and "xmp" in kept:
         kept["pnginfo"] = PngImagePlugin.PngInfo()
         kept["pnginfo"].add_itxt("XML:com.adobe.xmp", kept["xmp"].decode("utf-8", "replace"))
     if kind == "JPEG":
-        kept.setdefault("comment", b"")  # else Pillow takes one of any length from the image
+        kept.setdefault("comment", b"")  # otherwise Pillow takes one of any length from the image
     with suppress(TypeError, ValueError, ZeroDivisionError, KeyError):
         dpi = tuple(float(side) for side in image.info["dpi"])
-        if len(dpi) == 2 and all(0.5 <= side < 65535 for side in dpi):
+        if len(dpi) == 2 and all(_DPI_RANGE[0] <= side < _DPI_RANGE[1] for side in dpi):
             kept["dpi"] = dpi
     return kept
 
 
 def _encoding(image: Image.Image, kind: str, quality: int) -> dict[str, Any]:
     if kind == "PNG":
-        return {"compress_level": 2}  # 5 times as fast as the usual 6 and 8 % larger
+        return {"compress_level": 2}  # 5 times as fast as the default, 6, and 8 % larger
     if kind == "JPEG":
         return {"quality": quality, "subsampling": "4:4:4"}
     if kind == "WEBP":

@@ -1,4 +1,4 @@
-"""The state of a training on disk: complete, with a digest, the newest two kept."""
+"""Checkpoints: complete training states on disk, each with a digest; the newest two are kept."""
 
 from __future__ import annotations
 
@@ -15,27 +15,34 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from ..atomic import atomic_write
 from ..errors import InputError, PysrError
-from ..imaging.files import atomic_write
 
 logger = logging.getLogger("pysr")
 
-KEPT = 2
+KEPT = 2  # if the newest turns out to be damaged, the one before it serves
 DAMAGE = (SafetensorError, ValueError, KeyError)  # what reading a damaged file raises
-_HEADER = 8  # bytes of a safetensors file that give its header's length
+_LENGTH_BYTES = 8  # a safetensors file begins with the length of its header
 
 
 class Checkpoints:
-    """Files ``step-00000500.safetensors`` in a folder: tensors, facts as JSON, and the digest of both."""
+    """Files ``step-00000500.safetensors`` in a folder: tensors, facts as JSON, and the digest of both.
+
+    Args:
+        folder: where they are; made with the first of them.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._sound: dict[Path, bool] = {}  # of those that were written or read here
+        self._sound: dict[Path, bool] = {}  # of the files written or read by this object
 
     def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Write one, whole or not at all, and then remove all but the newest `KEPT` sound ones.
+        """Write one atomically, then remove all but the newest `KEPT` sound ones.
 
-        Facts: what JSON can hold.
+        Args:
+            step: number of steps done.
+            tensors: state of the network, its running mean, the losses and the optimizers.
+            facts: everything else, as JSON types.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(facts)
@@ -52,13 +59,16 @@ class Checkpoints:
                 other.unlink(missing_ok=True)
 
     def files(self) -> list[Path]:
-        """The files of this folder, oldest first."""
+        """Return the checkpoint files of the folder, oldest first."""
         return sorted(self.folder.glob("step-*.safetensors"))
 
     def newest(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Tensors and facts of the newest sound checkpoint, None without any file.
+        """Return tensors and facts of the newest sound checkpoint, or None if there is no file.
 
-        A damaged one is passed over with a warning; PysrError when all are damaged.
+        Damaged files are skipped with a warning.
+
+        Raises:
+            PysrError: if all are damaged.
         """
         files = self.files()
         for path in reversed(files):
@@ -81,11 +91,11 @@ class Checkpoints:
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     data = path.read_bytes()
     tensors = load(data)
-    header = json.loads(data[_HEADER : _HEADER + int.from_bytes(data[:_HEADER], "little")])
-    about = header["__metadata__"]
-    if _digest(about["facts"], save(tensors)) != about["sha256"]:
-        raise ValueError("its digest does not fit")
-    facts: dict[str, Any] = json.loads(about["facts"])
+    length = int.from_bytes(data[:_LENGTH_BYTES], "little")
+    metadata = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + length])["__metadata__"]
+    if _digest(metadata["facts"], save(tensors)) != metadata["sha256"]:
+        raise ValueError("its digest does not match")
+    facts: dict[str, Any] = json.loads(metadata["facts"])
     return tensors, facts
 
 
@@ -94,7 +104,15 @@ def _digest(text: str, tensors: bytes) -> str:
 
 
 def check_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """InputError when a run is to go on as another one than it was begun as. Both: facts that JSON can hold."""
+    """Check that a resumed run has the configuration it was started with.
+
+    Args:
+        before: facts from the checkpoint.
+        now: facts of the present run, as JSON types (tuples count as lists).
+
+    Raises:
+        InputError: if they differ; it names the first difference.
+    """
     plain = json.loads(json.dumps(now))
     for name in sorted(before.keys() | plain.keys()):
         if before.get(name) != plain.get(name):

@@ -1,6 +1,6 @@
-"""Pictures in folders and arrays -> batches of (low, high) patch pairs.
+"""Training data: image folders and arrays -> batches of (low, high) patch pairs.
 
-Pictures are decoded once; a batch is a function of seed and step.
+Images are decoded once; a batch is a function of seed and step.
 """
 
 from __future__ import annotations
@@ -20,15 +20,25 @@ from ..errors import InputError
 from ..imaging import degrade
 from ..imaging.datasets import Colour, in_colour, read_stacks
 from ..imaging.resize import resize
+from ..ops import seeds
 
 logger = logging.getLogger("pysr")
 
-Share = tuple[int, int]  # r, n: the r-th of n equal parts, counted from 0
+Shard = tuple[int, int]  # (rank, world_size): which part of every batch a process gets
+
+# Flat patches imitate drawings: paper and ink are pure white and black, areas have pale colours of any brightness.
+WHITE_SHARE, BLACK_SHARE = 1 / 6, 1 / 6
+TINT = 0.15  # largest difference of a channel from the gray; chosen by eye
 
 
 @dataclass(frozen=True)
 class TrainingImage:
-    """One training picture. high: (C, H, W) uint8. low: by scale, (C, H / scale, W / scale) float32 in [0, 1]."""
+    """One training image in all the resolutions that a training needs.
+
+    Attributes:
+        high: (C, H, W) uint8.
+        low: by scale, (C, H / scale, W / scale) float32, nominally in [0, 1], neither rounded nor clipped.
+    """
 
     high: Tensor
     low: dict[int, Tensor]
@@ -36,11 +46,35 @@ class TrainingImage:
 
 @dataclass(frozen=True)
 class Batch:
-    """Patches of one scale. low: (N, C, k + 2m, k + 2m), a margin of m around; high: (N, C, k * scale, k * scale)."""
+    """Patch pairs of one scale, float32 in [0, 1].
+
+    Attributes:
+        scale: enlargement per side.
+        low: (N, C, k + 2m, k + 2m): k pixels with a margin of m around, for preprocessors that reach beyond a patch.
+        high: (N, C, k * scale, k * scale).
+    """
 
     scale: int
     low: Tensor
     high: Tensor
+
+
+class Sampler(Protocol):
+    """A source of training batches. The same step gives the same batch, whenever and in whichever process it is asked.
+
+    Implement it, and name it as a recipe's ``sampler``, for methods whose inputs are not downscaled images.
+    """
+
+    def batch(self, step: int, counts: Mapping[int, int], shard: Shard = (0, 1)) -> list[Batch]:
+        """Make the batch of one step.
+
+        Args:
+            step: number of the step, from 0.
+            counts: patches of each scale, over all processes together.
+            shard: (rank, world_size): make every world_size-th patch only, from the rank-th on, counted through all
+                scales. All shards together are what one process would get; scales of which a shard has no patch are
+                left out.
+        """
 
 
 def read_images(
@@ -53,34 +87,42 @@ def read_images(
 ) -> list[TrainingImage]:
     """Decode every image and make its low-resolution versions.
 
-    places: folders of images, and ``.npz`` files whose array ``train``, or only array of pictures, holds many of one
-        size: (N, H, W, 3) or (N, H, W) uint8.
-    colour: "rgb" keeps RGB; "luma" and "any" keep Y of BT.601 rounded to 8 bits.
-    rescale_augment: each picture is also used at these sizes (an augmentation: it makes JPEG damage and blur finer).
-    smallest: pictures with a shorter side are left out, and it is an InputError when none remains.
+    Args:
+        places: folders of images, and ``.npz`` files whose array ``train``, or only array of images, holds many of one
+            size: (N, H, W, 3) or (N, H, W) uint8.
+        colour: "rgb" keeps RGB; "luma" and "any" keep Y of BT.601 rounded to 8 bits.
+        scales: of the low-resolution versions.
+        rescale_augment: each image is also used at these sizes (an augmentation: it makes JPEG artefacts and blur
+            finer).
+        smallest: images with a shorter side than this many pixels are left out.
+
+    Raises:
+        InputError: if no image remains, or one cannot be read.
     """
-    pictures = []
+    images = []
     multiple = lcm(*scales)
     smallest = max(smallest, multiple)
     for stack in (stack for place in places for _, stack in read_stacks(place, "train")):
         planes = in_colour(stack, colour)
-        for size in rescale_augment:
-            height, width = (round(side * size) for side in planes.shape[-2:])
+        for factor in rescale_augment:
+            height, width = (round(side * factor) for side in planes.shape[-2:])
             if min(height, width) >= smallest:
-                pictures += _pictures(planes, (height, width), scales, multiple)
-    if not pictures:
+                images += _training_images(planes, (height, width), scales, multiple)
+    if not images:
         raise InputError(
-            f"no training picture has sides of at least {smallest} pixels, as this training needs; give larger ones"
+            f"no training image has sides of at least {smallest} pixels, as this training needs; give larger ones"
         )
-    logger.info("%d training pictures (with reduced copies)", len(pictures))
-    return pictures
+    logger.info("%d training images (rescaled copies included)", len(images))
+    return images
 
 
-def _pictures(planes: Tensor, size: tuple[int, int], scales: Sequence[int], multiple: int) -> list[TrainingImage]:
-    """Of a stack (n, C, H, W), each at that size."""
-    if size != planes.shape[-2:]:
-        planes = resize(planes, size=size)
-    high = (degrade.crop_to_multiple(planes, multiple).clamp(0, 1) * 255).round()
+def _training_images(
+    stack: Tensor, shape: tuple[int, int], scales: Sequence[int], multiple: int
+) -> list[TrainingImage]:
+    """Bring a stack (n, C, H, W) to a shape (H', W') and make the low-resolution versions."""
+    if shape != stack.shape[-2:]:
+        stack = resize(stack, size=shape)
+    high = (degrade.crop_to_multiple(stack, multiple).clamp(0, 1) * 255).round()
     lows = {scale: degrade.bicubic(high / 255, scale) for scale in scales}
     return [
         TrainingImage(truth, {scale: low[i] for scale, low in lows.items()})
@@ -89,59 +131,61 @@ def _pictures(planes: Tensor, size: tuple[int, int], scales: Sequence[int], mult
 
 
 def check_patch(patch: int, scales: Sequence[int]) -> None:
-    """InputError for a side of patches that is no multiple of every scale."""
+    """Raise InputError unless the side of a patch is a multiple of every scale."""
     if wrong := [scale for scale in scales if patch % scale]:
         raise InputError(
-            f"a patch of {patch} pixels cannot be shrunk by {wrong[0]}; "
+            f"a patch of {patch} pixels cannot be downscaled by {wrong[0]}; "
             f"give a multiple of {lcm(*scales)}, or other scales"
         )
 
 
-@dataclass(frozen=True)
-class _Draw:
-    """What is random about one patch: pictures and relative places of its candidates, and which symmetry it gets.
+def split_batch(batch: int, scales: Sequence[int]) -> dict[int, int]:
+    """Divide a batch evenly among the scales; the first ones get the remainder."""
+    each, rest = divmod(batch, len(scales))
+    return {scale: each + (i < rest) for i, scale in enumerate(scales) if each + (i < rest)}
 
-    plain: levels of a colour, (C,) uint8, that the whole patch has instead.
+
+@dataclass(frozen=True)
+class _PatchChoice:
+    """Random choices for one training patch.
+
+    Attributes:
+        images: index of each candidate's image.
+        positions: relative position (down, right) of each candidate, in [0, 1).
+        symmetry: which of the square's eight symmetries the patch gets.
+        flat: levels of one colour, (C,) uint8, that the whole patch has instead.
     """
 
-    pictures: list[int]
-    places: list[tuple[float, float]]
-    turn: int
-    plain: Tensor | None = None
-
-
-def generator_of(seed: int, step: int) -> torch.Generator:
-    """The random numbers of a step's batch; neither seeds nor steps next to each other share any."""
-    return torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**64)
-
-
-class Sampler(Protocol):
-    """Where the batches of a training come from. The same step gives the same batch, whenever and where it is asked."""
-
-    def batch(self, step: int, counts: Mapping[int, int], share: Share = (0, 1)) -> list[Batch]:
-        """See `PatchSampler.batch`."""
+    images: list[int]
+    positions: list[tuple[float, float]]
+    symmetry: int
+    flat: Tensor | None = None
 
 
 class PatchSampler:
-    """Random patch pairs, cut and augmented on the fly.
+    """Random patch pairs, cropped and augmented on the fly; a `Sampler`.
 
     Args:
-        images: what to cut patches from; images smaller than a patch are left out.
+        images: where patches come from; images smaller than a patch are left out. A large image is chosen as often as
+            it has positions for a patch.
         patch: side of a high-resolution patch in pixels, a multiple of every scale.
-        seed: of every random choice.
+        seed: seed of every random choice.
         margin: extra low-resolution pixels on every side of a low patch (mirrored at the image's border), for
             preprocessors that reach beyond it.
-        hard_mining_candidates: of that many random positions the one with the strongest low-resolution gradients is
+        hard_mining_candidates: of this many random positions, the one with the strongest low-resolution gradients is
             taken: flat sky teaches little, and a choice by the input alone does not bias what the network learns.
-        rotate: whether patches are also rotated by quarter turns and flipped vertically; otherwise they are mirrored
-            left to right at most.
-        flat_fraction: share of the patches that are of one random colour, every sixth white and every sixth black:
+        rotate: whether patches are also rotated by quarter turns and flipped vertically; if not, they are only mirrored
+            left to right.
+        flat_fraction: share of patches that have a single random colour, a sixth of these white and a sixth black:
             photographs hardly have such areas, drawings do.
+
+    Raises:
+        InputError: if no image is as large as a patch.
     """
 
     def __init__(
         self,
-        pictures: Sequence[TrainingImage],
+        images: Sequence[TrainingImage],
         *,
         patch: int,
         seed: int,
@@ -150,70 +194,72 @@ class PatchSampler:
         rotate: bool = True,
         flat_fraction: float = 0.0,
     ) -> None:
-        self._pictures = [p for p in pictures if min(p.high.shape[-2:]) >= patch]
-        if not self._pictures:
-            raise InputError(f"no training picture is as large as a patch of {patch} pixels")
-        self._areas = torch.tensor([float((p.high.shape[1] - patch + 1) * (p.high.shape[2] - patch + 1))
-                                    for p in self._pictures])  # fmt: skip
+        self._images = [image for image in images if min(image.high.shape[-2:]) >= patch]
+        if not self._images:
+            raise InputError(f"no training image is as large as a patch of {patch} pixels; give larger ones")
+        shapes = [image.high.shape[-2:] for image in self._images]
+        self._positions = torch.tensor([float((h - patch + 1) * (w - patch + 1)) for h, w in shapes])
         self._patch, self._seed, self._margin, self._candidates = patch, seed, margin, hard_mining_candidates
-        self._turns, self._plain = rotate, flat_fraction
+        self._rotate, self._flat_fraction = rotate, flat_fraction
 
-    def batch(self, step: int, counts: Mapping[int, int], share: Share = (0, 1)) -> list[Batch]:
-        """The patch pairs of one step: ``counts`` gives how many of each scale.
-
-        share: (r, n) makes every n-th of them only, from the r-th on: what the r-th of n processes gets. Together the
-        n shares are what one process would get; scales of which a share has nothing are left out.
-        """
+    def batch(self, step: int, counts: Mapping[int, int], shard: Shard = (0, 1)) -> list[Batch]:
+        """Make the batch of one step; see `Sampler.batch`."""
         check_patch(self._patch, list(counts))
-        generator = generator_of(self._seed, step)
-        pairs, first = [], 0
+        generator = seeds.generator(self._seed, step)
+        rank, world_size = shard
+        batches, first = [], 0
         for scale, count in counts.items():
-            draws = self._draw(count, generator)
-            mine = range((share[0] - first) % share[1], count, share[1])
+            choices = self._choose(count, generator)
+            mine = range((rank - first) % world_size, count, world_size)
             if mine:
-                pairs.append(self._pairs(scale, [draws[i] for i in mine]))
+                batches.append(self._make_batch(scale, [choices[i] for i in mine]))
             first += count
-        return pairs
+        return batches
 
-    def _draw(self, count: int, generator: torch.Generator) -> list[_Draw]:
-        """Everything random about ``count`` patches, before any is cut."""
-        chosen = torch.multinomial(self._areas, count * self._candidates, replacement=True, generator=generator)
-        places = torch.rand(count, self._candidates, 2, generator=generator, dtype=torch.float64).tolist()
-        turns = torch.randint(0, 8, (count,), generator=generator).tolist()
-        if not self._turns:
-            turns = [turn - turn % 4 for turn in turns]
-        pictures = chosen.view(count, self._candidates).tolist()
-        colours: list[Tensor | None] = [None] * count
-        if self._plain:
+    def _choose(self, count: int, generator: torch.Generator) -> list[_PatchChoice]:
+        """Make every random choice for ``count`` patches, before any is cropped."""
+        chosen = torch.multinomial(self._positions, count * self._candidates, replacement=True, generator=generator)
+        positions = torch.rand(count, self._candidates, 2, generator=generator, dtype=torch.float64).tolist()
+        symmetries = torch.randint(0, 8, (count,), generator=generator).tolist()
+        if not self._rotate:
+            symmetries = [symmetry - symmetry % 4 for symmetry in symmetries]
+        images = chosen.view(count, self._candidates).tolist()
+        flats: list[Tensor | None] = [None] * count
+        if self._flat_fraction:
             chances = torch.rand(count, generator=generator).tolist()
-            levels = _colours(count, len(self._pictures[0].high), generator)
-            colours = [colour if chance < self._plain else None for colour, chance in zip(levels, chances, strict=True)]
-        return [_Draw(*values) for values in zip(pictures, places, turns, colours, strict=True)]
+            colours = _flat_colours(count, len(self._images[0].high), generator)
+            flats = [
+                colour if chance < self._flat_fraction else None
+                for colour, chance in zip(colours, chances, strict=True)
+            ]
+        return [_PatchChoice(*values) for values in zip(images, positions, symmetries, flats, strict=True)]
 
-    def _pairs(self, scale: int, draws: Sequence[_Draw]) -> Batch:
-        cuts = [self._cut(scale, draw) for draw in draws]
-        low = torch.stack([_turn(planes, draw.turn) for (planes, _), draw in zip(cuts, draws, strict=True)])
-        high = torch.stack([_turn(planes, draw.turn) for (_, planes), draw in zip(cuts, draws, strict=True)])
+    def _make_batch(self, scale: int, choices: Sequence[_PatchChoice]) -> Batch:
+        crops = [self._crop(scale, choice) for choice in choices]
+        low = torch.stack([_transform(low, choice.symmetry) for (low, _), choice in zip(crops, choices, strict=True)])
+        high = torch.stack(
+            [_transform(high, choice.symmetry) for (_, high), choice in zip(crops, choices, strict=True)]
+        )
         return Batch(scale, low, high.float() / 255)
 
-    def _cut(self, scale: int, draw: _Draw) -> tuple[Tensor, Tensor]:
-        """The candidate with most detail, (C, k + 2m, k + 2m), and its truth; or both of one colour."""
+    def _crop(self, scale: int, choice: _PatchChoice) -> tuple[Tensor, Tensor]:
+        """Crop the candidate with most detail, (C, k + 2m, k + 2m), and its truth, or make both flat."""
         side = self._patch // scale
-        if draw.plain is not None:
-            low = (draw.plain / 255)[:, None, None].expand(-1, *[side + 2 * self._margin] * 2)
-            return low, draw.plain[:, None, None].expand(-1, self._patch, self._patch)
+        if choice.flat is not None:
+            low = (choice.flat / 255)[:, None, None].expand(-1, *[side + 2 * self._margin] * 2)
+            return low, choice.flat[:, None, None].expand(-1, self._patch, self._patch)
         candidates = []
-        for index, (down, right) in zip(draw.pictures, draw.places, strict=True):
-            height, width = self._pictures[index].low[scale].shape[-2:]
+        for index, (down, right) in zip(choice.images, choice.positions, strict=True):
+            height, width = self._images[index].low[scale].shape[-2:]
             candidates.append((index, int(down * (height - side + 1)), int(right * (width - side + 1))))
-        lows = [self._low(scale, *candidate) for candidate in candidates]
+        lows = [self._crop_low(scale, *candidate) for candidate in candidates]
         best = max(range(len(lows)), key=lambda i: _detail(lows[i])) if len(lows) > 1 else 0
         index, top, left = candidates[best]
-        high = self._pictures[index].high[:, top * scale :, left * scale :][:, : self._patch, : self._patch]
+        high = self._images[index].high[:, top * scale :, left * scale :][:, : self._patch, : self._patch]
         return lows[best], high
 
-    def _low(self, scale: int, index: int, top: int, left: int) -> Tensor:
-        low, side, margin = self._pictures[index].low[scale], self._patch // scale, self._margin
+    def _crop_low(self, scale: int, index: int, top: int, left: int) -> Tensor:
+        low, side, margin = self._images[index].low[scale], self._patch // scale, self._margin
         height, width = low.shape[-2:]
         if min(top, left) >= margin and top + side + margin <= height and left + side + margin <= width:
             return low[:, top - margin : top + side + margin, left - margin : left + side + margin]
@@ -222,7 +268,11 @@ class PatchSampler:
 
 
 class Prefetcher:
-    """Makes the next item of a sequence in a thread of its own while the present one is used."""
+    """Makes the next step's batches in a background thread while the present ones are used.
+
+    Args:
+        make: returns the batches of a step.
+    """
 
     def __init__(self, make: Callable[[int], list[Batch]]) -> None:
         self._make = make
@@ -236,23 +286,25 @@ class Prefetcher:
         self._pool.shutdown(cancel_futures=True)
 
     def get(self, step: int) -> list[Batch]:
-        """The item of that step; the one after it is begun."""
+        """Return the batches of a step and start making those of the next one."""
         if self._next is None or self._next[0] != step:
             self._next = step, self._pool.submit(self._make, step)
-        item = self._next[1].result()
+        batches = self._next[1].result()
         self._next = step + 1, self._pool.submit(self._make, step + 1)
-        return item
+        return batches
 
 
-def _colours(count: int, channels: int, generator: torch.Generator) -> Tensor:
-    """(count, channels) uint8 levels about random grays; of six one is white and one is black."""
+def _flat_colours(count: int, channels: int, generator: torch.Generator) -> Tensor:
+    """Return (count, channels) uint8 levels: white, black, and random grays with a slight tint."""
     gray, kind = (torch.rand(count, 1, generator=generator) for _ in range(2))
-    tint = 0.3 * torch.rand(count, channels, generator=generator) - 0.15
-    levels = torch.where(kind < 1 / 3, (kind < 1 / 6).float(), gray + tint)
+    tint = 2 * TINT * torch.rand(count, channels, generator=generator) - TINT
+    paper_or_ink = (kind < WHITE_SHARE).float()
+    levels = torch.where(kind < WHITE_SHARE + BLACK_SHARE, paper_or_ink, gray + tint)
     return (levels.clamp(0, 1) * 255).round().byte()
 
 
 def _detail(low: Tensor) -> float:
+    """Mean absolute gradient, down plus across."""
     return float(low.diff(dim=1).abs().mean() + low.diff(dim=2).abs().mean())
 
 
@@ -261,7 +313,7 @@ def _mirrored(start: int, side: int, margin: int, length: int) -> Tensor:
     return torch.where(index < length, index, 2 * length - 1 - index)
 
 
-def _turn(planes: Tensor, k: int) -> Tensor:
-    """One of the eight symmetries of the square, of (C, s, s) planes."""
-    planes = planes.rot90(k % 4, (-2, -1))
-    return planes.flip(-1) if k >= 4 else planes
+def _transform(image: Tensor, symmetry: int) -> Tensor:
+    """Apply one of the eight symmetries of the square to (C, s, s): quarter turns 0 to 3, the same mirrored 4 to 7."""
+    image = image.rot90(symmetry % 4, (-2, -1))
+    return image.flip(-1) if symmetry >= 4 else image

@@ -1,4 +1,4 @@
-"""This process among those that torchrun started to train one network together; mostly it is alone."""
+"""Distributed helpers: rank, world size, collectives. No-ops for a single process."""
 
 from __future__ import annotations
 
@@ -14,111 +14,137 @@ from torch import Tensor, distributed, nn
 
 from ..errors import InputError
 from ..ops.hardware import choose_device
-from .data import Share
+from .data import Shard
 
-PATIENCE = timedelta(days=7)  # the others wait while the first validates, however long that takes
+TIMEOUT = timedelta(days=7)  # all other processes wait while the main one validates, however long that takes
 
 T = TypeVar("T")
 
 
-class Processes:
-    """Where this process computes, and what it exchanges with the others; alone it exchanges nothing.
+class Distributed:
+    """This process among those that torchrun started to train one network together; usually it is alone.
 
-    device: as in `pysr.load`; of several processes each takes a GPU of its own for "auto" and "cuda".
+    Attributes:
+        rank: number of this process, from 0.
+        world_size: how many processes there are.
+        device: where this process computes.
+
+    Args:
+        device: as in `pysr.load`; of several processes, each takes a GPU of its own for "auto" and "cuda".
+
+    Raises:
+        InputError: if the device cannot be used here, or not by this many processes.
     """
 
     def __init__(self, device: str) -> None:
-        self.rank, self.count = 0, int(os.environ.get("WORLD_SIZE", "1"))
-        self.device = choose_device(device) if self.count == 1 else self._join(device)
+        self.rank, self.world_size = 0, int(os.environ.get("WORLD_SIZE", "1"))
+        self.device = choose_device(device) if self.world_size == 1 else self._join(device)
 
     @property
-    def first(self) -> bool:
-        """Whether it is this process that validates and writes."""
+    def is_main(self) -> bool:
+        """Whether this is the process that validates and writes."""
         return self.rank == 0
 
     @property
-    def share(self) -> Share:
-        """Which part of every batch is this process's."""
-        return self.rank, self.count
+    def shard(self) -> Shard:
+        """The part of every batch that is this process's."""
+        return self.rank, self.world_size
 
     def _join(self, device: str) -> torch.device:
-        import torch.distributed.nn  # imported once there is a group, its defaults hold it for ever
-        from accelerate.state import PartialState
+        # Imported after the group exists, its defaults would keep the group, and gloo's threads, alive to the very end.
+        import torch.distributed.nn
 
-        if ":" in device:
-            raise InputError(
-                f"device {device!r} is a single one, and there are {self.count} processes; "
-                "give 'cuda' or 'auto', and each takes a GPU of its own, or 'cpu'"
-            )
-        if device != "auto":
-            choose_device("cpu" if device == "cpu" else device)
-        cpu = device == "cpu" or not torch.cuda.is_available()
-        self._state = PartialState(cpu=cpu, timeout=PATIENCE)
-        if distributed.get_backend() == "gloo":
+        chosen = _choose_shared_device(device, self.world_size)
+        if chosen.type == "cuda":
+            torch.cuda.set_device(chosen)
+        if not distributed.is_initialized():
+            distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=TIMEOUT)
             atexit.register(_leave)
-        self.rank = self._state.process_index
-        return self._state.device  # type: ignore[no-any-return]
+        self.rank = distributed.get_rank()
+        return chosen
 
-    def wait(self) -> None:
-        """Go on when all have come here."""
-        if self.count > 1:
-            self._state.wait_for_everyone()
+    def barrier(self) -> None:
+        """Wait until all processes have arrived here."""
+        if self.world_size > 1:
+            distributed.barrier(device_ids=[self.device.index] if self.device.type == "cuda" else None)
 
-    def largest(self, number: int) -> int:
-        """The largest of the numbers that the processes give."""
-        if self.count == 1:
+    def all_reduce_max(self, number: int) -> int:
+        """Return the largest of the numbers that the processes pass."""
+        if self.world_size == 1:
             return number
-        told = torch.tensor([number], device=self.device)
-        distributed.all_reduce(told, distributed.ReduceOp.MAX)
-        return int(told)
+        largest = torch.tensor([number], device=self.device)
+        distributed.all_reduce(largest, distributed.ReduceOp.MAX)
+        return int(largest)
 
-    def from_first(self, make: Callable[[], T]) -> T:
-        """What the first process makes, for all of them; only it calls ``make``."""
-        if self.count == 1:
+    def broadcast_object(self, make: Callable[[], T]) -> T:
+        """Return in all processes what ``make`` returns in the main one, the only one to call it."""
+        if self.world_size == 1:
             return make()
-        made = [make() if self.first else None]
-        distributed.broadcast_object_list(made)
-        return made[0]  # type: ignore[return-value]
+        objects = [make() if self.is_main else None]
+        distributed.broadcast_object_list(objects)
+        return objects[0]  # type: ignore[return-value]
 
-    def average(self, tensors: Iterable[Tensor]) -> None:
-        """Make every tensor, in place, its mean over the processes."""
+    def broadcast_(self, tensors: Iterable[Tensor]) -> None:
+        """Overwrite every tensor with that of the main process."""
+        self._exchange(tensors, lambda flat: distributed.broadcast(flat.view(torch.uint8), 0))
+
+    def all_reduce_mean_(self, tensors: Iterable[Tensor]) -> None:
+        """Replace every tensor by its mean over the processes."""
 
         def mean(flat: Tensor) -> None:
             distributed.all_reduce(flat)
-            flat /= self.count
+            flat /= self.world_size
 
         self._exchange(tensors, mean)
 
-    def copy_first(self, tensors: Iterable[Tensor]) -> None:
-        """Make every tensor, in place, that of the first process."""
-        self._exchange(tensors, lambda flat: distributed.broadcast(flat.view(torch.uint8), 0))
-
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Make every gradient its mean over the processes; a process without one counts as zero.
+        """Replace every gradient by its mean over the processes; a process without one counts as zero.
 
         Where no process has a gradient, it stays None, as with one process.
+
+        Done after the backward pass and by hand, not by DistributedDataParallel, which overlaps it with the backward
+        pass but sums in buckets whose order it learns from the first one: a resumed run, with other buckets, would not
+        end with the bits of an undisturbed one.
         """
-        if self.count == 1:
+        if self.world_size == 1:
             return
         parameters = [parameter for parameter in parameters if parameter.requires_grad]
-        given = torch.tensor([float(parameter.grad is not None) for parameter in parameters], device=self.device)
+        present = torch.tensor([float(parameter.grad is not None) for parameter in parameters], device=self.device)
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        self.average([*gradients, given])
-        for parameter, gradient, anywhere in zip(parameters, gradients, given.tolist(), strict=True):
+        self.all_reduce_mean_([*gradients, present])
+        for parameter, gradient, anywhere in zip(parameters, gradients, present.tolist(), strict=True):
             parameter.grad = gradient if anywhere else None
 
     @torch.no_grad()
     def _exchange(self, tensors: Iterable[Tensor], exchange: Callable[[Tensor], object]) -> None:
-        """One exchange for all tensors of a dtype, as one flat tensor."""
-        if self.count == 1:
+        """Make one exchange for all tensors of a dtype, as one flat tensor."""
+        if self.world_size == 1:
             return
         by_dtype = sorted(tensors, key=lambda tensor: str(tensor.dtype))
         for _, group in groupby(by_dtype, key=lambda tensor: tensor.dtype):
             _exchange_flat(list(group), exchange)
 
 
+def _choose_shared_device(device: str, world_size: int) -> torch.device:
+    """Choose this process's device among several processes: the GPU of its local rank, or the CPU."""
+    if ":" in device:
+        raise InputError(
+            f"device {device!r} is a single one, and there are {world_size} processes; "
+            "give 'cuda' or 'auto', and each takes a GPU of its own, or 'cpu'"
+        )
+    wanted = choose_device(device).type if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted not in ("cpu", "cuda"):
+        raise InputError(f"device {device!r} cannot be shared by {world_size} processes; give 'cuda', 'auto' or 'cpu'")
+    if wanted == "cpu":
+        return torch.device("cpu")
+    local_rank, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if local_rank >= gpus:
+        raise InputError(f"there are more processes than GPUs ({gpus}); start one process for each, or give 'cpu'")
+    return torch.device("cuda", local_rank)
+
+
 def _leave() -> None:
-    """Gloo's threads, which end with the group, may abort the program where they still run at its very end."""
+    """Leave the process group: gloo's threads can abort the program if they still run at its very end."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
 

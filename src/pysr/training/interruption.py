@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM at a moment that suits: work that must not be cut off in the middle asks for them."""
+"""Deferred SIGINT and SIGTERM: handlers set a flag that the training loop polls."""
 
 from __future__ import annotations
 
@@ -12,42 +12,44 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """Within its ``with`` block the signals are only noted; a second one acts at once.
+    """Context manager in which a first signal is only recorded, in ``signal_number``, and a second one acts at once.
 
-    patience: seconds from the first signal in which more are taken for the same.
-    A signal that was ignored before, or that a handler outside Python takes, is left alone. Outside the main thread,
-    where Python delivers no signals, nothing is ever noted.
+    Signals that were ignored, or whose handler was not installed from Python, are left alone. Outside the main thread,
+    where Python delivers no signals, nothing is ever recorded.
+
+    Args:
+        patience: seconds after the first signal in which further ones count as repetitions of it.
     """
 
     def __init__(self, patience: float = 0.0) -> None:
-        self.noted: int | None = None
+        self.signal_number: int | None = None
         self._patience, self._since = patience, 0.0
-        self._before: dict[int, Any] = {}
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             handlers = {number: signal.getsignal(number) for number in SIGNALS}
-            self._before = {number: by for number, by in handlers.items() if by not in (None, signal.SIG_IGN)}
-            for number in self._before:
-                signal.signal(number, self._note)
+            self._previous = {n: handler for n, handler in handlers.items() if handler not in (None, signal.SIG_IGN)}
+            for number in self._previous:
+                signal.signal(number, self._record)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._restore()
 
     def deliver(self, number: int) -> None:
-        """Let a signal act as it would have without this block."""
+        """Restore the previous handlers and raise the signal for them."""
         self._restore()
         signal.raise_signal(number)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _record(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        if self.noted is None:
-            self.noted, self._since = number, now
+        if self.signal_number is None:
+            self.signal_number, self._since = number, now
         elif now - self._since >= self._patience:
             self.deliver(number)
 
     def _restore(self) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
-        self._before = {}
+        self._previous = {}

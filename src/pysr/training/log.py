@@ -1,4 +1,4 @@
-"""What a training tells: rows of a CSV file, TensorBoard's curves, and lines for people."""
+"""Training log: CSV, TensorBoard and console."""
 
 from __future__ import annotations
 
@@ -7,30 +7,37 @@ import io
 import logging
 import time
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Self
 
+from ..atomic import atomic_write
 from ..errors import InputError
-from ..imaging.files import atomic_write
 
 logger = logging.getLogger("pysr")
 
 
 class Log:
-    """Rows of step, seconds, mean losses since the last row, scores, and the share of time that steps waited for data.
+    """A table with a row per validation: step, seconds, mean losses since the row before, scores, and waiting.
 
-    folder: gets ``log.csv`` and ``tensorboard``; None writes nothing (a process that is not the first).
+    The column ``waiting`` is the share of the steps' time that was spent waiting for data.
+
+    Attributes:
+        step: step of the last row.
+
+    Args:
+        folder: gets ``log.csv`` and ``tensorboard``; None writes no files (in all processes but the main one).
     """
 
     def __init__(self, folder: Path | None) -> None:
-        self.step = 0  # of the last row
+        self.step = 0
         self._folder = folder
         self._rows: list[dict[str, str]] = []
         self._losses: dict[str, list[float]] = {}
-        self._told: dict[str, list[float]] = {}
-        self._stepped, self._waited = 0.0, 0.0
-        self._seconds, self._since = 0.0, time.monotonic()
+        self._metrics: dict[str, list[float]] = {}
+        self._stepping, self._waiting = 0.0, 0.0  # seconds since the last row
+        self._seconds, self._since = 0.0, time.monotonic()  # of the whole run: before this start, and this start
         self._board: Any = None
 
     def __enter__(self) -> Self:
@@ -40,44 +47,54 @@ class Log:
         if self._board:
             self._board.close()
 
-    def add(self, losses: Mapping[str, float], told: Mapping[str, float], seconds: float, waited: float) -> None:
-        """Note one step: its losses, what they tell of themselves, how long it took and how long of it for data."""
-        for noted, values in ((self._losses, losses), (self._told, told)):
+    def add(self, losses: Mapping[str, float], metrics: Mapping[str, float], seconds: float, waited: float) -> None:
+        """Record one step: losses, extra loss metrics, step time, and time spent waiting for data."""
+        for recorded, values in ((self._losses, losses), (self._metrics, metrics)):
             for name, value in values.items():
-                noted.setdefault(name, []).append(value)
-        self._stepped += seconds
-        self._waited += waited
+                recorded.setdefault(name, []).append(value)
+        self._stepping += seconds
+        self._waiting += waited
 
     def write(self, step: int, scores: Mapping[str, float | None]) -> None:
-        """Finish a row. scores: by the column's name; None without validation."""
+        """Finish a row.
+
+        Args:
+            step: steps done.
+            scores: validation scores by column name; None where nothing was validated.
+        """
         losses = {f"loss_{name}": fmean(values) for name, values in self._losses.items()}
         means = {"loss": sum(losses.values())} | (losses if len(losses) > 1 else {})
-        means |= {name: fmean(values) for name, values in self._told.items()}
+        means |= {name: fmean(values) for name, values in self._metrics.items()}
         seconds = self._elapsed()
         shown = ", ".join(f"{name} {score:.3f}" for name, score in scores.items() if score is not None)
         logger.info("step %d, %.0f s, loss %.5f, %s", step, seconds, means["loss"], shown or "not validated")
         row = {"step": str(step), "seconds": f"{seconds:.1f}", **{name: f"{mean:.6g}" for name, mean in means.items()}}
         row |= {name: "" if score is None else f"{score:.4f}" for name, score in scores.items()}
-        row["waiting"] = f"{self._waited / max(self._stepped, 1e-9):.4f}"
+        row["waiting"] = f"{self._waiting / self._stepping if self._stepping else 0.0:.4f}"
         self._rows.append(row)
-        self.step, self._losses, self._told, self._stepped, self._waited = step, {}, {}, 0.0, 0.0
+        self.step, self._losses, self._metrics, self._stepping, self._waiting = step, {}, {}, 0.0, 0.0
         self._write_files()
 
     def state(self) -> dict[str, Any]:
-        """What `restore` needs, as JSON facts."""
+        """Return what `restore` needs, as JSON types."""
         return {
-            "step": self.step, "rows": self._rows, "losses": self._losses, "told": self._told,
-            "seconds": self._elapsed(), "stepped": self._stepped, "waited": self._waited,
-        }  # fmt: skip
+            "step": self.step,
+            "rows": self._rows,
+            "losses": self._losses,
+            "metrics": self._metrics,
+            "seconds": self._elapsed(),
+            "stepping": self._stepping,
+            "waiting": self._waiting,
+        }
 
     def restore(self, facts: Mapping[str, Any]) -> None:
-        """Go on where `state` was called; rows that were written after it are dropped."""
+        """Return to the moment of `state`; rows written after it are dropped."""
         self.step, self._rows = facts["step"], facts["rows"]
-        self._losses, self._told = facts["losses"], facts["told"]
+        self._losses, self._metrics = facts["losses"], facts["metrics"]
         self._seconds, self._since = facts["seconds"], time.monotonic()
-        self._stepped, self._waited = facts["stepped"], facts["waited"]
+        self._stepping, self._waiting = facts["stepping"], facts["waiting"]
         if self._folder:
-            self._write_csv()
+            self._write_csv(self._folder)
 
     def _elapsed(self) -> float:
         return self._seconds + time.monotonic() - self._since
@@ -85,33 +102,31 @@ class Log:
     def _write_files(self) -> None:
         if not self._folder:
             return
-        self._write_csv()
-        self._board = self._board or _tensorboard(self._folder / "tensorboard", self.step)
+        self._write_csv(self._folder)
+        self._board = self._board or _open_tensorboard(self._folder / "tensorboard", self.step)
         for name, value in self._rows[-1].items():
             if value and name not in ("step", "seconds"):
                 self._board.add_scalar(name, float(value), self.step)
         self._board.flush()
 
-    def _write_csv(self) -> None:
-        assert self._folder
+    def _write_csv(self, folder: Path) -> None:
         table = io.StringIO(newline="")
         columns = dict.fromkeys(name for row in self._rows for name in row)
         writer = csv.DictWriter(table, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self._rows)
-        with atomic_write(self._folder / "log.csv") as file:
+        with atomic_write(folder / "log.csv") as file:
             file.write(table.getvalue().encode())
 
 
-def _tensorboard(folder: Path, step: int) -> Any:
+def _open_tensorboard(folder: Path, step: int) -> Any:
+    """Return a writer whose curves go on from a step; points after it, of a run that was killed, are hidden."""
     from torch.utils.tensorboard import SummaryWriter
 
     return SummaryWriter(str(folder), purge_step=step)
 
 
 def check_installed() -> None:
-    """InputError, before any work, where Accelerate or TensorBoard is not installed."""
-    from importlib.util import find_spec
-
-    if find_spec("accelerate") is None or find_spec("tensorboard") is None:
-        raise InputError("training needs packages that are not installed: pip install 'pysr-sdk[train]'")
+    """Raise InputError, before any work, if TensorBoard is not installed."""
+    if find_spec("tensorboard") is None:
+        raise InputError("training needs TensorBoard, which is not installed; run: pip install 'pysr-sdk[train]'")

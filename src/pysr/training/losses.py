@@ -1,4 +1,4 @@
-"""The losses of a recipe, built by name: weighted, on one device, and some with a state of their own."""
+"""The losses of a recipe: built by name, weighted, on one device; some have state and optimizers of their own."""
 
 from __future__ import annotations
 
@@ -14,78 +14,87 @@ from ..registry import registry
 
 
 class Losses:
-    """Losses by name, ``{"l1": 1.0, "perceptual:relu2_2": 0.1}``; see `pysr.plugin.Loss` for what one may own.
+    """A weighted set of registered losses.
 
-    optimizers: those that the losses step themselves, in the order of the losses.
+    Attributes:
+        modules: those that are ``nn.Module``, by name.
+        optimizers: those that trainable losses step themselves, in the order of the losses.
+
+    Args:
+        weights: weight by name, such as ``{"l1": 1.0, "perceptual:relu2_2": 0.1}``; see `pysr.plugin.Loss`.
+        device: where they compute.
     """
 
     def __init__(self, weights: Mapping[str, float], device: torch.device) -> None:
         self._weights = weights
-        self._losses = {name: _built(name) for name in weights}
+        self._losses = {name: _build_loss(name) for name in weights}
         self.modules = {name: loss.to(device) for name, loss in self._losses.items() if isinstance(loss, nn.Module)}
         self.optimizers: list[torch.optim.Optimizer] = [
             optimizer for module in self.modules.values() for optimizer in getattr(module, "optimizers", [])
         ]
 
     def __call__(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Of (N, C, H, W) float tensors in [0, 1]: each loss times its weight, by name."""
+        """Return each loss times its weight, by name, for (N, C, H, W) float tensors in [0, 1]."""
         return {name: weight * self._losses[name](output, target) for name, weight in self._weights.items()}
 
     def update(self, output: Tensor, target: Tensor) -> dict[str, float]:
-        """Let those that learn themselves take their step; what they tell, as NAME.KEY."""
-        told: dict[str, float] = {}
+        """Update trainable losses, such as discriminators; returns their metrics as "name.key"."""
+        metrics: dict[str, float] = {}
         for name, loss in self._losses.items():
             values: Mapping[str, Any] = (loss.update(output, target) if hasattr(loss, "update") else None) or {}
-            told |= {f"{name}.{key}": float(value) for key, value in values.items()}
-        return told
+            metrics |= {f"{name}.{key}": float(value) for key, value in values.items()}
+        return metrics
 
     def state(self) -> dict[str, Tensor]:
-        """The tensors of all losses that have any, as NAME.KEY."""
+        """Return the tensors of all losses that have any, as "name.key"."""
         return {f"{name}.{key}": v for name, module in self.modules.items() for key, v in module.state_dict().items()}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Become what `state` described."""
+        """Load what `state` returned."""
         for name, module in self.modules.items():
             own = {key.removeprefix(f"{name}."): v for key, v in tensors.items() if key.startswith(f"{name}.")}
             module.load_state_dict(own)
 
-    def options(self) -> Iterator[str]:
-        """What the names of all losses say behind their colons."""
-        return (option for name in self._weights for option in _options(name)[1])
-
     def buffers(self) -> Iterator[Tensor]:
-        """Those of all losses, such as running statistics."""
+        """Yield the buffers of all losses, such as running statistics."""
         return (buffer for module in self.modules.values() for buffer in module.buffers())
 
 
 def random_shift(images: Sequence[Tensor], by: int) -> list[Tensor]:
-    """Images for a network that judges them, all moved by the same up to ``by`` pixels down or up and across.
+    """Shift all images by the same random distance, for a network that judges them.
 
-    How far is drawn from torch's generator. What a network with strides or pooling says has a grid, and where that
-    stays in step with the grid of an enlargement, the enlargement learns to draw it. What comes into view beyond a
-    border is mirrored, so that borders are judged, too.
-    images: (N, C, H, W) of one size, which they keep. Raises InputError where they are not larger than ``by``.
+    The features of a network with strides or pooling lie on a grid. If that grid keeps step with the grid of an
+    upscaling network, the latter learns to draw it; a shift that changes at every step prevents that. What comes into
+    view beyond a border is mirrored, so that borders are judged, too. The distance is drawn from torch's global
+    generator.
+
+    Args:
+        images: (N, C, H, W) tensors of one size, which they keep.
+        by: largest distance in pixels, in each of the four directions.
+
+    Raises:
+        InputError: if the images are not larger than ``by``.
     """
     height, width = images[0].shape[-2:]
     if min(height, width) <= by:
-        raise InputError(f"{height} x {width} pixels cannot be moved by {by}; take larger patches")
+        raise InputError(f"{height} x {width} pixels cannot be shifted by {by}; use larger patches")
     top, left = torch.randint(2 * by + 1, (2,)).tolist()
-    padded = (pad(planes, (by, by, by, by), mode="reflect") for planes in images)
-    return [planes[..., top : top + height, left : left + width] for planes in padded]
+    padded = (pad(image, (by, by, by, by), mode="reflect") for image in images)
+    return [image[..., top : top + height, left : left + width] for image in padded]
 
 
-def _built(name: str) -> Any:
-    """``"perceptual:relu2_2,relu3_3"`` is the loss `perceptual`, built with two options."""
-    loss, options = _options(name)
-    about = registry().loss(loss)
+def split_name(name: str) -> tuple[str, list[str]]:
+    """Split a loss with options: ``"perceptual:relu2_2,unit"`` -> ``("perceptual", ["relu2_2", "unit"])``."""
+    loss, _, options = name.partition(":")
+    return loss, options.split(",") if options else []
+
+
+def _build_loss(name: str) -> Any:
+    loss, options = split_name(name)
+    spec = registry().loss(loss)
     try:
-        return about.build(*options)
+        return spec.build(*options)
     except TypeError as error:
         raise InputError(
             f"the loss {loss!r} cannot be built from {name!r} ({error}); change the recipe's losses"
         ) from error
-
-
-def _options(name: str) -> tuple[str, list[str]]:
-    loss, _, listed = name.partition(":")
-    return loss, listed.split(",") if listed else []

@@ -1,4 +1,4 @@
-"""What a training changes in the whole process: random numbers, threads, and how CUDA computes."""
+"""Process-wide state that training changes: random number generators, thread count and CUDA determinism."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-CUBLAS = "CUBLAS_WORKSPACE_CONFIG"  # cuBLAS gives the same bits again only with a workspace of fixed size
+CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # cuBLAS is reproducible only with a workspace of fixed size
+TWO_BUFFERS_OF_4_MIB = ":4096:8"  # one of the two settings that NVIDIA documents as reproducible; the faster one
 
 
 @contextmanager
 def preserve_global_state() -> Iterator[None]:
-    """Within the ``with`` block all of it may change; afterwards it is as it was before."""
+    """Save and restore RNG, thread-count and cuDNN settings around the ``with`` block."""
     random_state, numpy_state, threads = random.getstate(), np.random.get_state(), torch.get_num_threads()
-    cudnn, workspace = torch.backends.cudnn, os.environ.get(CUBLAS)
+    cudnn, workspace = torch.backends.cudnn, os.environ.get(CUBLAS_WORKSPACE)
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     cudnn_state = cudnn.deterministic, cudnn.benchmark
@@ -31,12 +32,12 @@ def preserve_global_state() -> Iterator[None]:
             torch.set_num_threads(threads)
             torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
             cudnn.deterministic, cudnn.benchmark = cudnn_state
-            os.environ.pop(CUBLAS, None)
-            os.environ.update({CUBLAS: workspace} if workspace is not None else {})
+            os.environ.pop(CUBLAS_WORKSPACE, None)
+            os.environ.update({CUBLAS_WORKSPACE: workspace} if workspace is not None else {})
 
 
 def enable_determinism() -> None:
-    """Ask CUDA for algorithms that give the same bits again; torch warns of an operation that has none."""
-    os.environ.setdefault(CUBLAS, ":4096:8")
+    """Make CUDA use deterministic algorithms; torch warns of operations that have none."""
+    os.environ.setdefault(CUBLAS_WORKSPACE, TWO_BUFFERS_OF_4_MIB)
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False

@@ -1,26 +1,43 @@
-"""Courses of a learning rate: from the share of a training that is done, 0 to 1, to what rates are multiplied by."""
+"""Learning-rate schedules: functions from training progress (0 to 1) to a factor on each optimizer's base rate."""
 
 import math
 from collections.abc import Callable
 
 Schedule = Callable[[float], float]
 
+WARM_UP_RATIO = 100  # a trapezoid begins at a hundredth: small beside 1, and the first step still learns
 
-def constant(done: float) -> float:
-    """Always one."""
+
+def constant(progress: float) -> float:
+    """Return 1 throughout."""
     return 1.0
 
 
-def cosine(done: float) -> float:
-    """From one to zero along half a cosine (Loshchilov and Hutter 2017, without restarts)."""
-    return (1 + math.cos(math.pi * done)) / 2
+def cosine(progress: float) -> float:
+    """Fall from 1 to 0 along half a cosine (Loshchilov and Hutter, SGDR, ICLR 2017; without restarts)."""
+    return (1 + math.cos(math.pi * progress)) / 2
 
 
 def stepped(*times: float, factor: float = 0.1) -> Schedule:
-    """Multiplied by ``factor`` at each of these times, shares between 0 and 1."""
-    return lambda done: factor ** sum(done >= time for time in times)
+    """Build a schedule that starts at 1 and is multiplied by ``factor`` at each of the given times.
+
+    Args:
+        times: moments of training progress, 0 to 1.
+        factor: what the rate is multiplied by at each of them.
+    """
+    return lambda progress: factor ** sum(progress >= time for time in times)
 
 
 def trapezoid(rise: float = 0.01, fall: float = 0.4) -> Schedule:
-    """From a hundredth up to one in the first share ``rise``, then one, then linearly to zero in the last, ``fall``."""
-    return lambda done: min(1.0, (done + rise / 100) / rise if rise else 1.0, (1 - done) / fall if fall else 1.0)
+    """Build a schedule that rises linearly from 0.01 to 1, stays there, and falls linearly to 0.
+
+    Args:
+        rise: share of the training that the rise takes; 0 for none.
+        fall: share of the training that the fall takes, at its end; 0 for none.
+    """
+
+    def factor(progress: float) -> float:
+        warm_up = (progress + rise / WARM_UP_RATIO) / rise if rise else 1.0
+        return min(1.0, warm_up, (1 - progress) / fall if fall else 1.0)
+
+    return factor

@@ -6,7 +6,7 @@ Nothing here imports torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -97,6 +97,18 @@ class Chain:
         colour: Literal["rgb", "luma", "any"] = "rgb" if "rgb" in colours else "luma" if "luma" in colours else "any"
         return Model(self.name, self.scales, first.network, "One model after the other", colour=colour,
                      domain=first.domain)  # fmt: skip
+
+
+def common_scales(offers: Mapping[str, Sequence[int]]) -> list[int]:
+    """Return the scales that all offers, by name, have in common, rising; InputError where there are none."""
+    if common := set.intersection(*map(set, offers.values())):
+        return sorted(common)
+    raise InputError(f"these models have no scale in common ({listed_scales(offers)}); name the scales that you want")
+
+
+def listed_scales(offers: Mapping[str, Sequence[int]]) -> str:
+    """Format the scales that models offer as "srcnn: 2 3 4, vdsr: 2 3"."""
+    return ", ".join(f"{name}: {' '.join(map(str, scales))}" for name, scales in offers.items())
 
 
 def _part(name: str) -> tuple[Model, int | None]:

@@ -93,7 +93,8 @@ def load(
     with torch.device("cpu"):  # whatever torch's default device is
         stages = tuple(_stage(about, part, hardware, variant, weights) for about, part in parts)
         if pre_upsampler is not None:
-            stages = (_with_pre_upsampler(_load_pre_upsampler(pre_upsampler, stages[0], hardware), stages[0]),)
+            pre_stage = _load_pre_upsampler(pre_upsampler, chain.models[0], chain.parts[0], hardware)
+            stages = (_with_pre_upsampler(pre_stage, stages[0]),)
     if pre_upsampler is not None:
         about = replace(stages[0].model, name=f"{about.name}, pre_upsampler {registry().model(pre_upsampler).name}")
     if weights:
@@ -169,13 +170,24 @@ def make_stage(
         torch.float32 if about.needs_float32 else dtype,
         (about.channels, side, side),
     )
-    stage = Stage(
-        about,
-        scale,
-        runner,
-        tuple(BoundPreprocessor(p, p.build()) for p in map(registry().preprocessor, about.preprocess)),
-    )
-    return _with_pre_upsampler(_load_pre_upsampler(pre_upsampler, stage, hardware), stage) if pre_upsampler else stage
+    stage = Stage(about, scale, runner, _build_preprocessors(about))
+    if not pre_upsampler:
+        return stage
+    return _with_pre_upsampler(_load_pre_upsampler(pre_upsampler, about, scale, hardware), stage)
+
+
+def preprocessors_of(
+    model: Model, scale: int, hardware: Hardware, pre_upsampler: str | None = None
+) -> tuple[BoundPreprocessor, ...]:
+    """Build a model's preprocessors, with a pre-upsampler in place of the one that enlarges, as `make_stage` does."""
+    built = _build_preprocessors(model)
+    if not pre_upsampler:
+        return built
+    return _in_place_of_enlarging(_load_pre_upsampler(pre_upsampler, model, scale, hardware), model, built)
+
+
+def _build_preprocessors(model: Model) -> tuple[BoundPreprocessor, ...]:
+    return tuple(BoundPreprocessor(p, p.build()) for p in map(registry().preprocessor, model.preprocess))
 
 
 @cache
@@ -197,35 +209,44 @@ def _built(about: Model, scale: int, variant: str | None) -> nn.Module:
         raise PluginError(f"{owner} could not build the network of {about.name!r}: {error!r}") from error
 
 
-def _load_pre_upsampler(name: str, stage: Stage, hardware: Hardware) -> Stage:
-    """The model that is to make the first enlargement of a stage, loaded."""
-    about, asking = registry().model(name), stage.model.name
+def _load_pre_upsampler(name: str, model: Model, scale: int, hardware: Hardware) -> Stage:
+    """The model that is to make the first enlargement for another one, loaded."""
+    about, asking = registry().model(name), model.name
     if about.stochastic:
         raise InputError(f"{about.name} draws its result at random and works only by itself, not as a pre-upsampler")
-    if not any(step.about.enlarges for step in stage.steps):
+    if not registry().enlarges_first(model):
         raise InputError(
             f"{asking} cannot take the pre-upsampler {about.name}: it begins with no enlargement (no preprocessor such "
             "as bicubic) that another model could make; leave it out"
         )
-    if stage.scale not in about.scales:
+    if scale not in about.scales:
         offered = ", ".join(map(str, about.scales))
         raise InputError(
-            f"{about.name} cannot be the pre-upsampler of {asking} at scale {stage.scale}, as it offers only "
+            f"{about.name} cannot be the pre-upsampler of {asking} at scale {scale}, as it offers only "
             f"{offered}; choose one of these, or another pre-upsampler"
         )
-    return _stage(about, stage.scale, hardware)
+    return _stage(about, scale, hardware)
 
 
 def _with_pre_upsampler(pre_upsampler: Stage, stage: Stage) -> Stage:
     """The stage with ``pre_upsampler`` in place of its enlarging preprocessor."""
-    halo, model, run = pre_upsampler.halo, stage.model, PreUpsampler(pre_upsampler)
-    about = Preprocessor(
-        pre_upsampler.model.name, lambda: run, pre_upsampler.model.summary, reach=halo or 0, enlarges=True
-    )
-    step = BoundPreprocessor(about, run, pre_upsampler.bytes_per_pixel(1 if model.colour == "luma" else 3))
+    halo, model = pre_upsampler.halo, stage.model
+    steps = _in_place_of_enlarging(pre_upsampler, model, stage.steps)
     model = replace(
         model,
         receptive_field=None if halo is None else model.receptive_field,
         multiple_of=math.lcm(model.multiple_of, pre_upsampler.model.multiple_of),
     )
-    return replace(stage, model=model, steps=tuple(step if s.about.enlarges else s for s in stage.steps))
+    return replace(stage, model=model, steps=steps)
+
+
+def _in_place_of_enlarging(
+    pre_upsampler: Stage, model: Model, steps: Sequence[BoundPreprocessor]
+) -> tuple[BoundPreprocessor, ...]:
+    """A model's preprocessors with ``pre_upsampler`` as the one that enlarges."""
+    run = PreUpsampler(pre_upsampler)
+    about = Preprocessor(
+        pre_upsampler.model.name, lambda: run, pre_upsampler.model.summary, reach=pre_upsampler.halo or 0, enlarges=True
+    )
+    step = BoundPreprocessor(about, run, pre_upsampler.bytes_per_pixel(1 if model.colour == "luma" else 3))
+    return tuple(step if s.about.enlarges else s for s in steps)

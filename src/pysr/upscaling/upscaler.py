@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
@@ -14,12 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..atomic import FilePath
 from ..errors import InputError, OutOfMemoryError
 from ..imaging import files
 from ..imaging.histogram import match_histogram
 from ..imaging.image import Array, OpenedImage, open_image
 from ..plugin import Model
 from . import sampling
+from .folder import FileJob, FileResult, FilesProgress, plan_folder
 from .plan import Plan
 from .stage import Stage
 from .tiling import Progress, Tiling, device_of
@@ -203,6 +206,49 @@ class Upscaler:
         files.check_output(Path(target), size, image.mode, transparent=image.has_transparency_data)
         files.write_image(self.upscale(image, progress=progress), Path(target))
         return size
+
+    def upscale_folder(
+        self,
+        source: FilePath,
+        target: FilePath,
+        *,
+        format: str | None = None,
+        suffix: str | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[FileResult]:
+        """Upscale every image in a folder into another folder, one by one as the results are taken.
+
+        Args:
+            source: Folder of images. Sub-folders, hidden files and files of other kinds are left out.
+            target: Folder for the results, created if missing. An existing result is replaced.
+            format: Ending of the results, such as "png". Default: the input's (PNG if pysr cannot write that).
+            suffix: Appended to each name as NAME_SUFFIX.EXT. Default: nothing.
+            progress: Called as progress(done, total), in pixels of output of all files, at the start of each file and
+                after each patch; an exception raised in it ends the work.
+
+        Returns:
+            One result per file, in the order of their names. An error of one file is in its result and is not raised.
+
+        Raises:
+            InputError: At once, if ``source`` has no images, ``format`` cannot be written, a file of ``source`` would
+                be overwritten, or two files would become one.
+        """
+        return self.upscale_files(plan_folder(source, target, format=format, suffix=suffix), progress=progress)
+
+    def upscale_files(self, jobs: Sequence[FileJob], *, progress: Progress | None = None) -> Iterator[FileResult]:
+        """Upscale planned files one by one; see `upscale_folder`."""
+        reports = FilesProgress(progress, [job.source for job in jobs], self.scale) if progress else None
+        for number, job in enumerate(jobs):
+            report = reports.of(number) if reports else None
+            size, failure, started = None, None, time.perf_counter()
+            try:
+                job.target.parent.mkdir(parents=True, exist_ok=True)
+                size = self.upscale_file(job.source, job.target, progress=report)
+            except Exception as error:
+                if reports and error is reports.error:
+                    raise
+                failure = error
+            yield FileResult(job.source, job.target, size, time.perf_counter() - started, failure)
 
     def _plans(self, shape: Sequence[int]) -> list[Plan]:
         """Where each stage cuts, for planes of shape (C, H, W)."""

@@ -10,8 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from ..atomic import atomic_write
 from ..errors import WeightsError
-from ..imaging.files import atomic_write
 from ..plugin import Weights
 
 

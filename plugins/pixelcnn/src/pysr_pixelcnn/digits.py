@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from pysr.errors import InputError
-from pysr.training import Batch, generator_of
+from pysr.training import Batch, Shard, generator_of
 
 from .network import PixelCNN, ResidualBlock, levels
 from .prior import Prior
@@ -107,14 +107,14 @@ class CornersSampler:
         self._digits = torch.cat([read_digits(place, "train") for place in places])
         self._seed = seed
 
-    def batch(self, step: int, counts: Mapping[int, int], share: tuple[int, int] = (0, 1)) -> list[Batch]:
+    def batch(self, step: int, counts: Mapping[int, int], shard: Shard = (0, 1)) -> list[Batch]:
         """See `pysr.training.Sampler`."""
         generator = generator_of(self._seed, step)
-        rank, processes = share
+        rank, world_size = shard
         pairs = []
         for scale, count in counts.items():
             low = self._digits[torch.randint(len(self._digits), (count,), generator=generator)]
-            pairs.append(Batch(scale, low[rank::processes], place(low, generator)[rank::processes]))
+            pairs.append(Batch(scale, low[rank::world_size], place(low, generator)[rank::world_size]))
         return pairs
 
 

@@ -8,20 +8,19 @@ faces.npz: an array ``val`` of (N, 32, 32, 3) uint8.
 import argparse
 import math
 import sys
-from fractions import Fraction
 from pathlib import Path
 
 import torch
 
 import pysr
-from pysr.plugin import load_weights, resize
-from pysr.training import read_array
+from pysr.plugin import load_weights
+from pysr.training import bicubic_downscale, read_array
 
 from .counter import counter
 from .network import build_faces, cross_entropies
 from .plugin import FACES
 
-SHRINK = Fraction(1, 4)
+SCALE = 4
 
 
 def main() -> None:
@@ -47,8 +46,8 @@ def measured(data: Path, count: int) -> dict[str, float]:
         count: How many faces.
     """
     high = torch.from_numpy(read_array(data, "val")[:count]).permute(0, 3, 1, 2).float() / 255
-    low = (resize(high, SHRINK).clamp(0, 1) * 255).round() / 255
-    network = build_faces(4).eval()
+    low = (bicubic_downscale(high, SCALE).clamp(0, 1) * 255).round() / 255
+    network = build_faces(SCALE).eval()
     load_weights(network, FACES)
     upscaler = pysr.load("pixelcnn-faces")
     bits, alone, consistency = [], [], []
@@ -57,7 +56,7 @@ def measured(data: Path, count: int) -> dict[str, float]:
         bits.append(upscaler.bits_per_dim(small, large))
         alone.append(float(cross_entropies(network, small[None], large[None])["conditioning"]) / math.log(2))
         sample = upscaler.upscale(small, seed=number)
-        consistency.append(float((resize(sample[None], SHRINK) - small).square().mean()))
+        consistency.append(float((bicubic_downscale(sample[None], SCALE) - small).square().mean()))
         progress(number + 1, len(high))
     return {
         "bits per sub-pixel": sum(bits) / len(high),

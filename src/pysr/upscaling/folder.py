@@ -1,0 +1,153 @@
+"""Many image files at once: which file becomes which, checked before the work, and progress over all of them.
+
+Nothing here imports torch or loads a model.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+from ..atomic import FilePath
+from ..errors import InputError
+from ..imaging.files import READABLE, WRITABLE, image_files, image_size
+from ..plugin import Progress
+
+
+@dataclass(frozen=True)
+class FileJob:
+    """One image file to upscale and the file to write."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """What became of one image file.
+
+    Attributes:
+        source: The image file that was read.
+        target: The file that was to be written.
+        size: (width, height) of the result in pixels; None if it failed.
+        seconds: Wall time of reading, upscaling and writing.
+        error: Why it failed; None if ``target`` was written.
+    """
+
+    source: Path
+    target: Path
+    size: tuple[int, int] | None
+    seconds: float
+    error: Exception | None = None
+
+
+def plan_folder(
+    source: FilePath, target: FilePath, *, format: str | None = None, suffix: str | None = None
+) -> list[FileJob]:
+    """Plan to upscale the images of one folder into another; see `Upscaler.upscale_folder`."""
+    jobs = _jobs_into(image_files(source), Path(target), format, suffix or "")
+    _check_targets(jobs)
+    return jobs
+
+
+def plan_files(
+    inputs: Sequence[Path], output: Path | None, *, scale: int, format: str | None = None, suffix: str | None = None
+) -> list[FileJob]:
+    """Plan to upscale files and the images of folders.
+
+    Args:
+        inputs: Image files and folders; a folder stands for the images in it, without its sub-folders.
+        output: The file to write if one file is given, or a folder. None: each result is written beside its input.
+        scale: Enlargement per side, for the names of results that are written beside their inputs.
+        format: Ending of the files to write, such as "png". None: the input's (PNG if pysr cannot write that).
+        suffix: Appended to each name as NAME_SUFFIX.EXT. None: "x3" (the scale) beside the input, else nothing.
+
+    Returns:
+        One job per file, in the order of the inputs.
+
+    Raises:
+        InputError: A folder has no images, a format cannot be written, an input would be overwritten, or two inputs
+            would become one file.
+    """
+    if output and _names_file(output, inputs):
+        if format or suffix:
+            raise InputError(f"{output} names the file to write; leave out format and suffix, or give a folder")
+        jobs = [FileJob(inputs[0], output)]
+    else:
+        sources = [path for given in inputs for path in (image_files(given) if given.is_dir() else [given])]
+        name = f"x{scale}" if suffix is None and output is None else suffix or ""
+        jobs = _jobs_into(sources, output, format, name)
+    _check_targets(jobs)
+    return jobs
+
+
+def _names_file(output: Path, inputs: Sequence[Path]) -> bool:
+    return len(inputs) == 1 and not inputs[0].is_dir() and not output.is_dir() and output.suffix != ""
+
+
+def _jobs_into(sources: Sequence[Path], folder: Path | None, format: str | None, suffix: str) -> list[FileJob]:
+    if format and f".{format.lower().lstrip('.')}" not in WRITABLE:
+        raise InputError(f"pysr cannot write the format {format!r}; it can write {', '.join(WRITABLE)}")
+    if folder and (folder.is_file() or folder.suffix.lower() in READABLE):
+        raise InputError(f"{folder} names a file; to upscale a folder or several files, give a folder for the output")
+    return [FileJob(source, _target(source, folder, format, suffix)) for source in sources]
+
+
+def _target(source: Path, folder: Path | None, format: str | None, suffix: str) -> Path:
+    ending = f".{format.lstrip('.')}" if format else source.suffix
+    if ending.lower() not in WRITABLE:
+        ending = ".png"
+    return (folder or source.parent) / f"{source.stem}{'_' if suffix else ''}{suffix}{ending}"
+
+
+def _check_targets(jobs: Sequence[FileJob]) -> None:
+    sources = {job.source.resolve() for job in jobs}
+    for job in jobs:
+        is_link = job.target.exists() and job.source.exists() and job.target.samefile(job.source)
+        if is_link or job.target.resolve() in sources:
+            raise InputError(
+                f"{job.target} is an input and would be overwritten by the result for {job.source}; "
+                "if it is the result of an earlier run, give a folder for the output"
+            )
+    target, count = Counter(job.target.resolve() for job in jobs).most_common(1)[0]
+    if count > 1:
+        names = ", ".join(str(job.source) for job in jobs if job.target.resolve() == target)
+        raise InputError(f"{names} would all become {target}; upscale them into different folders")
+
+
+class FilesProgress:
+    """Progress over several files, in pixels of output.
+
+    Attributes:
+        error: What the caller's callback raised, if it did. It ends the work, unlike the error of a file.
+    """
+
+    def __init__(self, report: Progress, sources: Sequence[Path], scale: int) -> None:
+        self.error: Exception | None = None
+        self._report = report
+        self._pixels = [_pixels(source) * scale**2 for source in sources]
+        self._before = [0, *accumulate(self._pixels)]
+
+    def of(self, number: int) -> Progress:
+        """The callback for one file; it is told at once that the file is started."""
+
+        def report(done: int, total: int) -> None:
+            try:
+                self._report(self._before[number] + self._pixels[number] * done // total, self._before[-1])
+            except Exception as error:
+                self.error = error
+                raise
+
+        report(0, 1)
+        return report
+
+
+def _pixels(path: Path) -> int:
+    try:
+        width, height = image_size(path)
+    except InputError:  # reported when the file's turn comes
+        return 0
+    return width * height

@@ -1,0 +1,235 @@
+import json
+import os
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+from PIL import Image
+
+from pysr.cli import app
+from pysr.errors import InputError, OutOfMemoryError
+
+
+def run(*args):
+    return app.main([str(arg) for arg in args])
+
+
+def size(path):
+    with Image.open(path) as image:
+        return image.size
+
+
+def test_one_file(photo, capsys):
+    target = photo.with_name("big.jpg")
+    assert run("upscale", photo, "-o", target, "-m", "bicubic", "-s", "3") == 0
+    assert size(target) == (90, 60)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert "90 x 60 pixels" in captured.err
+
+
+@pytest.mark.parametrize("given", ["3", "x3", "3x", "X3"])
+def test_without_output_the_result_lies_beside_the_input(photo, given):
+    assert run("upscale", "-i", photo, "-n", "nearest", "-s", given, "-q") == 0
+    assert size(photo.with_name("photo_x3.png")) == (90, 60)
+
+
+def test_without_scale_it_is_the_models_first(photo):
+    assert run("upscale", photo, "-m", "nearest") == 0
+    assert size(photo.with_name("photo_x2.png")) == (60, 40)
+
+
+@pytest.mark.parametrize(("model", "scale", "side"), [("nearest+bicubic", 4, 4), ("nearest:2+bicubic:3", None, 6)])
+def test_models_in_a_row(photo, capsys, model, scale, side):
+    assert run("upscale", photo, "-m", model, *(["-s", scale] if scale else []), "--json") == 0
+    assert size(photo.with_name(f"photo_x{side}.png")) == (30 * side, 20 * side)
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["model"], facts["scale"]) == (f"nearest:2+bicubic:{side // 2}", side)
+
+
+def test_a_folder_goes_into_a_folder(photo):
+    Image.open(photo).save(photo.with_name("other.JPG"))
+    photo.with_name("notes.txt").write_text("not an image")
+    photo.with_name(".hidden.png").write_bytes(b"not an image")
+    out = photo.parent / "new" / "out"
+    assert run("upscale", photo.parent, "-o", out, "-m", "nearest", "-s", "2", "-f", "png") == 0
+    assert sorted(path.name for path in out.iterdir()) == ["other.png", "photo.png"]
+
+
+def test_existing_outputs_are_replaced(photo):
+    target = photo.with_name("photo_x2.png")
+    target.write_bytes(b"old")
+    assert run("upscale", photo, "-m", "nearest") == 0
+    assert size(target) == (60, 40)
+
+
+def test_one_bad_file_costs_only_itself(photo, capsys):
+    photo.with_name("a-bad.png").write_bytes(photo.read_bytes()[:200])
+    out = photo.parent / "out"
+    assert run("upscale", photo.parent, "-o", out, "-m", "nearest") == 3
+    assert [path.name for path in out.iterdir()] == ["photo.png"]
+    lines = capsys.readouterr().err.splitlines()
+    assert any(line.startswith("pysr: error: ") and "a-bad.png" in line for line in lines)
+    assert lines[-1].startswith("1 of 2 images failed: ")
+    assert lines[-1].endswith("a-bad.png")
+
+
+def test_json_has_a_line_per_file(photo, capsys):
+    photo.with_name("a-bad.png").write_bytes(b"")
+    assert (
+        run(
+            "upscale", photo.parent, "-o", photo.parent / "out", "-m", "nearest", "-s", "4", "--json", "--device", "cpu"
+        )
+        == 3
+    )
+    bad, good = map(json.loads, capsys.readouterr().out.splitlines())
+    assert "a-bad.png" in bad["error"]
+    assert (good["input"], good["width"], good["height"]) == (str(photo), 120, 80)
+    assert (good["model"], good["scale"], good["device"]) == ("nearest", 4, "cpu")
+
+
+@pytest.mark.parametrize("form", ["png", "jpg", "webp", "tif", "bmp", "ppm"])
+def test_results_beyond_pillows_limit_are_reported(photo, monkeypatch, capsys, form):
+    Image.open(photo).save(photo.with_name("another.png"))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # it warns above that and raises above twice that
+    code = run("upscale", photo.parent, "-o", photo.parent / "out", "-m", "nearest", "-s", "3", "-f", form, "--json")
+    assert code == 0
+    facts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(fact["width"], fact["height"]) for fact in facts] == [(90, 60)] * 2
+
+
+def test_comparison(photo):
+    target = photo.with_name("comparison.png")
+    assert run("upscale", photo, "-m", "lanczos", "--comparison", target) == 0
+    assert size(target)[0] > 1000
+
+
+def test_quiet_says_nothing(photo, capsys):
+    assert run("upscale", photo, "-m", "nearest", "-q") == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_options_reach_load(photo, monkeypatch):
+    asked = []
+
+    def load(*args, **options):
+        asked.append((args, options))
+        raise InputError("enough")
+
+    monkeypatch.setattr("pysr.upscaling.loading.load", load)
+    arguments = ["upscale", photo, "-m", "vdsr", "-s", "3"]
+    run(*arguments)
+    run(*arguments, "-t", "64", "-g", "1", "--fp32", "--mode", "blend", "--max-memory", "4G", "--match-histogram")
+    run(*arguments, "--patch", "0", "--device", "cpu", "--precision", "bfloat16")
+    run(*arguments[:2], "-s", "3", "--variant", "thin", "--pre-upsampler", "lanczos", "--weights", "my.safetensors")
+    defaults = {
+        "device": "auto",
+        "precision": "auto",
+        "patch": "auto",
+        "mode": "auto",
+        "max_memory": None,
+        "match_histogram": False,
+    }
+    defaults |= {"variant": None, "pre_upsampler": None, "weights": None}
+    assert [args for args, _ in asked] == [("vdsr", 3)] * 4
+    assert [options for _, options in asked] == [
+        defaults,
+        defaults
+        | {
+            "device": "cuda:1",
+            "precision": "float32",
+            "patch": 64,
+            "mode": "blend",
+            "max_memory": 4 * 2**30,
+            "match_histogram": True,
+        },
+        defaults | {"device": "cpu", "precision": "bfloat16"},
+        defaults | {"variant": "thin", "pre_upsampler": "lanczos", "weights": Path("my.safetensors")},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["-m", "nearest"], "nothing to upscale"),
+        (["photo.png", "-m", "nearest", "-s", "2.5"], "'2.5' is not a scale"),
+        (["photo.png", "-m", "nearest", "-s", "99"], "99"),
+        (["photo.png", "-m", "naerest"], "nearest"),
+        (["photo.png", "-m", "nearest+lanczos", "-s", "6"], "name the parts, as in nearest:2+lanczos:2"),
+        (["photo.png", "-m", "nearest", "--pre-upsampler", "bicubic"], "nearest cannot take the pre-upsampler bicubic"),
+        (["missing.png", "-m", "nearest"], "missing.png"),
+        (["empty", "-m", "nearest"], "empty"),
+        (["photo.png", "-m", "nearest", "-g", "0", "--device", "cpu"], "only one of them"),
+        (["photo.png", "-m", "nearest", "--fp32", "--precision", "float16"], "only one of them"),
+        (["photo.png", "-m", "nearest", "--max-memory", "lots"], "4G"),
+        (["photo.png", "-m", "nearest", "-f", "xyz"], ".png"),
+        (["photo.png", "-m", "nearest", "-o", "big.xyz"], "big.xyz"),
+        (["photo.png", "photo.png", "-m", "nearest", "-o", "big.png"], "give a folder"),
+        (["photo.png", "photo.png", "-m", "nearest"], "would all become"),
+        (["photo.png", "-m", "nearest", "-o", "big.png", "-f", "jpg"], "leave out format and suffix"),
+        (["photo.png", "b.png", "-m", "nearest", "-o", "out", "--comparison", "c.png"], "shows a single image"),
+        (["photo.png", "-m", "nearest", "--comparison", "photo.png"], "--comparison"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(photo, monkeypatch, capsys, args, message):
+    monkeypatch.chdir(photo.parent)
+    Path("empty").mkdir()
+    assert run("upscale", *args) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("pysr: error: ")
+    assert captured.err.count("\n") == 1
+    assert message in captured.err
+
+
+def links(photo):
+    photo.with_name("soft.png").symlink_to(photo)
+    os.link(photo, photo.with_name("hard.png"))
+    return ["photo.png", "soft.png", "hard.png", "../" + photo.parent.name + "/photo.png"]
+
+
+def test_an_input_is_never_overwritten(photo, monkeypatch, capsys):
+    monkeypatch.chdir(photo.parent)
+    before = photo.read_bytes()
+    for target in links(photo):
+        assert run("upscale", "photo.png", "-m", "nearest", "-o", target) == 2
+    for link in ("soft.png", "hard.png"):
+        Path(link).unlink()
+    assert run("upscale", ".", "-m", "nearest", "-o", ".") == 2
+    assert run("upscale", "photo.png", "-m", "nearest", "--suffix", "") == 2
+    assert "would be overwritten" in capsys.readouterr().err
+    assert photo.read_bytes() == before
+    assert [path.name for path in photo.parent.iterdir()] == ["photo.png"]
+
+
+@pytest.fixture
+def fails_with(photo, monkeypatch):
+    """Returns a command that upscales a photo and makes upscaling raise an error."""
+
+    def prepare(error):
+        monkeypatch.setattr("pysr.upscaling.upscaler.Upscaler.upscale_file", Mock(side_effect=error))
+        return "upscale", photo, "-m", "nearest"
+
+    return prepare
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (InputError("it has no pixels"), 2, "it has no pixels"),
+        (OutOfMemoryError("even 16 x 16 did not fit"), 4, "even 16 x 16 did not fit"),
+        (OSError(28, "No space left on device", "big.png"), 4, "No space left on device: 'big.png'"),
+        (MemoryError(), 4, "memory"),
+        (ZeroDivisionError("division by zero"), 1, "this is a bug; please report it"),
+    ],
+)
+def test_errors_are_one_line_and_a_code(fails_with, capsys, error, code, message):
+    command = fails_with(error)
+    assert run(*command) == code
+    err = capsys.readouterr().err
+    assert err.startswith("pysr: error: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert run(*command, "-v") == code
+    assert "Traceback" in capsys.readouterr().err
