@@ -1,4 +1,4 @@
-"""AxisPlan and blend 8192 x 8192 x 3 uint8 pixels, against copying the same bytes and against torch's unfold and fold.
+"""Cut and blend 8192 x 8192 x 3 uint8 pixels, against copying the same bytes and against torch's unfold and fold.
 
     python benchmarks/patches.py --json FILE
 
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from pysr.ops.patches import blend_patches, extract_patches
-from pysr.upscaling.plan import Plan, plan
+from pysr.upscaling.plan import Plan, plan_tiles
 
 SIDE, PATCH, OVERLAP, THREADS = 8192, 256, 32, 2
 STRIDE = PATCH - OVERLAP
@@ -39,7 +39,7 @@ def make_image() -> Pixels:
 
 
 def make_plan() -> Plan:
-    return plan(SIDE, SIDE, scale=1, patch=(PATCH, PATCH), halo=0, overlap=OVERLAP, mode="blend")
+    return plan_tiles((SIDE, SIDE), scale=1, patch=(PATCH, PATCH), halo=0, overlap=OVERLAP, mode="blend")
 
 
 class Ours:
@@ -47,21 +47,19 @@ class Ours:
 
     def __init__(self) -> None:
         self.plan = make_plan()
-        self.bands = [torch.empty(self.plan.shape[1], 3, PATCH, PATCH) for _ in range(2)]
+        self.tile_rows = [torch.empty(self.plan.grid[1], 3, PATCH, PATCH) for _ in range(2)]
 
     def __call__(self, image: Pixels, out: Pixels) -> None:
         planes, result, made = image.transpose(2, 0, 1), out.transpose(2, 0, 1), self.plan
-        for strip in made.strips():
-            extract_patches(planes, made.origins(strip.row), made.patch, out=self.bands[strip.row % 2])
-            needed = slice(made.oldest(strip.row), strip.row + 1)
+        for finished in made.output_rows():
+            tile_row = finished.tile_row
+            extract_patches(planes, made.origins(tile_row), made.patch, out=self.tile_rows[tile_row % 2])
             blend_patches(
-                [self.bands[row % 2] for row in range(needed.start, needed.stop)],
-                made.rows.output_starts[needed],
-                made.rows.weights[needed],
-                made.columns.output_starts,
-                made.columns.weights,
-                rows=(strip.first, strip.last),
-                out=result[:, strip.first : strip.last],
+                [self.tile_rows[number % 2] for number in range(*finished.needed)],
+                made.rows.axis(*finished.needed),
+                made.columns.axis(),
+                span=finished.span,
+                out=result[:, slice(*finished.span)],
             )
 
 
@@ -69,7 +67,7 @@ class Memcpy:
     """Copies of memory, all of it warm, that read and write as many bytes as cutting and blending do."""
 
     def __init__(self) -> None:
-        down, across = make_plan().shape
+        down, across = make_plan().grid
         patches = down * across * 3 * PATCH * PATCH * 4
         self.bytes = SIDE * SIDE * 3 + patches  # cutting reads the one and writes the other, blending back
         self.pool = ThreadPoolExecutor(THREADS)

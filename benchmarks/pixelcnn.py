@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from pysr import InputError, _kernels
-from pysr.ops.pixelcnn import PixelCNNSampler, groups
+from pysr.ops.pixelcnn import NoiseSource, PixelCNNSampler, channel_groups
 from pysr_pixelcnn.prior import GatedLayer, Prior, gate, masked
 
 SIDE, PLANES = 32, 3
@@ -62,7 +62,7 @@ class CachedSampler:
         first = weights["first.weight"]
         self.first_above, self.first_left = first[:, :, :3], first[:, :, 3, :3].flatten(1).T.contiguous()
         self.first_centre = first[:, :, 3, 3].T.contiguous()
-        self.ends = np.cumsum(groups(prior.hidden, PLANES)).tolist()
+        self.ends = np.cumsum(channel_groups(prior.hidden, PLANES)).tolist()
         widen, answer = weights["widen.weight"][:, :, 0, 0].T, weights["answer.weight"][:, :, 0, 0]
         self.widen = [widen[:, :end].contiguous() for end in self.ends]
         self.answer = [answer[q * 256 : (q + 1) * 256, :end].T.contiguous() for q, end in enumerate(self.ends)]
@@ -140,7 +140,7 @@ def speeds(prior: Prior, batch: int, rounds: int) -> dict[str, float]:
     work: dict[str, Callable[[], object]] = {
         "forward": lambda: prior(images),
         "cached": lambda: [cached.row(row) for row in range(1, 1 + ROWS[batch])],
-        **{name: lambda sampler=sampler: sampler.sample(batch, SIDE, SIDE) for name, sampler in samplers.items()},
+        **{name: lambda sampler=sampler: sampler.sample(batch, (SIDE, SIDE)) for name, sampler in samplers.items()},
         "exercise": lambda: _kernels.exercise(EXERCISE, False),
     }
     times: dict[str, list[float]] = {name: [] for name in work}
@@ -152,14 +152,14 @@ def speeds(prior: Prior, batch: int, rounds: int) -> dict[str, float]:
     found = {name: median(values) for name, values in times.items()}
     found["cached"] *= SIDE / ROWS[batch]
     found["peak"] = _kernels.exercise(1, False) * EXERCISE / found.pop("exercise")
-    found["operations"] = float(samplers["float32"].flops(SIDE, SIDE) * batch)
+    found["operations"] = float(samplers["float32"].flops((SIDE, SIDE)) * batch)
     return found
 
 
 def flips_of_a_full_loop(prior: Prior, side: int) -> tuple[int, int, int]:
     """The whole prior for every sub-pixel of a small image, against the sampler: flips, raw flips, sub-pixels."""
     noise = gumbel(1, side * side * PLANES, 2)
-    found = PixelCNNSampler(masked(prior)).sample(1, side, side, noise=noise)
+    found = PixelCNNSampler(masked(prior)).sample(1, (side, side), noise=NoiseSource(values=noise))
     image = torch.zeros(1, PLANES, side, side)
     flips = raw = 0
     for number, (i, j, plane) in enumerate(np.ndindex(side, side, PLANES)):
@@ -176,7 +176,7 @@ def is_cached_right(prior: Prior, rows: int) -> bool:
     cached.begin(noise)
     for row in range(rows):
         cached.row(row)
-    found = PixelCNNSampler(masked(prior)).sample(2, SIDE, SIDE, noise=noise)
+    found = PixelCNNSampler(masked(prior)).sample(2, (SIDE, SIDE), noise=NoiseSource(values=noise))
     return bool((cached.levels[:, :rows] == torch.from_numpy(found)[:, :rows]).float().mean() > 0.99)
 
 
@@ -186,7 +186,7 @@ def flips_teacher_forced(prior: Prior, count: int) -> tuple[int, int, int]:
     flips = raw = 0
     for number in range(count):
         noise = gumbel(1, SUB_PIXELS, 100 + number)
-        image = torch.from_numpy(sampler.sample(1, SIDE, SIDE, noise=noise))
+        image = torch.from_numpy(sampler.sample(1, (SIDE, SIDE), noise=NoiseSource(values=noise)))
         logits = prior(image.permute(0, 3, 1, 2).float() / 255 - 0.5).permute(0, 2, 3, 1).reshape(SUB_PIXELS, 256)
         differs, far = _compared(logits + noise[0], image.flatten().long())
         raw, flips = raw + differs, flips + far
@@ -210,10 +210,10 @@ def on_cuda(prior: Prior, rounds: int) -> dict[str, float]:
     for batch, spent in times.items():
         for _ in range(rounds + 1):
             started = time.perf_counter()
-            cuda.sample(batch, SIDE, SIDE)
+            cuda.sample(batch, (SIDE, SIDE))
             spent.append(time.perf_counter() - started)
     one, many = (median(spent[1:]) for spent in times.values())  # the first round warms up
-    image = cpu.sample(1, SIDE, SIDE)
+    image = cpu.sample(1, (SIDE, SIDE))
     apart = np.abs(cuda.logits(image).cpu().numpy() - cpu.logits(image)).max()
     return {"cuda_ms_b1": one * 1e3, "cuda_images_per_second_b1024": 1024 / many, "cuda_logits_apart": float(apart)}
 

@@ -84,7 +84,8 @@ def overhead(runs: int) -> list[float]:
 
     upscaler = pysr.load("vdsr", 2, device="cpu")
     low = torch.randint(0, 256, (3, 512, 512), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    (stage,), (plan,) = upscaler._stages, upscaler._plans(low.shape)
+    (tiled,) = upscaler._stages
+    plan = tiled.plan(low.shape)
     patches = [
         resize(low[:1, y : y + plan.rows.patch, x : x + plan.columns.patch][None] / 255, 2)
         for y in plan.rows.starts
@@ -94,7 +95,7 @@ def overhead(runs: int) -> list[float]:
     for _ in range(runs + 1):
         start = time.perf_counter()
         for patch in patches:
-            stage.runner(patch)
+            tiled.stage.runner(patch)
         bare = time.perf_counter() - start
         start = time.perf_counter()
         upscaler.upscale(low)

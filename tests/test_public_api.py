@@ -129,5 +129,6 @@ def test_public_methods_have_docstrings(name: str) -> None:
     thing = getattr(pysr, name)
     assert inspect.getdoc(thing)
     if inspect.isclass(thing):
-        methods = {key: value for key, value in vars(thing).items() if not key.startswith("_")}
+        members = {key: value for key, value in vars(thing).items() if not key.startswith("_")}
+        methods = {key: value for key, value in members.items() if callable(value) or isinstance(value, property)}
         assert [key for key, value in methods.items() if not inspect.getdoc(value)] == []

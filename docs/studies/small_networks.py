@@ -19,13 +19,13 @@ import torch
 from torch import Tensor, nn
 
 import pysr
+from pysr import Tiling, Upscaler
 from pysr.evaluation.protocols import build_metrics, measure
 from pysr.imaging.datasets import read_planes
 from pysr.imaging.files import image_files
 from pysr.plugin import Model
 from pysr.training import TrainingOptions, recipe, train
-from pysr.upscaling.loading import make_stage
-from pysr.upscaling.upscaler import Tiling, Upscaler
+from pysr.upscaling.loading import bicubic_stage, make_stage
 from pysr.upscaling.weights import load_weights
 from pysr_vdsr.network import VDSR
 from pysr_vdsr.plugin import pysr_models
@@ -86,7 +86,7 @@ def stages(name: str, folder: Path, scale: int, pre_upsampler: str | None = None
 def score(parts: Sequence[object], scale: int, data: Path) -> float:
     """Mean PSNR in dB of a chain of stages."""
     about = replace(parts[0].model, scales=(scale,))  # type: ignore[attr-defined]
-    upscaler = Upscaler(about, scale, tuple(parts), Tiling("auto", "auto", 16, None))  # type: ignore[arg-type]
+    upscaler = Upscaler(about, scale, tuple(parts), Tiling(), alpha=bicubic_stage(scale))
     metrics = build_metrics(["psnr"])
     return fmean(measure(upscaler, path.stem, read_planes(path), metrics).psnr for path in image_files(data))
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .evaluation.protocols import evaluate
     from .registry import models
     from .upscaling.loading import load, upscale
+    from .upscaling.tiling import Tiling
     from .upscaling.upscaler import Upscaler
 
 __version__ = "0.1.0"
@@ -28,6 +29,7 @@ __all__ = [
     "OutOfMemoryError",
     "PluginError",
     "PysrError",
+    "Tiling",
     "UnknownNameError",
     "Upscaler",
     "WeightsError",
@@ -42,6 +44,7 @@ _HOME = {
     "load": "upscaling.loading",
     "models": "registry",
     "upscale": "upscaling.loading",
+    "Tiling": "upscaling.tiling",
     "Upscaler": "upscaling.upscaler",
 }  # every other public name lives in errors
 

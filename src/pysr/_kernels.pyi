@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 cuda: bool
@@ -19,3 +19,18 @@ def blend_patches(
     threads: int,
     stream: int,
 ) -> None: ...
+
+class PixelCNN:
+    def __init__(
+        self,
+        numbers: Mapping[str, Any],
+        *,
+        planes: int,
+        channels: int,
+        layers: int,
+        hidden: int,
+        features: int,
+        reduced: bool,
+        device: int,
+    ) -> None: ...
+    def draw(self, images: Any, image_ids: Any, **options: Any) -> None: ...

@@ -1,8 +1,8 @@
 """What a plugin author needs: `hookimpl`, the descriptions that hooks return, and helpers for networks.
 
 Importing this module imports neither torch nor numpy, and neither may a plugin's own module: everything heavy is behind
-`lazy` or behind a function that imports it. The helpers that need torch (`resize`, `load_weights`, `PixelCNNSampler`,
-`native_device`, `channel_groups`) are imported when they are first used, by the network that uses them.
+`lazy` or behind a function that imports it. The helpers that need torch (`resize`, `load_weights`, `PixelCNNSampler`
+and what belongs to it) are imported when they are first used, by a network.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from .imaging.resize import resize
-    from .ops.pixelcnn import PixelCNNSampler, native_device
-    from .ops.pixelcnn import groups as channel_groups
+    from .ops.pixelcnn import KnownPixels, PixelCNNSampler, channel_groups, native_device
     from .training.data import Sampler, TrainingImage
     from .upscaling.weights import load_weights
 
 __all__ = [
     "Fit",
+    "KnownPixels",
     "Loss",
     "Metric",
     "Model",
@@ -53,20 +53,20 @@ Progress = Callable[[int, int], None]
 Digests = Mapping[int, str] | Mapping[tuple[int, str], str]  # of weights files, by scale or by (scale, variant)
 RESEARCH_LICENCE = "Apache-2.0; trained on research image sets without a formal licence"
 
-_HELPERS = {  # the heavy ones: name -> (module, name there)
-    "PixelCNNSampler": (".ops.pixelcnn", "PixelCNNSampler"),
-    "channel_groups": (".ops.pixelcnn", "groups"),
-    "load_weights": (".upscaling.weights", "load_weights"),
-    "native_device": (".ops.pixelcnn", "native_device"),
-    "resize": (".imaging.resize", "resize"),
+_HELPERS = {  # name -> module
+    "KnownPixels": ".ops.pixelcnn",
+    "PixelCNNSampler": ".ops.pixelcnn",
+    "channel_groups": ".ops.pixelcnn",
+    "load_weights": ".upscaling.weights",
+    "native_device": ".ops.pixelcnn",
+    "resize": ".imaging.resize",
 }
 
 
 def __getattr__(name: str) -> Any:  # PEP 562: a helper's module is imported when the helper is first used
     if name not in _HELPERS:
         raise AttributeError(f"module 'pysr.plugin' has no attribute {name!r}")
-    module, attribute = _HELPERS[name]
-    value = getattr(import_module(module, __package__), attribute)
+    value = getattr(import_module(_HELPERS[name], __package__), name)
     globals()[name] = value
     return value
 

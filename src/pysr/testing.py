@@ -19,6 +19,7 @@ from torch import nn
 from .plugin import Model
 from .registry import registry
 from .upscaling.loading import load
+from .upscaling.tiling import Tiling
 from .upscaling.upscaler import Upscaler
 from .upscaling.weights import load_weights
 
@@ -114,10 +115,13 @@ def _check_repeatable(upscaler: Upscaler) -> None:
 
 
 def _check_threads(upscaler: Upscaler) -> None:
+    def upscaled(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        return upscaler.upscale(image)
+
     images = [photo(20 + i, 24, seed=i) for i in range(8)]
-    alone = [upscaler.upscale(image) for image in images]
+    alone = [upscaled(image) for image in images]
     with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(upscaler.upscale, images))
+        together = list(pool.map(upscaled, images))
     for one, other in zip(alone, together, strict=True):
         assert np.array_equal(one, other), "8 threads on one upscaler gave other pixels than one thread"
 
@@ -126,10 +130,11 @@ def _check_tiled(upscaler: Upscaler, variant: str | None) -> None:
     model, scale = upscaler.model, upscaler.scale
     if model.receptive_field is None:
         return
-    tiled = load(model.name, scale, variant=variant, device="cpu", precision="float32", patch=1)
-    side = tiled._plans((3, 10_000, 10_000))[0].patch[0]  # the smallest tile of this model
+    tiled = load(model.name, scale, variant=variant, device="cpu", precision="float32", tiling=Tiling(patch=1))
+    (stage,) = tiled._stages
+    side = stage.plan((3, 10_000, 10_000)).patch[0]  # the smallest tile of this model
     image = photo(side + 21, 2 * side + 13)
-    assert math.prod(tiled._plans((3, *image.shape[:2]))[0].shape) > 1
+    assert stage.plan((3, *image.shape[:2])).count > 1
     difference = float(np.abs(tiled.upscale(image) - upscaler.upscale(image)).max())
     assert difference <= 1e-5, (
         f"from tiles {model.name} x{scale} differs by {difference:.1e} from the whole image: "

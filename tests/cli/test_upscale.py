@@ -6,6 +6,7 @@ from unittest.mock import Mock
 import pytest
 from PIL import Image
 
+from pysr import Tiling
 from pysr.cli import app
 from pysr.errors import InputError, OutOfMemoryError
 
@@ -126,9 +127,7 @@ def test_options_reach_load(photo, monkeypatch):
     defaults = {
         "device": "auto",
         "precision": "auto",
-        "patch": "auto",
-        "mode": "auto",
-        "max_memory": None,
+        "tiling": Tiling(),
         "match_histogram": False,
     }
     defaults |= {"variant": None, "pre_upsampler": None, "weights": None}
@@ -139,9 +138,7 @@ def test_options_reach_load(photo, monkeypatch):
         | {
             "device": "cuda:1",
             "precision": "float32",
-            "patch": 64,
-            "mode": "blend",
-            "max_memory": 4 * 2**30,
+            "tiling": Tiling(64, "blend", max_memory=4 * 2**30),
             "match_histogram": True,
         },
         defaults | {"device": "cpu", "precision": "bfloat16"},

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pysr.imaging.colour import luma, rgb_to_ycbcr, ycbcr_to_rgb
+from pysr.imaging.colour import GRAY, luma, rgb_to_ycbcr, to_channels, white_of, ycbcr_to_rgb
 
 PRIMARIES = {  # 8-bit RGB: Y, Cb, Cr of ITU-R BT.601 in the studio range, as tables print them
     (0, 0, 0): (16, 128, 128),
@@ -74,3 +74,32 @@ def test_shapes() -> None:
 def test_other_numbers_of_planes_are_refused(convert: Callable[[torch.Tensor], torch.Tensor], planes: int) -> None:
     with pytest.raises(RuntimeError):
         convert(torch.rand(planes, 4, 5))
+
+
+def test_luma_of_one_channel_is_itself() -> None:
+    gray = torch.rand(2, 1, 4, 5)
+    assert luma(gray) is gray
+
+
+@pytest.mark.parametrize("leading", [(), (2,)])
+def test_gray_becomes_rgb_and_rgb_gray(leading: tuple[int, ...]) -> None:
+    gray, rgb = torch.rand(*leading, 1, 4, 5), torch.rand(*leading, 3, 4, 5)
+    assert to_channels(gray, 1) is gray
+    assert to_channels(rgb, 3) is rgb
+    assert torch.equal(to_channels(gray, 3), torch.cat([gray] * 3, -3))
+    expected = sum(weight * rgb.narrow(-3, i, 1) for i, weight in enumerate(GRAY))
+    assert torch.allclose(to_channels(rgb, 1), expected, atol=1e-6)
+    assert torch.allclose(to_channels(to_channels(gray, 3), 1), gray, atol=1e-6)
+
+
+def test_levels_are_rounded() -> None:
+    levels = torch.tensor([[10, 200], [20, 100], [31, 7]], dtype=torch.uint8).view(3, 1, 2)
+    gray = to_channels(levels, 1)
+    assert gray.dtype == torch.uint8
+    assert gray.flatten().tolist() == [round(0.299 * 10 + 0.587 * 20 + 0.114 * 31), round(59.8 + 58.7 + 0.798)]
+
+
+def test_white_is_the_largest_integer_and_one_for_floats() -> None:
+    for name, white in (("uint8", 255), ("uint16", 65535), ("float16", 1), ("float32", 1)):
+        assert white_of(np.dtype(name)) == white_of(getattr(torch, name)) == white
+    assert white_of(torch.bfloat16) == 1

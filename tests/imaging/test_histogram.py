@@ -69,7 +69,8 @@ def test_the_upscaler_matches_whole_images_whatever_the_patches_are(install):
     image = Image.fromarray((photo(30, 40) * 255).astype(np.uint8))
     plain = np.asarray(pysr.load("darker").upscale(image)).astype(int)
     whole, patched = (
-        np.asarray(pysr.load("darker", match_histogram=True, patch=patch).upscale(image)) for patch in ("auto", 8)
+        np.asarray(pysr.load("darker", match_histogram=True, tiling=pysr.Tiling(patch)).upscale(image))
+        for patch in ("auto", 8)
     )
     wanted = np.asarray(image).repeat(2, 0).repeat(2, 1).astype(int)
     assert np.abs(whole - wanted).max() <= 1 < np.abs(plain - wanted).max()

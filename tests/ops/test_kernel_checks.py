@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pysr.errors import InputError
+from pysr.ops.axis import Axis
 from pysr.ops.patches import blend_patches, extract_patches
 
 _kernels = pytest.importorskip("pysr._kernels", reason="built without the native kernels")
@@ -15,6 +16,7 @@ some = settings(derandomize=True, deadline=None, max_examples=60)
 
 IMAGE = np.zeros((3, 8, 8), np.uint8)
 ONE = np.ones((1, 8), np.float32)
+WHOLE = Axis([0], ONE)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +33,7 @@ ONE = np.ones((1, 8), np.float32)
         ({"origins": [0, 1]}, "top, left"),
         ({"origins": [(0.5, 1.0)]}, "whole numbers"),
         ({"origins": [(2**60, 0)]}, "within 2.53 pixels"),
-        ({"size": (0, 4)}, "at least 1 x 1"),
+        ({"shape": (0, 4)}, "at least 1 x 1"),
         ({"dtype": torch.uint8}, "float32, bfloat16 or float16"),
         ({"out": torch.zeros(2, 3, 4, 4)}, "out has shape"),
         ({"out": torch.zeros(1, 2, 4, 4)}, "out has shape"),
@@ -43,7 +45,7 @@ ONE = np.ones((1, 8), np.float32)
     ],
 )
 def test_patches_that_cannot_be_cut(change, message):
-    arguments = {"image": IMAGE, "origins": [(0, 0)], "size": (4, 4)} | change
+    arguments = {"image": IMAGE, "origins": [(0, 0)], "shape": (4, 4)} | change
     with pytest.raises(InputError, match=message):
         extract_patches(**arguments)
 
@@ -51,19 +53,19 @@ def test_patches_that_cannot_be_cut(change, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"bands": []}, "nothing to blend"),
-        ({"rows": (3, 3)}, "nothing to blend"),
-        ({"bands": [torch.zeros(3, 8, 8)]}, "patches, channels, height, width"),
-        ({"bands": [torch.zeros(1, 3, 8, 8, dtype=torch.uint8)]}, "float32, bfloat16 or float16"),
-        ({"bands": [torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 7)]}, "one shape and dtype"),
-        ({"bands": [torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8).half()]}, "one shape and dtype"),
-        ({"row_starts": [0, 1]}, "row starts must be 1 numbers"),
-        ({"column_starts": []}, "nothing to blend"),
-        ({"column_starts": [0, 4]}, "column starts must be 1 numbers"),
-        ({"column_starts": [2**60], "width": 8}, "within 2.53"),
-        ({"rows": (2**60, 2**60 + 2)}, "within 2.53"),
-        ({"row_weights": ONE[:, :7]}, "float32 of shape .1, 8."),
-        ({"column_weights": ONE.astype(np.float16)}, "float32 of shape .1, 8."),
+        ({"tile_rows": []}, "nothing to blend"),
+        ({"span": (3, 3)}, "nothing to blend"),
+        ({"tile_rows": [torch.zeros(3, 8, 8)]}, "patches, channels, height, width"),
+        ({"tile_rows": [torch.zeros(1, 3, 8, 8, dtype=torch.uint8)]}, "float32, bfloat16 or float16"),
+        ({"tile_rows": [torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 7)]}, "one shape and dtype"),
+        ({"tile_rows": [torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8).half()]}, "one shape and dtype"),
+        ({"rows": Axis([0, 1], ONE)}, "row starts must be 1 numbers"),
+        ({"columns": Axis([], ONE)}, "nothing to blend"),
+        ({"columns": Axis([0, 4], ONE)}, "column starts must be 1 numbers"),
+        ({"columns": Axis([2**60], ONE), "width": 8}, "within 2.53"),
+        ({"span": (2**60, 2**60 + 2)}, "within 2.53"),
+        ({"rows": Axis([0], ONE[:, :7])}, "float32 of shape .1, 8."),
+        ({"columns": Axis([0], ONE.astype(np.float16))}, "float32 of shape .1, 8."),
         ({"out": torch.zeros(2, 8, 8)}, "out has 2 channels but bands have 3"),
         ({"out": torch.zeros(3, 7, 8)}, "8 rows of width"),
         ({"out": torch.zeros(3, 8, 8), "width": 9}, "rows of width 9"),
@@ -74,16 +76,15 @@ def test_patches_that_cannot_be_cut(change, message):
     ],
 )
 def test_rows_that_cannot_be_blended(change, message):
-    arguments = {"bands": [torch.zeros(1, 3, 8, 8)], "row_starts": [0], "row_weights": ONE}
-    arguments |= {"column_starts": [0], "column_weights": ONE, "rows": (0, 8)} | change
+    arguments = {"tile_rows": [torch.zeros(1, 3, 8, 8)], "rows": WHOLE, "columns": WHOLE, "span": (0, 8)} | change
     with pytest.raises(InputError, match=message):
         blend_patches(**arguments)
 
 
 def test_starts_that_descend_are_refused():
-    bands = [torch.zeros(1, 3, 8, 8)] * 2
+    tile_rows = [torch.zeros(1, 3, 8, 8)] * 2
     with pytest.raises(InputError, match="row starts must ascend"):
-        blend_patches(bands, [4, 0], ONE.repeat(2, 0), [0], ONE, rows=(0, 8))
+        blend_patches(tile_rows, Axis([4, 0], ONE.repeat(2, 0)), WHOLE, span=(0, 8))
 
 
 @some
@@ -93,12 +94,12 @@ def test_output_must_not_share_memory_with_input(shift):
     image, out = memory[1000:1192].view(3, 8, 8), memory[1000 + shift : 1192 + shift].view(1, 3, 8, 8)
     if abs(shift) >= 192:
         extract_patches(image, [(0, 0)], (8, 8), out=out)
-        blend_patches([out], [0], ONE, [0], ONE, rows=(0, 8), out=image)
+        blend_patches([out], WHOLE, WHOLE, span=(0, 8), out=image)
         return
     with pytest.raises(InputError, match="out shares memory with image"):
         extract_patches(image, [(0, 0)], (8, 8), out=out)
     with pytest.raises(InputError, match="out shares memory with bands"):
-        blend_patches([out], [0], ONE, [0], ONE, rows=(0, 8), out=image)
+        blend_patches([out], WHOLE, WHOLE, span=(0, 8), out=image)
 
 
 def test_what_is_no_array_is_refused():

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from pysr.errors import InputError
+from pysr.ops.axis import Axis
 from pysr.ops.patches import blend_patches, extract_patches
 
 _kernels = pytest.importorskip("pysr._kernels", reason="built without the native kernels")
@@ -76,8 +77,9 @@ def shared_names(folder: Path, source: str, isa: str, element: str = "") -> list
 
 def test_ctrl_c_stops_a_long_call():
     """Sixteen thousand samples for each pixel: many seconds of work in little memory."""
-    bands = [torch.ones(1, 1, 4096, 512).expand(1000, 1, 4096, 512)] * 16
-    down, across = np.ones((16, 4096), np.float32), np.ones((1000, 512), np.float32)
+    tile_rows = [torch.ones(1, 1, 4096, 512).expand(1000, 1, 4096, 512)] * 16
+    rows = Axis([0] * 16, np.ones((16, 4096), np.float32))
+    columns = Axis([0] * 1000, np.ones((1000, 512), np.float32))
     pressed = []
 
     def press():
@@ -86,7 +88,7 @@ def test_ctrl_c_stops_a_long_call():
 
     threading.Timer(0.5, press).start()
     with pytest.raises(KeyboardInterrupt):
-        blend_patches(bands, [0] * 16, down, [0] * 1000, across, rows=(0, 4096))
+        blend_patches(tile_rows, rows, columns, span=(0, 4096))
     assert time.perf_counter() - pressed[0] < 0.5  # 0.2 and some for a busy machine
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from pysr.ops.axis import Axis
 from pysr.ops.patches import blend_patches, extract_patches
 
 _kernels = pytest.importorskip("pysr._kernels", reason="built without the native kernels")
@@ -20,10 +21,10 @@ def same_bits(a, b):
 GRID = ([0, 4], [0, 5])
 
 
-def weights_for(bands):
+def weights_for(tile_rows):
     random = np.random.default_rng(1)
-    down = random.random((len(bands), bands[0].shape[2]), dtype=np.float32)
-    across = random.random((bands[0].shape[0], bands[0].shape[3]), dtype=np.float32)
+    down = random.random((len(tile_rows), tile_rows[0].shape[2]), dtype=np.float32)
+    across = random.random((tile_rows[0].shape[0], tile_rows[0].shape[3]), dtype=np.float32)
     across[0, :2] = 0
     return torch.from_numpy(down), torch.from_numpy(across)
 
@@ -31,34 +32,34 @@ def weights_for(bands):
 def test_opcheck():
     image = torch.rand(3, 9, 11, requires_grad=True)
     torch.library.opcheck(torch.ops.pysr.extract_patches.default, (image, [0, 0, -3, 5], 6, 7, torch.float32))
-    bands = [torch.rand(2, 3, 6, 8, requires_grad=True) for _ in range(2)]
-    down, across = weights_for(bands)
-    size = {"first_row": 2, "height": 7, "width": 12, "dtype": torch.float32}
-    torch.library.opcheck(torch.ops.pysr.blend_patches.default, (bands, GRID[0], down, GRID[1], across), size)
+    tile_rows = [torch.rand(2, 3, 6, 8, requires_grad=True) for _ in range(2)]
+    down, across = weights_for(tile_rows)
+    size = {"span": [2, 9], "width": 12, "dtype": torch.float32}
+    torch.library.opcheck(torch.ops.pysr.blend_patches.default, (tile_rows, GRID[0], down, GRID[1], across), size)
 
 
 def test_gradients():
     def cut(image):
         return extract_patches(image, [(0, 0), (-3, 5), (40, -9)], (6, 7))
 
-    def put(*bands):
-        return blend_patches(bands, GRID[0], *(down, GRID[1], across), rows=(2, 9), width=12)
+    def put(*tile_rows):
+        return blend_patches(tile_rows, Axis(GRID[0], down), Axis(GRID[1], across), span=(2, 9), width=12)
 
     exact = {"eps": 2.0**-6, "atol": 1e-3, "rtol": 1e-3}  # both are linear: a long step loses nothing
     torch.manual_seed(0)
-    bands = [torch.rand(2, 2, 6, 8, requires_grad=True) for _ in range(2)]
-    down, across = weights_for(bands)
+    tile_rows = [torch.rand(2, 2, 6, 8, requires_grad=True) for _ in range(2)]
+    down, across = weights_for(tile_rows)
     with pytest.warns(UserWarning, match="double precision"):
         assert torch.autograd.gradcheck(cut, (torch.rand(2, 5, 7, requires_grad=True),), **exact)
     with pytest.warns(UserWarning, match="double precision"):
-        assert torch.autograd.gradcheck(put, tuple(bands), **exact)
+        assert torch.autograd.gradcheck(put, tuple(tile_rows), **exact)
 
 
 def test_gradients_reach_through_clipping_and_16_bits():
     image = torch.rand(1, 4, 4).to(torch.bfloat16).requires_grad_()
-    band = extract_patches(image, [(0, 0)], (4, 4), dtype=torch.bfloat16)
-    ones = np.ones((1, 4), np.float32)
-    blend_patches([2 * band], [0], ones, [0], ones, rows=(0, 4), clip=True).sum().backward()
+    tile = extract_patches(image, [(0, 0)], (4, 4), dtype=torch.bfloat16)
+    whole = Axis([0], np.ones((1, 4), np.float32))
+    blend_patches([2 * tile], whole, whole, span=(0, 4), clip=True).sum().backward()
     assert image.grad.dtype == torch.bfloat16
     assert image.grad.equal(2 * (image <= 0.5).to(torch.bfloat16))
 
@@ -85,8 +86,9 @@ def test_cuda_gives_the_same_bits(dtype):
     origins = [(y, x) for y in range(-9, 300, 24) for x in range(-9, 400, 24)]  # more than one launch takes
     patches = extract_patches(image, origins, (40, 40))
     assert same_bits(extract_patches(image.cuda(), origins, (40, 40)).cpu(), patches)
-    bands = list(patches.split(len(range(-9, 400, 24))))
-    down, across = weights_for(bands)
-    arguments = range(0, 24 * len(bands), 24), down, range(0, 24 * len(bands[0]), 24), across
-    result = blend_patches(bands, *arguments, rows=(7, 300), dtype=dtype)
-    assert same_bits(blend_patches([b.cuda() for b in bands], *arguments, rows=(7, 300), dtype=dtype).cpu(), result)
+    tile_rows = list(patches.split(len(range(-9, 400, 24))))
+    down, across = weights_for(tile_rows)
+    axes = Axis(range(0, 24 * len(tile_rows), 24), down), Axis(range(0, 24 * len(tile_rows[0]), 24), across)
+    result = blend_patches(tile_rows, *axes, span=(7, 300), dtype=dtype)
+    found = blend_patches([tiles.cuda() for tiles in tile_rows], *axes, span=(7, 300), dtype=dtype)
+    assert same_bits(found.cpu(), result)

@@ -6,9 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pysr.ops import patches as kernels
+from pysr.ops.axis import Axis
 from pysr.ops.native import is_native
-from pysr.ops.patches import blend_patches, extract_patches
+from pysr.ops.patches import blend_patches, extract_patches, from_float, to_float
+from pysr.ops.patches_reference import blend_patches_reference, extract_patches_reference
 
 _kernels = pytest.importorskip("pysr._kernels", reason="built without the native kernels")
 
@@ -53,16 +54,16 @@ def extracted(image, origins, size):
     return patches
 
 
-def blended(arguments, rows, width):
+def blended(arguments, span, width):
     """What `blend_patches` promises, in float64, before it is clipped and rounded."""
-    bands, tops, row_weights, lefts, column_weights = arguments
-    total = np.zeros((bands[0].shape[1], rows[1] - rows[0], width))
-    for band, top, down in zip(bands, tops, row_weights.astype(np.float64), strict=True):
-        for patch, left, across in zip(band.double().numpy(), lefts, column_weights.astype(np.float64), strict=True):
-            for y in range(max(rows[0], top), min(rows[1], top + len(down))):
+    tile_rows, (tops, row_weights), (lefts, column_weights) = arguments
+    total = np.zeros((tile_rows[0].shape[1], span[1] - span[0], width))
+    for tiles, top, down in zip(tile_rows, tops, row_weights.astype(np.float64), strict=True):
+        for tile, left, across in zip(tiles.double().numpy(), lefts, column_weights.astype(np.float64), strict=True):
+            for y in range(max(span[0], top), min(span[1], top + len(down))):
                 for x in range(max(0, left), min(width, left + len(across))):
                     if weight := down[y - top] * across[x - left]:
-                        total[:, y - rows[0], x] += weight * patch[:, y - top, x - left]
+                        total[:, y - span[0], x] += weight * tile[:, y - top, x - left]
     return total
 
 
@@ -114,7 +115,7 @@ origins_near = st.lists(st.tuples(st.integers(-90, 90), st.integers(-90, 90)), m
 
 @st.composite
 def blends(draw, channels=(1, 2, 3, 4), dtypes=tuple(FLOATS)):
-    """Bands of random numbers on random places with random weights, many of them zero or one; and NaN under zeros."""
+    """Tiles of random numbers on random places with random weights, many of them zero or one; and NaN under zeros."""
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     height, width, planes = draw(sides), draw(sides), draw(st.sampled_from(channels))
     counts = draw(st.integers(1, 3)), draw(st.integers(1, 4))
@@ -124,16 +125,18 @@ def blends(draw, channels=(1, 2, 3, 4), dtypes=tuple(FLOATS)):
     ]
     weights = [axis_weights(random, count, n) for n, count in zip((height, width), counts, strict=True)]
     shape = counts[1], planes, height, width
-    bands = [torch.from_numpy(random.uniform(-0.2, 1.2, shape).astype(np.float32)).to(dtype) for _ in range(counts[0])]
-    for band, down in zip(bands, weights[0], strict=True):
-        band[:, :, torch.from_numpy(down == 0)] = torch.nan
-        for patch, across in zip(band, weights[1], strict=True):
-            patch[:, :, torch.from_numpy(across == 0)] = torch.nan
+    tile_rows = [
+        torch.from_numpy(random.uniform(-0.2, 1.2, shape).astype(np.float32)).to(dtype) for _ in range(counts[0])
+    ]
+    for tiles, down in zip(tile_rows, weights[0], strict=True):
+        tiles[:, :, torch.from_numpy(down == 0)] = torch.nan
+        for tile, across in zip(tiles, weights[1], strict=True):
+            tile[:, :, torch.from_numpy(across == 0)] = torch.nan
     if draw(st.booleans()):
-        bands = [band.to(memory_format=torch.channels_last) for band in bands]
+        tile_rows = [tiles.to(memory_format=torch.channels_last) for tiles in tile_rows]
     first = draw(st.integers(-height, height))
-    rows = first, first + draw(st.integers(1, 60))
-    return (bands, starts[0], weights[0], starts[1], weights[1]), rows, draw(st.integers(1, 120))
+    span = first, first + draw(st.integers(1, 60))
+    return (tile_rows, Axis(starts[0], weights[0]), Axis(starts[1], weights[1])), span, draw(st.integers(1, 120))
 
 
 def axis_weights(random, count, size):
@@ -172,7 +175,7 @@ def test_patches_are_the_mirrored_image(image, origins, size, dtype, isa):
 def test_patches_are_the_same_bits_everywhere(image, origins, size, dtype):
     tensor = torch.from_numpy(np.array(image))
     flat = [i for origin in origins for i in origin]
-    expected = kernels.extract_patches_reference(tensor, flat, *size, dtype)
+    expected = extract_patches_reference(tensor, flat, *size, dtype)
     for isa in ISAS:
         _kernels.isa(isa)
         for threads in (1, 2, 3, 7):
@@ -213,7 +216,7 @@ def test_integers_come_back_exactly(isa, dtype):
         np.testing.assert_array_equal(patch[0].numpy(), (values / WHITE[dtype]).astype(np.float32))
         back = np.zeros_like(image)
         ones = [np.ones((1, n), np.float32) for n in values.shape[1:]]
-        blend_patches([patch], [0], ones[0], [0], ones[1], rows=(0, values.shape[1]), out=back)
+        blend_patches([patch], Axis([0], ones[0]), Axis([0], ones[1]), span=(0, values.shape[1]), out=back)
         np.testing.assert_array_equal(back, values)
 
 
@@ -258,11 +261,11 @@ def test_images_beyond_32_bit_offsets():
 @given(blends(), st.sampled_from(ISAS), st.sampled_from(list(FLOATS)))
 def test_rows_are_the_weighted_sum(blend, isa, dtype):
     _kernels.isa(isa)
-    arguments, rows, width = blend
-    expected = blended(arguments, rows, width)
-    result = blend_patches(*arguments, rows=rows, width=width, dtype=dtype)
+    arguments, span, width = blend
+    expected = blended(arguments, span, width)
+    result = blend_patches(*arguments, span=span, width=width, dtype=dtype)
     np.testing.assert_allclose(result.double().numpy(), expected, rtol=FLOATS[dtype], atol=4e-6)
-    result = blend_patches(*arguments, rows=rows, width=width, dtype=dtype, clip=True)
+    result = blend_patches(*arguments, span=span, width=width, dtype=dtype, clip=True)
     np.testing.assert_allclose(result.double().numpy(), expected.clip(0, 1), rtol=FLOATS[dtype], atol=4e-6)
 
 
@@ -272,11 +275,11 @@ def test_rows_are_the_weighted_sum(blend, isa, dtype):
 )
 def test_integer_rows_are_rounded_and_clipped(blend, isa, dtype, layout):
     _kernels.isa(isa)
-    arguments, rows, width = blend
-    expected = blended(arguments, rows, width) * WHITE[dtype]
+    arguments, span, width = blend
+    expected = blended(arguments, span, width) * WHITE[dtype]
     out = LAYOUTS[layout](np.zeros(expected.shape, dtype))
     around = out.base.copy() if layout == "sliced" else None
-    assert blend_patches(*arguments, rows=rows, out=out) is out
+    assert blend_patches(*arguments, span=span, out=out) is out
     error = np.abs(out - expected.clip(0, WHITE[dtype]))
     assert (error <= 0.5 + 2e-6 * WHITE[dtype]).all()
     if around is not None:  # nothing beside the view was written
@@ -288,10 +291,10 @@ def test_integer_rows_are_rounded_and_clipped(blend, isa, dtype, layout):
 @given(blends(channels=[3], dtypes=[torch.float32]), st.sampled_from(ISAS), st.integers(0, 5))
 def test_rgb_pixels_are_the_same_and_nothing_beside_them_is_written(blend, isa, margin):
     _kernels.isa(isa)
-    arguments, rows, width = blend
-    expected = blended(arguments, rows, width) * 255
-    around = np.full((rows[1] - rows[0], width + margin, 3), 77, np.uint8)
-    out = blend_patches(*arguments, rows=rows, out=around[:, :width].transpose(2, 0, 1))
+    arguments, span, width = blend
+    expected = blended(arguments, span, width) * 255
+    around = np.full((span[1] - span[0], width + margin, 3), 77, np.uint8)
+    out = blend_patches(*arguments, span=span, out=around[:, :width].transpose(2, 0, 1))
     assert (np.abs(out - expected.clip(0, 255)) <= 0.5 + 1e-3).all()
     assert (around[:, width:] == 77).all()
 
@@ -299,17 +302,16 @@ def test_rgb_pixels_are_the_same_and_nothing_beside_them_is_written(blend, isa, 
 @some
 @given(blends(), st.sampled_from([torch.uint8, torch.uint16, *FLOATS]))
 def test_rows_are_the_same_bits_everywhere(blend, dtype):
-    (bands, tops, down, lefts, across), rows, width = blend
-    size = {"first_row": rows[0], "height": rows[1] - rows[0], "width": width, "dtype": dtype}
-    weights = torch.from_numpy(down), torch.from_numpy(across)
-    expected = kernels.blend_patches_reference(bands, tops, weights[0], lefts, weights[1], **size)
+    (tile_rows, *axes), span, width = blend
+    tensors = [Axis(starts, torch.from_numpy(weights)) for starts, weights in axes]
+    expected = blend_patches_reference(tile_rows, *tensors, span=span, width=width, dtype=dtype)
     for isa in ISAS:
         _kernels.isa(isa)
         for threads in (1, 2, 3, 7):
             torch.set_num_threads(threads)
-            assert same_bits(blend_patches(*blend[0], rows=rows, width=width, dtype=dtype), expected)
+            assert same_bits(blend_patches(*blend[0], span=span, width=width, dtype=dtype), expected)
         interleaved = torch.zeros((*expected.shape[1:], len(expected)), dtype=dtype).permute(2, 0, 1)
-        assert same_bits(blend_patches(*blend[0], rows=rows, out=interleaved), expected)
+        assert same_bits(blend_patches(*blend[0], span=span, out=interleaved), expected)
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -324,29 +326,31 @@ def test_halves_round_to_even_and_nan_is_black(isa, dtype, channels):
     values = torch.from_numpy(np.concatenate([exact, odd]))
     expected = [*np.rint(exact * np.float32(white)).astype(int).tolist(), 0, white, 0, 0, white, white, 0]
     for weight in (1.0, 0.5):  # the way for one patch alone, and the sum
-        band = (values / weight).expand(1, channels, 1, -1).contiguous()
-        ones = np.ones((1, values.numel()), np.float32)
+        tile = (values / weight).expand(1, channels, 1, -1).contiguous()
+        rows, columns = (
+            Axis([0], np.full((1, 1), weight, np.float32)),
+            Axis([0], np.ones((1, values.numel()), np.float32)),
+        )
         out = torch.zeros(1, values.numel(), channels, dtype=dtype).permute(2, 0, 1)
-        blend_patches([band], [0], np.full((1, 1), weight, np.float32), [0], ones, rows=(0, 1), out=out)
+        blend_patches([tile], rows, columns, span=(0, 1), out=out)
         assert len(exact) > 20
         for plane in out:
             assert plane[0].tolist() == expected
 
 
 def test_more_patches_on_a_pixel_than_the_fast_way_takes():
-    bands = [torch.rand(5, 3, 9, 21) for _ in range(6)]
+    tile_rows = [torch.rand(5, 3, 9, 21) for _ in range(6)]
     down, across = np.full((6, 9), 1 / 6, np.float32), np.full((5, 21), 1 / 5, np.float32)
-    arguments = bands, [0] * 6, down, [0, 1, 2, 3, 4], across
-    result = blend_patches(*arguments, rows=(0, 9), out=np.zeros((9, 25, 3), np.uint8).transpose(2, 0, 1))
+    arguments = tile_rows, Axis([0] * 6, down), Axis([0, 1, 2, 3, 4], across)
+    result = blend_patches(*arguments, span=(0, 9), out=np.zeros((9, 25, 3), np.uint8).transpose(2, 0, 1))
     expected = blended(arguments, (0, 9), 25)
     assert np.abs(result - expected * 255).max() <= 0.5 + 1e-3
 
 
-def test_bands_in_any_strides_and_halves_of_rows():
-    band = torch.rand(2, 3, 40, 100)
-    ones = np.ones((2, 50), np.float32)
-    half = band[:, :, ::2, ::2]
-    result = blend_patches([half], [0], np.ones((1, 20), np.float32), [0, 50], ones, rows=(3, 17))
+def test_tiles_in_any_strides_and_halves_of_rows():
+    half = torch.rand(2, 3, 40, 100)[:, :, ::2, ::2]
+    rows, columns = Axis([0], np.ones((1, 20), np.float32)), Axis([0, 50], np.ones((2, 50), np.float32))
+    result = blend_patches([half], rows, columns, span=(3, 17))
     assert result.equal(torch.cat([half[0], half[1]], 2)[:, 3:17])
 
 
@@ -361,12 +365,22 @@ def test_gpus_that_the_kernels_are_not_compiled_for_are_left_to_torch(monkeypatc
 @some
 @given(blends(), images())
 def test_without_the_extension_plain_torch_gives_the_same(blend, image):
-    arguments, rows, width = blend
-    native = blend_patches(*arguments, rows=rows, width=width), extract_patches(image, [(-3, 4)], (5, 6))
+    arguments, span, width = blend
+    native = blend_patches(*arguments, span=span, width=width), extract_patches(image, [(-3, 4)], (5, 6))
     out = np.zeros(native[0].shape, np.uint8)
-    blend_patches(*arguments, rows=rows, out=out)
+    blend_patches(*arguments, span=span, out=out)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pysr.ops.native.devices", ())
-        assert same_bits(blend_patches(*arguments, rows=rows, width=width), native[0])
+        assert same_bits(blend_patches(*arguments, span=span, width=width), native[0])
         assert same_bits(extract_patches(image, [(-3, 4)], (5, 6)), native[1])
-        np.testing.assert_array_equal(blend_patches(*arguments, rows=rows, out=np.zeros_like(out)), out)
+        np.testing.assert_array_equal(blend_patches(*arguments, span=span, out=np.zeros_like(out)), out)
+
+
+@some
+@given(images())
+def test_conversion_to_float_and_back_keeps_every_value(image):
+    floats = to_float(image)
+    np.testing.assert_array_equal(floats.numpy(), widened(image).astype(np.float32))
+    out = np.zeros(image.shape, image.dtype)
+    assert from_float(floats, out) is out
+    np.testing.assert_array_equal(out, image if image.dtype.name in WHITE else image.clip(0, 1))

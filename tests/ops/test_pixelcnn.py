@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from pysr.errors import InputError, PysrError
-from pysr.ops.pixelcnn import PixelCNNSampler, with_memory_of_torch
+from pysr.ops.pixelcnn import KnownPixels, NoiseSource, PixelCNNSampler, with_memory_of_torch
 
 kernels = pytest.importorskip("pysr._kernels")
 Pixels = np.ndarray[Any, Any]
@@ -101,6 +101,10 @@ def naive(network: Network, noise: Tensor, height: int, width: int, features: Te
     return images, ahead
 
 
+def known(levels: Pixels, mask: np.ndarray[Any, Any]) -> KnownPixels:
+    return KnownPixels(torch.from_numpy(levels), torch.from_numpy(mask))
+
+
 SMALL = {"planes": 3, "channels": 16, "layers": 3, "hidden": 48, "features": 5}
 NETWORKS = [
     SMALL,
@@ -159,7 +163,9 @@ def test_samples_are_those_of_the_whole_network_run_for_every_sub_pixel(sizes: d
     features = some_images(network, 2, height, width)[1]
     noise = gumbel(2, height * width * network.planes)
     expected, ahead = naive(network, noise, height, width, features)
-    found = PixelCNNSampler(network.weights).sample(2, height, width, features=features, noise=noise)
+    found = PixelCNNSampler(network.weights).sample(
+        2, (height, width), features=features, noise=NoiseSource(values=noise)
+    )
     first = next((place for place in np.ndindex(expected.shape[1:]) if (found != expected)[:, *place].any()), None)
     assert first is None or ahead[:, *first].min() < 1e-4, f"differs first at {first}"
     assert len(np.unique(found)) > 20
@@ -169,17 +175,19 @@ def test_the_same_seed_gives_the_same_image_everywhere() -> None:
     network = Network(**NETWORKS[2])
     features = some_images(network, 5, 8, 8)[1]
     assert features is not None
-    expected = PixelCNNSampler(network.weights, threads=1).sample(5, 8, 8, features=features, seed=2**63 + 5)
+    expected = PixelCNNSampler(network.weights, threads=1).sample(5, (8, 8), features=features, seed=2**63 + 5)
     before = kernels.isa()
     try:
         for isa in kernels.isas():
             kernels.isa(isa)
             for threads in (1, 2, 3):
                 sampler = PixelCNNSampler(network.weights, threads=threads)
-                found = sampler.sample(5, 8, 8, features=features, seed=2**63 + 5)
+                found = sampler.sample(5, (8, 8), features=features, seed=2**63 + 5)
                 assert np.array_equal(found, expected), (isa, threads)
                 order = [3, 0, 4]
-                found = sampler.sample(3, 8, 8, features=features[order], seed=2**63 + 5, image_ids=order)
+                found = sampler.sample(
+                    3, (8, 8), features=features[order], seed=2**63 + 5, noise=NoiseSource(image_ids=order)
+                )
                 assert np.array_equal(found, expected[order]), (isa, threads)
     finally:
         kernels.isa(before)
@@ -192,9 +200,9 @@ def test_threads_that_share_an_image_give_the_same_bits(isa: str, threads: int) 
     for height, width in SIZES:
         images, features = some_images(network, 1, height, width)
         mask = np.random.default_rng(width).random((1, height, width)) < 0.3
-        expected = alone.sample(1, height, width, features=features, known=images, mask=mask, seed=5)
+        expected = alone.sample(1, (height, width), features=features, known=known(images, mask), seed=5)
         for _ in range(3):
-            found = shared.sample(1, height, width, features=features, known=images, mask=mask, seed=5)
+            found = shared.sample(1, (height, width), features=features, known=known(images, mask), seed=5)
             assert np.array_equal(found, expected), (height, width)
         assert np.array_equal(shared.logits(images, features), alone.logits(images, features))
         assert shared.log_likelihood(images, features) == alone.log_likelihood(images, features)
@@ -202,17 +210,19 @@ def test_threads_that_share_an_image_give_the_same_bits(isa: str, threads: int) 
 
 def test_noise_depends_on_seed_and_image() -> None:
     sampler = PixelCNNSampler(Network(**NETWORKS[1]).weights)
-    drawn = sampler.sample(3, 8, 8)
+    drawn = sampler.sample(3, (8, 8))
     assert not np.array_equal(drawn[0], drawn[1])
-    assert not np.array_equal(drawn, sampler.sample(3, 8, 8, seed=1))
-    assert not np.array_equal(drawn, sampler.sample(3, 8, 8, seed=1 << 32))
-    assert not np.array_equal(drawn, sampler.sample(3, 8, 8, image_ids=[1 << 32, 1 << 33, 1 << 34]))
+    assert not np.array_equal(drawn, sampler.sample(3, (8, 8), seed=1))
+    assert not np.array_equal(drawn, sampler.sample(3, (8, 8), seed=1 << 32))
+    assert not np.array_equal(
+        drawn, sampler.sample(3, (8, 8), noise=NoiseSource(image_ids=[1 << 32, 1 << 33, 1 << 34]))
+    )
 
 
 def test_levels_come_as_often_as_their_probability_says() -> None:
     network = Network(**NETWORKS[1])
     sampler = PixelCNNSampler(network.weights)
-    drawn = sampler.sample(20_000, 1, 1).ravel()
+    drawn = sampler.sample(20_000, (1, 1)).ravel()
     odds = network(np.zeros((1, 1, 1, 1), np.uint8))[0, 0, 0, 0].double().softmax(-1).numpy()
     counts = np.bincount(drawn, minlength=256)
     assert ((counts - 20_000 * odds) ** 2 / (20_000 * odds)).sum() < 255 + 5 * math.sqrt(2 * 255)
@@ -228,12 +238,12 @@ def test_temperature() -> None:
     network = Network(**NETWORKS[1])
     sampler = PixelCNNSampler(network.weights)
     noise = gumbel(1, 30)
-    greedy = sampler.sample(1, 5, 6, temperature=0, seed=3)
-    assert np.array_equal(greedy, sampler.sample(1, 5, 6, temperature=0, seed=4))
+    greedy = sampler.sample(1, (5, 6), temperature=0, seed=3)
+    assert np.array_equal(greedy, sampler.sample(1, (5, 6), temperature=0, seed=4))
     assert np.array_equal(greedy, naive(network, torch.zeros(1, 30, 256), 5, 6, None)[0])
-    cold = sampler.sample(1, 5, 6, temperature=0.5, noise=noise)
+    cold = sampler.sample(1, (5, 6), temperature=0.5, noise=NoiseSource(values=noise))
     halved = {**network.weights, **{name: 2 * network.weights[name] for name in ("answer.weight", "answer.bias")}}
-    assert np.array_equal(cold, PixelCNNSampler(halved).sample(1, 5, 6, noise=noise))
+    assert np.array_equal(cold, PixelCNNSampler(halved).sample(1, (5, 6), noise=NoiseSource(values=noise)))
 
 
 def test_known_values_stay_and_the_others_fit_them() -> None:
@@ -241,16 +251,16 @@ def test_known_values_stay_and_the_others_fit_them() -> None:
     sampler = PixelCNNSampler(network.weights)
     images, features = some_images(network, 2, 7, 9)
     mask = np.random.default_rng(1).random((2, 7, 9)) < 0.4
-    drawn = sampler.sample(2, 7, 9, features=features, known=images, mask=mask)
+    drawn = sampler.sample(2, (7, 9), features=features, known=known(images, mask))
     assert (drawn[mask] == images[mask]).all() and (drawn[~mask] != images[~mask]).any()
-    free = sampler.sample(2, 7, 9, features=features)
+    free = sampler.sample(2, (7, 9), features=features)
     single = np.zeros((2, 7, 9, 3), bool)
     single[:, 0, 0, 0] = True
     changed = np.where(single, free + np.uint8(128), 0).astype(np.uint8)
-    assert (sampler.sample(2, 7, 9, features=features, known=changed, mask=single) != free).sum() > 2
-    assert np.array_equal(sampler.sample(2, 7, 9, features=features, known=free, mask=single), free)
+    assert (sampler.sample(2, (7, 9), features=features, known=known(changed, single)) != free).sum() > 2
+    assert np.array_equal(sampler.sample(2, (7, 9), features=features, known=known(free, single)), free)
     assert np.array_equal(
-        sampler.sample(2, 7, 9, features=features, known=images, mask=np.ones((2, 7, 9), bool)), images
+        sampler.sample(2, (7, 9), features=features, known=known(images, np.ones((2, 7, 9), bool))), images
     )
 
 
@@ -259,8 +269,8 @@ def test_features_may_be_shared() -> None:
     sampler = PixelCNNSampler(network.weights)
     features = some_images(network, 1, 6, 6)[1]
     assert features is not None
-    shared = sampler.sample(4, 6, 6, features=features)
-    assert np.array_equal(shared, sampler.sample(4, 6, 6, features=features.expand(4, -1, -1, -1)))
+    shared = sampler.sample(4, (6, 6), features=features)
+    assert np.array_equal(shared, sampler.sample(4, (6, 6), features=features.expand(4, -1, -1, -1)))
 
 
 def test_bfloat16_is_near_float32() -> None:
@@ -284,9 +294,9 @@ def test_bfloat16_images_do_not_depend_on_their_company() -> None:
     features = some_images(network, 5, 9, 9)[1]
     assert features is not None
     sampler = PixelCNNSampler(network.weights, precision="bfloat16", threads=1)
-    together = sampler.sample(5, 9, 9, features=features)
+    together = sampler.sample(5, (9, 9), features=features)
     for image in range(5):
-        alone = sampler.sample(1, 9, 9, features=features[[image]], image_ids=[image])
+        alone = sampler.sample(1, (9, 9), features=features[[image]], noise=NoiseSource(image_ids=[image]))
         assert np.array_equal(alone[0], together[image]), image
 
 
@@ -304,7 +314,7 @@ def test_progress_ends_at_most_at_the_total_and_an_exception_in_it_comes_out() -
     sampler = PixelCNNSampler(Network(**NETWORKS[4]).weights, threads=2)
     seen: list[tuple[int, int]] = []
     features = np.zeros((1, 64, 64, 32), np.float32)
-    sampler.sample(12, 64, 64, features=features, progress=lambda done, total: seen.append((done, total)))
+    sampler.sample(12, (64, 64), features=features, progress=lambda done, total: seen.append((done, total)))
     assert seen == sorted(seen) and seen[-1][0] <= 12 * 64 * 64 and {total for _, total in seen} == {12 * 64 * 64}
 
     stopped: list[int] = []
@@ -315,7 +325,7 @@ def test_progress_ends_at_most_at_the_total_and_an_exception_in_it_comes_out() -
 
     started = time.perf_counter()
     with pytest.raises(KeyError, match="enough 1"):
-        sampler.sample(400, 64, 64, features=features, progress=stop)
+        sampler.sample(400, (64, 64), features=features, progress=stop)
     assert time.perf_counter() - started < 5
     assert len(stopped) == 1
 
@@ -333,7 +343,7 @@ def test_ctrl_c_stops_it(count: int, side: int) -> None:
     timer = threading.Timer(0.3, press)
     timer.start()
     with pytest.raises(KeyboardInterrupt):
-        sampler.sample(count, side, side, features=features)
+        sampler.sample(count, (side, side), features=features)
     assert time.perf_counter() - pressed[0] < 2  # 0.2 s where nothing else runs
 
 
@@ -370,19 +380,21 @@ def test_bad_weights_are_refused(change: dict[str, Tensor | None], words: str) -
             r"features has shape \(2, 6, 6, 4\); it must be \(2, 6, 6, 5\)",
         ),
         ({"features": np.full((2, 6, 6, 5), np.inf, np.float32)}, "features must hold finite floats"),
-        ({"noise": np.zeros((2, 5, 256), np.float32)}, r"noise has shape \(2, 5, 256\); it must be \(2, 108, 256\)"),
-        ({"image_ids": [1]}, "image_ids must be 2 whole numbers from 0"),
-        ({"image_ids": [1, -1]}, "image_ids must be 2 whole numbers from 0"),
-        ({"known": np.zeros((2, 6, 6, 3), np.uint8)}, "belong together"),
         (
-            {"known": np.zeros((2, 5, 6, 3), np.uint8), "mask": np.zeros((2, 6, 6), bool)},
+            {"noise": NoiseSource(values=np.zeros((2, 5, 256), np.float32))},
+            r"noise has shape \(2, 5, 256\); it must be \(2, 108, 256\)",
+        ),
+        ({"noise": NoiseSource([1])}, "image_ids must be 2 whole numbers from 0"),
+        ({"noise": NoiseSource([1, -1])}, "image_ids must be 2 whole numbers from 0"),
+        (
+            {"known": known(np.zeros((2, 5, 6, 3), np.uint8), np.zeros((2, 6, 6), bool))},
             r"the images are \(2, 6, 6, 3\)",
         ),
-        ({"known": np.zeros((2, 6, 6, 3)), "mask": np.zeros((2, 6, 6), bool)}, "known is float64"),
+        ({"known": known(np.zeros((2, 6, 6, 3)), np.zeros((2, 6, 6), bool))}, "known levels are float64"),
     ],
 )
 def test_bad_arguments_are_refused(change: dict[str, Any], words: str) -> None:
-    given: dict[str, Any] = {"count": 2, "height": 6, "width": 6, "features": np.zeros((2, 6, 6, 5), np.float32)}
+    given: dict[str, Any] = {"count": 2, "shape": (6, 6), "features": np.zeros((2, 6, 6, 5), np.float32)}
     given |= change
     with pytest.raises(InputError, match=words):
         PixelCNNSampler(Network(**SMALL).weights).sample(**given)
@@ -401,7 +413,7 @@ def test_given_images_are_checked() -> None:
 def test_overflowing_weights_draw_nothing(layer: str, factor: float) -> None:
     weights = Network(**NETWORKS[1]).weights
     sampler = PixelCNNSampler({name: v * (factor if name.startswith(layer) else 10) for name, v in weights.items()})
-    for call in (lambda: sampler.sample(1, 6, 6), lambda: sampler.log_likelihood(np.zeros((1, 6, 6, 1), np.uint8))):
+    for call in (lambda: sampler.sample(1, (6, 6)), lambda: sampler.log_likelihood(np.zeros((1, 6, 6, 1), np.uint8))):
         with pytest.raises(PysrError, match="became infinite or no numbers"):
             call()
 
@@ -428,4 +440,4 @@ def test_a_full_gpu_is_tried_again_without_what_torch_keeps(monkeypatch: pytest.
 def test_flops_count_the_weights_that_masks_leave(sizes: dict[str, int]) -> None:
     network = Network(**sizes)
     left = sum(int((value != 0).sum()) for name, value in network.weights.items() if name.endswith("weight"))
-    assert PixelCNNSampler(network.weights).flops(5, 7) == 2 * 5 * 7 * left
+    assert PixelCNNSampler(network.weights).flops((5, 7)) == 2 * 5 * 7 * left

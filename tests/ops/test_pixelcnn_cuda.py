@@ -12,7 +12,7 @@ import torch
 
 import pysr
 from pysr.errors import InputError
-from pysr.ops.pixelcnn import PixelCNNSampler
+from pysr.ops.pixelcnn import KnownPixels, NoiseSource, PixelCNNSampler
 
 _kernels = pytest.importorskip("pysr._kernels")
 prior = pytest.importorskip("pysr_pixelcnn.prior")
@@ -77,9 +77,13 @@ def test_cuda_draws_what_the_processor_would(temperature: float) -> None:
     images, features = given(cpu, 4000, 4, 5)
     mask = np.ones(images.shape, bool)
     mask.reshape(4000, -1)[np.arange(4000), np.random.default_rng(0).integers(0, images[0].size, 4000)] = False
-    options: dict[str, Any] = {"known": images, "mask": mask, "seed": 2**63 + 5, "temperature": temperature}
-    expected = cpu.sample(4000, 4, 5, features=features, **options)
-    found = cuda.sample(4000, 4, 5, features=features.cuda(), **options)
+    options: dict[str, Any] = {
+        "known": KnownPixels(torch.from_numpy(images), torch.from_numpy(mask)),
+        "seed": 2**63 + 5,
+        "temperature": temperature,
+    }
+    expected = cpu.sample(4000, (4, 5), features=features, **options)
+    found = cuda.sample(4000, (4, 5), features=features.cuda(), **options)
     assert isinstance(found, torch.Tensor) and found.is_cuda
     assert np.array_equal(found.cpu().numpy()[mask], images[mask])
     assert (found.cpu().numpy()[~mask] == expected[~mask]).mean() >= 0.999
@@ -91,9 +95,9 @@ def test_cuda_draws_what_the_processor_would(temperature: float) -> None:
 def test_cuda_images_do_not_depend_on_their_company() -> None:
     cuda = samplers(*SIZES[1])[1]
     features = given(cuda, 1500, 8, 9)[1].cuda()
-    together = cuda.sample(1500, 8, 9, features=features, seed=3)
+    together = cuda.sample(1500, (8, 9), features=features, seed=3)
     for order in ([7], [1400, 2, 31], list(range(300, 100, -1))):
-        found = cuda.sample(len(order), 8, 9, features=features[order], seed=3, image_ids=order)
+        found = cuda.sample(len(order), (8, 9), features=features[order], seed=3, noise=NoiseSource(image_ids=order))
         assert torch.equal(found, together[order]), order
 
 
@@ -103,8 +107,10 @@ def test_cuda_takes_noise_and_shared_features() -> None:
     cpu, cuda = samplers(*SIZES[2])
     features = given(cpu, 1, 6, 6)[1]
     noise = -np.log(-np.log(np.random.default_rng(1).uniform(0.01, 0.99, (4, 36, 256)))).astype(np.float32)
-    expected = cpu.sample(4, 6, 6, features=features, noise=noise)
-    assert (cuda.sample(4, 6, 6, features=features.cuda(), noise=noise).cpu().numpy() == expected).mean() >= 0.99
+    expected = cpu.sample(4, (6, 6), features=features, noise=NoiseSource(values=noise))
+    assert (
+        cuda.sample(4, (6, 6), features=features.cuda(), noise=NoiseSource(values=noise)).cpu().numpy() == expected
+    ).mean() >= 0.99
 
 
 @pytest.mark.cuda
@@ -121,7 +127,7 @@ def test_ctrl_c_stops_cuda(count: int, side: int) -> None:
 
     threading.Timer(0.3, press).start()
     with pytest.raises(KeyboardInterrupt):
-        cuda.sample(count, side, side, features=features)
+        cuda.sample(count, (side, side), features=features)
     assert time.perf_counter() - pressed[0] < 1  # 0.2 s where nothing else runs
 
 
@@ -130,7 +136,7 @@ def test_ctrl_c_stops_cuda(count: int, side: int) -> None:
 def test_cuda_refuses_what_lies_elsewhere_or_is_no_number() -> None:
     cuda = samplers(*SIZES[2])[1]
     with pytest.raises(InputError, match="features must hold finite floats"):
-        cuda.sample(1, 6, 6, features=torch.full((1, 6, 6, 5), torch.inf, device="cuda"))
+        cuda.sample(1, (6, 6), features=torch.full((1, 6, 6, 5), torch.inf, device="cuda"))
     with pytest.raises(InputError, match="on a CUDA device the sampler computes in 'float32'"):
         PixelCNNSampler({}, precision="bfloat16", device="cuda")
 

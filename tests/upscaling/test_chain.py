@@ -11,14 +11,13 @@ from pysr.plugin import Model
 from pysr.upscaling.chain import Chain
 
 
-def about(name: str, *scales: int, colour: str = "any") -> Model:
+def spec(name: str, *scales: int, colour: str = "any") -> Model:
     return Model(name, scales, lambda scale, variant: None, "", aliases=(f"{name}1",), colour=colour)  # type: ignore
 
 
 @pytest.fixture(autouse=True)
 def fakes(install: Callable[..., None]) -> None:
-    install(about("a", 3, 2, 5), about("b", 2, 3), about("c", 4), about("l", 2, colour="luma"),
-            about("r", 2, colour="rgb"))  # fmt: skip
+    install(spec("a", 3, 2, 5), spec("b", 2, 3), spec("c", 4), spec("l", 2, colour="luma"), spec("r", 2, colour="rgb"))
 
 
 @pytest.mark.parametrize(

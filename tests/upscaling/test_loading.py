@@ -1,6 +1,5 @@
 """Names, scales and options into an upscaler; and models that begin with another's result."""
 
-import math
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import pysr
+from pysr import Tiling
 from pysr.cli import app
 from pysr.errors import InputError, PluginError, UnknownNameError
 from pysr.plugin import Model
@@ -80,8 +80,9 @@ def sharpener(name: str, colour: Any, depth: int, **fields: Any) -> Model:
 
 def copying(name: str = "copy", gain: float = 1, **fields: Any) -> Model:
     """A model that shows what its first enlargement gave, times a number."""
-    return model(name, lambda scale: Gain(gain), **{"colour": "any", "receptive_field": 0, "preprocess": ("bicubic",)}
-                 | fields)  # fmt: skip
+    return model(
+        name, lambda scale: Gain(gain), **{"colour": "any", "receptive_field": 0, "preprocess": ("bicubic",)} | fields
+    )
 
 
 # --- names and options -----------------------------------------------------------------------------------------------
@@ -95,13 +96,6 @@ def copying(name: str = "copy", gain: float = 1, **fields: Any) -> Model:
         ({"variant": "large"}, InputError, "variant of bicubic is 'large'"),
         ({"device": "gpu"}, InputError, "'gpu'"),
         ({"precision": "fp8"}, InputError, "'fp8'"),
-        ({"patch": 0}, InputError, "patch is 0"),
-        ({"patch": "big"}, InputError, "patch is 'big'"),
-        ({"mode": "crop"}, InputError, "mode is 'crop'"),
-        ({"overlap": -1}, InputError, "overlap is -1"),
-        ({"overlap": 2.5}, InputError, "overlap is 2.5"),
-        ({"max_memory": 0}, InputError, "max_memory is 0"),
-        ({"max_memory": "4G"}, InputError, "max_memory is '4G'"),
         ({"device": "meta"}, InputError, "'meta'"),
         ({"device": None}, InputError, "None"),
         (
@@ -155,8 +149,10 @@ def test_weights_that_learnt_another_start_are_warned_of(
         save_weights(nn.Conv2d(3, 3, 3), file, {} if learnt is None else {"pysr.initial": learnt})
         pysr.load("probe", weights=file, pre_upsampler=pre_upsampler, device="cpu")
     assert not caplog.records
-    for learnt, pre_upsampler, says in (("lanczos", None, "lanczos and is used with bicubic"),
-                                  ("", "nearest", "bicubic and is used with nearest")):  # fmt: skip
+    for learnt, pre_upsampler, says in (
+        ("lanczos", None, "lanczos and is used with bicubic"),
+        ("", "nearest", "bicubic and is used with nearest"),
+    ):
         save_weights(nn.Conv2d(3, 3, 3), file, {"pysr.initial": learnt})
         pysr.load("probe", weights=file, pre_upsampler=pre_upsampler, device="cpu")
         assert f"own.safetensors was trained with the pre-upsampler {says}" in caplog.text
@@ -201,15 +197,15 @@ def test_an_upscaler_says_what_it_is() -> None:
 
 
 def test_the_options_of_a_chain_hold_for_each_stage() -> None:
-    up = pysr.load("bicubic+bicubic", 4, device="cpu", patch=40, mode="blend", overlap=6)
-    first, second = up._plans((3, 100, 90))
+    up = pysr.load("bicubic+bicubic", 4, device="cpu", tiling=Tiling(40, "blend", 6))
+    first, second = up._stages[0].plan((3, 100, 90)), up._stages[1].plan((3, 200, 180))
     assert first.patch == second.patch == (40, 40)
     assert second.output_shape == (400, 360)
 
 
 # ---- pre-upsampler -------------------------------------------------------------------------------------------------
 
-INITIALS = {
+PRE_UPSAMPLERS = {
     "rgb": small("start", "rgb", 3),
     "luma": small("start", "luma", 4, preprocess=("luma",)),
     "any": small("start", "any", 2),
@@ -218,7 +214,7 @@ INITIALS = {
 }
 
 
-@pytest.mark.parametrize("pre_upsampler", INITIALS.values(), ids=INITIALS)
+@pytest.mark.parametrize("pre_upsampler", PRE_UPSAMPLERS.values(), ids=PRE_UPSAMPLERS)
 @pytest.mark.parametrize(
     "main", [sharpener("main", "luma", 5), sharpener("main", "rgb", 6), sharpener("main", "any", 3, multiple_of=3)]
 )
@@ -228,9 +224,9 @@ def test_patches_give_exactly_the_whole_image(
 ) -> None:
     install(main, pre_upsampler)
     whole = pysr.load("main", scale, pre_upsampler="start", **EXACT)
-    patched = pysr.load("main", scale, pre_upsampler="start", patch=1, **EXACT)
+    patched = pysr.load("main", scale, pre_upsampler="start", tiling=Tiling(1), **EXACT)
     image = photo(71, 97)
-    assert all(math.prod(plan.shape) > 1 for plan in patched._plans((3, 71, 97)))
+    assert all(count > 1 for count in patched._patch_counts((3, 71, 97)))
     assert np.abs(patched.upscale(image) - whole.upscale(image)).max() <= 1e-5
     assert np.abs(whole.upscale(image) - pysr.load("main", scale, **EXACT).upscale(image)).max() > 1e-3
 
@@ -238,12 +234,12 @@ def test_patches_give_exactly_the_whole_image(
 def test_its_halo_and_its_multiples_add_to_the_models(install: Callable[..., None]) -> None:
     install(sharpener("main", "luma", 5, multiple_of=4), small("start", "rgb", 7, multiple_of=6))
     up = pysr.load("main", 2, pre_upsampler="start")
-    assert up._stages[0].halo == 7 + 3
+    assert up._stages[0].stage.halo == 7 + 3
     assert up.model.multiple_of == 12
 
 
 @pytest.mark.parametrize("image", [photo(9, 13), photo(9, 13)[..., 0]], ids=["colour", "gray"])
-def test_bicubic_as_initial_changes_nothing_and_another_is_what_the_network_gets(
+def test_bicubic_as_pre_upsampler_changes_nothing_and_another_is_what_the_network_gets(
     install: Callable[..., None], image: Any
 ) -> None:
     install(
@@ -259,35 +255,35 @@ def test_bicubic_as_initial_changes_nothing_and_another_is_what_the_network_gets
             assert np.abs(began.upscale(image) - alone.upscale(image)).max() <= 1e-6
 
 
-def test_nothing_is_clipped_between_the_initial_and_the_network(install: Callable[..., None]) -> None:
+def test_nothing_is_clipped_between_the_pre_upsampler_and_the_network(install: Callable[..., None]) -> None:
     install(copying(gain=0.25), model("bright", lambda scale: Gain(4, scale), colour="any", receptive_field=0))
     image = photo(8, 8)
     result = pysr.load("copy", 2, pre_upsampler="bright", **EXACT).upscale(image)
     assert np.abs(result - image.repeat(2, 0).repeat(2, 1)).max() <= 1e-6
 
 
-def test_an_initial_that_sees_everything_makes_the_whole_unbounded(install: Callable[..., None]) -> None:
+def test_a_pre_upsampler_that_sees_everything_makes_the_whole_unbounded(install: Callable[..., None]) -> None:
     install(copying(), model("wide", lambda scale: Gain(1, scale), colour="rgb"))
     image = photo(70, 60)
-    up = pysr.load("copy", 2, pre_upsampler="wide", patch=24, overlap=5, **EXACT)
-    assert math.prod(up._plans((3, 70, 60))[0].shape) > 1
+    up = pysr.load("copy", 2, pre_upsampler="wide", tiling=Tiling(24, overlap=5), **EXACT)
+    assert up._stages[0].plan((3, 70, 60)).count > 1
     assert np.abs(up.upscale(image) - image.repeat(2, 0).repeat(2, 1)).max() <= 1e-6
-    with pytest.raises(InputError, match="copy sees the whole image at once: use mode='blend'"):
-        pysr.load("copy", 2, pre_upsampler="wide", mode="exact").upscale(image)
+    with pytest.raises(InputError, match="copy sees the whole image at once; use mode='blend'"):
+        pysr.load("copy", 2, pre_upsampler="wide", tiling=Tiling(mode="exact")).upscale(image)
 
 
-def test_the_memory_of_an_initial_counts(install: Callable[..., None]) -> None:
+def test_the_memory_of_a_pre_upsampler_counts(install: Callable[..., None]) -> None:
     heavy = model("heavy", Heavy, colour="any", receptive_field=0)
     install(copying(), copying("luma", colour="luma", preprocess=("luma", "bicubic")), heavy)
     for name, planes in (("copy", 3), ("luma", 1)):
         light, full = (
-            pysr.load(name, pre_upsampler=pre_upsampler, max_memory=10**7, **EXACT)
+            pysr.load(name, pre_upsampler=pre_upsampler, tiling=Tiling(max_memory=10**7), **EXACT)
             for pre_upsampler in ("nearest", "heavy")
         )
-        needed = full._stages[0].bytes_per_pixel(3)
-        assert needed >= planes * pysr.load("heavy", **EXACT)._stages[0].bytes_per_pixel(1)
-        assert needed > 10 * light._stages[0].bytes_per_pixel(3)
-        assert math.prod(full._plans((3, 500, 500))[0].patch) < math.prod(light._plans((3, 500, 500))[0].patch)
+        needed = full._stages[0].stage.bytes_per_pixel(3)
+        assert needed >= planes * pysr.load("heavy", **EXACT)._stages[0].stage.bytes_per_pixel(1)
+        assert needed > 10 * light._stages[0].stage.bytes_per_pixel(3)
+        assert full._stages[0].plan((3, 500, 500)).count > light._stages[0].plan((3, 500, 500)).count
 
 
 class Heavy(nn.Module):
@@ -306,14 +302,14 @@ class Widen(nn.Module):
         return low.expand(-1, 500, -1, -1)
 
 
-def test_the_name_tells_the_initial(install: Callable[..., None]) -> None:
+def test_the_name_includes_the_pre_upsampler(install: Callable[..., None]) -> None:
     install(copying(aliases=("c",)), small("start", "rgb", 3, aliases=("s",)))
     up = pysr.load("c", pre_upsampler="s")
     assert up.model.name == "copy, pre_upsampler start"
     assert up.model.colour == "any"
 
 
-def test_an_initial_must_offer_the_scale(install: Callable[..., None]) -> None:
+def test_a_pre_upsampler_must_offer_the_scale(install: Callable[..., None]) -> None:
     install(copying(), small("start", "rgb", 3, scales=(3, 4)))
     assert pysr.load("copy", 3, pre_upsampler="start").scale == 3
     with pytest.raises(

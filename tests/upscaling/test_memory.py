@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pysr import OutOfMemoryError
 from pysr.upscaling.memory import budget, fit_patch, free_memory, is_out_of_memory
-from pysr.upscaling.plan import plan
+from pysr.upscaling.plan import plan_tiles
 
 LENGTHS = st.one_of(st.integers(1, 200), st.integers(1, 20_000))
 
@@ -28,7 +28,7 @@ def rounded_up(length: int, multiple_of: int) -> int:
     multiple_of=st.sampled_from([1, 2, 3, 8, 16]),
 )
 def test_a_patch_fits_where_one_can(height: int, width: int, area: float, halo: int, multiple_of: int) -> None:
-    found = fit_patch(height, width, area=area, halo=halo, multiple_of=multiple_of)
+    found = fit_patch((height, width), area=area, halo=halo, multiple_of=multiple_of)
     smallest = rounded_up(4 * halo + multiple_of, multiple_of)
     least = [min(smallest, rounded_up(length, multiple_of)) for length in (height, width)]
     for side, length, low in zip(found, (height, width), least, strict=True):
@@ -46,9 +46,9 @@ def test_a_patch_fits_where_one_can(height: int, width: int, area: float, halo: 
     multiple_of=st.sampled_from([1, 2, 4, 8]),
 )
 def test_a_patch_can_be_planned_with(height: int, width: int, area: float, halo: int, multiple_of: int) -> None:
-    patch = fit_patch(height, width, area=area, halo=halo, multiple_of=multiple_of)
-    cut = plan(height, width, scale=2, patch=patch, halo=halo, multiple_of=multiple_of)
-    for axis, length in ((cut.rows, height), (cut.columns, width)):
+    patch = fit_patch((height, width), area=area, halo=halo, multiple_of=multiple_of)
+    plan = plan_tiles((height, width), scale=2, patch=patch, halo=halo, multiple_of=multiple_of)
+    for axis, length in ((plan.rows, height), (plan.columns, width)):
         total = torch.zeros(max(2 * length, axis.output_starts[-1] + 2 * axis.patch))
         for start, weights in zip(axis.output_starts, axis.weights, strict=True):
             total[start : start + len(weights)] += torch.from_numpy(weights.copy())
@@ -58,7 +58,7 @@ def test_a_patch_can_be_planned_with(height: int, width: int, area: float, halo:
 @settings(derandomize=True, deadline=None, max_examples=100)
 @given(height=st.integers(1, 5000), width=st.integers(1, 5000), halo=st.integers(0, 30))
 def test_an_image_that_fits_goes_whole(height: int, width: int, halo: int) -> None:
-    assert fit_patch(height, width, area=height * width, halo=halo, multiple_of=1) == (height, width)
+    assert fit_patch((height, width), area=height * width, halo=halo, multiple_of=1) == (height, width)
 
 
 @settings(derandomize=True, deadline=None, max_examples=100)
@@ -76,7 +76,7 @@ def test_no_square_patch_would_be_less_work(height: int, width: int, area: int) 
 
     side = math.isqrt(area)
     square = min(side, height), min(side, width)
-    assert work(*fit_patch(height, width, area=area, halo=halo, multiple_of=1)) <= work(*square)
+    assert work(*fit_patch((height, width), area=area, halo=halo, multiple_of=1)) <= work(*square)
 
 
 def test_max_memory_is_what_the_user_says() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pysr.errors import InputError
-from pysr.upscaling.plan import AxisPlan, Plan, plan
+from pysr.upscaling.plan import AxisPlan, Plan, plan_tiles
 
 many = settings(derandomize=True, deadline=None, max_examples=150)
 some = settings(derandomize=True, deadline=None, max_examples=40)
@@ -29,21 +29,21 @@ def plans(draw, modes=("exact", "blend", "mean"), largest=70):
         "mode": mode,
         "multiple_of": multiple_of,
     }
-    return request, plan(*draw(sizes), **request)
+    return request, plan_tiles(draw(sizes), **request)
 
 
 def both(a_plan):
     return a_plan.rows, a_plan.columns
 
 
-def placed(cut: AxisPlan) -> np.ndarray:
+def placed(axis: AxisPlan) -> np.ndarray:
     """(patches, output pixels) weights, each patch's where it lies; what reaches beyond the image is cut off."""
-    scale = cut.weights.shape[1] // cut.patch
-    line = np.zeros((len(cut.starts), (cut.starts[-1] + cut.patch) * scale))
-    for row, start, weights in zip(line, cut.starts, cut.weights, strict=True):
+    scale = axis.weights.shape[1] // axis.patch
+    line = np.zeros((len(axis.starts), (axis.starts[-1] + axis.patch) * scale))
+    for row, start, weights in zip(line, axis.starts, axis.weights, strict=True):
         row[start * scale : start * scale + weights.size] = weights
-    assert not line[:, cut.length * scale :].any()
-    return line[:, : cut.length * scale]
+    assert not line[:, axis.length * scale :].any()
+    return line[:, : axis.length * scale]
 
 
 def cut_out(image: np.ndarray, a_plan: Plan) -> list[list[np.ndarray]]:
@@ -55,13 +55,13 @@ def cut_out(image: np.ndarray, a_plan: Plan) -> list[list[np.ndarray]]:
 
 
 def put_together(patches: list[list[np.ndarray]], a_plan: Plan) -> np.ndarray:
-    """Strip by strip, from no more rows of patches than the plan says are needed."""
+    """Span by span, from no more rows of patches than the plan says are needed."""
     total = np.zeros(a_plan.output_shape)
     rows, columns = placed(a_plan.rows), placed(a_plan.columns)
-    for strip in a_plan.strips():
-        for i in range(a_plan.oldest(strip.row), strip.row + 1):
+    for finished in a_plan.output_rows():
+        for i in range(*finished.needed):
             for j, start in enumerate(a_plan.columns.output_starts):
-                for y in range(strip.first, strip.last):
+                for y in range(*finished.span):
                     if rows[i, y]:
                         line = patches[i][j][y - a_plan.rows.output_starts[i]]
                         line = line[: total.shape[1] - start]
@@ -80,10 +80,10 @@ def convolved(image: np.ndarray, layer: np.ndarray) -> np.ndarray:
 @many
 @given(plans())
 def test_weights_of_every_output_pixel_add_up_to_exactly_one(drawn):
-    for cut in both(drawn[1]):
-        assert (placed(cut).sum(0) == 1).all()
-        assert cut.weights.dtype == np.float32
-        assert (cut.weights >= 0).all()
+    for axis in both(drawn[1]):
+        assert (placed(axis).sum(0) == 1).all()
+        assert axis.weights.dtype == np.float32
+        assert (axis.weights >= 0).all()
 
 
 @many
@@ -91,14 +91,14 @@ def test_weights_of_every_output_pixel_add_up_to_exactly_one(drawn):
 def test_patches_have_one_shape_and_lie_inside_at_aligned_places(drawn):
     request, made = drawn
     multiple_of = request["multiple_of"]
-    for cut, wanted in zip(both(made), request["patch"], strict=True):
-        starts = np.array(cut.starts)
+    for axis, wanted in zip(both(made), request["patch"], strict=True):
+        starts = np.array(axis.starts)
         assert (starts % multiple_of == 0).all()
         assert (np.diff(starts) > 0).all()
-        assert cut.patch % multiple_of == 0
+        assert axis.patch % multiple_of == 0
         assert starts[0] == 0
-        assert cut.length <= starts[-1] + cut.patch < cut.length + multiple_of
-        assert cut.patch <= wanted + multiple_of - 1
+        assert axis.length <= starts[-1] + axis.patch < axis.length + multiple_of
+        assert axis.patch <= wanted + multiple_of - 1
         if len(starts) > 2:  # spread evenly: never a sliver at the end
             assert np.ptp(np.diff(starts)) <= multiple_of
 
@@ -107,33 +107,33 @@ def test_patches_have_one_shape_and_lie_inside_at_aligned_places(drawn):
 @given(plans())
 def test_an_axis_no_longer_than_the_patch_is_one_patch(drawn):
     request, made = drawn
-    for cut, wanted in zip(both(made), request["patch"], strict=True):
-        if cut.length <= wanted:
-            assert cut.starts == (0,)
-            assert cut.length <= cut.patch < cut.length + request["multiple_of"]
+    for axis, wanted in zip(both(made), request["patch"], strict=True):
+        if axis.length <= wanted:
+            assert axis.starts == (0,)
+            assert axis.length <= axis.patch < axis.length + request["multiple_of"]
 
 
 @many
 @given(plans(modes=["exact"]))
 def test_exact_keeps_every_pixel_once_and_a_halo_away_from_inner_edges(drawn):
     request, made = drawn
-    for cut in both(made):
-        weights = placed(cut)
+    for axis in both(made):
+        weights = placed(axis)
         assert set(np.unique(weights)) <= {0.0, 1.0}
-        for i, (start, row) in enumerate(zip(cut.starts, weights, strict=True)):
+        for i, (start, row) in enumerate(zip(axis.starts, weights, strict=True)):
             kept = np.flatnonzero(row) // made.scale
             if i > 0:
                 assert kept.min() >= start + request["halo"]
-            if i < len(cut.starts) - 1:
-                assert kept.max() < start + cut.patch - request["halo"]
+            if i < len(axis.starts) - 1:
+                assert kept.max() < start + axis.patch - request["halo"]
 
 
 @many
 @given(plans(modes=["blend"]))
 def test_blend_meets_at_most_two_patches_and_ramps_are_straight(drawn):
     request, made = drawn
-    for cut in both(made):
-        weights = placed(cut)
+    for axis in both(made):
+        weights = placed(axis)
         assert ((weights > 0).sum(0) <= 2).all()
         for row in weights:
             steps = np.diff(row)
@@ -145,46 +145,46 @@ def test_blend_meets_at_most_two_patches_and_ramps_are_straight(drawn):
 
 
 def test_blend_uses_the_whole_overlap_and_keeps_the_halo_where_there_is_room():
-    cut = plan(1000, 1, scale=2, patch=(100, 100), halo=8, overlap=20, mode="blend").rows
-    for i, (start, row) in enumerate(zip(cut.output_starts, placed(cut), strict=True)):
-        assert ((row > 0) & (row < 1)).sum() in ({80} if 0 < i < len(cut.starts) - 1 else {40})
+    axis = plan_tiles((1000, 1), scale=2, patch=(100, 100), halo=8, overlap=20, mode="blend").rows
+    for i, (start, row) in enumerate(zip(axis.output_starts, placed(axis), strict=True)):
+        assert ((row > 0) & (row < 1)).sum() in ({80} if 0 < i < len(axis.starts) - 1 else {40})
         counted = np.flatnonzero(row)
         assert counted.min() >= start + 16 or i == 0
-        assert counted.max() < start + 200 - 16 or i == len(cut.starts) - 1
+        assert counted.max() < start + 200 - 16 or i == len(axis.starts) - 1
 
 
 def test_a_ramp_has_the_values_it_should():
-    cut = plan(12, 1, scale=1, patch=(8, 8), halo=0, overlap=4, mode="blend").rows
-    assert cut.starts == (0, 4)
-    np.testing.assert_array_equal(cut.weights[0], [1, 1, 1, 1, 0.875, 0.625, 0.375, 0.125])
-    np.testing.assert_array_equal(cut.weights[1], [0.125, 0.375, 0.625, 0.875, 1, 1, 1, 1])
+    axis = plan_tiles((12, 1), scale=1, patch=(8, 8), halo=0, overlap=4, mode="blend").rows
+    assert axis.starts == (0, 4)
+    np.testing.assert_array_equal(axis.weights[0], [1, 1, 1, 1, 0.875, 0.625, 0.375, 0.125])
+    np.testing.assert_array_equal(axis.weights[1], [0.125, 0.375, 0.625, 0.875, 1, 1, 1, 1])
 
 
 @many
 @given(plans(modes=["mean"]))
 def test_mean_weighs_all_patches_of_a_pixel_alike(drawn):
-    for cut in both(drawn[1]):
-        starts = np.array(cut.starts)[:, None] * drawn[1].scale
-        pixels = np.arange(cut.length * drawn[1].scale)
-        covers = (starts <= pixels) & (pixels < starts + cut.patch * drawn[1].scale)
-        np.testing.assert_allclose(placed(cut), covers / covers.sum(0), atol=1e-6)
-        assert (np.diff(cut.starts) <= max(1, cut.patch - drawn[0]["overlap"])).all()
+    for axis in both(drawn[1]):
+        starts = np.array(axis.starts)[:, None] * drawn[1].scale
+        pixels = np.arange(axis.length * drawn[1].scale)
+        covers = (starts <= pixels) & (pixels < starts + axis.patch * drawn[1].scale)
+        np.testing.assert_allclose(placed(axis), covers / covers.sum(0), atol=1e-6)
+        assert (np.diff(axis.starts) <= max(1, axis.patch - drawn[0]["overlap"])).all()
 
 
 @many
 @given(plans())
-def test_strips_follow_each_other_and_know_what_they_need(drawn):
+def test_output_rows_follow_each_other_and_know_what_they_need(drawn):
     made = drawn[1]
-    strips = list(made.strips())
+    finished = list(made.output_rows())
     rows = placed(made.rows)
-    assert [s.row for s in strips] == list(range(made.shape[0]))
-    assert [s.first for s in strips] == [0, *(s.last for s in strips[:-1])]
-    assert strips[-1].last == made.output_shape[0]
-    for strip in strips:
-        assert strip.first < strip.last
-        needed = np.flatnonzero(rows[:, strip.first : strip.last].any(1))
-        assert needed[0] == made.oldest(strip.row)
-        assert needed[-1] == strip.row
+    assert [f.tile_row for f in finished] == list(range(made.grid[0]))
+    assert [f.span[0] for f in finished] == [0, *(f.span[1] for f in finished[:-1])]
+    assert finished[-1].span[1] == made.output_shape[0]
+    for some_rows in finished:
+        assert some_rows.span[0] < some_rows.span[1]
+        needed = np.flatnonzero(rows[:, slice(*some_rows.span)].any(1))
+        assert (needed[0], needed[-1] + 1) == some_rows.needed
+        assert needed[-1] == some_rows.tile_row
 
 
 @some
@@ -217,29 +217,29 @@ def test_exact_is_the_whole_image_for_convolutions_of_that_radius(drawn, seed):
 
 
 def test_origins_are_the_corners_of_a_row():
-    made = plan(20, 30, scale=2, patch=(16, 12), halo=2)
+    made = plan_tiles((20, 30), scale=2, patch=(16, 12), halo=2)
     assert made.origins(1).tolist() == [[made.rows.starts[1], left] for left in made.columns.starts]
-    assert made.shape == (len(made.rows.starts), len(made.columns.starts))
+    assert made.grid == (len(made.rows.starts), len(made.columns.starts))
 
 
 def test_a_patch_that_is_all_halo_names_the_smallest_that_works():
     with pytest.raises(InputError, match="patches of 24 pixels are too small for a halo of 12 pixels; use at least 32"):
-        plan(100, 100, scale=2, patch=(20, 64), halo=12, multiple_of=8)
-    plan(100, 100, scale=2, patch=(32, 64), halo=12, multiple_of=8)
-    plan(20, 100, scale=2, patch=(20, 64), halo=12, multiple_of=8)  # goes whole: no halo inside
+        plan_tiles((100, 100), scale=2, patch=(20, 64), halo=12, multiple_of=8)
+    plan_tiles((100, 100), scale=2, patch=(32, 64), halo=12, multiple_of=8)
+    plan_tiles((20, 100), scale=2, patch=(20, 64), halo=12, multiple_of=8)  # goes whole: no halo inside
 
 
 def test_an_overlap_as_large_as_the_patch_is_refused():
     with pytest.raises(InputError, match="use at least 33"):
-        plan(100, 100, scale=2, patch=(32, 32), halo=0, overlap=32, mode="mean")
+        plan_tiles((100, 100), scale=2, patch=(32, 32), halo=0, overlap=32, mode="mean")
 
 
 @pytest.mark.parametrize("wrong", [{"scale": 0}, {"halo": -1}, {"overlap": -1}, {"multiple_of": 0}, {"patch": (0, 8)}])
 def test_sizes_that_make_no_sense_are_refused(wrong):
     with pytest.raises(InputError, match="sizes start at 1"):
-        plan(10, 10, **({"scale": 2, "patch": (8, 8), "halo": 1} | wrong))
+        plan_tiles((10, 10), **({"scale": 2, "patch": (8, 8), "halo": 1} | wrong))
 
 
 def test_an_unknown_mode_is_refused():
     with pytest.raises(InputError, match="'seam'; use one of exact, blend, mean"):
-        plan(10, 10, scale=2, patch=(8, 8), halo=1, mode="seam")
+        plan_tiles((10, 10), scale=2, patch=(8, 8), halo=1, mode="seam")

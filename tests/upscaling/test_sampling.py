@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import pysr
+from pysr import Tiling
 from pysr.cli.app import main
 from pysr.errors import InputError, PluginError
 from pysr.plugin import Model
@@ -29,8 +30,16 @@ class Dots(nn.Module):
     def forward(self, low: Tensor) -> Tensor:
         return self.sample(low, 1)[:, 0]
 
-    def sample(self, low: Tensor, n: int, seed: int = 0, temperature: float = 1.0, known: Tensor | None = None,
-               mask: Tensor | None = None, progress: Any = None) -> Tensor:  # fmt: skip
+    def sample(
+        self,
+        low: Tensor,
+        n: int,
+        seed: int = 0,
+        temperature: float = 1.0,
+        known: Tensor | None = None,
+        mask: Tensor | None = None,
+        progress: Any = None,
+    ) -> Tensor:
         self.asked.append({"reduced": torch.is_autocast_enabled("cpu"), "temperature": temperature})
         high = low.repeat_interleave(2, -1).repeat_interleave(2, -2)
         drawn = []
@@ -145,7 +154,7 @@ def test_what_png_cannot_hold_is_refused_before_any_work(
         ({"known": PIXELS}, "must have the result's size, 14 x 10"),
         ({"mask": np.zeros((5, 7), bool)}, "must have the result's size, 14 x 10"),
         ({"mask": np.zeros((10, 14), np.uint8)}, "bool array"),
-        ({"known": np.zeros((10, 14), np.uint8)}, "other colours than the image: give RGB"),
+        ({"known": np.zeros((10, 14), np.uint8)}, "other colours than the image; give RGB"),
         ({"n": 0}, "n is 0; give"),
         ({"seed": -1}, "seed is -1; give a whole number"),
         ({"seed": 1.5}, "seed is 1.5"),
@@ -204,9 +213,9 @@ def test_pairs_of_different_kinds_have_no_likelihood(dots: Callable[..., Any]) -
 
 
 def test_images_are_taken_whole(dots: Callable[..., Any]) -> None:
-    for options in ({"patch": 32}, {"mode": "blend"}, {"max_memory": 10**9}):
-        with pytest.raises(InputError, match="takes images whole"):
-            dots(**options)
+    for tiling in (Tiling(32), Tiling(mode="blend"), Tiling(max_memory=10**9)):
+        with pytest.raises(InputError, match="processes the whole image at once; leave the tiling"):
+            dots(tiling=tiling)
 
 
 def test_progress_goes_to_the_end_and_its_exception_comes_out(dots: Callable[..., Any]) -> None:
@@ -243,7 +252,7 @@ def test_float32_is_the_default_precision_and_bfloat16_reaches_the_network(
         up = pysr.load("dots", **options)
         up.upscale(PIXELS)
         assert up.precision == expected
-        assert up._stages[0].runner._network[0].asked[-1]["reduced"] is (expected == "bfloat16")
+        assert up._stages[0].stage.runner._network[0].asked[-1]["reduced"] is (expected == "bfloat16")
 
 
 def test_other_models_do_not_sample(dots: Callable[..., Any]) -> None:
@@ -264,7 +273,7 @@ def test_no_chains(install: Callable[..., None]) -> None:
     install(random, Model("sharpen", (2,), lambda scale, variant: nn.Identity(), "", preprocess=("bicubic",)))
     with pytest.raises(InputError, match="only by themselves"):
         pysr.load(["bicubic", "dots"])
-    with pytest.raises(InputError, match="not as an pre_upsampler"):
+    with pytest.raises(InputError, match="not as a pre-upsampler"):
         pysr.load("sharpen", pre_upsampler="dots")
 
 

@@ -1,6 +1,5 @@
 """One model on windows: how far it sees, what it needs, and what it promises."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,9 +8,10 @@ from torch import Tensor, nn
 
 from pysr.builtin.network import Enlarge, LumaOnly, Resampler
 from pysr.errors import PluginError
+from pysr.imaging.colour import GRAY
 from pysr.plugin import Model, Preprocessor
 from pysr.upscaling.runner import PreparedNetwork
-from pysr.upscaling.stage import GRAY, BoundPreprocessor, PreUpsampler, Stage
+from pysr.upscaling.stage import BoundPreprocessor, PreUpsampler, Stage
 
 
 class Twice(nn.Module):
@@ -31,9 +31,9 @@ class WrongSize(nn.Module):
 
 
 def stage(network: nn.Module, *steps: BoundPreprocessor, **fields: Any) -> Stage:
-    about = Model("probe", (2,), lambda scale, variant: network, "", **{"receptive_field": 0, **fields})
-    channels = 3 if about.colour == "rgb" else 1
-    return Stage(about, 2, PreparedNetwork(network, torch.device("cpu"), torch.float32, (channels, 32, 32)), steps)
+    spec = Model("probe", (2,), lambda scale, variant: network, "", **{"receptive_field": 0, **fields})
+    runner = PreparedNetwork(network, torch.device("cpu"), torch.float32, (spec.channels, 32, 32))
+    return Stage(spec, 2, runner, steps, "pysr-fake")
 
 
 def step(reach: int = 0, after_reach: int = 0, enlarges: bool = False) -> BoundPreprocessor:
@@ -88,21 +88,17 @@ def test_nothing_is_clipped_or_rounded() -> None:
     assert torch.equal(PreUpsampler(stage(Twice(3), colour="luma")).preprocess(window, 2)[0], Twice(3)(window))
 
 
-def test_an_initial_stage_runs_with_its_own_steps() -> None:
+def test_a_pre_upsampler_runs_with_its_own_steps() -> None:
     run = PreUpsampler(stage(Resampler("bicubic", 2), step(after_reach=2), colour="luma"))
     window = torch.rand(1, 3, 6, 5)
-    enlarged, memory = run.preprocess(window, 2)
+    enlarged, context = run.preprocess(window, 2)
     assert torch.allclose(enlarged, Resampler("bicubic", 2)(window), atol=1e-5)
-    assert run.postprocess(enlarged, memory, 2) is enlarged
+    assert run.postprocess(enlarged, context, 2) is enlarged
 
 
 @pytest.mark.parametrize(
     ("network", "message"), [(WrongSize(), "gave .* for an input of"), (Twice(1, torch.nan, 1), "gave NaN")]
 )
-def test_a_network_that_breaks_its_promise_is_named(
-    install: Callable[..., None], network: nn.Module, message: str
-) -> None:
-    broken = stage(network, colour="rgb")
-    install(broken.model)
-    with pytest.raises(PluginError, match=f"'probe' of fake {message}"):
-        broken.process(torch.rand(1, 3, 8, 8))
+def test_a_network_that_breaks_its_promise_is_named(network: nn.Module, message: str) -> None:
+    with pytest.raises(PluginError, match=f"'probe' of pysr-fake {message}"):
+        stage(network, colour="rgb").process(torch.rand(1, 3, 8, 8))

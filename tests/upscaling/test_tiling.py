@@ -1,13 +1,15 @@
 """Patches as large as memory allows, and smaller ones where it runs out."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from torch import Tensor
 
 import pysr
-from pysr.errors import OutOfMemoryError
+from pysr import Tiling
+from pysr.errors import InputError, OutOfMemoryError
 from pysr.testing import photo
 from pysr.upscaling.stage import Stage
 
@@ -41,14 +43,14 @@ def fail_at(failing: int) -> Callable[[Tensor], None]:
     return hook
 
 
-def test_a_memory_limit_that_cannot_be_kept_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    pysr.load("bicubic", 2, max_memory=1).upscale(photo(20, 20))
+def test_a_memory_limit_that_cannot_be_kept_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    pysr.load("bicubic", 2, tiling=Tiling(max_memory=1)).upscale(photo(20, 20))
     assert "max_memory is too little" in caplog.text
 
 
 @pytest.mark.parametrize("failing", range(6))
 def test_running_out_of_memory_anywhere_gives_the_right_image(failing: int, before_each: Callable[..., None]) -> None:
-    up, image = pysr.load("bicubic", 2, patch=32), photo(70, 70)
+    up, image = pysr.load("bicubic", 2, tiling=Tiling(32)), photo(70, 70)
     expected = up.upscale(image)
     before_each(fail_at(failing))
     assert np.abs(up.upscale(image) - expected).max() <= 1e-6
@@ -58,7 +60,7 @@ def test_running_out_of_memory_anywhere_gives_the_right_image(failing: int, befo
 def test_running_out_of_memory_in_a_chain_gives_the_right_image(
     failing: int, before_each: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    up, image = pysr.load("bicubic+lanczos", 4, patch=32), photo(70, 70)
+    up, image = pysr.load("bicubic+lanczos", 4, tiling=Tiling(32)), photo(70, 70)
     expected = up.upscale(image)
     before_each(fail_at(failing))
     seen: list[tuple[int, int]] = []
@@ -93,3 +95,20 @@ def test_other_errors_that_mention_memory_are_not_retried(before_each: Callable[
     with pytest.raises(RuntimeError, match="illegal"):
         pysr.load("bicubic", 2).upscale(photo(30, 30))
     assert calls == [1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"patch": 0}, "patch is 0"),
+        ({"patch": "big"}, "patch is 'big'"),
+        ({"mode": "crop"}, "mode is 'crop'"),
+        ({"overlap": -1}, "overlap is -1"),
+        ({"overlap": 2.5}, "overlap is 2.5"),
+        ({"max_memory": 0}, "max_memory is 0"),
+        ({"max_memory": "4G"}, "max_memory is '4G'"),
+    ],
+)
+def test_what_tiling_cannot_use_is_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Tiling(**options)

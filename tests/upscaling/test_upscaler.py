@@ -10,13 +10,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 import pysr
+from pysr import Tiling
 from pysr.errors import InputError, OutOfMemoryError
+from pysr.imaging.colour import GRAY
 from pysr.plugin import Model
 from pysr.testing import photo
 from pysr.upscaling import loading
-from pysr.upscaling.stage import GRAY
-from pysr.upscaling.tiling import Tiling
-from pysr.upscaling.upscaler import _empty
+from pysr.upscaling.memory import empty_image
+from pysr.upscaling.tiling import TiledStage
 
 Pixels = np.ndarray[Any, Any]
 
@@ -160,7 +161,7 @@ def test_patches_give_exactly_the_whole_image(probe: Any, patch: int, multiple_o
     image = photo(52, 76)
     options = {"device": "cpu", "precision": "float32"}
     whole = pysr.load("probe", **options).upscale(image)  # type: ignore[arg-type]
-    patched = pysr.load("probe", patch=patch, **options).upscale(image)  # type: ignore[arg-type]
+    patched = pysr.load("probe", tiling=Tiling(patch), **options).upscale(image)  # type: ignore[arg-type]
     assert np.abs(patched - whole).max() <= 1e-5
 
 
@@ -168,7 +169,7 @@ def test_patches_give_exactly_the_whole_image(probe: Any, patch: int, multiple_o
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_joining_patches_of_a_pixelwise_model_changes_nothing(mode: Any, dtype: str) -> None:
     image = pixels(61, 83, 3, dtype)
-    result = pysr.load("nearest", 2, mode=mode, patch=20, overlap=5).upscale(image)
+    result = pysr.load("nearest", 2, tiling=Tiling(20, mode, 5)).upscale(image)
     if dtype == "float32":
         assert np.abs(result - doubled(image)).max() <= 1e-6
     else:
@@ -178,15 +179,17 @@ def test_joining_patches_of_a_pixelwise_model_changes_nothing(mode: Any, dtype: 
 def test_a_model_without_receptive_field_is_blended_and_cannot_be_exact(probe: Any) -> None:
     probe(Convolutions, colour="rgb", **with_weights())
     image = photo(50, 50)
-    assert pysr.load("probe", device="cpu", patch=24).upscale(image).shape == (100, 100, 3)
+    assert pysr.load("probe", device="cpu", tiling=Tiling(24)).upscale(image).shape == (100, 100, 3)
     with pytest.raises(InputError, match="blend"):
-        pysr.load("probe", device="cpu", mode="exact").upscale(image)
+        pysr.load("probe", device="cpu", tiling=Tiling(mode="exact")).upscale(image)
 
 
 def test_memory_limit_makes_patches_and_progress_counts_them() -> None:
     seen: list[tuple[int, int]] = []
     image = photo(90, 120)
-    small = pysr.load("bicubic", 2, max_memory=200_000).upscale(image, progress=lambda *now: seen.append(now))
+    small = pysr.load("bicubic", 2, tiling=Tiling(max_memory=200_000)).upscale(
+        image, progress=lambda *now: seen.append(now)
+    )
     assert len(seen) > 1
     assert [done for done, _ in seen] == list(range(1, len(seen) + 1))
     assert seen[-1] == (len(seen), len(seen))
@@ -200,7 +203,7 @@ def test_an_exception_in_progress_ends_the_work_and_the_upscaler_still_works() -
     def stop(done: int, total: int) -> None:
         raise Enough
 
-    up, image = pysr.load("nearest", 2, patch=16), pixels(40, 40)
+    up, image = pysr.load("nearest", 2, tiling=Tiling(16)), pixels(40, 40)
     with pytest.raises(Enough):
         up.upscale(image, progress=stop)
     assert np.array_equal(up.upscale(image), doubled(image))
@@ -237,14 +240,14 @@ def test_progress_counts_all_items_of_a_batch() -> None:
 
 def test_a_tiny_patch_is_raised_to_what_is_worth_computing(probe: Any) -> None:
     probe(Convolutions, colour="rgb", **with_weights(receptive_field=3, multiple_of=8))
-    up = pysr.load("probe", device="cpu", precision="float32", patch=1)
-    assert up._plans((3, 500, 500))[0].patch == (24, 24)
+    up = pysr.load("probe", device="cpu", precision="float32", tiling=Tiling(1))
+    assert up._stages[0].plan((3, 500, 500)).patch == (24, 24)
     whole = pysr.load("probe", device="cpu", precision="float32").upscale(photo(30, 50))
     assert np.abs(up.upscale(photo(30, 50)) - whole).max() <= 1e-5
 
 
 def test_eight_threads_get_the_bits_of_one() -> None:
-    up = pysr.load("bicubic", 3, patch=20)
+    up = pysr.load("bicubic", 3, tiling=Tiling(20))
     images = [photo(40 + i, 50, seed=i) for i in range(8)]
     expected = [up.upscale(image) for image in images]
     results: dict[int, Pixels] = {}
@@ -270,7 +273,7 @@ def test_unusable_images_are_one_clear_error(image: Any) -> None:
 def test_on_a_gpu_the_result_is_the_same_and_lies_where_the_image_lay(place: str) -> None:
     image = torch.from_numpy(photo(60, 70)).permute(2, 0, 1).to(place)
     expected = pysr.load("bicubic", 2, device="cpu").upscale(image.cpu())
-    result = pysr.load("bicubic", 2, device="cuda", patch=24).upscale(image)
+    result = pysr.load("bicubic", 2, device="cuda", tiling=Tiling(24)).upscale(image)
     assert result.device.type == place
     assert (result.cpu() - expected).abs().max() <= 1e-5
 
@@ -326,7 +329,7 @@ def test_nothing_is_rounded_or_clipped_between_stages(install: Any, gain: float,
     networks = {"up": lambda scale, variant: Times(gain), "down": lambda scale, variant: Times(1 / gain)}
     install(*(Model(name, (2,), network, "", colour="any", receptive_field=0) for name, network in networks.items()))
     image = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    assert np.array_equal(pysr.load("up+down", 4, patch=patch).upscale(image), doubled(image, 4))
+    assert np.array_equal(pysr.load("up+down", 4, tiling=Tiling(patch)).upscale(image), doubled(image, 4))
     assert pysr.load("up+up", 4).upscale(image.astype(np.float32) / 255).max() <= 1
 
 
@@ -334,25 +337,25 @@ def test_the_stages_of_a_chain_are_exact_in_patches(probe: Any) -> None:
     probe(Convolutions, colour="rgb", **with_weights(receptive_field=3, multiple_of=4))
     image, options = photo(52, 76), {"device": "cpu", "precision": "float32"}
     whole = pysr.load("probe+bicubic+probe", 8, **options).upscale(image)  # type: ignore[arg-type]
-    patched = pysr.load("probe+bicubic+probe", 8, patch=1, **options).upscale(image)  # type: ignore[arg-type]
+    patched = pysr.load("probe+bicubic+probe", 8, tiling=Tiling(1), **options).upscale(image)  # type: ignore[arg-type]
     assert np.abs(patched - whole).max() <= 1e-5
 
 
 def test_progress_of_a_chain_ends_at_the_total() -> None:
     seen: list[tuple[int, int]] = []
-    up = pysr.load("nearest+nearest", 4, patch=16)
+    up = pysr.load("nearest+nearest", 4, tiling=Tiling(16))
     up.upscale(torch.rand(2, 3, 30, 40), progress=lambda *now: seen.append(now))
-    total = sum(np.prod(plan.shape) for plan in up._plans((3, 30, 40))) * 2
+    total = sum(up._patch_counts((3, 30, 40))) * 2
     assert seen == [(done, total) for done in range(1, total + 1)]
 
 
 def test_progress_in_batches_ends_at_the_total_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    def in_one(self: Any, stage: Any, planes: Any, out: Any, cut: Any, *, progress: Any, clip: bool) -> None:
+    def in_one(self: Any, image: Any, out: Any, *, progress: Any) -> None:
         progress(7, 7)
 
-    monkeypatch.setattr(Tiling, "enlarge", in_one)
+    monkeypatch.setattr(TiledStage, "upscale", in_one)
     seen: list[tuple[int, int]] = []
-    pysr.load("nearest", 2, patch=16).upscale(torch.rand(3, 1, 4, 40), progress=lambda *now: seen.append(now))
+    pysr.load("nearest", 2, tiling=Tiling(16)).upscale(torch.rand(3, 1, 4, 40), progress=lambda *now: seen.append(now))
     assert [done for done, _ in seen] == [seen[-1][1] * i // 3 for i in (1, 2, 3)]
 
 
@@ -366,10 +369,12 @@ def test_a_chain_that_cannot_be_exact_says_so_before_any_work(probe: Any) -> Non
     probe(Convolutions, colour="rgb", **with_weights())
     seen: list[int] = []
     with pytest.raises(InputError, match="probe sees the whole image at once"):
-        pysr.load("nearest+probe", 4, mode="exact").upscale(photo(9, 9), progress=lambda *now: seen.append(1))
+        pysr.load("nearest+probe", 4, tiling=Tiling(mode="exact")).upscale(
+            photo(9, 9), progress=lambda *now: seen.append(1)
+        )
     assert not seen
 
 
 def test_no_room_between_the_stages_is_out_of_memory() -> None:
     with pytest.raises(OutOfMemoryError, match=r"hands to the next, 2147483648 x 1073741824 pixels, does not fit"):
-        _empty(3, (2**30, 2**31), torch.device("cpu"))
+        empty_image(3, (2**30, 2**31), torch.device("cpu"))

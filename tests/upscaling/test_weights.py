@@ -151,9 +151,9 @@ def test_an_unsound_file_is_refused(data: bytes, tmp_path: Path) -> None:
 
 def test_a_name_that_stands_twice_is_refused(tmp_path: Path) -> None:
     one, two = (f'"a": {{"dtype": "F32", "shape": [1], "data_offsets": {place}}}' for place in ([0, 4], [4, 8]))
-    refuse(raw(f"{{{one}, {two}}}".encode(), b"\0" * 8), tmp_path, "stands twice")
+    refuse(raw(f"{{{one}, {two}}}".encode(), b"\0" * 8), tmp_path, "has a name twice")
     escaped = two.replace('"a"', r'"\u0061"')
-    refuse(raw(f"{{{one}, {escaped}}}".encode(), b"\0" * 8), tmp_path, "stands twice")
+    refuse(raw(f"{{{one}, {escaped}}}".encode(), b"\0" * 8), tmp_path, "has a name twice")
 
 
 @pytest.mark.parametrize("length", [640, 19280])  # their first bytes look like a pickle's and a zip archive's
@@ -185,7 +185,7 @@ def test_any_length_of_the_header_is_allowed(length: int, tmp_path: Path) -> Non
         (lambda t: t.update({"0.bias": torch.ones(2, dtype=torch.bool)}), "another kind of numbers"),
         (lambda t: t.update({"0.bias": torch.full((2,), float("nan")).to(torch.float8_e4m3fn)}), "NaN or infinite"),
     ],
-)  # fmt: skip
+)
 def test_weights_of_another_network_are_refused(change: Any, match: str, tmp_path: Path) -> None:
     changed = tensors()
     change(changed)

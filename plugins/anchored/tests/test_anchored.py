@@ -165,7 +165,7 @@ def test_images_that_cannot_be_used_are_refused() -> None:
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_patches_give_what_the_whole_image_gives(scale: int) -> None:
-    whole, patched = (pysr.load("aplus", scale, device="cpu", patch=patch) for patch in ("auto", 1))
+    whole, patched = (pysr.load("aplus", scale, device="cpu", tiling=pysr.Tiling(patch)) for patch in ("auto", 1))
     for seed in range(3):
         image = photo(90, 120, seed)
         assert np.abs(whole.upscale(image) - patched.upscale(image)).max() <= 1e-5

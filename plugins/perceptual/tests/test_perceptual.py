@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.functional import pad
 
 import pysr
+import pysr.training
 from pysr.errors import InputError
 from pysr.evaluation.protocols import build_metrics, measure
 from pysr.plugin import Model, Recipe
@@ -20,8 +21,8 @@ from pysr.training import TrainingOptions, read_planes, recipe, save_weights, tr
 from pysr_perceptual.network import Residual, StyleTransfer, SuperResolution, mirrored
 from pysr_perceptual.plugin import pysr_models
 
+CPU = TrainingOptions(device="cpu", precision="float32")
 SR, STYLE = pysr_models()
-ON_CPU = TrainingOptions(device="cpu")
 PHOTO = Path(__file__).parents[3] / "examples" / "chelsea.png"
 
 
@@ -73,7 +74,7 @@ def test_patches_give_what_the_whole_image_gives(model: Model, tmp_path: Path) -
     torch.manual_seed(0)
     save_weights(model.network(model.scales[0], None), tmp_path / "random.safetensors", {})
     whole, patched = (
-        pysr.load(model.name, weights=tmp_path / "random.safetensors", device="cpu", patch=patch)
+        pysr.load(model.name, weights=tmp_path / "random.safetensors", device="cpu", tiling=pysr.Tiling(patch))
         for patch in ("auto", 1)
     )
     assert whole.precision == "float32"
@@ -129,7 +130,7 @@ def test_recipes_run(name: str, scale: int, data: Path, tmp_path: Path) -> None:
     full = recipe(SR, name)
     assert isinstance(full, Recipe)
     small = replace(full, scales=(scale,), steps=2, batch=2, patch=48, rescale_augment=(1.0,))
-    best = train(SR, [data], tmp_path / "out", recipe=small, validation=data, options=ON_CPU)
+    best = train(SR, [data], tmp_path / "out", recipe=small, validation=data, options=CPU)
     upscaler = pysr.load("perceptual", scale, weights=best)
     assert upscaler.upscale(np.zeros((5, 6, 3), np.uint8)).shape == (5 * scale, 6 * scale, 3)
 
@@ -138,7 +139,7 @@ def test_a_style_is_learnt_from_an_image(data: Path, tmp_path: Path) -> None:
     full = recipe(STYLE, style=str(data / "0.png"))
     assert isinstance(full, Recipe)
     small = replace(full, steps=2, batch=2, patch=48)
-    best = train(STYLE, [data], tmp_path / "out", recipe=small, options=ON_CPU)
+    best = train(STYLE, [data], tmp_path / "out", recipe=small, options=CPU)
     assert pysr.load("perceptual-style", weights=best).upscale(np.zeros((5, 6, 3), np.uint8)).shape == (5, 6, 3)
     assert (tmp_path / "out" / "log.csv").read_text().splitlines()[0].count("loss_") == 3
     with pytest.raises(InputError, match="no style image came; give one"):

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from pysr.errors import InputError
 from pysr.plugin import Recipe
-from pysr.training import TrainingOptions, recipe, train
+from pysr.training import TrainingOptions, train
 from pysr_pixelcnn import corners
 from pysr_pixelcnn.digits import CornersSampler, Head, place, read_digits
 from pysr_pixelcnn.faces import measured
+from pysr_pixelcnn.train import corners_recipe, faces_recipe
 
-ON_CPU = TrainingOptions(device="cpu")
+CPU = TrainingOptions(device="cpu", precision="float32")
 
 
 def strokes(count: int, side: int = 28) -> NDArray[np.uint8]:
@@ -105,8 +106,8 @@ def shortened(recipe: Recipe) -> Recipe:
 
 
 def test_the_corners_train_by_their_recipe(mnist: Path, tmp_path: Path) -> None:
-    short = replace(recipe("pixelcnn-mnist-corners"), steps=2)
-    best = train("pixelcnn-mnist-corners", [mnist], tmp_path / "out", recipe=short, options=ON_CPU)
+    short = replace(corners_recipe(), steps=2)
+    best = train("pixelcnn-mnist-corners", [mnist], tmp_path / "out", recipe=short, options=CPU)
     assert best.exists()
 
 
@@ -115,8 +116,8 @@ def test_faces_train_by_their_recipe_and_are_validated_by_bits(tmp_path: Path) -
     images = random.integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
     np.savez(tmp_path / "faces.npz", train=images, val=images[:2])
     faces = tmp_path / "faces.npz"
-    short = replace(recipe("pixelcnn"), steps=2)
-    best = train("pixelcnn", [faces], tmp_path / "out", recipe=short, validation=faces, options=ON_CPU)
+    short = replace(faces_recipe(), steps=2)
+    best = train("pixelcnn", [faces], tmp_path / "out", recipe=short, validation=faces, options=CPU)
     log = (tmp_path / "out" / "log.csv").read_text().splitlines()
     assert best.exists() and "bits_per_dim" in log[0] and "joint" in log[0]
 

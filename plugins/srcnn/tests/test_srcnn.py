@@ -54,7 +54,7 @@ def test_mean_of_overlapping_patches_as_in_the_paper() -> None:
     """Whole patches, averaged: close to the exact result, but not equal, because the patches' borders count."""
     image = photo(90, 80)
     exact = pysr.load("srcnn", 2, device="cpu", precision="float32").upscale(image)
-    up = pysr.load("srcnn", 2, device="cpu", precision="float32", mode="mean", patch=33, overlap=19)
+    up = pysr.load("srcnn", 2, device="cpu", precision="float32", tiling=pysr.Tiling(33, "mean", 19))
     patches: set[int] = set()
     mean = up.upscale(image, progress=lambda done, total: patches.add(total))
     assert patches == {6 * 5}  # at most 14 pixels apart

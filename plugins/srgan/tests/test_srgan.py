@@ -21,8 +21,8 @@ from pysr_srgan.network import Discriminator, ShuffledConv2d, SRResNet, begin_sm
 from pysr_srgan.plugin import HALF_FIELD, pysr_models
 from pysr_srgan.train import gan_recipe, resnet_recipe
 
+CPU = TrainingOptions(device="cpu", precision="float32")
 ROOT = Path(__file__).parents[3]
-EXACT = TrainingOptions(device="cpu", precision="float32")
 PHOTO, BENCH = ROOT / "examples" / "chelsea.png", ROOT.parent / "shared" / "data" / "bench"
 
 
@@ -158,11 +158,11 @@ def small(name: str, steps: int, adversary: str = "adversarial:32") -> Model:
 def test_srgan_names_the_package_of_a_missing_loss(images: Path, tmp_path: Path) -> None:
     (model,) = (model for model in pysr_models() if model.name == "srgan")
     with override([core()]), pytest.raises(UnknownNameError, match="it comes with the package pysr-perceptual"):
-        train(model, [images], tmp_path / "out", options=EXACT)
+        train(model, [images], tmp_path / "out", options=CPU)
 
 
 def test_srresnet_trains(images: Path, tmp_path: Path) -> None:
-    assert train(small("srresnet", 2), [images], tmp_path / "out", options=EXACT).exists()
+    assert train(small("srresnet", 2), [images], tmp_path / "out", options=CPU).exists()
 
 
 @pytest.mark.parametrize(
@@ -171,15 +171,15 @@ def test_srresnet_trains(images: Path, tmp_path: Path) -> None:
 )
 def test_a_gan_resumes_to_the_same_bits(adversary: str, learns: str, told: str, images: Path, tmp_path: Path) -> None:
     model = small("srgan", 4, adversary)
-    whole = train(model, [images], tmp_path / "whole", options=EXACT)
+    whole = train(model, [images], tmp_path / "whole", options=CPU)
 
     def stop(done: int, total: int) -> None:
         if done == 3:
             raise KeyError("stop")
 
     with pytest.raises(KeyError):
-        train(model, [images], tmp_path / "parts", options=EXACT, progress=stop)
-    parts = train(model, [images], tmp_path / "parts", options=EXACT, resume=True)
+        train(model, [images], tmp_path / "parts", options=CPU, progress=stop)
+    parts = train(model, [images], tmp_path / "parts", options=CPU, resume=True)
     first, second = load_file(whole), load_file(parts)
     assert all(torch.equal(first[name], second[name]) for name in first)
     newest = [sorted((tmp_path / name / "checkpoints").iterdir())[-1] for name in ("whole", "parts")]

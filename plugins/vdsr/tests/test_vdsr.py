@@ -1,10 +1,8 @@
 """VDSR as in the paper, and the effect of its gradient clipping."""
 
 import csv
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,14 +11,12 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from pysr.errors import PysrError
-from pysr.plugin import Model, Recipe
 from pysr.testing import photo
 from pysr.training import TrainingOptions, train
 from pysr_vdsr.network import VDSR
-from pysr_vdsr.plugin import pysr_models
 from pysr_vdsr.train import paper
 
-EXACT = TrainingOptions(device="cpu", precision="float32")
+CPU = TrainingOptions(device="cpu", precision="float32")
 
 
 def test_the_network_is_the_papers() -> None:
@@ -34,24 +30,16 @@ def test_the_network_is_the_papers() -> None:
     assert torch.equal(network(flat), flat)  # what is learned is the difference
 
 
-def with_recipe(change: Callable[[Recipe], Recipe]) -> Model:
-    (model,) = pysr_models()
-    return replace(model, recipes={"paper": lambda: change(paper())})
-
-
 def losses(tmp_path: Path, clip: float | None) -> list[float]:
     """Mean losses over 5 steps each, of the paper's recipe with fewer and smaller patches."""
     data = tmp_path / "images"
     data.mkdir(exist_ok=True)
     for i in range(3):
         Image.fromarray((photo(60, 72, seed=i) * 255).astype(np.uint8)).save(data / f"{i}.png")
-    model = with_recipe(
-        lambda recipe: replace(
-            recipe, steps=25, clip_theta=clip, batch=12, patch=24, losses={"mse": 24 * 24 / 2}, validate_every=5
-        )
-    )
+    weights = {"mse": 24 * 24 / 2}
+    short = replace(paper(), steps=25, clip_theta=clip, batch=12, patch=24, losses=weights, validate_every=5)
     out = tmp_path / str(clip)
-    train(model, [data], out, options=replace(EXACT, seed=1))
+    train("vdsr", data, out, recipe=short, options=replace(CPU, seed=1))
     with (out / "log.csv").open(newline="") as file:
         return [float(row["loss"]) for row in csv.DictReader(file)]
 
@@ -73,9 +61,8 @@ def test_the_clipping_bounds_every_step(tmp_path: Path) -> None:
         before.extend(p.detach().clone() for p in network.parameters())
         return [torch.optim.SGD(network.parameters(), 0.1)]
 
-    changes: dict[str, Any] = {"steps": 1, "batch": 3, "patch": 24, "optimizers": optimizers, "clip_theta": 1e-4}
-    model = with_recipe(lambda recipe: replace(recipe, **changes))
-    best = train(model, [tmp_path / "images"], tmp_path / "out", options=EXACT)
+    short = replace(paper(), steps=1, batch=3, patch=24, optimizers=optimizers, clip_theta=1e-4)
+    best = train("vdsr", tmp_path / "images", tmp_path / "out", recipe=short, options=CPU)
     after = VDSR()
     after.load_state_dict(load_file(best))
     moves = [float((new.detach() - old).abs().max()) for new, old in zip(after.parameters(), before, strict=True)]

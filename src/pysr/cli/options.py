@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
@@ -160,7 +160,7 @@ class UpscaleOptions:
     device: str
     precision: str
     fp32: bool
-    mode: str
+    mode: Literal["auto", "exact", "blend", "mean"]
     max_memory: int | None
     match_histogram: bool
     format: str | None
@@ -178,15 +178,15 @@ class UpscaleOptions:
 
     def for_load(self) -> dict[str, Any]:
         """The keyword arguments of `pysr.load`."""
+        from ..upscaling.tiling import Tiling
+
         return {
             "variant": self.variant,
             "pre_upsampler": self.pre_upsampler,
             "weights": self.weights,
             "device": self.device if self.gpu_id is None else f"cuda:{self.gpu_id}",
             "precision": "float32" if self.fp32 else self.precision,
-            "patch": self.patch or "auto",
-            "mode": self.mode,
-            "max_memory": self.max_memory,
+            "tiling": Tiling(self.patch or "auto", self.mode, max_memory=self.max_memory),
             "match_histogram": self.match_histogram,
         }
 

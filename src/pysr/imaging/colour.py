@@ -1,8 +1,13 @@
-"""ITU-R BT.601 luma and chroma in the studio range, as MATLAB's ``rgb2ycbcr`` and the super-resolution literature.
+"""Colour: ITU-R BT.601 luma and chroma, gray <-> RGB, and the value of white.
 
-All values are in units where 1.0 is 8-bit 255: luma lies in [16, 235] / 255, chroma in [16, 240] / 255.
+Two different lumas are in use. `luma` and `rgb_to_ycbcr` give BT.601 in the studio range, as MATLAB's ``rgb2ycbcr`` and
+the super-resolution literature do: in units where 1.0 is 8-bit 255, luma lies in [16, 235] / 255 and chroma in
+[16, 240] / 255. Luma models and metrics take it. `to_channels` gives full-range gray, as gray image files hold it.
 """
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,22 +16,53 @@ _FORWARD = torch.tensor(
 )
 _OFFSET = torch.tensor([16.0, 128.0, 128.0], dtype=torch.float64) / 255
 _INVERSE = torch.linalg.inv(_FORWARD / 255)
+GRAY = (0.299, 0.587, 0.114)  # BT.601 weights of full-range R, G and B in gray, as Pillow's convert("L")
+_WHITE = {"uint8": 255, "uint16": 65535}
 
 
-def _mix(planes: Tensor, matrix: Tensor) -> Tensor:
-    return torch.einsum("oc,...chw->...ohw", matrix.to(planes), planes)
+def white_of(dtype: torch.dtype | np.dtype[Any]) -> int:
+    """Return the value that stands for white: 255 for uint8, 65535 for uint16, 1 for floats."""
+    return _WHITE.get(str(dtype).removeprefix("torch."), 1)
+
+
+def to_channels(image: Tensor, channels: int) -> Tensor:
+    """Convert between gray and RGB: gray is repeated in R, G and B; RGB becomes full-range BT.601 gray.
+
+    Used both ways: for what a network of other channels than the image's is given, and for what the image gets back.
+
+    Args:
+        image: (..., C, H, W), C being 1 or 3; floats, or integer levels.
+        channels: 1 or 3.
+
+    Returns:
+        (..., channels, H, W) of the same dtype, integers rounded half to even; the image itself or a view of it where
+        no sums are needed.
+    """
+    if image.shape[-3] == channels:
+        return image
+    if channels == 3:
+        return image.expand(*image.shape[:-3], 3, -1, -1)
+    values = image if image.is_floating_point() else image.float()
+    gray = (values * values.new_tensor(GRAY).view(3, 1, 1)).sum(-3, keepdim=True)
+    return gray if image.is_floating_point() else gray.round().to(image.dtype)
+
+
+def _mix(image: Tensor, matrix: Tensor) -> Tensor:
+    return torch.einsum("oc,...chw->...ohw", matrix.to(image), image)
 
 
 def rgb_to_ycbcr(rgb: Tensor) -> Tensor:
-    """(..., 3, H, W) RGB in [0, 1] to (..., 3, H, W) Y, Cb, Cr; float32 or float64, same device."""
+    """Convert (..., 3, H, W) RGB in [0, 1] to (..., 3, H, W) Y, Cb, Cr; float32 or float64, on the same device."""
     return _mix(rgb, _FORWARD / 255) + _OFFSET.to(rgb).view(3, 1, 1)
 
 
 def ycbcr_to_rgb(ycbcr: Tensor) -> Tensor:
-    """The exact inverse of `rgb_to_ycbcr`; the result is not clipped."""
+    """Convert back: the exact inverse of `rgb_to_ycbcr`; the result is not clipped."""
     return _mix(ycbcr - _OFFSET.to(ycbcr).view(3, 1, 1), _INVERSE)
 
 
-def luma(rgb: Tensor) -> Tensor:
-    """(..., 3, H, W) RGB in [0, 1] to its (..., 1, H, W) luma in [16, 235] / 255."""
-    return _mix(rgb, _FORWARD[:1] / 255) + _OFFSET[0].to(rgb)
+def luma(image: Tensor) -> Tensor:
+    """Return studio-range luma, (..., 1, H, W), of RGB in [0, 1], (..., 3, H, W); one channel is returned as it is."""
+    if image.shape[-3] == 1:
+        return image
+    return _mix(image, _FORWARD[:1] / 255) + _OFFSET[0].to(image)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import InputError
-from .colour import luma
+from .colour import luma, to_channels
 from .files import image_files, read_image
 
 TOGETHER = 256  # pictures of an array that are floats at the same time
@@ -77,9 +77,7 @@ def read_stacks(place: Path, array: str) -> Iterator[tuple[Path, Tensor]]:
 
 def in_colour(planes: Tensor, colour: Colour) -> Tensor:
     """(..., C, H, W), C being 1 or 3, as a model of that colour takes it: three planes for "rgb", else one of luma."""
-    if colour == "rgb":
-        return planes.expand(*planes.shape[:-3], 3, -1, -1)
-    return luma(planes) if planes.shape[-3] == 3 else planes
+    return to_channels(planes, 3) if colour == "rgb" else luma(planes)
 
 
 def digest(place: Path, *, images: bool = True) -> str:

@@ -13,6 +13,8 @@ from math import ceil
 import torch
 from torch import Tensor
 
+from .mirror import mirrored_index
+
 
 def _nearest(x: Tensor) -> Tensor:
     return ((x >= -0.5) & (x < 0.5)).to(x.dtype)
@@ -52,19 +54,13 @@ def _weights(centre: Tensor, scale: Fraction, kernel: str) -> tuple[Tensor, Tens
     return left, offset, weight / weight.sum(0, keepdim=True)
 
 
-def _mirrored(index: Tensor, length: int) -> Tensor:
-    """Positions on an axis that is mirrored beyond both ends, including the edge pixel."""
-    index = index % (2 * length)
-    return torch.where(index < length, index, 2 * length - 1 - index)
-
-
 @lru_cache(maxsize=256)
 def _taps(n_in: int, n_out: int, scale: Fraction, kernel: str) -> tuple[Tensor, Tensor]:
     """Source index and weight of every tap: two tensors of shape (taps, n_out), int64 and float64."""
     centre = (2 * torch.arange(n_out) + 1) * scale.denominator - scale.numerator
     left, offset, weight = _weights(centre, scale, kernel)
     used = (weight != 0).any(1)
-    return _mirrored(left + offset[used, None], n_in), weight[used]
+    return mirrored_index(left + offset[used, None], n_in), weight[used]
 
 
 def _along(planes: Tensor, dim: int, n_out: int, scale: Fraction, kernel: str) -> Tensor:
@@ -83,7 +79,7 @@ def _enlarged(planes: Tensor, dim: int, scale: int, kernel: str) -> Tensor:
     """One axis, by a whole number: every phase of the output is a sum of shifted views, several times as fast."""
     left, offset, weight = _weights(2 * torch.arange(scale) + 1 - scale, Fraction(scale), kernel)
     length, margin = planes.shape[dim], int(offset[-1]) + 1
-    padded = planes.index_select(dim, _mirrored(torch.arange(-margin, length + margin), length).to(planes.device))
+    padded = planes.index_select(dim, mirrored_index(torch.arange(-margin, length + margin), length).to(planes.device))
     phases = planes.new_empty(*planes.shape[: dim + 1], scale, *planes.shape[dim + 1 :])
     for phase in range(scale):
         taps = [(margin + int(left[phase] + o), float(w)) for o, w in zip(offset, weight[:, phase], strict=True) if w]

@@ -1,4 +1,4 @@
-"""Where networks compute and in which precision: the device, the dtype, and the context that both ask for."""
+"""Device and precision: which to use, where an array lies, and the context in which a network computes."""
 
 import threading
 from collections.abc import Iterator
@@ -12,10 +12,22 @@ from ..errors import InputError
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def choose_device(device: str | torch.device) -> torch.device:
-    """For "auto" the accelerator that works here or else the CPU; otherwise what torch calls by that name.
+def device_of(array: object) -> torch.device:
+    """Return the device of a tensor; the CPU for anything else, such as a NumPy array."""
+    return array.device if isinstance(array, torch.Tensor) else torch.device("cpu")
 
-    The result has an index where there can be several: work goes there, whatever the calling thread's device is.
+
+def choose_device(device: str | torch.device) -> torch.device:
+    """Resolve and check a device.
+
+    Args:
+        device: "auto" (the accelerator if there is a working one, else the CPU), or a name that torch knows.
+
+    Returns:
+        The device, with an index where there can be several, so that the calling thread's current device is irrelevant.
+
+    Raises:
+        InputError: if nothing can be computed on it here.
     """
     if device == "auto":
         found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
@@ -23,7 +35,7 @@ def choose_device(device: str | torch.device) -> torch.device:
     try:
         chosen = torch.empty(0, device=device or "none").device
         if chosen.type == "meta":
-            raise NotImplementedError("it computes nothing")
+            raise NotImplementedError("it does not compute anything")
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"device {str(device)!r} cannot be used here ({reason}); use 'auto' or 'cpu'") from None
@@ -31,7 +43,16 @@ def choose_device(device: str | torch.device) -> torch.device:
 
 
 def choose_precision(precision: str, device: torch.device) -> torch.dtype:
-    """For "auto" bfloat16 where the hardware multiplies it natively, else float32."""
+    """Resolve and check a precision.
+
+    Args:
+        precision: "auto" (bfloat16 where the hardware multiplies it natively, else float32), "float32", "bfloat16" or
+            "float16" (GPUs only).
+        device: where it is to be used.
+
+    Raises:
+        InputError: if it is unknown, or not available on the device.
+    """
     if precision == "auto":
         return torch.bfloat16 if _has_fast_bfloat16(device) else torch.float32
     if precision not in PRECISIONS:
@@ -43,29 +64,32 @@ def choose_precision(precision: str, device: torch.device) -> torch.dtype:
 
 def _has_fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
+        return torch.cuda.get_device_capability(device) >= (8, 0)  # Ampere, the first with bfloat16 tensor cores
     return device.type == "cpu" and any(_cpu_has(feature) for feature in ("avx512_bf16", "amx_tile"))
 
 
 def _cpu_has(feature: str) -> bool:
-    supported = getattr(torch.cpu, f"_is_{feature}_supported", None)  # torch has no public name for it before 2.13
+    supported = getattr(torch.cpu, f"_is_{feature}_supported", None)  # public only since torch 2.13
     return bool(supported and supported())
 
 
 def precision_context(
     device: torch.device, dtype: torch.dtype, *, cached: bool = True
 ) -> AbstractContextManager[object]:
-    """The context in which a network computes in that precision, and in float32 without TF32's rounding.
+    """Return the context in which a network computes in a precision; for float32, without TF32 rounding.
 
-    cached: whether weights are rounded once and kept, which must not be where they change inside the context.
+    Args:
+        device: where the network computes.
+        dtype: torch.float32, torch.bfloat16 or torch.float16.
+        cached: whether autocast may round weights once and keep them; must be False if they change inside the context.
     """
     if dtype != torch.float32:
         return torch.autocast(device.type, dtype=dtype, cache_enabled=cached)
-    return _UNROUNDED_CONVOLUTIONS.hold() if device.type == "cuda" else nullcontext()
+    return _tf32_off.hold() if device.type == "cuda" else nullcontext()
 
 
-class _Setting:
-    """torch's process-wide choice of TF32 for convolutions: off while anybody holds it, then what it was before."""
+class _TF32Off:
+    """Switches TF32 convolutions off, process-wide, while any thread holds it, and then restores the setting."""
 
     def __init__(self) -> None:
         self._lock, self._holders, self._before = threading.Lock(), 0, ""
@@ -87,4 +111,4 @@ class _Setting:
                     self._conv.fp32_precision = self._before
 
 
-_UNROUNDED_CONVOLUTIONS = _Setting()
+_tf32_off = _TF32Off()

@@ -19,6 +19,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..imaging import degrade
 from ..imaging.datasets import Colour, in_colour, read_stacks
+from ..imaging.mirror import mirrored_index
 from ..imaging.resize import resize
 from ..ops import seeds
 
@@ -28,7 +29,7 @@ Shard = tuple[int, int]  # (rank, world_size): which part of every batch a proce
 
 # Flat patches imitate drawings: paper and ink are pure white and black, areas have pale colours of any brightness.
 WHITE_SHARE, BLACK_SHARE = 1 / 6, 1 / 6
-TINT = 0.15  # largest difference of a channel from the gray; chosen by eye
+TINT = 0.15  # largest difference of a channel from the gray
 
 
 @dataclass(frozen=True)
@@ -263,7 +264,10 @@ class PatchSampler:
         height, width = low.shape[-2:]
         if min(top, left) >= margin and top + side + margin <= height and left + side + margin <= width:
             return low[:, top - margin : top + side + margin, left - margin : left + side + margin]
-        rows, columns = (_mirrored(start, side, margin, n) for start, n in ((top, height), (left, width)))
+        rows, columns = (
+            mirrored_index(torch.arange(start - margin, start + side + margin), length)
+            for start, length in ((top, height), (left, width))
+        )
         return low[:, rows][:, :, columns]
 
 
@@ -306,11 +310,6 @@ def _flat_colours(count: int, channels: int, generator: torch.Generator) -> Tens
 def _detail(low: Tensor) -> float:
     """Mean absolute gradient, down plus across."""
     return float(low.diff(dim=1).abs().mean() + low.diff(dim=2).abs().mean())
-
-
-def _mirrored(start: int, side: int, margin: int, length: int) -> Tensor:
-    index = torch.arange(start - margin, start + side + margin) % (2 * length)
-    return torch.where(index < length, index, 2 * length - 1 - index)
 
 
 def _transform(image: Tensor, symmetry: int) -> Tensor:

@@ -174,7 +174,7 @@ class _TrainingLoop:
             dtype=dtype,
             seed=options.seed,
         )
-        return state, max(sum(step.about.reach for step in chain) for chain in preprocessors.values())
+        return state, max(sum(step.spec.reach for step in chain) for chain in preprocessors.values())
 
     def _new_network(self) -> nn.Module:
         config = self.config

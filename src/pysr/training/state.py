@@ -207,9 +207,9 @@ class TrainState:
         low, high = batch.low.to(self.device), batch.high.to(self.device)
         preprocessors = self._preprocessors[batch.scale]
         for preprocessor in preprocessors:
-            low, _ = preprocessor.run.preprocess(low, batch.scale)
+            low, _ = preprocessor.impl.preprocess(low, batch.scale)
         low = low.clone() if low.is_inference() else low  # a pre-upsampler model runs in inference mode
-        enlarged = any(preprocessor.about.enlarges for preprocessor in preprocessors)
+        enlarged = any(preprocessor.spec.enlarges for preprocessor in preprocessors)
         height, width = (side if enlarged else side // batch.scale for side in high.shape[-2:])
         top, left = (low.shape[-2] - height) // 2, (low.shape[-1] - width) // 2
         return low[..., top : top + height, left : left + width], high

@@ -15,20 +15,32 @@ from ..plugin import Model
 from ..registry import registry
 
 
-def choose(what: str, given: Any, allowed: tuple[Any, ...], hint: str = "") -> Any:
-    """What was given, or for None the first that is allowed; InputError, with the hint, where that cannot be."""
-    if given is None and allowed:
+def validate_choice(what: str, value: Any, allowed: tuple[Any, ...], hint: str = "") -> Any:
+    """Return the value, or for None the first one allowed.
+
+    Args:
+        what: name of the choice, for the message.
+        value: what was asked for.
+        allowed: the values that there are; the first is the default.
+        hint: appended to the message.
+
+    Raises:
+        InputError: if the value is not allowed.
+    """
+    if value is None and allowed:
         return allowed[0]
-    if given not in allowed:
-        raise InputError(f"{what} is {given!r}; it can be {', '.join(map(str, allowed)) or 'nothing'}{hint}")
-    return allowed[allowed.index(given)]  # 2, where 2.0 was given
+    if value not in allowed:
+        raise InputError(f"{what} is {value!r}; it can be {', '.join(map(str, allowed)) or 'nothing'}{hint}")
+    return allowed[allowed.index(value)]  # 2 for 2.0
 
 
 @dataclass(frozen=True)
 class Chain:
-    """Models in a row, the result of one being the input of the next; mostly a single one.
+    """Models in a row, the result of one being the input of the next; usually a single one.
 
-    models: their descriptions. parts: the scale of each, where the user named them, else empty: all the same.
+    Attributes:
+        models: their descriptions.
+        parts: the scale of each, if the user named them, else empty: all the same.
     """
 
     models: tuple[Model, ...]
@@ -36,16 +48,17 @@ class Chain:
 
     @classmethod
     def parse(cls, model: str | Sequence[str]) -> Chain:
-        """The chain that a name, ``"a+b"``, ``"a:2+b:3"``, ``["a", "b"]`` or ``["a:2", "b:3"]`` means.
+        """Parse a name, ``"a+b"``, ``"a:2+b:3"``, ``["a", "b"]`` or ``["a:2", "b:3"]``.
 
-        Raises UnknownNameError; InputError for scales that are no number, that a model does not offer, or that only
-        some of the models have.
+        Raises:
+            UnknownNameError: if a model is not installed.
+            InputError: for scales that are not numbers, that a model does not offer, or that only some models have.
         """
         names = model.split("+") if isinstance(model, str) else list(model) if isinstance(model, Sequence) else [model]
         if not names:
             raise InputError("the list of models is empty; name one model, or several to be used one after the other")
-        found = [_part(name) for name in names]
-        models, parts = tuple(about for about, _ in found), tuple(part for _, part in found if part)
+        parsed = [_parse_part(name) for name in names]
+        models, parts = tuple(spec for spec, _ in parsed), tuple(part for _, part in parsed if part)
         if parts and len(parts) < len(models):
             raise InputError(f"only some models of {'+'.join(names)} have a scale; give all one or none, as in a:2+b:3")
         return cls(models, parts)
@@ -53,7 +66,7 @@ class Chain:
     @property
     def name(self) -> str:
         """As the command line takes it: ``"a"``, ``"a+b"`` or ``"a:2+b:3"``."""
-        names = [about.name for about in self.models]
+        names = [spec.name for spec in self.models]
         return "+".join(map("{}:{}".format, names, self.parts) if self.parts else names)
 
     @property
@@ -66,37 +79,42 @@ class Chain:
 
     @property
     def trained_scales(self) -> tuple[int, ...]:
-        """Those of its scales for which every model comes trained."""
+        """Those of its scales for which every model has shipped weights."""
         chains = {scale: self.at(scale) for scale in self.scales}
         return tuple(
             scale
             for scale, chain in chains.items()
-            if all(part in about.trained_scales for about, part in zip(chain.models, chain.parts, strict=True))
+            if all(part in spec.trained_scales for spec, part in zip(chain.models, chain.parts, strict=True))
         )
 
     def at(self, scale: int | None) -> Chain:
-        """The same with a scale for each model, whose product is ``scale``; InputError where that cannot be."""
+        """Return the chain with a scale for each model, whose product is ``scale`` (None: the default).
+
+        Raises:
+            InputError: if the chain does not offer that scale.
+        """
         equal_parts = len(self.models) > 1 and not self.parts
-        example = "+".join(f"{about.name}:{about.scales[0]}" for about in self.models)
+        example = "+".join(f"{spec.name}:{spec.scales[0]}" for spec in self.models)
         hint = f" (in equal parts); for another name the parts, as in {example}" if equal_parts else ""
-        scale = choose(f"scale of {self.name}", scale, self.scales, hint)
+        scale = validate_choice(f"scale of {self.name}", scale, self.scales, hint)
         if self.parts:
             return self
         part = next(part for part in self.models[0].scales if part ** len(self.models) == scale)
         return replace(self, parts=(part,) * len(self.models))
 
     def describe(self) -> Model:
-        """A single model's own description; for several one of the whole, whose name, scales and colour hold.
+        """Return the description of a single model, or one of the whole, of which name, scales and colour hold.
 
-        colour: what keeps most of a picture: "rgb" if any model takes it, else "luma" if any does, else "any".
+        The colour of the whole is the richest of the models': "rgb" if any model takes RGB, else "luma" if any takes
+        luma, else "any".
         """
         first, *others = self.models
         if not others:
             return first
-        colours = {about.colour for about in self.models}
+        colours = {spec.colour for spec in self.models}
         colour: Literal["rgb", "luma", "any"] = "rgb" if "rgb" in colours else "luma" if "luma" in colours else "any"
-        return Model(self.name, self.scales, first.network, "One model after the other", colour=colour,
-                     domain=first.domain)  # fmt: skip
+        summary = "One model after the other"
+        return Model(self.name, self.scales, first.network, summary, colour=colour, domain=first.domain)
 
 
 def common_scales(offers: Mapping[str, Sequence[int]]) -> list[int]:
@@ -111,14 +129,12 @@ def listed_scales(offers: Mapping[str, Sequence[int]]) -> str:
     return ", ".join(f"{name}: {' '.join(map(str, scales))}" for name, scales in offers.items())
 
 
-def _part(name: str) -> tuple[Model, int | None]:
+def _parse_part(name: str) -> tuple[Model, int | None]:
     """The model and the scale of ``"name:scale"``, or the model of ``"name"`` and None."""
     name, colon, scale = str(name).partition(":")
-    about = registry().model(name)
+    spec = registry().model(name)
     if not colon:
-        return about, None
+        return spec, None
     if not scale.isdecimal():
-        raise InputError(
-            f"scale of {about.name} is {scale!r}; give a whole number, as in {about.name}:{about.scales[0]}"
-        )
-    return about, int(choose(f"scale of {about.name}", int(scale), about.scales))
+        raise InputError(f"scale of {spec.name} is {scale!r}; give a whole number, as in {spec.name}:{spec.scales[0]}")
+    return spec, int(validate_choice(f"scale of {spec.name}", int(scale), spec.scales))

@@ -9,24 +9,29 @@ from dataclasses import replace
 from functools import cache
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, overload
 
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
 
 from ..errors import InputError, PluginError, PysrError
 from ..ops.hardware import choose_device, choose_precision
 from ..plugin import Model, Preprocessor
 from ..registry import registry
-from .chain import Chain, choose
-from .plan import Mode
+from .chain import Chain, validate_choice
 from .runner import PreparedNetwork
 from .stage import BoundPreprocessor, PreUpsampler, Stage
-from .tiling import OVERLAP, Tiling
-from .upscaler import Upscaler
+from .tiling import Tiling
+from .upscaler import ImageLike, Pixel, PixelArray, Upscaler
 from .weights import load_weights, read_metadata, trained_scales
 
 Hardware = tuple[torch.device, torch.dtype]
+
+PROBE_SIDE = 32  # pixels a side of the input for calibration: larger than any kernel, and quick
+SAMPLER_PROBE_SIDE = 8  # the same for networks that draw sub-pixel by sub-pixel, which is slow
+AUTOMATIC = Tiling()
 
 logger = logging.getLogger("pysr")
 
@@ -37,79 +42,119 @@ def load(
     *,
     variant: str | None = None,
     pre_upsampler: str | None = None,
+    weights: str | PathLike[str] | None = None,
     device: str | torch.device = "auto",
     precision: str = "auto",
-    weights: str | PathLike[str] | None = None,
-    patch: int | Literal["auto"] = "auto",
-    mode: Mode | Literal["auto"] = "auto",
-    overlap: int = OVERLAP,
-    max_memory: int | None = None,
+    tiling: Tiling = AUTOMATIC,
     match_histogram: bool = False,
 ) -> Upscaler:
     """Load a model once, to upscale any number of images.
 
-    model: a name or alias from `pysr.models`; or several models, each of which enlarges what the one before it made:
-        ``["srcnn", "vdsr"]`` in equal parts, ``["vdsr:2", "vdsr:3"]`` in parts of your own; ``"srcnn+vdsr"`` and
-        ``"vdsr:2+vdsr:3"`` mean the same. The options below hold for each of them; ``variant``, ``pre_upsampler`` and
-        ``weights`` are for a single model.
-    scale: enlargement per side, of all models together; default: the model's first, or the product of the parts; with
-        ``weights`` the first that these were trained for.
-    variant: one of the model's variants; default: its first.
-    pre_upsampler: a model that makes the first enlargement instead of bicubic, where the model begins with one.
-    device: "auto" (a GPU when there is one), "cpu", "cuda", "cuda:1", "mps", ...
-    precision: "auto" (bfloat16 where the hardware has it, else float32), "float32", "bfloat16", "float16". bfloat16
-        is as good as float32 to a few thousandths of a dB in 8 bits; 16-bit images want "float32". Models that draw
-        their result at random take "auto" for "float32".
-    weights: a safetensors file instead of the ones that come with the model.
-    patch: side in pixels of the image that a model gets, or "auto": as large as ``max_memory`` allows. At least four
-        times what a patch loses on a side (halo or overlap): smaller ones would be all margin. With "mean" at least a
-        pixel more than the overlap.
-    mode: how patches are joined. "exact" gives what the whole image would give; "blend" fades neighbours into each
-        other over ``overlap`` pixels; "mean" averages all that overlap; "auto" is exact wherever the model allows it.
-    max_memory: bytes that one network call may use; default: a share of what is free, on a CPU at most 2 GiB.
-    match_histogram: give each colour of the result the distribution of values that it has in the image (Johnson et
-        al., ECCV 2016, section 4.2), against changed tones. It takes the whole image, whatever the patches are.
-    Raises UnknownNameError, InputError, WeightsError.
+    Args:
+        model: a name or alias from `pysr.models`; or several models, each of which enlarges the result of the one
+            before it: ``["srcnn", "vdsr"]`` in equal parts, ``["vdsr:2", "vdsr:3"]`` in parts of your own;
+            ``"srcnn+vdsr"`` and ``"vdsr:2+vdsr:3"`` mean the same. The options below apply to each of them;
+            ``variant``, ``pre_upsampler`` and ``weights`` are for a single model.
+        scale: enlargement per side, of all models together; by default the model's first, the product of the parts, or
+            with ``weights`` the first that these were trained for.
+        variant: one of the model's variants; by default its first.
+        pre_upsampler: a model that makes the first enlargement in place of bicubic, if the model starts with one.
+        weights: a safetensors file to use in place of the weights shipped with the model.
+        device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps", ...
+        precision: "auto" (bfloat16 where the hardware has it, else float32), "float32", "bfloat16", "float16".
+            bfloat16 is as good as float32 to a few thousandths of a dB in 8 bits; for 16-bit images use "float32".
+            For models that draw their result at random, "auto" is "float32".
+        tiling: how images are cut into patches; by default whatever is exact and fits into memory.
+        match_histogram: whether each colour of the result is given the distribution of values that it has in the image
+            (Johnson et al., ECCV 2016, section 4.2), against changed tones. It uses the whole image, however it is cut.
+
+    Returns:
+        The model, ready for use.
+
+    Raises:
+        UnknownNameError: if no such model is installed.
+        InputError: for an option that cannot be used, alone or with the others.
+        WeightsError: if weights are missing, damaged or for another network.
+        PluginError: if a plugin fails to build its network.
     """
     chain = Chain.parse(model)
     if len(chain.models) > 1:
         _refuse_options_of_one(chain, variant=variant, pre_upsampler=pre_upsampler, weights=weights)
     chain = chain.at(resolve_scale(weights, scale, chain.scales) if weights else scale)
-    if any(about.stochastic for about in chain.models):
-        if len(chain.models) > 1:
-            raise InputError(f"of {chain.name} one draws its result at random; such models work only by themselves")
-        if match_histogram:
-            raise InputError(
-                f"{chain.models[0].name} draws its result at random, tones included; leave match_histogram out"
-            )
-        if (patch, mode, max_memory) != ("auto", "auto", None):
-            raise InputError(f"{chain.models[0].name} takes images whole; leave patch, mode and max_memory out")
+    if any(spec.stochastic for spec in chain.models):
+        _check_stochastic(chain, tiling, match_histogram)
         precision = "float32" if precision == "auto" else precision  # the same seed, the same image on every machine
-    cutting = Tiling(patch, mode, overlap, max_memory)
     torch_device = choose_device(device)
     hardware = torch_device, choose_precision(precision, torch_device)
-    parts = zip(chain.models, chain.parts, strict=True)
-    about = chain.describe()
+    spec = chain.describe()
     with torch.device("cpu"):  # whatever torch's default device is
-        stages = tuple(_stage(about, part, hardware, variant, weights) for about, part in parts)
+        stages = tuple(
+            _load_stage(part, part_scale, hardware, variant, weights)
+            for part, part_scale in zip(chain.models, chain.parts, strict=True)
+        )
         if pre_upsampler is not None:
-            pre_stage = _load_pre_upsampler(pre_upsampler, chain.models[0], chain.parts[0], hardware)
-            stages = (_with_pre_upsampler(pre_stage, stages[0]),)
-    if pre_upsampler is not None:
-        about = replace(stages[0].model, name=f"{about.name}, pre_upsampler {registry().model(pre_upsampler).name}")
+            first = _load_pre_upsampler(pre_upsampler, chain.models[0], chain.parts[0], hardware)
+            stages = (_with_pre_upsampler(first, stages[0]),)
+            spec = replace(stages[0].model, name=f"{spec.name}, pre_upsampler {first.model.name}")
     if weights:
         _check_pre_upsampler(weights, pre_upsampler)
     scale = math.prod(chain.parts)
-    return Upscaler(about, scale, stages, cutting, alpha=bicubic_stage(scale), match_histogram=match_histogram)
+    return Upscaler(spec, scale, stages, tiling, alpha=bicubic_stage(scale), match_histogram=match_histogram)
 
 
-def upscale(image: Any, model: str | Sequence[str] = "vdsr", scale: int | None = None, *, device: str = "auto") -> Any:
-    """Upscale one image: ``pysr.load(model, scale, device=device).upscale(image)``. See `Upscaler.upscale`."""
+@overload
+def upscale(
+    image: Image.Image | str | PathLike[str],
+    model: str | Sequence[str] = "vdsr",
+    scale: int | None = None,
+    *,
+    device: str | torch.device = "auto",
+) -> Image.Image: ...
+@overload
+def upscale(
+    image: NDArray[Pixel],
+    model: str | Sequence[str] = "vdsr",
+    scale: int | None = None,
+    *,
+    device: str | torch.device = "auto",
+) -> NDArray[Pixel]: ...
+@overload
+def upscale(
+    image: Tensor,
+    model: str | Sequence[str] = "vdsr",
+    scale: int | None = None,
+    *,
+    device: str | torch.device = "auto",
+) -> Tensor: ...
+def upscale(
+    image: ImageLike,
+    model: str | Sequence[str] = "vdsr",
+    scale: int | None = None,
+    *,
+    device: str | torch.device = "auto",
+) -> Image.Image | PixelArray:
+    """Upscale one image: ``pysr.load(model, scale, device=device).upscale(image)``.
+
+    Args:
+        image: a PIL image, NumPy array, torch tensor, or the path of an image file; see `Upscaler.upscale`.
+        model: as in `load`.
+        scale: as in `load`.
+        device: as in `load`.
+
+    Returns:
+        The image, ``scale`` times as large per side, of the same type; for a path, a PIL image.
+
+    Raises:
+        InputError: as `load` and `Upscaler.upscale`, whose other errors are raised too.
+    """
     return load(model, scale, device=device).upscale(image)
 
 
 def resolve_scale(weights: str | PathLike[str], scale: int | None, offered: Sequence[int]) -> int | None:
-    """The scale to use weights at: as asked for, or the first that they were trained for; None where nobody says."""
+    """Return the scale to use weights at: the one asked for, or the first offered one that they were trained for.
+
+    Warns if the weights were trained for others. None if neither the user nor the file says.
+    """
     trained = trained_scales(Path(weights))
     if scale is None:
         return next((candidate for candidate in trained if candidate in offered), None)
@@ -120,13 +165,13 @@ def resolve_scale(weights: str | PathLike[str], scale: int | None, offered: Sequ
 
 
 def _check_pre_upsampler(weights: str | PathLike[str], pre_upsampler: str | None) -> None:
-    """Warn of weights that learnt to go on from another enlargement than they get."""
+    """Warn of weights that were trained with another pre-upsampler."""
     if (trained := read_metadata(Path(weights)).get("pysr.initial")) is None:
         return
-    learnt, given = trained or "bicubic", registry().model(pre_upsampler or "bicubic").name
-    if learnt != given:
+    trained, used = trained or "bicubic", registry().model(pre_upsampler or "bicubic").name
+    if trained != used:
         logger.warning(
-            "%s was trained with the pre-upsampler %s and is used with %s: worse results", weights, learnt, given
+            "%s was trained with the pre-upsampler %s and is used with %s: worse results", weights, trained, used
         )
 
 
@@ -138,42 +183,62 @@ def _refuse_options_of_one(chain: Chain, **options: Any) -> None:
         )
 
 
-def _stage(
-    about: Model,
+def _check_stochastic(chain: Chain, tiling: Tiling, match_histogram: bool) -> None:
+    name = chain.models[0].name
+    if len(chain.models) > 1:
+        raise InputError(f"of {chain.name} one draws its result at random; such models work only by themselves")
+    if match_histogram:
+        raise InputError(f"{name} draws its result at random, tones included; leave match_histogram out")
+    if tiling != AUTOMATIC:
+        raise InputError(f"{name} processes the whole image at once; leave the tiling (patch, mode, max_memory) out")
+
+
+def _load_stage(
+    model: Model,
     scale: int,
     hardware: Hardware,
     variant: str | None = None,
     weights: str | PathLike[str] | None = None,
 ) -> Stage:
-    variant = choose(f"variant of {about.name}", variant, about.variants) if variant or about.variants else None
-    network = _built(about, scale, variant)
-    if chosen := weights or about.weights_for(scale, variant):
+    """A model with its weights, shipped or from a file."""
+    variants = model.variants
+    variant = validate_choice(f"variant of {model.name}", variant, variants) if variant or variants else None
+    network = _build_network(model, scale, variant)
+    if chosen := weights or model.weights_for(scale, variant):
         load_weights(network, chosen if not isinstance(chosen, (str, PathLike)) else Path(chosen))
     elif any(True for _ in network.parameters()):
-        training = f"`pysr train {about.name} --scale {scale} --data DIR --out DIR` makes one"
+        training = f"`pysr train {model.name} --scale {scale} --data DIR --out DIR` makes one"
         raise InputError(
-            f"{about.name} comes without weights for scale {scale}; give weights=, a safetensors file"
-            + (f": {training}" if about.recipes else "")
+            f"{model.name} comes without weights for scale {scale}; give weights=, a safetensors file"
+            + (f": {training}" if model.recipes else "")
         )
-    return make_stage(about, scale, network, hardware)
+    return make_stage(model, scale, network, hardware)
 
 
 def make_stage(
-    about: Model, scale: int, network: nn.Module, hardware: Hardware, pre_upsampler: str | None = None
+    model: Model, scale: int, network: nn.Module, hardware: Hardware, pre_upsampler: str | None = None
 ) -> Stage:
-    """A network of a model, made ready: with its preprocessors, or with a model in place of the one that enlarges."""
-    side = math.ceil((8 if about.stochastic else 32) / about.multiple_of) * about.multiple_of
+    """Prepare a network for use, with its model's preprocessors.
+
+    Args:
+        model: the network's description; it need not be installed.
+        scale: enlargement per side.
+        network: what the model built, with its weights; it is copied.
+        hardware: the device, and the dtype in which to compute (float32 if the model needs that).
+        pre_upsampler: a model in place of the preprocessor that enlarges.
+
+    Raises:
+        InputError: if the pre-upsampler cannot be used.
+    """
+    probe_side = _rounded_up(SAMPLER_PROBE_SIDE if model.stochastic else PROBE_SIDE, model.multiple_of)
     device, dtype = hardware
     runner = PreparedNetwork(
-        network,
-        device,
-        torch.float32 if about.needs_float32 else dtype,
-        (about.channels, side, side),
+        network, device, torch.float32 if model.needs_float32 else dtype, (model.channels, probe_side, probe_side)
     )
-    stage = Stage(about, scale, runner, _build_preprocessors(about))
+    stage = Stage(model, scale, runner, _build_preprocessors(model), registry().owner(model.name))
     if not pre_upsampler:
         return stage
-    return _with_pre_upsampler(_load_pre_upsampler(pre_upsampler, about, scale, hardware), stage)
+    return _with_pre_upsampler(_load_pre_upsampler(pre_upsampler, model, scale, hardware), stage)
 
 
 def preprocessors_of(
@@ -186,67 +251,68 @@ def preprocessors_of(
     return _in_place_of_enlarging(_load_pre_upsampler(pre_upsampler, model, scale, hardware), model, built)
 
 
-def _build_preprocessors(model: Model) -> tuple[BoundPreprocessor, ...]:
-    return tuple(BoundPreprocessor(p, p.build()) for p in map(registry().preprocessor, model.preprocess))
-
-
 @cache
 def bicubic_stage(scale: int) -> Stage:
-    """Bicubic upscaling on the CPU in float32: how alpha is enlarged, whatever the model."""
+    """Return bicubic upscaling on the CPU in float32: how alpha is enlarged, whatever the model."""
     bicubic = registry().model("bicubic")
     with torch.device("cpu"):
         return make_stage(bicubic, scale, bicubic.network(scale, None), (torch.device("cpu"), torch.float32))
 
 
-def _built(about: Model, scale: int, variant: str | None) -> nn.Module:
+def _build_preprocessors(model: Model) -> tuple[BoundPreprocessor, ...]:
+    return tuple(BoundPreprocessor(p, p.build()) for p in map(registry().preprocessor, model.preprocess))
+
+
+def _build_network(model: Model, scale: int, variant: str | None) -> nn.Module:
     try:
         with torch.no_grad():
-            return about.network(scale, variant)
+            return model.network(scale, variant)
     except PysrError:
         raise
     except Exception as error:
-        owner = registry().owner(about.name)
-        raise PluginError(f"{owner} could not build the network of {about.name!r}: {error!r}") from error
+        owner = registry().owner(model.name)
+        raise PluginError(f"{owner} could not build the network of {model.name!r}: {error!r}") from error
 
 
 def _load_pre_upsampler(name: str, model: Model, scale: int, hardware: Hardware) -> Stage:
-    """The model that is to make the first enlargement for another one, loaded."""
-    about, asking = registry().model(name), model.name
-    if about.stochastic:
-        raise InputError(f"{about.name} draws its result at random and works only by itself, not as a pre-upsampler")
+    """The model called ``name``, which is to make the first enlargement for another one."""
+    spec = registry().model(name)
+    if spec.stochastic:
+        raise InputError(f"{spec.name} draws its result at random and works only by itself, not as a pre-upsampler")
     if not registry().enlarges_first(model):
         raise InputError(
-            f"{asking} cannot take the pre-upsampler {about.name}: it begins with no enlargement (no preprocessor such "
-            "as bicubic) that another model could make; leave it out"
+            f"{model.name} cannot take the pre-upsampler {spec.name}: it begins with no enlargement (no preprocessor "
+            "such as bicubic) that another model could make; leave it out"
         )
-    if scale not in about.scales:
-        offered = ", ".join(map(str, about.scales))
+    if scale not in spec.scales:
+        offered = ", ".join(map(str, spec.scales))
         raise InputError(
-            f"{about.name} cannot be the pre-upsampler of {asking} at scale {scale}, as it offers only "
-            f"{offered}; choose one of these, or another pre-upsampler"
+            f"{spec.name} cannot be the pre-upsampler of {model.name} at scale {scale}, as it offers only {offered}; "
+            "choose one of these, or another pre-upsampler"
         )
-    return _stage(about, scale, hardware)
+    return _load_stage(spec, scale, hardware)
 
 
 def _with_pre_upsampler(pre_upsampler: Stage, stage: Stage) -> Stage:
     """The stage with ``pre_upsampler`` in place of its enlarging preprocessor."""
-    halo, model = pre_upsampler.halo, stage.model
-    steps = _in_place_of_enlarging(pre_upsampler, model, stage.steps)
     model = replace(
-        model,
-        receptive_field=None if halo is None else model.receptive_field,
-        multiple_of=math.lcm(model.multiple_of, pre_upsampler.model.multiple_of),
+        stage.model,
+        receptive_field=None if pre_upsampler.halo is None else stage.model.receptive_field,
+        multiple_of=math.lcm(stage.model.multiple_of, pre_upsampler.model.multiple_of),
     )
-    return replace(stage, model=model, steps=steps)
+    return replace(stage, model=model, steps=_in_place_of_enlarging(pre_upsampler, model, stage.steps))
 
 
 def _in_place_of_enlarging(
     pre_upsampler: Stage, model: Model, steps: Sequence[BoundPreprocessor]
 ) -> tuple[BoundPreprocessor, ...]:
     """A model's preprocessors with ``pre_upsampler`` as the one that enlarges."""
-    run = PreUpsampler(pre_upsampler)
-    about = Preprocessor(
-        pre_upsampler.model.name, lambda: run, pre_upsampler.model.summary, reach=pre_upsampler.halo or 0, enlarges=True
-    )
-    step = BoundPreprocessor(about, run, pre_upsampler.bytes_per_pixel(1 if model.colour == "luma" else 3))
-    return tuple(step if s.about.enlarges else s for s in steps)
+    name, summary = pre_upsampler.model.name, pre_upsampler.model.summary
+    impl = PreUpsampler(pre_upsampler)
+    spec = Preprocessor(name, lambda: impl, summary, reach=pre_upsampler.halo or 0, enlarges=True)
+    step = BoundPreprocessor(spec, impl, pre_upsampler.bytes_per_pixel(1 if model.colour == "luma" else 3))
+    return tuple(step if s.spec.enlarges else s for s in steps)
+
+
+def _rounded_up(side: int, multiple_of: int) -> int:
+    return math.ceil(side / multiple_of) * multiple_of

@@ -1,52 +1,66 @@
-"""How large a patch may be: the memory model, and telling a real out-of-memory error from others."""
+"""Memory: how much a network call may use, how large a patch that allows, and what counts as running out of it."""
 
 import math
 from pathlib import Path
 
 import psutil
 import torch
+from torch import Tensor
 
-CPU_SHARE, CPU_LIMIT = 0.25, 2 * 2**30  # of the free memory, and at most: larger patches are hardly faster
-GPU_SHARE = 0.6
-_GROUPS = (
+from ..errors import OutOfMemoryError
+
+CPU_SHARE = 0.25  # of the free memory: other programs run beside it, and the estimate may be too low
+CPU_LIMIT = 2 * 2**30  # bytes; larger patches are hardly faster
+GPU_SHARE = 0.6  # of the free memory: the rest is for workspace of cuDNN and for fragmentation
+_CONTROL_GROUPS = (  # files of version 2 and of version 1: limit, in use, and key of what is only cached
     ("memory.max", "memory.current", "inactive_file"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
 )
 
 
 def budget(device: torch.device, max_memory: int | None) -> int:
-    """Bytes that one network call may use: ``max_memory``, or a share of what is free on the device."""
+    """Return the bytes that one network call may use: ``max_memory``, or a share of what is free on the device."""
     if max_memory is not None:
         return max_memory
     if device.type == "cuda":
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, for reuse
-        return int((torch.cuda.mem_get_info(device)[0] + kept) * GPU_SHARE)
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, for reuse
+        return int((torch.cuda.mem_get_info(device)[0] + cached) * GPU_SHARE)
     return min(int(free_memory() * CPU_SHARE), CPU_LIMIT)
 
 
 def free_memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that this process may still take: of the computer, or of the container that it is in.
+    """Return the bytes that this process may still allocate, of the computer or of the container that it is in.
 
-    groups: where Linux shows the container's limits, by either version of its control groups.
+    Args:
+        groups: where Linux shows the container's limits, in either version of its control groups.
     """
     free = psutil.virtual_memory().available
-    for limit, used, cache in _GROUPS:
+    for limit, used, cache in _CONTROL_GROUPS:
         try:
             place = (groups / limit).parent
             listed = dict(line.split() for line in (place / "memory.stat").read_text().splitlines())
-            taken = int((groups / used).read_text()) - int(listed[cache])  # files kept in memory make room
+            taken = int((groups / used).read_text()) - int(listed[cache])  # cached files make room
             free = min(free, max(0, int((groups / limit).read_text()) - taken))
         except (OSError, ValueError, KeyError):  # no such version, or no limit ("max")
             continue
     return free
 
 
-def fit_patch(height: int, width: int, *, area: float, halo: int, multiple_of: int) -> tuple[int, int]:
-    """The patch (height, width), at most ``area`` pixels, that covers an image with the least work.
+def fit_patch(shape: tuple[int, int], *, area: float, halo: int, multiple_of: int) -> tuple[int, int]:
+    """Choose the patch that covers an image with the least work.
 
-    All sizes in pixels of the image, sides in multiples of ``multiple_of``. A patch gives all but a halo on each
-    interior side, so few large patches waste least. Where nothing that small can work, the smallest that does.
+    A patch gives all of its pixels but a halo on each interior side, so few large patches waste least.
+
+    Args:
+        shape: (height, width) of the image in pixels.
+        area: the most pixels of a patch.
+        halo: pixels that a patch loses on each interior side.
+        multiple_of: sides of patches are multiples of this.
+
+    Returns:
+        (height, width) in pixels; the smallest patch that can work if none is as small as ``area``.
     """
+    height, width = shape
     smallest = smallest_patch(halo, multiple_of)
     whole_height, whole_width = _side(height, 1, halo, multiple_of), _side(width, 1, halo, multiple_of)
     lowest, narrowest = best = min(smallest, whole_height), min(smallest, whole_width)
@@ -66,7 +80,7 @@ def fit_patch(height: int, width: int, *, area: float, halo: int, multiple_of: i
 
 
 def smallest_patch(halo: int, multiple_of: int) -> int:
-    """The smallest side worth computing: four halos and something between, so that a quarter of the work is kept."""
+    """Return the smallest side worth computing: four halos and something between, so that a quarter of it is kept."""
     return math.ceil((4 * halo + multiple_of) / multiple_of) * multiple_of
 
 
@@ -77,7 +91,22 @@ def _side(length: int, count: int, halo: int, multiple_of: int) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed; other errors that only mention memory or CUDA are not taken for one."""
+    """Return whether an allocation failed; errors that merely mention memory or CUDA do not count."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return type(error) is RuntimeError and "DefaultCPUAllocator: can't allocate memory" in str(error)
+
+
+def empty_image(channels: int, shape: tuple[int, int], device: torch.device) -> Tensor:
+    """Allocate (channels, *shape) float32, for what one stage of a chain passes to the next.
+
+    Raises:
+        OutOfMemoryError: if there is no room for it.
+    """
+    try:
+        return torch.empty(channels, *shape, dtype=torch.float32, device=device)
+    except RuntimeError as error:
+        raise OutOfMemoryError(
+            f"what one model of the chain hands to the next, {shape[1]} x {shape[0]} pixels, does not fit into memory; "
+            "choose a smaller scale, or upscale parts of the image"
+        ) from error

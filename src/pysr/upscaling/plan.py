@@ -1,36 +1,42 @@
-"""Where an image is cut into patches and how their outputs are put together: pure data, no model, no device.
+"""Tile plans: where an image is cut into patches and how their outputs are joined. Pure geometry: no model, no device.
 
 A `Plan` holds one `AxisPlan` per axis. All patches have one shape; where the image is at least as large as a patch,
-they lie inside it, spread evenly, and neighbours at the end move inward. Output rows become final strip by strip, so
-only a few rows of patches are in memory at a time.
+they lie inside it, spread evenly, so that neighbours overlap a little more than they must. Output rows become final
+one row of patches after the other, so only a few rows of patches are in memory at a time.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from math import prod
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..ops.axis import Axis
 
 Mode = Literal["exact", "blend", "mean"]
 Weights = NDArray[np.float32]
 
-_GRID = 2.0**24  # weights are multiples of 1 / _GRID: those of a pixel then add up to one without rounding
+_GRID = 2.0**24  # weights are multiples of 1 / _GRID, as float32 holds them: those of a pixel add up to exactly one
+_FAR = 2**62  # farther than any image is large
 
 
 @dataclass(frozen=True)
 class AxisPlan:
     """One axis of a plan.
 
-    length: side of the image, input pixels.
-    patch: side of a patch, input pixels.
-    starts: where each patch begins, input pixels, ascending. A patch that ends beyond the image is filled by mirroring.
-    weights: (len(starts), patch * scale) float32, what each output pixel of each patch counts. Those of all patches
-        that cover an output pixel add up to exactly one; zero where a patch's output is dropped.
+    Attributes:
+        length: side of the image, input pixels.
+        patch: side of a patch, input pixels.
+        starts: where each patch begins, input pixels, ascending. What lies beyond the image is filled by mirroring.
+        weights: (len(starts), patch * scale) float32: what each output pixel of each patch counts. Those of all patches
+            that cover an output pixel add up to exactly one; zero where a patch's output is dropped.
     """
 
     length: int
@@ -50,23 +56,40 @@ class AxisPlan:
 
     @cached_property
     def spans(self) -> tuple[tuple[int, int], ...]:
-        """The output pixels [first, last) that each patch counts for."""
+        """The output pixels [first, last) in which each patch has weight."""
         used = [np.flatnonzero(row) for row in self.weights]
         return tuple((s + int(u[0]), s + int(u[-1]) + 1) for s, u in zip(self.output_starts, used, strict=True))
 
+    def axis(self, first: int = 0, last: int | None = None) -> Axis[Weights]:
+        """Patches [first, last) as `blend_patches` takes them; by default all."""
+        return Axis(self.output_starts[first:last], self.weights[first:last])
+
 
 @dataclass(frozen=True)
-class Strip:
-    """Output rows [first, last), which are final once patch row `row` is there."""
+class OutputRows:
+    """Output rows that are final as soon as a row of tiles is there.
 
-    row: int
-    first: int
-    last: int
+    Attributes:
+        tile_row: number of that row of tiles.
+        span: the output rows [first, last).
+        needed: the rows of tiles [first, last) that they are blended from.
+    """
+
+    tile_row: int
+    span: tuple[int, int]
+    needed: tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How an image is cut and put together: patch (i, j) begins at rows.starts[i], columns.starts[j]."""
+    """How an image is cut and joined: patch (i, j) begins at rows.starts[i], columns.starts[j].
+
+    Attributes:
+        rows: the vertical axis.
+        columns: the horizontal axis.
+        scale: output pixels per input pixel and side.
+        mode: how neighbours are joined.
+    """
 
     rows: AxisPlan
     columns: AxisPlan
@@ -74,9 +97,14 @@ class Plan:
     mode: Mode
 
     @property
-    def shape(self) -> tuple[int, int]:
+    def grid(self) -> tuple[int, int]:
         """Patches down and across."""
         return len(self.rows.starts), len(self.columns.starts)
+
+    @property
+    def count(self) -> int:
+        """Patches in all."""
+        return prod(self.grid)
 
     @property
     def patch(self) -> tuple[int, int]:
@@ -88,25 +116,21 @@ class Plan:
         """Height and width of the output, output pixels."""
         return self.rows.length * self.scale, self.columns.length * self.scale
 
-    def origins(self, row: int) -> NDArray[np.int64]:
+    def origins(self, tile_row: int) -> NDArray[np.int64]:
         """(patches across, 2): top and left of the patches of a row, input pixels."""
-        return np.array([(self.rows.starts[row], left) for left in self.columns.starts], dtype=np.int64)
+        return np.array([(self.rows.starts[tile_row], left) for left in self.columns.starts], dtype=np.int64)
 
-    def strips(self) -> Iterator[Strip]:
-        """The finished output rows after each row of patches: one strip per row, without gaps from top to bottom."""
-        ends = [first for first, _ in self.rows.spans[1:]] + [self.output_shape[0]]
-        for row, (first, last) in enumerate(pairwise([0, *ends])):
-            yield Strip(row, first, last)
-
-    def oldest(self, row: int) -> int:
-        """The first row of patches that the strip of patch row `row` still needs."""
-        first = self.rows.spans[row][0] if row else 0
-        return next(i for i, (_, last) in enumerate(self.rows.spans) if last > first)
+    def output_rows(self) -> Iterator[OutputRows]:
+        """The output rows that each row of tiles completes, from top to bottom without gaps."""
+        spans = self.rows.spans
+        ends = [first for first, _ in spans[1:]] + [self.output_shape[0]]
+        for tile_row, (first, last) in enumerate(pairwise([0, *ends])):
+            oldest = next(i for i, (_, end) in enumerate(spans) if end > first)
+            yield OutputRows(tile_row, (first, last), (oldest, tile_row + 1))
 
 
-def plan(
-    height: int,
-    width: int,
+def plan_tiles(
+    shape: tuple[int, int],
     *,
     scale: int,
     patch: tuple[int, int],
@@ -117,18 +141,23 @@ def plan(
 ) -> Plan:
     """Plan the patches of an image.
 
-    height, width: of the image, input pixels. scale: output pixels per input pixel and side.
-    patch: height and width of a patch, input pixels, rounded up to multiples of `multiple_of`. An axis that is no
-        longer than the patch gets one patch of the image's side, rounded up likewise.
-    halo: input pixels that a network needs to see around what it gets right.
-    overlap: input pixels between neighbours that both produce ("blend", "mean"; "exact" needs none).
-    mode: "exact" keeps of each patch what lies `halo` away from its neighbours' side, and the kept parts touch.
-        "blend" joins neighbours by a linear ramp of `overlap` pixels around the line between them, never more than two
-        patches per axis on a pixel: the ramp is shorter where patches lie closer, and keeps `halo` away from the edges
-        where the patch is large enough for both. "mean" averages all patches that cover a pixel, whole (no halo).
-    multiple_of: starts and sides of patches are multiples of this; the last patch may end beyond the image by less.
-    Raises InputError when the patch is too small, naming the smallest that works.
+    Args:
+        shape: (height, width) of the image, input pixels.
+        scale: output pixels per input pixel and side.
+        patch: (height, width) of a patch, input pixels, rounded up to multiples of ``multiple_of``. An axis that is no
+            longer than the patch gets one patch of the image's side, rounded up likewise.
+        halo: input pixels that the network needs to see around what it gets right.
+        overlap: input pixels that neighbours share in "blend" and "mean"; unused in "exact".
+        mode: "exact" keeps of each patch what lies ``halo`` or more inside, and the kept parts touch. "blend" joins
+            neighbours by a linear ramp of ``overlap`` pixels around the line between them, at most two patches per axis
+            on a pixel: the ramp is shorter where patches lie closer, and stays ``halo`` away from the patch edges if
+            the patch is large enough for both. "mean" averages all patches that cover a pixel, whole (no halo).
+        multiple_of: starts and sides of patches are multiples of this; the last patch may end beyond the image by less.
+
+    Raises:
+        InputError: if the patch is too small, naming the smallest that works; or for impossible sizes.
     """
+    height, width = shape
     if mode not in _WEIGHTS:
         raise InputError(f"unknown way to join patches {mode!r}; use one of {', '.join(_WEIGHTS)}")
     if min(height, width, scale, *patch, multiple_of) < 1 or min(halo, overlap) < 0:
@@ -137,12 +166,12 @@ def plan(
             f"{scale}, halo {halo}, overlap {overlap} and multiples of {multiple_of}; sizes start at 1, margins at 0"
         )
     rules = _Rules(scale, halo, overlap, mode, multiple_of)
-    return Plan(_cut(height, patch[0], rules), _cut(width, patch[1], rules), scale, mode)
+    return Plan(_plan_axis(height, patch[0], rules), _plan_axis(width, patch[1], rules), scale, mode)
 
 
 @dataclass(frozen=True)
 class _Rules:
-    """What both axes of a plan have in common; the names are those of `plan`."""
+    """What both axes of a plan have in common; the names are those of `plan_tiles`."""
 
     scale: int
     halo: int
@@ -151,15 +180,15 @@ class _Rules:
     multiple_of: int
 
 
-def _cut(length: int, patch: int, rules: _Rules) -> AxisPlan:
+def _plan_axis(length: int, patch: int, rules: _Rules) -> AxisPlan:
     patch = min(_rounded_up(patch, rules.multiple_of), _rounded_up(length, rules.multiple_of))
     starts = np.zeros(1, dtype=np.int64)
     if patch < length:
         starts = _starts(length, patch, _stride(patch, rules), rules.multiple_of)
     first = starts * rules.scale
-    size = patch * rules.scale
-    weights = _WEIGHTS[rules.mode](first, size, rules.overlap * rules.scale)
-    weights[first[:, None] + np.arange(size) >= length * rules.scale] = 0
+    side = patch * rules.scale
+    weights = _WEIGHTS[rules.mode](first, side, rules.overlap * rules.scale)
+    weights[first[:, None] + np.arange(side) >= length * rules.scale] = 0
     weights.setflags(write=False)
     return AxisPlan(length, patch, tuple(starts.tolist()), weights)
 
@@ -169,56 +198,56 @@ def _rounded_up(size: int, multiple_of: int) -> int:
 
 
 def _stride(patch: int, rules: _Rules) -> int:
-    """The farthest that two neighbours may begin from each other, a multiple of `multiple_of`."""
+    """The largest distance between the starts of two neighbours, a multiple of ``multiple_of``."""
     shared = 2 * rules.halo if rules.mode == "exact" else rules.overlap
     if patch < shared + rules.multiple_of:
         reason = f"a halo of {rules.halo}" if rules.mode == "exact" else f"an overlap of {rules.overlap}"
         smallest = _rounded_up(shared + rules.multiple_of, rules.multiple_of)
         raise InputError(f"patches of {patch} pixels are too small for {reason} pixels; use at least {smallest}")
-    if rules.mode == "blend":  # keep the halo too, as long as patches advance by half of what they could
+    if rules.mode == "blend":  # respect the halo too, but advance by at least half of what is left of the patch
         shared += min(2 * rules.halo, (patch - shared) // 2)
     return max(1, (patch - shared) // rules.multiple_of) * rules.multiple_of
 
 
 def _starts(length: int, patch: int, stride: int, multiple_of: int) -> NDArray[np.int64]:
-    """Even starts from 0 to the last patch, at most `stride` apart, in multiples of `multiple_of`."""
+    """Evenly spread starts from 0 to the last patch, at most ``stride`` apart, in multiples of ``multiple_of``."""
     last = -(-(length - patch) // multiple_of)
     steps = -(-last * multiple_of // stride)
     return np.arange(steps + 1, dtype=np.int64) * last // steps * multiple_of
 
 
-# Weights from where patches of `size` begin, all in output pixels.
+# Weights, given where patches of ``side`` begin; all in output pixels.
 
 
-def _exact(starts: NDArray[np.int64], size: int, overlap: int) -> Weights:
-    """One between the middles of what neighbours share, zero elsewhere."""
-    return _blend(starts, size, 0)
+def _exact(starts: NDArray[np.int64], side: int, overlap: int) -> Weights:
+    """One up to the middle of what two neighbours share, zero beyond."""
+    return _blend(starts, side, 0)
 
 
-def _blend(starts: NDArray[np.int64], size: int, overlap: int) -> Weights:
-    """One inside, linear ramps of up to `overlap` around the middles of what neighbours share."""
-    lines = (starts[1:] + starts[:-1] + size) // 2
-    apart = np.diff(lines, prepend=-(2**62), append=2**62)  # from line to line: a third patch begins there
+def _blend(starts: NDArray[np.int64], side: int, overlap: int) -> Weights:
+    """One inside, and linear ramps of up to ``overlap`` pixels around the middle of what two neighbours share."""
+    lines = (starts[1:] + starts[:-1] + side) // 2
+    apart = np.diff(lines, prepend=-_FAR, append=_FAR)  # from line to line: no ramp reaches a third patch
     half = np.minimum(overlap, np.minimum(apart[1:], apart[:-1])) // 2
-    pixels = starts[:, None] + np.arange(size)
-    weights = np.ones((len(starts), size))
+    pixels = starts[:, None] + np.arange(side)
+    weights = np.ones((len(starts), side))
     weights[1:] *= _risen(pixels[1:], lines[:, None], half[:, None])
     weights[:-1] *= 1 - _risen(pixels[:-1], lines[:, None], half[:, None])
     return weights.astype(np.float32)
 
 
 def _risen(pixels: NDArray[np.int64], line: NDArray[np.int64], half: NDArray[np.int64]) -> NDArray[np.float64]:
-    """How far a ramp from `line` - `half` to `line` + `half` has risen from 0 to 1 at the middle of each pixel."""
-    risen = np.clip((pixels + 0.5 - (line - half)) / np.maximum(2 * half, 0.5), 0, 1)
+    """A ramp from 0 at ``line`` - ``half`` to 1 at ``line`` + ``half``, at the middle of each pixel; for 0 a step."""
+    risen = np.clip((pixels + 0.5 - (line - half)) / np.maximum(2 * half, 0.5), 0, 1)  # 0.5: no division by 0
     grid: NDArray[np.float64] = np.round(risen * _GRID) / _GRID
     return grid
 
 
-def _mean(starts: NDArray[np.int64], size: int, overlap: int) -> Weights:
-    """The same for each patch that covers a pixel; the last of them takes the rounding."""
-    pixels = starts[:, None] + np.arange(size)
-    until = np.searchsorted(starts, pixels, side="right")  # patches that begin up to the pixel
-    covering = until - np.searchsorted(starts + size, pixels, side="right")
+def _mean(starts: NDArray[np.int64], side: int, overlap: int) -> Weights:
+    """Equal weights for all patches that cover a pixel; the last of them absorbs the rounding."""
+    pixels = starts[:, None] + np.arange(side)
+    until = np.searchsorted(starts, pixels, side="right")  # number of patches that begin at or before the pixel
+    covering = until - np.searchsorted(starts + side, pixels, side="right")
     share = np.floor(_GRID / covering) / _GRID
     is_last = until == np.arange(1, len(starts) + 1)[:, None]
     return np.where(is_last, 1 - (covering - 1) * share, share).astype(np.float32)

@@ -1,9 +1,8 @@
-"""Models that draw their result at random: arguments checked, planes in, samples and likelihoods out."""
+"""Models that draw their result at random: check the arguments, prepare images, and get samples and likelihoods."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -14,19 +13,25 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import InputError, OutOfMemoryError, PluginError
+from ..imaging.colour import to_channels
 from ..imaging.image import Array, OpenedImage
-from ..ops.patches import blend_patches, extract_patches
-from ..ops.pixelcnn import is_temperature
+from ..ops.patches import to_float
+from ..ops.pixelcnn import KnownPixels, is_temperature
+from ..ops.seeds import check_seed
+from ..plugin import Progress
 from .memory import is_out_of_memory
-from .stage import GRAY, Stage
-
-Progress = Callable[[int, int], None]
-SEEDS = 2**64
+from .stage import Stage
 
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How results are drawn; see `Upscaler.sample`."""
+    """How results are drawn; see `Upscaler.sample`.
+
+    Attributes:
+        n: number of samples.
+        seed: 0 to 2^64 - 1.
+        temperature: divides the logits; 0 for greedy decoding.
+    """
 
     n: int = 1
     seed: int = 0
@@ -34,124 +39,123 @@ class SamplingParams:
 
     @classmethod
     def checked(cls, n: Any = 1, seed: Any = 0, temperature: Any = 1.0) -> SamplingParams:
-        """What a user said; InputError where it cannot be done."""
+        """Check a user's values.
+
+        Raises:
+            InputError: if one of them cannot be used.
+        """
         if not isinstance(n, Integral) or int(n) < 1:
             raise InputError(f"n is {n!r}; give the number of samples, 1 or more")
-        if not isinstance(seed, Integral) or not 0 <= int(seed) < SEEDS:
-            raise InputError(f"seed is {seed!r}; give a whole number from 0 to 2^64 - 1")
+        seed = check_seed(seed)
         if not is_temperature(temperature):
             raise InputError(
                 f"temperature is {temperature!r}; give 1 for the model's own odds, less for safer results, "
                 "0 for the likeliest value of each pixel; other than 0 from 1e-6 to 1e6"
             )
-        return cls(int(n), int(seed), float(temperature))
+        return cls(int(n), seed, float(temperature))
 
 
-@dataclass(frozen=True)
-class KnownPixels:
-    """High-resolution pixels that are to stay as they are.
+def known_pixels(known: OpenedImage | None, mask: Any, shape: tuple[int, int], channels: int) -> KnownPixels | None:
+    """Check a user's known pixels and mask.
 
-    levels: (C, H, W) uint8, C being 1 or 3. mask: (H, W) bool, True where they are given.
+    Args:
+        known: the image that they are from, or None.
+        mask: bool (H, W) array or tensor, PIL image of mode 1, or None; True where a pixel is known.
+        shape: (height, width) of the result.
+        channels: channels of the result's colours, 1 or 3.
+
+    Returns:
+        Levels (channels, H, W) uint8 and mask (H, W) bool, on the CPU; None if there are none.
+
+    Raises:
+        InputError: if only one of them is given, or they do not fit the result.
     """
-
-    levels: Tensor
-    mask: Tensor
-
-
-def given(known: OpenedImage | None, mask: Any, size: tuple[int, int], channels: int) -> KnownPixels | None:
-    """What a user handed in as known and mask, for a result of (height, width) with 1 or 3 planes of colour."""
     if (known is None) != (mask is None):
         raise InputError("known and mask belong together: known holds the pixels, mask says which of them count")
     if known is None:
         return None
-    where = _mask(mask)
-    if known.size != size or tuple(where.shape) != size:
+    checked_mask = _checked_mask(mask)
+    if known.size != shape or tuple(checked_mask.shape) != shape:
         raise InputError(
-            f"known is {known.size[1]} x {known.size[0]} and mask {tuple(where.shape)[::-1]}; both must have the "
-            f"result's size, {size[1]} x {size[0]} pixels"
+            f"known is {known.size[1]} x {known.size[0]} and mask {tuple(checked_mask.shape)[::-1]}; both must have "
+            f"the result's size, {shape[1]} x {shape[0]} pixels"
         )
-    (planes, _), *more = known.parts(1)
-    if more or len(planes) != channels:
-        raise InputError(f"known has other colours than the image: give {'gray' if channels == 1 else 'RGB'} pixels")
-    return KnownPixels((as_floats(planes) * 255).round().byte(), where)
+    (image, _), *more = known.parts(1)
+    if more or len(image) != channels:
+        raise InputError(f"known has other colours than the image; give {'gray' if channels == 1 else 'RGB'} pixels")
+    return KnownPixels((unit_floats(image) * 255).round().byte(), checked_mask)
 
 
-def _mask(mask: Any) -> Tensor:
+def _checked_mask(mask: Any) -> Tensor:
     if isinstance(mask, Image.Image) and mask.mode == "1":
         mask = np.array(mask)
-    where = torch.as_tensor(mask) if isinstance(mask, (np.ndarray, Tensor)) else None
-    if where is None or where.dtype != torch.bool or where.ndim != 2:
-        raise InputError("mask is a bool array or tensor of shape (H, W), or a PIL image of mode 1; True keeps a pixel")
-    return where.cpu()
+    tensor = torch.as_tensor(mask) if isinstance(mask, (np.ndarray, Tensor)) else None
+    if tensor is None or tensor.dtype != torch.bool or tensor.ndim != 2:
+        raise InputError(
+            "mask cannot be used; give a bool array or tensor of shape (H, W), or a PIL image of mode 1, in which True "
+            "keeps a pixel"
+        )
+    return tensor.cpu()
 
 
-def as_floats(planes: Array) -> Tensor:
-    """(C, H, W) of any supported dtype as float32 in [0, 1], on the CPU."""
-    _, height, width = planes.shape
-    return extract_patches(planes, [(0, 0)], (height, width))[0].cpu().clamp(0, 1)
+def unit_floats(image: Array) -> Tensor:
+    """Convert (C, H, W) of any supported dtype to float32 in [0, 1], on the CPU."""
+    return to_float(image).cpu().clamp(0, 1)
 
 
 def samples(
-    stage: Stage, planes: Array, draw: SamplingParams, kept: KnownPixels | None, progress: Progress | None
+    stage: Stage, image: Array, params: SamplingParams, known: KnownPixels | None, progress: Progress | None
 ) -> Tensor:
-    """``draw.n`` results for planes of colour, (C, H, W): (n, C, H * scale, W * scale) float32 in [0, 1]."""
-    low = _as_network_takes(stage, as_floats(planes))
-    options: dict[str, Any] = {"seed": draw.seed, "temperature": draw.temperature, "progress": progress}
-    if kept:
-        options |= {"known": _as_network_takes(stage, kept.levels), "mask": kept.mask[None]}
+    """Draw results for an image.
+
+    Args:
+        stage: a stochastic model.
+        image: (C, H, W) colours, C being 1 or 3.
+        params: how to draw.
+        known: pixels that stay as given, with levels (C, H * scale, W * scale).
+        progress: called as progress(done, total), in pixels.
+
+    Returns:
+        (n, C, H * scale, W * scale) float32 in [0, 1], on the CPU.
+
+    Raises:
+        OutOfMemoryError: if so many samples do not fit into memory.
+        PluginError: if the network returns another shape.
+    """
+    channels = stage.model.channels
+    low = to_channels(unit_floats(image), channels)[None]
+    options: dict[str, Any] = {"seed": params.seed, "temperature": params.temperature, "progress": progress}
+    if known:
+        options |= {"known": to_channels(known.levels, channels)[None], "mask": known.mask[None]}
     try:
-        output = stage.runner.sample(low, draw.n, **options)
+        output = stage.runner.sample(low, params.n, **options)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        raise OutOfMemoryError(f"{draw.n} samples of this size do not fit into memory; draw fewer at a time") from error
-    wanted = (1, draw.n, low.shape[1], planes.shape[1] * stage.scale, planes.shape[2] * stage.scale)
+        raise OutOfMemoryError(
+            f"{params.n} samples of this size do not fit into memory; draw fewer at a time"
+        ) from error
+    wanted = (1, params.n, channels, image.shape[1] * stage.scale, image.shape[2] * stage.scale)
     if output.shape != wanted:
         raise PluginError(f"sample of the model {stage.model.name!r} gave {tuple(output.shape)}, not {wanted}")
-    return _as_image_has(len(planes), output[0])
+    return to_channels(output[0], len(image))
 
 
 def bits_per_dim(stage: Stage, low: Array, high: Array) -> float:
-    """Of high-resolution planes (C, H * scale, W * scale), given the low ones: per sub-pixel that the network draws."""
-    small, large = (_as_network_takes(stage, as_floats(planes)) for planes in (low, high))
+    """Negative log-likelihood of ``high`` given ``low``, in bits per sub-pixel that the network draws.
+
+    Args:
+        stage: a stochastic model.
+        low: (C, H, W) colours, C being 1 or 3.
+        high: (C, H * scale, W * scale) colours.
+    """
+    small, large = (to_channels(unit_floats(image), stage.model.channels)[None] for image in (low, high))
     return -float(stage.runner.log_likelihood(small, large)) / math.log(2) / large.numel()
 
 
-def _as_network_takes(stage: Stage, planes: Tensor) -> Tensor:
-    """(C, H, W), floats or levels, as a batch of one with as many planes as the network has: replicated, or luma."""
-    wanted = stage.model.channels
-    if len(planes) == wanted:
-        return planes[None]
-    if wanted == 3:
-        return planes.expand(3, -1, -1)[None]
-    luma = _luma(planes.float())
-    return (luma if planes.is_floating_point() else luma.round().byte())[None]
-
-
-def _as_image_has(channels: int, output: Tensor) -> Tensor:
-    """(n, C, H, W) with as many planes as the image has."""
-    if channels == output.shape[1]:
-        return output
-    return output.expand(-1, 3, -1, -1) if channels == 3 else torch.stack([_luma(planes) for planes in output])
-
-
-def _luma(planes: Tensor) -> Tensor:
-    """(3, H, W) to (1, H, W)."""
-    return (planes * planes.new_tensor(GRAY).view(3, 1, 1)).sum(0, keepdim=True)
-
-
-def write(planes: Tensor, out: Array) -> None:
-    """Planes (C, H, W) float32 in [0, 1] into ones of any supported dtype, integers rounded half to even."""
-    _, height, width = planes.shape
-    if isinstance(out, Tensor):
-        planes = planes.to(out.device)
-    rows, columns = torch.ones(1, height), torch.ones(1, width)
-    blend_patches([planes[None]], [0], rows, [0], columns, rows=(0, height), out=out, clip=True)
-
-
 def sample_std(drawn: Tensor) -> Tensor:
-    """Of samples (n, C, H, W): the standard deviation of a pixel over the samples, (H, W), in units of white.
+    """Standard deviation of each pixel over samples, (n, C, H, W) in units of white: (H, W) float32.
 
-    The root of the mean over the planes of their variances.
+    The root of the mean of the channels' variances.
     """
     return drawn.double().var(0, correction=0).mean(0).sqrt().float()

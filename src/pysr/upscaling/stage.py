@@ -1,4 +1,4 @@
-"""One loaded model on windows of an image: preprocess -> network -> what the preprocessors put back."""
+"""One loaded model on windows of an image: preprocess, network, postprocess."""
 
 from __future__ import annotations
 
@@ -10,99 +10,115 @@ import torch
 from torch import Tensor
 
 from ..errors import PluginError
+from ..imaging.colour import to_channels
 from ..plugin import Model, Preprocess, Preprocessor
-from ..registry import registry
 from .runner import PreparedNetwork
 
-GRAY = (0.299, 0.587, 0.114)  # BT.601 luma of full-range RGB: what a gray image gets back from a colour network
+_WINDOW_BYTES = 8  # per value of a window and of its output: float32, and one copy (on its way, or in a row of tiles)
 
 
 @dataclass(frozen=True)
 class BoundPreprocessor:
-    """A preprocessor, built: its description and its two halves.
+    """A preprocessor with what it built.
 
-    bytes_per_pixel: working memory per pixel of the window, where the step is large enough to count.
+    Attributes:
+        spec: its description.
+        impl: its two halves.
+        bytes_per_pixel: working memory per pixel of the window, if it is large enough to count.
     """
 
-    about: Preprocessor
-    run: Preprocess
+    spec: Preprocessor
+    impl: Preprocess
     bytes_per_pixel: float = 0
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A loaded model, the only one or one of a chain; knows nothing of patches. Any number of threads may share it.
+    """A loaded model, the only one or one of a chain. It knows nothing of patches. Threads may share it.
 
-    model: what holds for this stage: with a pre-upsampler model, that one's halo and multiples are counted in.
+    Attributes:
+        model: its description, as it holds for this stage: halo and multiples of a pre-upsampler are included.
+        scale: enlargement per side.
+        runner: its network.
+        steps: its preprocessors, in order.
+        owner: the distribution that provides the model, for error messages.
     """
 
     model: Model
     scale: int
     runner: PreparedNetwork
     steps: tuple[BoundPreprocessor, ...]
+    owner: str
 
     @property
     def halo(self) -> int | None:
-        """Pixels of the image around a window that its output depends on; None when unbounded."""
+        """Pixels of the image around a window that its output depends on; None: unbounded."""
         halo = self.model.receptive_field
         if halo is None:
             return None
         for step in reversed(self.steps):
-            halo = (math.ceil(halo / self.scale) if step.about.enlarges else halo) + step.about.reach
-        return max(halo, *(step.about.after_reach for step in self.steps), 0)
+            halo = (math.ceil(halo / self.scale) if step.spec.enlarges else halo) + step.spec.reach
+        return max(halo, *(step.spec.after_reach for step in self.steps), 0)
 
     def bytes_per_pixel(self, channels: int) -> float:
-        """Working memory per pixel of a window of that many planes, its input and output included."""
-        enlarged = self.scale**2 if any(step.about.enlarges for step in self.steps) else 1
+        """Estimate the working memory per pixel of a window of that many channels, its input and output included."""
+        enlarged = self.scale**2 if any(step.spec.enlarges for step in self.steps) else 1
         networks = channels if self.model.colour == "any" else 1
         largest = max(self.runner.bytes_per_pixel * enlarged * networks, *(s.bytes_per_pixel for s in self.steps), 0)
-        return largest + 8 * channels * (1 + self.scale**2)
+        return largest + _WINDOW_BYTES * channels * (1 + self.scale**2)
 
     @torch.inference_mode()
     def process(self, windows: Tensor) -> Tensor:
-        """(N, C, h, w) windows of an image -> (N, C, h * scale, w * scale), both float32, C being 1 or 3; not clipped.
+        """Upscale windows of an image; nothing is clipped.
 
-        Raises PluginError for a wrong shape and for NaN or infinite pixels.
+        Args:
+            windows: (N, C, h, w) float32, C being 1 or 3.
+
+        Returns:
+            (N, C, h * scale, w * scale) float32, on the runner's device.
+
+        Raises:
+            PluginError: if the model returns a wrong shape, or NaN or infinite pixels.
         """
-        planes = windows = windows.to(self.runner.device)
-        memories = []
-        with torch.autocast(self.runner.device.type, enabled=False), torch.device("cpu"):  # the caller's are not ours
+        image = windows = windows.to(self.runner.device)
+        contexts = []
+        # ignore the caller's autocast and default device
+        with torch.autocast(self.runner.device.type, enabled=False), torch.device("cpu"):
             for step in self.steps:
-                planes, memory = step.run.preprocess(planes, self.scale)
-                memories.append(memory)
-            planes = self._network(planes)
-            for step, memory in zip(reversed(self.steps), reversed(memories), strict=True):
-                planes = step.run.postprocess(planes, memory, self.scale)
-        self._check(windows, planes)
-        return planes
+                image, context = step.impl.preprocess(image, self.scale)
+                contexts.append(context)
+            image = self._run_network(image)
+            for step, context in zip(reversed(self.steps), reversed(contexts), strict=True):
+                image = step.impl.postprocess(image, context, self.scale)
+        self._check(windows, image)
+        return image
 
-    def _network(self, planes: Tensor) -> Tensor:
-        """The network on any number of planes: gray images through a colour network, and each plane through "any"."""
-        count, channels, *side = planes.shape
+    def _run_network(self, image: Tensor) -> Tensor:
+        """Run gray as RGB through an "rgb" network, and each channel by itself through an "any" network."""
+        count, channels, *side = image.shape
         if self.model.colour == "rgb" and channels == 1:
-            colour: Tensor = self.runner(planes.expand(-1, 3, -1, -1))
-            return (colour * colour.new_tensor(GRAY).view(3, 1, 1)).sum(1, keepdim=True)
+            return to_channels(self.runner(to_channels(image, 3)), 1)
         if self.model.colour == "any" and channels != 1:
-            output: Tensor = self.runner(planes.reshape(count * channels, 1, *side))
+            output = self.runner(image.reshape(count * channels, 1, *side))
             return output.reshape(count, channels, *output.shape[2:])
-        return self.runner(planes)
+        return self.runner(image)
 
     def _check(self, windows: Tensor, output: Tensor) -> None:
         count, channels, height, width = windows.shape
         wanted = (count, channels, height * self.scale, width * self.scale)
         if output.shape != wanted:
-            what = f"{tuple(output.shape)} for an input of {tuple(windows.shape)}, not {wanted}"
+            problem = f"{tuple(output.shape)} for an input of {tuple(windows.shape)}, not {wanted}"
         elif not torch.isfinite(output).all():
             precision = str(self.runner.dtype).removeprefix("torch.")
-            what = f"NaN or infinite pixels in {precision}"
-            what += "" if precision == "float32" else "; try precision='float32'"
+            problem = f"NaN or infinite pixels in {precision}"
+            problem += "" if precision == "float32" else "; try precision='float32'"
         else:
             return
-        raise PluginError(f"the model {self.model.name!r} of {registry().owner(self.model.name)} gave {what}")
+        raise PluginError(f"the model {self.model.name!r} of {self.owner} gave {problem}")
 
 
 class PreUpsampler:
-    """A preprocessor that enlarges by a stage: another model's network begins with its result, not with bicubic."""
+    """A preprocessor that enlarges by another stage: the network starts from that model's result, not from bicubic."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -110,5 +126,5 @@ class PreUpsampler:
     def preprocess(self, window: Tensor, scale: int) -> tuple[Tensor, None]:
         return self._stage.process(window), None
 
-    def postprocess(self, output: Tensor, memory: Any, scale: int) -> Tensor:
+    def postprocess(self, output: Tensor, context: Any, scale: int) -> Tensor:
         return output

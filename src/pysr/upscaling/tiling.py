@@ -1,10 +1,10 @@
-"""An image through a stage, patch by patch: cut, process, blend; with smaller patches where memory runs out."""
+"""Tiled inference: an image through a stage patch by patch, with smaller patches if memory runs out."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,20 +13,35 @@ from torch import Tensor
 
 from ..errors import InputError, OutOfMemoryError
 from ..imaging.image import Array
+from ..ops.hardware import device_of
 from ..ops.patches import blend_patches, extract_patches
+from ..plugin import Progress
 from .memory import budget, fit_patch, is_out_of_memory, smallest_patch
-from .plan import Mode, Plan, plan
+from .plan import Mode, Plan, plan_tiles
 from .stage import Stage
 
 logger = logging.getLogger("pysr")
 
-Progress = Callable[[int, int], None]
-OVERLAP = 16  # pixels of the low-resolution image that neighbouring patches share in the modes "blend" and "mean"
+OVERLAP = 16  # pixels of the input; ramps of that width hide the seams of models that see the whole image
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """What the user said about patches (see `pysr.load`), and how it is done."""
+    """How images are cut into patches and joined; by default whatever is exact and fits into memory.
+
+    Attributes:
+        patch: side of a patch in pixels of the model's input, or "auto": as large as ``max_memory`` allows. At least
+            four times the margin that a patch loses on each side (halo or overlap), as smaller ones would be all
+            margin; a smaller number is raised to that. With "mean", at least a pixel more than the overlap.
+        mode: how patches are joined. "exact" gives what the whole image would give; "blend" fades neighbours into each
+            other over ``overlap`` pixels; "mean" averages all that overlap; "auto" is "exact" wherever the model's
+            receptive field is bounded, else "blend".
+        overlap: pixels of the model's input that neighbours share in "blend" and "mean".
+        max_memory: bytes that one network call may use; None: a share of what is free, on a CPU at most 2 GiB.
+
+    Raises:
+        InputError: for a value that is not allowed.
+    """
 
     patch: int | Literal["auto"] = "auto"
     mode: Mode | Literal["auto"] = "auto"
@@ -43,99 +58,122 @@ class Tiling:
         if self.max_memory is not None and (not isinstance(self.max_memory, int) or self.max_memory < 1):
             raise InputError(f"max_memory is {self.max_memory!r}; give a positive number of bytes")
 
-    def plan(self, stage: Stage, shape: Sequence[int], area: float = math.inf) -> Plan:
-        """Where to cut planes of shape (C, H, W); ``area``: at most so many pixels a patch."""
+
+@dataclass(frozen=True)
+class TiledStage:
+    """A stage that processes images of any size patch by patch.
+
+    Attributes:
+        stage: the loaded model.
+        tiling: how images are cut.
+    """
+
+    stage: Stage
+    tiling: Tiling
+
+    def plan(self, shape: Sequence[int], max_area: float = math.inf) -> Plan:
+        """Plan the patches for an image of shape (C, H, W), each of at most ``max_area`` pixels.
+
+        Raises:
+            InputError: if patches cannot be joined in this mode, or are too small for it.
+        """
         channels, height, width = shape
-        halo, mode, multiple_of = stage.halo, self.mode, stage.model.multiple_of
+        tiling, halo, multiple_of = self.tiling, self.stage.halo, self.stage.model.multiple_of
+        mode = tiling.mode
         if mode == "auto":
             mode = "blend" if halo is None else "exact"
         if mode == "exact" and halo is None:
-            raise InputError(f"{stage.model.name} sees the whole image at once: use mode='blend' instead of 'exact'")
-        overlap = 0 if mode == "exact" else self.overlap
+            raise InputError(f"{self.stage.model.name} sees the whole image at once; use mode='blend', not 'exact'")
+        overlap = 0 if mode == "exact" else tiling.overlap
         margin = (halo or 0) if mode == "exact" else overlap
-        if self.patch == "auto":
-            affordable = self._area(stage, channels)
-            size = fit_patch(height, width, area=min(affordable, area), halo=margin, multiple_of=multiple_of)
-            if self.max_memory and math.prod(size) > affordable:
-                logger.warning("max_memory is too little even for patches of %d x %d pixels; using those", *size)
+        if tiling.patch == "auto":
+            area = min(self._affordable_area(channels), max_area)
+            patch = fit_patch((height, width), area=area, halo=margin, multiple_of=multiple_of)
         else:
-            side = self.patch if area == math.inf else min(self.patch, math.isqrt(int(area)))
-            least = min(self.patch, overlap + multiple_of) if mode == "mean" else smallest_patch(margin, multiple_of)
-            size = (max(side, least),) * 2
-        logger.debug("patches of %d x %d pixels, mode %s, halo %s", *size, mode, halo)
-        return plan(height, width, scale=stage.scale, patch=size, halo=halo or 0, overlap=overlap, mode=mode,
-                    multiple_of=multiple_of)  # fmt: skip
+            side = tiling.patch if max_area == math.inf else min(tiling.patch, math.isqrt(int(max_area)))
+            least = min(tiling.patch, overlap + multiple_of) if mode == "mean" else smallest_patch(margin, multiple_of)
+            patch = (max(side, least),) * 2
+        logger.debug("patches of %d x %d pixels, mode %s, halo %s", patch[1], patch[0], mode, halo)
+        geometry = {"scale": self.stage.scale, "halo": halo or 0, "overlap": overlap, "multiple_of": multiple_of}
+        return plan_tiles((height, width), patch=patch, mode=mode, **geometry)
 
-    def enlarge(
-        self, stage: Stage, planes: Array, out: Array, cut: Plan, *, progress: Progress | None = None, clip: bool = True
-    ) -> None:
-        """Fill ``out`` (C, H * scale, W * scale) from ``planes`` (C, H, W), with smaller patches if memory runs out.
+    def upscale(self, image: Array, out: Array, *, progress: Progress | None = None, clip: bool = True) -> None:
+        """Upscale an image, with smaller patches if memory runs out.
 
-        cut: what `plan` made for them. progress: called as progress(done, total) in patches. clip: floats to [0, 1].
-        Raises OutOfMemoryError when even the smallest patch does not fit.
+        Args:
+            image: (C, H, W) of any supported dtype, C being 1 or 3.
+            out: where to put the result, (C, H * scale, W * scale).
+            progress: called as progress(done, total), in patches, after each network call.
+            clip: whether floats are clipped to [0, 1].
+
+        Raises:
+            OutOfMemoryError: if even the smallest patch does not fit.
         """
+        plan = self.plan(image.shape)
+        self._warn_if_over_budget(plan, len(image))
         while True:
             failure = None
             try:
-                return self._fill(stage, planes, out, cut, progress, clip)
+                return self._upscale_by(plan, image, out, progress, clip)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
                 failure = str(error)
-            size = "{} x {}".format(*cut.patch)  # outside the except: the traceback held the tensors
-            smaller = self.plan(stage, planes.shape, area=math.prod(cut.patch) // 2)
-            if math.prod(smaller.patch) >= math.prod(cut.patch):
+            # outside the except: the traceback kept the tensors alive
+            size = f"{plan.patch[1]} x {plan.patch[0]}"
+            smaller = self.plan(image.shape, max_area=math.prod(plan.patch) // 2)
+            if math.prod(smaller.patch) >= math.prod(plan.patch):
                 raise OutOfMemoryError(
                     f"upscaling ran out of memory even with patches of {size} pixels; close other programs or use "
                     f"device='cpu' ({failure})"
                 )
             logger.warning("patches of %s pixels did not fit into memory; trying smaller ones", size)
-            if stage.runner.device.type == "cuda":
+            if self.stage.runner.device.type == "cuda":
                 torch.cuda.empty_cache()
-            cut = smaller
+            plan = smaller
 
-    def _fill(self, stage: Stage, planes: Array, out: Array, cut: Plan, progress: Progress | None, clip: bool) -> None:
-        bands: dict[int, Tensor] = {}  # the outputs of those rows of patches that are still needed
-        for strip in cut.strips():
-            held = range(cut.oldest(strip.row), strip.row + 1)
-            bands = {row: band for row, band in bands.items() if row in held}
-            bands[strip.row] = self._band(stage, planes, cut, strip.row, progress)
+    def _upscale_by(self, plan: Plan, image: Array, out: Array, progress: Progress | None, clip: bool) -> None:
+        tile_rows: dict[int, Tensor] = {}  # those that output rows are still blended from
+        for finished in plan.output_rows():
+            first, last = finished.needed
+            tile_rows = {number: tiles for number, tiles in tile_rows.items() if number >= first}
+            tile_rows[finished.tile_row] = self._tile_row(plan, finished.tile_row, image, progress)
             blend_patches(
-                list(bands.values()),
-                [cut.rows.output_starts[row] for row in held],
-                cut.rows.weights[held.start : held.stop],
-                cut.columns.output_starts,
-                cut.columns.weights,
-                rows=(strip.first, strip.last),
-                out=out[:, strip.first : strip.last],
+                list(tile_rows.values()),
+                plan.rows.axis(first, last),
+                plan.columns.axis(),
+                span=finished.span,
+                out=out[:, slice(*finished.span)],
                 clip=clip,
             )
 
-    def _band(self, stage: Stage, planes: Array, cut: Plan, row: int, progress: Progress | None) -> Tensor:
-        """The outputs of one row of patches, (K, C, h * scale, w * scale) float32, where the image lies."""
-        origins = cut.origins(row)
-        batch = 1
-        if stage.runner.device.type != "cpu":
-            batch = max(1, int(self._area(stage, len(planes)) // math.prod(cut.patch)))
-        band: Tensor | None = None
+    def _tile_row(self, plan: Plan, number: int, image: Array, progress: Progress | None) -> Tensor:
+        """The outputs of one row of patches, (K, C, h * scale, w * scale) float32, on the image's device."""
+        origins = plan.origins(number)
+        batch = 1  # on a CPU more at a time are not faster
+        if self.stage.runner.device.type != "cpu":
+            batch = max(1, int(self._affordable_area(len(image)) // math.prod(plan.patch)))
+        tiles: Tensor | None = None
         for first in range(0, len(origins), batch):
             group = origins[first : first + batch]
-            output = stage.process(extract_patches(planes, group, cut.patch)).to(device_of(planes))
+            output = self.stage.process(extract_patches(image, group, plan.patch)).to(device_of(image))
             if len(group) == len(origins):
-                band = output
+                tiles = output
             else:
-                band = output.new_empty(len(origins), *output.shape[1:]) if band is None else band
-                band[first : first + len(group)] = output
+                tiles = output.new_empty(len(origins), *output.shape[1:]) if tiles is None else tiles
+                tiles[first : first + len(group)] = output
             if progress:
-                progress(row * len(origins) + first + len(group), math.prod(cut.shape))
-        assert band is not None
-        return band
+                progress(number * len(origins) + first + len(group), plan.count)
+        assert tiles is not None
+        return tiles
 
-    def _area(self, stage: Stage, channels: int) -> float:
+    def _affordable_area(self, channels: int) -> float:
         """Pixels of the image that one network call has the memory for."""
-        return budget(stage.runner.device, self.max_memory) / stage.bytes_per_pixel(channels)
+        return budget(self.stage.runner.device, self.tiling.max_memory) / self.stage.bytes_per_pixel(channels)
 
-
-def device_of(planes: Array) -> torch.device:
-    """The device that planes lie on."""
-    return planes.device if isinstance(planes, Tensor) else torch.device("cpu")
+    def _warn_if_over_budget(self, plan: Plan, channels: int) -> None:
+        if self.tiling.patch != "auto" or self.tiling.max_memory is None:
+            return
+        if math.prod(plan.patch) > self._affordable_area(channels):
+            size = f"{plan.patch[1]} x {plan.patch[0]}"
+            logger.warning("max_memory is too little even for patches of %s pixels; using those", size)

@@ -1,4 +1,4 @@
-"""The way of the data: image in -> preprocess -> patches -> network -> blend -> image out."""
+"""`Upscaler`: an image in, its colours through every stage, alpha through bicubic, and the same kind of image out."""
 
 from __future__ import annotations
 
@@ -8,196 +8,268 @@ from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from ..atomic import FilePath
-from ..errors import InputError, OutOfMemoryError
+from ..errors import InputError
 from ..imaging import files
+from ..imaging.colour import white_of
 from ..imaging.histogram import match_histogram
 from ..imaging.image import Array, OpenedImage, open_image
-from ..plugin import Model
+from ..ops.hardware import device_of
+from ..ops.patches import from_float
+from ..plugin import Model, Progress
 from . import sampling
 from .folder import FileJob, FileResult, FilesProgress, plan_folder
-from .plan import Plan
+from .memory import empty_image
+from .progress import progress_shares
 from .stage import Stage
-from .tiling import Progress, Tiling, device_of
+from .tiling import TiledStage, Tiling
 
-_WHITE = {"uint8": 255, "uint16": 65535}
+Pixel = TypeVar("Pixel", bound=np.generic)
+PixelArray = NDArray[Any] | Tensor
+ImageLike = Image.Image | str | PathLike[str] | PixelArray
+Mask = NDArray[np.bool_] | Tensor | Image.Image
 
 
 class Upscaler:
-    """Loaded models, ready to use; stateless, so any number of threads may share one. Made by `pysr.load`.
+    """Loaded models, ready for use, made by `pysr.load`. Stateless: any number of threads may share one.
 
-    model: the model's description; for a chain or with a pre-upsampler model, one that names them all.
-    scale: enlargement per side, of all stages together.
+    Attributes:
+        model: the model's description; for a chain, or with a pre-upsampler, one that names them all.
+        scale: enlargement per side, of all models together.
     """
 
     def __init__(
         self,
         model: Model,
         scale: int,
-        stages: tuple[Stage, ...],
-        cutting: Tiling,
+        stages: Sequence[Stage],
+        tiling: Tiling,
         *,
         alpha: Stage,
         match_histogram: bool = False,
     ) -> None:
         self.model, self.scale = model, scale
-        self._stages, self._cutting, self._alpha, self._match_histogram = stages, cutting, alpha, match_histogram
+        self._stages = tuple(TiledStage(stage, tiling) for stage in stages)
+        self._alpha = TiledStage(alpha, Tiling())
+        self._match_histogram = match_histogram
 
     def __repr__(self) -> str:
         return f"<Upscaler {self.model.name} x{self.scale} on {self.device} in {self.precision}>"
 
     @property
     def device(self) -> torch.device:
-        """Where the networks run. Images may lie elsewhere; results lie where the image lay."""
-        return self._stages[0].runner.device
+        """Where the networks run. Images may be elsewhere; results are where the image was."""
+        return self._stages[0].stage.runner.device
 
     @property
     def precision(self) -> str:
-        """How the networks compute: "float32", "bfloat16" or "float16"; of a chain the lowest."""
-        dtype = min((stage.runner.dtype for stage in self._stages), key=lambda dtype: dtype.itemsize)
+        """How the networks compute: "float32", "bfloat16" or "float16"; of a chain, the lowest."""
+        dtype = min((tiled.stage.runner.dtype for tiled in self._stages), key=lambda dtype: dtype.itemsize)
         return str(dtype).removeprefix("torch.")
 
-    def upscale(self, image: Any, *, seed: int | None = None, progress: Progress | None = None) -> Any:
-        """The image, ``scale`` times as large per side, as the same kind of object.
+    @overload
+    def upscale(
+        self, image: Image.Image | str | PathLike[str], *, seed: int | None = None, progress: Progress | None = None
+    ) -> Image.Image: ...
+    @overload
+    def upscale(
+        self, image: NDArray[Pixel], *, seed: int | None = None, progress: Progress | None = None
+    ) -> NDArray[Pixel]: ...
+    @overload
+    def upscale(self, image: Tensor, *, seed: int | None = None, progress: Progress | None = None) -> Tensor: ...
+    def upscale(
+        self, image: ImageLike, *, seed: int | None = None, progress: Progress | None = None
+    ) -> Image.Image | PixelArray:
+        """Upscale an image.
 
-        image: a PIL image of mode 1, L, LA, P, I;16, RGB, RGBA or CMYK; a NumPy array (H, W) or (H, W, C), uint8,
-            uint16, float16 or float32; a torch tensor (C, H, W) or (N, C, H, W), uint8, uint16, float16, bfloat16 or
-            float32, on any device; or the path of an image file, which gives a PIL image, upright. C is 1 (gray),
-            2 (gray and alpha), 3 (RGB) or 4 (RGB and alpha). Floats are in [0, 1].
-        Returns the same type, dtype, mode and device; floats are clipped to [0, 1], integers rounded half to even;
-            between the models of a chain nothing is clipped or rounded.
-            Alpha is enlarged by bicubic, and colours are bled into transparent pixels first, so edges stay clean.
-        seed: for models that draw their result at random: another seed, another result; default: 0.
-        progress: called as progress(done, total) after each patch; an exception raised in it ends the work.
-        Raises InputError for images that cannot be used, OutOfMemoryError when even the smallest patch does not fit.
+        Floats are clipped to [0, 1], integers rounded half to even; between the models of a chain nothing is clipped or
+        rounded. Alpha is enlarged by bicubic. Colours are bled into transparent pixels first, so that edges stay clean.
+
+        Args:
+            image: a PIL image of mode 1, L, LA, P, I;16, RGB, RGBA or CMYK; a NumPy array (H, W) or (H, W, C), uint8,
+                uint16, float16 or float32; a torch tensor (C, H, W) or (N, C, H, W), uint8, uint16, float16, bfloat16
+                or float32, on any device; or the path of an image file. C is 1 (gray), 2 (gray and alpha), 3 (RGB) or 4
+                (RGB and alpha). Floats are in [0, 1].
+            seed: for models that draw their result at random, 0 to 2^64 - 1; by default 0.
+            progress: called as progress(done, total), in patches, after each network call; an exception that it raises
+                stops the work.
+
+        Returns:
+            The image, ``scale`` times as large per side: of the same type, dtype, mode and device; for a path, an
+            upright PIL image.
+
+        Raises:
+            InputError: for an image that cannot be used, or a seed for a model that draws nothing at random.
+            OutOfMemoryError: if even the smallest patch, or the result, does not fit into memory.
+            PluginError: if the model breaks its contract.
         """
         if self.model.stochastic:
-            return self._draw(image, sampling.SamplingParams.checked(seed=seed or 0), progress=progress)[0]
+            params = sampling.SamplingParams.checked(seed=seed or 0)
+            drawn: Image.Image | PixelArray = self._sample(image, params, progress=progress)[0]
+            return drawn
         if seed is not None:
             raise InputError(f"{self.model.name} draws nothing at random; leave the seed out")
         opened = _opened(image)
         parts = opened.parts(self.scale)
-        plans = [self._plans(planes.shape) for planes, _ in parts]
-        reports = _shares(progress, [math.prod(cut.shape) for cuts in plans for cut in cuts])
-        for (planes, out), cuts in zip(parts, plans, strict=True):
-            self._upscale_planes(planes, out, cuts, reports)
+        counts = [count for low, _ in parts for count in self._patch_counts(low.shape)]
+        reports = progress_shares(progress, counts)
+        for low, high in parts:
+            self._upscale_colours(low, high, reports)
             if self._match_histogram:
-                match_histogram(out, planes)
+                match_histogram(high, low)
         return self._finish(opened)
 
+    @overload
     def sample(
         self,
-        image: Any,
+        image: Image.Image | str | PathLike[str],
         n: int = 16,
         *,
         seed: int = 0,
         temperature: float = 1.0,
-        known: Any = None,
-        mask: Any = None,
+        known: ImageLike | None = None,
+        mask: Mask | None = None,
         progress: Progress | None = None,
-    ) -> Any:
-        """``n`` results that the model draws at random, for models that do (`Model.stochastic`).
+    ) -> list[Image.Image]: ...
+    @overload
+    def sample(
+        self,
+        image: NDArray[Pixel],
+        n: int = 16,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        known: ImageLike | None = None,
+        mask: Mask | None = None,
+        progress: Progress | None = None,
+    ) -> NDArray[Pixel]: ...
+    @overload
+    def sample(
+        self,
+        image: Tensor,
+        n: int = 16,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        known: ImageLike | None = None,
+        mask: Mask | None = None,
+        progress: Progress | None = None,
+    ) -> Tensor: ...
+    def sample(
+        self,
+        image: ImageLike,
+        n: int = 16,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        known: ImageLike | None = None,
+        mask: Mask | None = None,
+        progress: Progress | None = None,
+    ) -> list[Image.Image] | PixelArray:
+        """Draw several results, from a model that draws them at random (`Model.stochastic`).
 
-        image: as `upscale` takes it. seed: the same gives the same results; the first is what `upscale` gives.
-        temperature: divides the logits: below 1 safer results, 0 the likeliest value of every sub-pixel in turn.
-        known: an image of the result's size, of which the pixels where ``mask``, bool (H, W) or a PIL image of mode 1,
-            is True are kept, while the others are drawn to fit them.
-        Returns n of what `upscale` returns: a list of PIL images, one array (n, H, W) or (n, H, W, C), or one tensor
+        Args:
+            image: as in `upscale`.
+            n: number of results.
+            seed: 0 to 2^64 - 1; the same seed gives the same results. The first is what `upscale` gives.
+            temperature: divides the logits, 1e-6 to 1e6: below 1, safer results; 0: greedy decoding.
+            known: an image of the result's size, whose pixels are kept where ``mask`` is True, while the others are
+                drawn to fit them.
+            mask: bool (H, W) array or tensor, or a PIL image of mode 1.
+            progress: called as progress(done, total) about every 50 ms; an exception that it raises stops the work.
+
+        Returns:
+            ``n`` results as `upscale` gives them: a list of PIL images, an array (n, H, W) or (n, H, W, C), or a tensor
             (n, C, H, W) or (n, N, C, H, W).
-        progress: called as progress(done, total) now and then; an exception raised in it ends the work.
-        Raises InputError for models that draw nothing at random and for arguments that cannot be used.
+
+        Raises:
+            InputError: for a model that draws nothing at random, and for arguments that cannot be used.
+            OutOfMemoryError: if so many results do not fit into memory.
         """
-        results = self._draw(image, sampling.SamplingParams.checked(n, seed, temperature), known, mask, progress)
+        results = self._sample(image, sampling.SamplingParams.checked(n, seed, temperature), known, mask, progress)
         if isinstance(results[0], np.ndarray):
             return np.stack(results)
         return torch.stack(results) if isinstance(results[0], Tensor) else results
 
-    def uncertainty(self, image: Any, n: int = 16, *, seed: int = 0, temperature: float = 1.0) -> NDArray[np.float32]:
-        """How much ``n`` samples of an image differ, pixel by pixel: (H, W) or, for a batch, (N, H, W).
+    def uncertainty(
+        self, image: ImageLike, n: int = 16, *, seed: int = 0, temperature: float = 1.0
+    ) -> NDArray[np.float32]:
+        """Measure how much ``n`` samples of an image differ, pixel by pixel.
 
-        Standard deviations over the samples, in units of white, 0 to 0.5: the root of the colours' mean variance.
-        Arguments and errors: as for `sample`.
+        Args:
+            image: as in `upscale`.
+            n: number of samples.
+            seed: as in `sample`.
+            temperature: as in `sample`.
+
+        Returns:
+            (H, W), or (N, H, W) for a batch: standard deviations over the samples in units of white, 0 to 0.5 (the root
+            of the mean of the colours' variances).
+
+        Raises:
+            InputError: as `sample`.
         """
-        stage, opened, draw = self._stochastic(), _opened(image), sampling.SamplingParams.checked(n, seed, temperature)
-        drawn = [sampling.samples(stage, planes, draw, None, None) for planes, _ in opened.parts(self.scale)]
+        stage, opened = self._stochastic_stage(), _opened(image)
+        params = sampling.SamplingParams.checked(n, seed, temperature)
+        drawn = [sampling.samples(stage, low, params, None, None) for low, _ in opened.parts(self.scale)]
         if isinstance(image, Tensor) and image.ndim == 4:
             return np.stack([sampling.sample_std(samples).numpy() for samples in drawn])
         return sampling.sample_std(torch.cat(drawn, 1)).numpy()
 
-    def bits_per_dim(self, low: Any, high: Any) -> float:
-        """What the model needs to tell ``high`` when it knows ``low``: bits per sub-pixel; the mean over a batch.
+    def bits_per_dim(self, low: ImageLike, high: ImageLike) -> float:
+        """Negative log-likelihood of ``high`` given ``low``, in bits per dimension (a uniform model scores 8).
 
-        low, high: images as `upscale` takes them, of the same kind; ``high`` is ``scale`` times as large, in 8 bits. A
-        sub-pixel is one that the model draws: gray counts as RGB for a model of RGB. 8 is what it takes without a
-        model. Raises InputError for models that have no likelihood, for wrong sizes and for different kinds.
+        A dimension is a sub-pixel that the model draws: gray counts as RGB for a model of RGB.
+
+        Args:
+            low: an image as in `upscale`.
+            high: an image of the same kind, ``scale`` times as large, in 8 bits.
+
+        Returns:
+            Bits per dimension; for a batch, the mean.
+
+        Raises:
+            InputError: for a model without a likelihood, and for images of wrong sizes or different kinds.
         """
-        stage, small, large = self._stochastic(), _opened(low), _opened(high)
-        wanted = small.size[0] * self.scale, small.size[1] * self.scale
-        if large.size != wanted:
+        stage, small, large = self._stochastic_stage(), _opened(low), _opened(high)
+        shape = small.size[0] * self.scale, small.size[1] * self.scale
+        if large.size != shape:
             raise InputError(
-                f"high is {large.size[1]} x {large.size[0]} pixels; for this low it must be {wanted[1]} x {wanted[0]}"
+                f"high is {large.size[1]} x {large.size[0]} pixels; for this low it must be {shape[1]} x {shape[0]}"
             )
-        lows, highs = ([planes for planes, _ in opened.parts(1)] for opened in (small, large))
-        if [len(planes) for planes in lows] != [len(planes) for planes in highs]:
+        lows, highs = ([image for image, _ in opened.parts(1)] for opened in (small, large))
+        if [len(image) for image in lows] != [len(image) for image in highs]:
             raise InputError("low and high are of different kinds; give both as gray or RGB, and batches of one size")
         return fmean(sampling.bits_per_dim(stage, *pair) for pair in zip(lows, highs, strict=True))
-
-    def _stochastic(self) -> Stage:
-        if not self.model.stochastic:
-            raise InputError(f"{self.model.name} draws nothing at random; use upscale, or a model that samples")
-        return self._stages[0]
-
-    def _draw(
-        self,
-        image: Any,
-        draw: sampling.SamplingParams,
-        known: Any = None,
-        mask: Any = None,
-        progress: Progress | None = None,
-    ) -> list[Any]:
-        """The results of `sample`, each by itself."""
-        stage, opened = self._stochastic(), _opened(image)
-        known = _opened(known) if known is not None else None
-        parts = opened.parts(self.scale)
-        size = opened.size[0] * self.scale, opened.size[1] * self.scale
-        reports = _shares(progress, [math.prod(size)] * len(parts))
-        drawn = [
-            sampling.samples(stage, planes, draw, sampling.given(known, mask, size, len(planes)), next(reports))
-            for planes, _ in parts
-        ]
-        results = []
-        for number in range(draw.n):
-            for (_, out), images in zip(opened.parts(self.scale), drawn, strict=True):
-                sampling.write(images[number], out)
-            results.append(self._finish(opened))
-        return results
-
-    def _finish(self, opened: OpenedImage) -> Any:
-        """The result, now that its colours are filled: alpha is enlarged by bicubic."""
-        for alpha, out in opened.alphas(self.scale):
-            white = _WHITE.get(str(alpha.dtype).removeprefix("torch."), 1)
-            if (alpha == white).all():  # opaque, as most are
-                out[:] = white
-            else:
-                tiles = Tiling()
-                tiles.enlarge(self._alpha, alpha, out, tiles.plan(self._alpha, alpha.shape))
-        return opened.result()
 
     def upscale_file(
         self, source: str | PathLike[str], target: str | PathLike[str], *, progress: Progress | None = None
     ) -> tuple[int, int]:
-        """Read an image file, upscale it and write it, (width, height) large; the target's extension says the format.
+        """Read an image file, upscale it and write it.
 
         The target appears only when it is complete; an older file of that name is kept until then. The orientation
-        noted by a camera is applied, the colour profile is kept. Raises InputError before any work when the target
-        cannot take the result or is the source itself.
+        noted by a camera is applied, and the colour profile is kept.
+
+        Args:
+            source: an image file.
+            target: the file to write; its extension determines the format.
+            progress: as in `upscale`.
+
+        Returns:
+            (width, height) of the result in pixels.
+
+        Raises:
+            InputError: before any work if the source cannot be read, or the target cannot hold the result or is the
+                source itself.
+            OutOfMemoryError: as `upscale`.
         """
         if Path(target).exists() and Path(source).exists() and Path(target).samefile(source):
             raise InputError(f"{target} is the input and would be overwritten; choose another name for the output")
@@ -250,50 +322,64 @@ class Upscaler:
                 failure = error
             yield FileResult(job.source, job.target, size, time.perf_counter() - started, failure)
 
-    def _plans(self, shape: Sequence[int]) -> list[Plan]:
-        """Where each stage cuts, for planes of shape (C, H, W)."""
-        channels, height, width = shape
-        plans = []
-        for stage in self._stages:
-            plans.append(self._cutting.plan(stage, (channels, height, width)))
-            height, width = plans[-1].output_shape
-        return plans
+    def _stochastic_stage(self) -> Stage:
+        if not self.model.stochastic:
+            raise InputError(f"{self.model.name} draws nothing at random; use upscale, or a model that samples")
+        return self._stages[0].stage
 
-    def _upscale_planes(
-        self, planes: Array, out: Array, plans: Sequence[Plan], reports: Iterator[Progress | None]
-    ) -> None:
-        """Fill ``out`` (C, H * scale, W * scale) from ``planes`` (C, H, W), one stage after the other."""
-        for number, (stage, cut) in enumerate(zip(self._stages, plans, strict=True), 1):
-            last = number == len(plans)
-            result = out if last else _empty(len(planes), cut.output_shape, device_of(planes))
-            self._cutting.enlarge(stage, planes, result, cut, progress=next(reports), clip=last)
-            planes = result
+    def _sample(
+        self,
+        image: ImageLike,
+        params: sampling.SamplingParams,
+        known: ImageLike | None = None,
+        mask: Mask | None = None,
+        progress: Progress | None = None,
+    ) -> list[Any]:
+        """The results of `sample`, each by itself."""
+        stage, opened = self._stochastic_stage(), _opened(image)
+        opened_known = _opened(known) if known is not None else None
+        parts = opened.parts(self.scale)
+        shape = opened.size[0] * self.scale, opened.size[1] * self.scale
+        reports = progress_shares(progress, [math.prod(shape)] * len(parts))
+        drawn = []
+        for low, _ in parts:
+            observed = sampling.known_pixels(opened_known, mask, shape, len(low))
+            drawn.append(sampling.samples(stage, low, params, observed, next(reports)))
+        results: list[Any] = []
+        for number in range(params.n):
+            for (_, high), samples in zip(opened.parts(self.scale), drawn, strict=True):
+                from_float(samples[number], high)
+            results.append(self._finish(opened))
+        return results
+
+    def _patch_counts(self, shape: Sequence[int]) -> Iterator[int]:
+        """Patches of each stage for an image of shape (C, H, W)."""
+        for tiled in self._stages:
+            plan = tiled.plan(shape)
+            yield plan.count
+            shape = (shape[0], *plan.output_shape)
+
+    def _upscale_colours(self, low: Array, high: Array, reports: Iterator[Progress | None]) -> None:
+        """Fill ``high`` (C, H * scale, W * scale) from ``low`` (C, H, W), one stage after the other."""
+        *earlier, last = self._stages
+        for tiled in earlier:
+            shape = low.shape[1] * tiled.stage.scale, low.shape[2] * tiled.stage.scale
+            result = empty_image(len(low), shape, device_of(low))
+            tiled.upscale(low, result, progress=next(reports), clip=False)
+            low = result
+        last.upscale(low, high, progress=next(reports))
+
+    def _finish(self, opened: OpenedImage) -> Image.Image | PixelArray:
+        """Enlarge alpha and take the result, whose colours are filled."""
+        for low, high in opened.alphas(self.scale):
+            white = white_of(low.dtype)
+            if (low == white).all():  # opaque, as most are
+                high[:] = white
+            else:
+                self._alpha.upscale(low, high)
+        result: Image.Image | PixelArray = opened.result()
+        return result
 
 
-def _opened(image: Any) -> OpenedImage:
-    """An image, or the file of a path."""
+def _opened(image: ImageLike) -> OpenedImage:
     return open_image(files.read_image(Path(image)) if isinstance(image, (str, PathLike)) else image)
-
-
-def _shares(progress: Progress | None, sizes: Sequence[int]) -> Iterator[Progress | None]:
-    """For each piece of the work, in order, a callback that reports its share of the whole; sizes: their patches."""
-    before, total = 0, sum(sizes)
-    for size in sizes:
-
-        def report(done: int, of: int, before: int = before, size: int = size) -> None:
-            assert progress
-            progress(before + done * size // of, total)
-
-        yield report if progress else None
-        before += size
-
-
-def _empty(channels: int, size: tuple[int, int], device: torch.device) -> Tensor:
-    """Room for what one stage hands to the next, float32."""
-    try:
-        return torch.empty(channels, *size, dtype=torch.float32, device=device)
-    except RuntimeError as error:
-        raise OutOfMemoryError(
-            f"what one model of the chain hands to the next, {size[1]} x {size[0]} pixels, does not fit into memory; "
-            "choose a smaller scale, or upscale parts of the image"
-        ) from error

@@ -1,4 +1,8 @@
-"""Weights files: one gate in, one way out. safetensors only, so that no file can run code."""
+"""Weights files: read, checked and written. safetensors only, so that no file can run code.
+
+Metadata written by trainings: ``pysr.scales``, the scales that the weights were trained for, separated by spaces; and
+``pysr.initial``, the pre-upsampler, empty for bicubic. The others are for people.
+"""
 
 import hashlib
 import json
@@ -16,11 +20,15 @@ from ..plugin import Weights
 
 
 def load_weights(network: nn.Module, weights: Weights | str | Path) -> None:
-    """Fill a network with the numbers of a safetensors file.
+    """Fill a network from a safetensors file.
 
-    weights: a plugin's `Weights` (whose sha256 must match) or a path. Every key must be there, no other, each of the
-    right shape and finite; numbers are converted to the network's dtype. Raises WeightsError and leaves the network
-    unfilled otherwise.
+    Args:
+        network: what to fill; numbers are converted to its dtypes.
+        weights: a plugin's `Weights`, whose sha256 must match, or a path.
+
+    Raises:
+        WeightsError: if the file cannot be read or is damaged, or if it does not hold exactly the network's tensors,
+            each of the right shape and finite. The network is then left as it was.
     """
     path = weights.file if isinstance(weights, Weights) else Path(weights)
     data = _read(path)
@@ -30,9 +38,21 @@ def load_weights(network: nn.Module, weights: Weights | str | Path) -> None:
 
 
 def save_weights(network_or_tensors: nn.Module | Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> str:
-    """Write weights atomically as safetensors with metadata; returns the file's sha256."""
+    """Write weights as safetensors, atomically.
+
+    Args:
+        network_or_tensors: a network, or tensors by name.
+        path: the file to write.
+        metadata: text by key; see this module for the keys that pysr reads.
+
+    Returns:
+        The file's sha256, in lower-case hex.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
     tensors = network_or_tensors.state_dict() if isinstance(network_or_tensors, nn.Module) else network_or_tensors
-    copies = {  # of their own: safetensors takes no tensors that share memory
+    copies = {  # safetensors refuses tensors that share memory
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
     data = _with_sorted_header(save(copies, dict(metadata)))
@@ -42,15 +62,19 @@ def save_weights(network_or_tensors: nn.Module | Mapping[str, Tensor], path: Pat
 
 
 def _with_sorted_header(data: bytes) -> bytes:
-    """The same file with its header in one order: safetensors writes metadata in any, and digests would differ."""
+    """The same file with a sorted header: safetensors writes metadata in no fixed order, so digests would differ."""
     size = int.from_bytes(data[:8], "little")
     header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
+    header += b" " * (-len(header) % 8)  # tensors begin at multiples of 8 bytes
     return len(header).to_bytes(8, "little") + header + data[8 + size :]
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The metadata that `save_weights` wrote: what the weights were trained on, how, and under which terms."""
+    """Return the metadata that `save_weights` wrote: what the weights were trained on, how, and under which terms.
+
+    Raises:
+        WeightsError: if the file cannot be read as safetensors.
+    """
     try:
         with safe_open(path, "pt") as file:
             return file.metadata() or {}
@@ -60,7 +84,11 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def trained_scales(path: Path) -> tuple[int, ...]:
-    """The scales that weights were trained for, as `pysr.train` notes; empty where the file does not say."""
+    """Return the scales that weights were trained for; empty if the file does not say.
+
+    Raises:
+        WeightsError: if the file cannot be read as safetensors.
+    """
     return tuple(int(scale) for scale in read_metadata(path).get("pysr.scales", "").split())
 
 
@@ -81,26 +109,26 @@ def _parse(path: Path, data: bytes) -> dict[str, Tensor]:
 
 
 def _refuse_pickle(path: Path, start: bytes) -> None:
-    """WeightsError for a file that begins as torch's own do; no file of safetensors does."""
+    """Raise WeightsError for a file that begins as torch's own do (zip or pickle); no safetensors file does."""
     if start == b"PK\x03\x04" or (start[:1] == b"\x80" and start[2:3] != b"\0"):
         raise WeightsError(f"{path} is a pickle (.pth), which can run code; convert it to safetensors first") from None
 
 
 def _refuse_repeated_names(data: bytes) -> None:
-    """safetensors takes the last of two tensors of one name; two readers could then see different weights."""
+    """Raise ValueError for duplicate tensor names: safetensors takes the last, so two readers could disagree."""
     if len(data) < 8:
         raise ValueError("it is shorter than its header")
 
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         if len(names := dict(pairs)) < len(pairs):
-            raise ValueError("a name stands twice in its header")
+            raise ValueError("its header has a name twice")
         return names
 
     json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")], object_pairs_hook=unique)
 
 
 def _fitting(path: Path, tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """The tensors in the network's dtypes, once keys, shapes and numbers have been checked."""
+    """Check keys, shapes and numbers, and return the tensors in the network's dtypes."""
     wanted = network.state_dict()
     if found := difference(tensors, wanted):
         raise WeightsError(f"{path} is not for the network {type(network).__name__}: {found}")
@@ -111,7 +139,7 @@ def _fitting(path: Path, tensors: Mapping[str, Tensor], network: nn.Module) -> d
 
 
 def difference(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:
-    """What makes tensors others than the wanted ones, in words: names, shapes or kinds of numbers; None if nothing."""
+    """Describe the first difference in names, shapes or kinds of numbers, as "it lacks ..."; None if there is none."""
     for problem, keys in (("lacks", wanted.keys() - tensors.keys()), ("has unknown", tensors.keys() - wanted.keys())):
         if keys:
             return f"it {problem} {_few(sorted(keys))}"
@@ -125,4 +153,5 @@ def difference(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> s
 
 
 def _few(keys: list[str]) -> str:
+    """The first five keys, and how many more there are."""
     return ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")

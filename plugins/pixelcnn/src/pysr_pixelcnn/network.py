@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from pysr.plugin import PixelCNNSampler, Progress, native_device
+from pysr.plugin import KnownPixels, PixelCNNSampler, Progress, native_device
 
 from .prior import LEVELS, Prior, masked
 
@@ -121,15 +121,18 @@ class PixelCNN(nn.Module):
         """
         samples = []
         for number, features in enumerate(self._features(low)):
+            observed = None
+            if known is not None and mask is not None:
+                known_levels = known[number].permute(1, 2, 0).expand(n, -1, -1, -1)
+                observed = KnownPixels(known_levels, mask[number].expand(n, -1, -1))
             images = self._samplers.of(self).sample(
                 n,
-                *features.shape[:2],
+                (features.shape[0], features.shape[1]),
                 features=features[None],
                 seed=seed,
                 temperature=temperature,
                 progress=progress,
-                known=None if known is None else known[number].permute(1, 2, 0).expand(n, -1, -1, -1),
-                mask=None if mask is None else mask[number].expand(n, -1, -1),
+                known=observed,
             )
             samples.append(torch.as_tensor(images))
         return torch.stack(samples).permute(0, 1, 4, 2, 3).float() / 255

@@ -1,0 +1,18 @@
+"""Images continued beyond their borders by mirroring, the edge pixel included: ... 1 0 | 0 1 2 ... n-1 | n-1 n-2 ..."""
+
+import torch
+from torch import Tensor
+
+
+def mirrored_index(index: Tensor, length: int) -> Tensor:
+    """Map positions on an endless mirrored axis to the pixels that are seen there.
+
+    Args:
+        index: integers of any shape, at any distance before or beyond the axis.
+        length: pixels of the axis.
+
+    Returns:
+        Indices from 0 to length - 1, in the shape of ``index``.
+    """
+    index = index % (2 * length)
+    return torch.where(index < length, index, 2 * length - 1 - index)

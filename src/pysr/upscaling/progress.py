@@ -1,0 +1,31 @@
+"""Progress of work in several parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+
+from ..plugin import Progress
+
+
+def progress_shares(progress: Progress | None, sizes: Sequence[int]) -> Iterator[Progress | None]:
+    """Split a progress callback among the parts of some work.
+
+    Args:
+        progress: called as progress(done, total), ``total`` being the sum of the sizes; None: nobody is interested.
+        sizes: how much work each part is.
+
+    Yields:
+        For each part in order, a callback for its own progress, in any units; None if nobody is interested.
+    """
+    if not progress:
+        yield from repeat(None)
+        return
+    before, total = 0, sum(sizes)
+    for size in sizes:
+
+        def report(done: int, of: int, before: int = before, size: int = size) -> None:
+            progress(before + done * size // of, total)
+
+        yield report
+        before += size
