@@ -1,6 +1,7 @@
 # make demo     set everything up and upscale a photograph          make test      run the tests
 # make lint     style and types                                     make sanitize  kernel tests under ASan and UBSan
-# make format   put files into the house style                      make clean     remove what these commands made
+# make format   put files into the house style                      make tidy      check the native code with clang-tidy
+# make clean     remove what these commands made
 # PYSR_CUDA=OFF or ON instead of AUTO decides whether the CUDA kernels are built.
 
 PYTHON ?= python3
@@ -8,10 +9,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
-NATIVE := $(shell find csrc tests/emulation -type f)
+NATIVE := $(shell find csrc tests/emulation -type f -not -name '*.md')
 SOURCES := pyproject.toml CMakeLists.txt $(NATIVE) $(shell find src plugins -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test lint format sanitize clean
+.PHONY: demo test lint tidy format sanitize clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
@@ -23,14 +24,19 @@ test: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror $(filter-out %.txt,$(NATIVE))
+	$(BIN)/clang-format --dry-run --Werror $(NATIVE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+tidy: $(VENV)/.dev
+	$(PIP) install -q -c constraints.txt clang-tidy
+	$(BIN)/cmake --preset release -DPython_EXECUTABLE=$(abspath $(BIN)/python)
+	$(BIN)/clang-tidy -p build/release --quiet $(filter %.cpp,$(filter csrc/%,$(NATIVE)))
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $(filter-out %.txt,$(NATIVE))
+	$(BIN)/clang-format -i $(NATIVE)
 
 sanitize: $(VENV)/.dev
 	VENV=$(VENV) bash tests/sanitize.sh

@@ -20,17 +20,28 @@ from pysr.imaging.files import image_files
 from pysr.registry import registry
 
 SCALES = (2, 3, 4)
-COMPLETE = {"Set5": 5, "Set14": 14, "BSD100": 100, "Urban100": 100}
+COMPLETE = {  # how many images the published sets have
+    "Set5": 5,
+    "Set14": 14,
+    "BSD100": 100,
+    "Urban100": 100,
+}
 PAPERS = {  # PSNR / SSIM by set and scale: Dong et al. 2016, tables 2 to 4; Kim et al. 2016, table 3
-    "A+ in its paper": {"Set5": ("36.54 / 0.9544", "32.59 / 0.9088", "30.28 / 0.8603"),
-                        "Set14": ("32.28 / 0.9056", "29.13 / 0.8188", "27.32 / 0.7491")},
-    "SRCNN in its paper": {"Set5": ("36.66 / 0.9542", "32.75 / 0.9090", "30.49 / 0.8628"),
-                           "Set14": ("32.45 / 0.9067", "29.30 / 0.8215", "27.50 / 0.7513")},
-    "VDSR in its paper": {"Set5": ("37.53 / 0.9587", "33.66 / 0.9213", "31.35 / 0.8838"),
-                          "Set14": ("33.03 / 0.9124", "29.77 / 0.8314", "28.01 / 0.7674"),
-                          "BSD100": ("31.90 / 0.8960", "28.82 / 0.7976", "27.29 / 0.7251"),
-                          "Urban100": ("30.76 / 0.9140", "27.14 / 0.8279", "25.18 / 0.7524")},
-}  # fmt: skip
+    "A+ in its paper": {
+        "Set5": ("36.54 / 0.9544", "32.59 / 0.9088", "30.28 / 0.8603"),
+        "Set14": ("32.28 / 0.9056", "29.13 / 0.8188", "27.32 / 0.7491"),
+    },
+    "SRCNN in its paper": {
+        "Set5": ("36.66 / 0.9542", "32.75 / 0.9090", "30.49 / 0.8628"),
+        "Set14": ("32.45 / 0.9067", "29.30 / 0.8215", "27.50 / 0.7513"),
+    },
+    "VDSR in its paper": {
+        "Set5": ("37.53 / 0.9587", "33.66 / 0.9213", "31.35 / 0.8838"),
+        "Set14": ("33.03 / 0.9124", "29.77 / 0.8314", "28.01 / 0.7674"),
+        "BSD100": ("31.90 / 0.8960", "28.82 / 0.7976", "27.29 / 0.7251"),
+        "Urban100": ("30.76 / 0.9140", "27.14 / 0.8279", "25.18 / 0.7524"),
+    },
+}
 PAGE = """# Results
 
 PSNR in dB / SSIM by the protocol `y-shave`, as in the papers' tables: luma of BT.601, images cropped to a multiple of
@@ -42,13 +53,13 @@ and torch {torch}; `pysr models` tells what the weights were trained on.
 
 
 def model_names() -> list[str]:
-    """The installed models for photographs that are not random, plain resampling first."""
+    """Return the installed models for photographs that are not random, plain resampling first."""
     models = [m for m in pysr.models() if m.domain == "photo" and not m.stochastic]
     return [model.name for model in models if set(model.trained_scales) & set(SCALES)]
 
 
 def set_names(data: Path) -> list[str]:
-    """The published sets that lie in a folder."""
+    """Return the published sets of which a folder has a sub-folder."""
     found = [name for name in COMPLETE if (data / name).is_dir()]
     if not found:
         raise pysr.InputError(f"{str(data)!r} holds none of {', '.join(COMPLETE)}; give --data the folder above them")
@@ -56,14 +67,14 @@ def set_names(data: Path) -> list[str]:
 
 
 def measure(names: list[str], folders: list[Path]) -> list[Evaluation]:
-    """The models at those of the scales that they offer."""
+    """Measure the models at those of `SCALES` that they offer."""
     offered = {scale for name in names for scale in registry().model(name).scales}
     with Bar("evaluating", unit="images") as bar:
         return pysr.evaluate(names, folders, [scale for scale in SCALES if scale in offered], progress=bar.update)
 
 
 def section(data: str, evaluations: list[Evaluation], images: int) -> str:
-    """The heading and table of one set."""
+    """Format the heading and the table of one set."""
     whole = COMPLETE.get(data, images)
     count = f"{images} images" if images == whole else f"{images} of its {whole} images, so not comparable with papers"
     table = markdown_table(data, evaluations)
@@ -89,8 +100,12 @@ def main() -> None:
     blocks = by_data(evaluations)
     tables = [section(folder.name, blocks[folder.name], len(image_files(folder))) for folder in folders]
     sets = f" --sets {' '.join(options.sets)}" if options.sets else ""
-    page = PAGE.format(command=f"python benchmarks/results.py --data BENCH{sets}", pysr=pysr.__version__,
-                       torch=version("torch"), tables="\n".join(tables))  # fmt: skip
+    page = PAGE.format(
+        command=f"python benchmarks/results.py --data BENCH{sets}",
+        pysr=pysr.__version__,
+        torch=version("torch"),
+        tables="\n".join(tables),
+    )
     with atomic_write(options.out) as file:
         file.write(page.rstrip().encode() + b"\n")
     print(f"wrote {options.out}")

@@ -2,7 +2,7 @@
 
     python benchmarks/upscale.py [--json FILE] [--runs N]
 
-Every contestant lives in a process of its own and works on the same image in turn (A B C A B C ...); the figures are
+Each contestant runs in its own process, and they upscale the same image in turn (A B C A B C ...); the figures are
 medians of the ratios of neighbouring runs. "eager" is the network as textbooks write it: nn.Conv2d and nn.ReLU, in
 float32 and NCHW, with torch's defaults.
 """
@@ -21,7 +21,7 @@ CONTESTANTS = ("eager", "float32", "auto", "auto, allocator tuned as in the comm
 
 
 def contestant(name: str) -> Callable[[], object]:
-    """One upscaling of the benchmark image, ready to be called again and again."""
+    """Prepare one upscaling of the benchmark image, to be called any number of times."""
     if "tuned" in name:
         from pysr.cli.allocator import tune_allocator
 
@@ -46,7 +46,7 @@ def contestant(name: str) -> Callable[[], object]:
 
 
 def serve(name: str) -> None:
-    """Time one call for every line that comes in."""
+    """Time one call for each line on standard input."""
     call = contestant(name)
     call()
     print("ready", flush=True)
@@ -57,7 +57,7 @@ def serve(name: str) -> None:
 
 
 def race(runs: int) -> dict[str, list[float]]:
-    """Seconds of each contestant, run by run."""
+    """Time all contestants in turn: the seconds of each, run by run."""
     workers = {
         name: subprocess.Popen([sys.executable, __file__, "--serve", name], stdin=-1, stdout=-1, text=True, bufsize=1)
         for name in CONTESTANTS
@@ -76,7 +76,7 @@ def race(runs: int) -> dict[str, list[float]]:
 
 
 def overhead(runs: int) -> list[float]:
-    """What `Upscaler.upscale` costs beyond the network on the same patches, in percent, for 1024 x 1024 RGB out."""
+    """Measure what `Upscaler.upscale` costs beyond the network on the same patches, in percent, for 1024 x 1024 RGB."""
     import torch
 
     import pysr
@@ -104,7 +104,7 @@ def overhead(runs: int) -> list[float]:
 
 
 def start_up(runs: int) -> tuple[float, float]:
-    """Milliseconds of ``import pysr`` and ``pysr --help`` beyond an empty Python process."""
+    """Measure the milliseconds of ``import pysr`` and ``pysr --help`` beyond those of an empty Python process."""
     commands = {
         "empty": [sys.executable, "-c", "pass"],
         "import": [sys.executable, "-c", "import pysr"],

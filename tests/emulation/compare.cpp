@@ -1,4 +1,4 @@
-// Draws the same images with the sampler for CUDA, emulated, and with the processor's; says how far they are apart.
+// Draws the same images with the emulated CUDA sampler and with that of the CPU, and prints how much they differ.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -7,7 +7,7 @@
 #include <stdexcept>
 
 #include "cuda_runtime.h"
-#include "pixelcnn.h"
+#include "pixelcnn/sampler.h"
 
 thread_local float4 pysr::block_memory[emulation::kSharedFloats / 4];
 
@@ -15,13 +15,13 @@ namespace {
 
 using namespace pysr;
 
-using Numbers = std::vector<float>;
+using Floats = std::vector<float>;
 
-/// Random weights by name, made when they are asked for.
+/// Random weights by name, generated on demand.
 class Weights {
   public:
     const float* operator()(const std::string& name, const std::vector<std::int64_t>& shape) {
-        Numbers& numbers = made_[name];
+        Floats& numbers = made_[name];
         if (!numbers.empty()) return numbers.data();
         std::int64_t count = 1, fan = 1;
         for (std::size_t axis = 0; axis < shape.size(); ++axis) {
@@ -36,40 +36,40 @@ class Weights {
 
   private:
     std::mt19937 random_{7};
-    std::map<std::string, Numbers> made_;
+    std::map<std::string, Floats> made_;
 };
 
 struct Case {
     PixelCnnSizes sizes;
     std::int64_t count, height, width;
     int multiprocessors;
-    std::size_t most_shared;
+    std::size_t max_shared;
 };
 
-/// What one sampler gave.
+/// The output of one sampler.
 struct Result {
     std::vector<std::uint8_t> images;
-    Numbers logits;
+    Floats logits;
     std::vector<double> nats;
     bool overflowed = false;
 };
 
-enum class Kind { philox, noise, greedy, kept, measured };
+enum class Kind { philox, noise, greedy, observed, scored };
 
 struct Inputs {
     std::vector<std::uint8_t> images;
-    std::unique_ptr<bool[]> kept;
+    std::unique_ptr<bool[]> observed;
     std::vector<std::uint64_t> ids;
-    Numbers features, noise;
+    Floats features, noise;
 
     explicit Inputs(const Case& at) {
         std::mt19937 random(3);
         std::normal_distribution<float> normal;
         const std::int64_t pixels = at.count * at.height * at.width, values = pixels * at.sizes.planes;
-        kept.reset(new bool[values]);
+        observed.reset(new bool[values]);
         for (std::int64_t i = 0; i < values; ++i) {
             images.push_back(random());
-            kept[i] = random() % 3 == 0;
+            observed[i] = random() % 3 == 0;
         }
         for (std::int64_t i = 0; i < at.count; ++i) ids.push_back((std::uint64_t{5} << 33) * (i + 1));
         for (std::int64_t i = 0; i < pixels * at.sizes.features; ++i) features.push_back(normal(random));
@@ -79,21 +79,21 @@ struct Inputs {
 
 Result draw(const PixelCnn& network, const Case& at, const Inputs& inputs, Kind kind) {
     const std::int64_t values = at.height * at.width * at.sizes.planes;
-    Result result{inputs.images, Numbers(at.count * values * kLevels, NAN), std::vector<double>(at.count * at.height)};
-    const bool reads = kind == Kind::kept || kind == Kind::measured;
+    Result result{inputs.images, Floats(at.count * values * kLevels, NAN), std::vector<double>(at.count * at.height)};
+    const bool reads = kind == Kind::observed || kind == Kind::scored;
     if (!reads) std::fill(result.images.begin(), result.images.end(), 0);
     const DrawJob job{at.count,
                       at.height,
                       at.width,
                       at.sizes.features ? inputs.features.data() : nullptr,
-                      kind == Kind::kept ? 0 : at.height * at.width * at.sizes.features,
+                      kind == Kind::observed ? 0 : at.height * at.width * at.sizes.features,
                       0x1234567890abcdefu,
                       inputs.ids.data(),
                       kind == Kind::greedy ? 0.0f : 1 / 0.9f,
                       kind == Kind::noise ? inputs.noise.data() : nullptr,
                       result.images.data(),
-                      kind == Kind::kept ? inputs.kept.get() : nullptr,
-                      kind == Kind::measured,
+                      kind == Kind::observed ? inputs.observed.get() : nullptr,
+                      kind == Kind::scored,
                       result.logits.data(),
                       result.nats.data()};
     std::int64_t before = 0, last = 0, total = -1;
@@ -107,13 +107,13 @@ Result draw(const PixelCnn& network, const Case& at, const Inputs& inputs, Kind 
     return result;
 }
 
-/// Whether two samplers gave the same.
+/// Whether two samplers agree.
 bool compare(const Case& at, Kind kind, const Result& expected, const Result& found) {
     double apart = 0, nats = 0;
     std::int64_t others = 0;
     for (std::size_t i = 0; i < expected.logits.size(); ++i) {
         const double difference = std::abs(expected.logits[i] - found.logits[i]);
-        apart = difference <= apart ? apart : difference;  // also where it is no number
+        apart = difference <= apart ? apart : difference;  // keeps NaN
     }
     for (std::size_t i = 0; i < expected.nats.size(); ++i) {
         const double difference = std::abs(expected.nats[i] - found.nats[i]) / std::abs(expected.nats[i]);
@@ -134,11 +134,11 @@ bool try_case(const Case& at) {
     Weights weights;
     const auto numbers = [&](const std::string& name, std::vector<std::int64_t> shape) { return weights(name, shape); };
     emulation::multiprocessors = at.multiprocessors;
-    emulation::most_shared = at.most_shared;
+    emulation::max_shared = at.max_shared;
     const auto expected = make_pixelcnn(at.sizes, numbers, false), found = make_cuda_pixelcnn(at.sizes, numbers, 0);
     const Inputs inputs(at);
     bool same = true;
-    for (const Kind kind : {Kind::philox, Kind::noise, Kind::greedy, Kind::kept, Kind::measured})
+    for (const Kind kind : {Kind::philox, Kind::noise, Kind::greedy, Kind::observed, Kind::scored})
         same = compare(at, kind, draw(*expected, at, inputs, kind), draw(*found, at, inputs, kind)) && same;
     return same;
 }
@@ -152,7 +152,7 @@ int main(int count, char** arguments) {
          {
              {{3, 16, 2, 16, 3}, 3, 4, 5, 2, kShared},  // two images in a block, one in the last
              {{3, 8, 3, 20, 0}, 1, 6, 5, 3, kShared},   // three blocks share an image
-             {{1, 4, 1, 4, 0}, 40, 8, 8, 1, kShared},   // more images than there is room for at a time
+             {{1, 4, 1, 4, 0}, 40, 8, 8, 1, kShared},   // more images than one launch takes
              {{3, 20, 2, 50, 3}, 4, 5, 7, 1, 9000},     // little shared memory: several tiles
          }},
         {"small",
@@ -161,7 +161,7 @@ int main(int count, char** arguments) {
              {{3, 16, 3, 32, 0}, 1, 12, 12, 4, kShared},
              {{1, 16, 3, 48, 3}, 5, 5, 7, 2, kShared},
              {{1, 16, 3, 32, 0}, 2, 1, 1, 1, kShared},
-             {{3, 18, 1, 30, 2}, 20, 1, 70, 1, 9000},  // depths of no round numbers, and more images than a tile
+             {{3, 18, 1, 30, 2}, 20, 1, 70, 1, 9000},  // odd depths, and more images than a tile
              {{1, 4, 1, 4, 1}, 1, 70, 2, 3, kShared},
          }},
         {"large", {{{3, 64, 20, 1024, 32}, 2, 8, 8, 1, kShared}}},

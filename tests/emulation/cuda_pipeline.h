@@ -1,4 +1,4 @@
-// Copies that arrive as late as they may: when they are waited for.
+// Asynchronous copies that arrive as late as possible: when they are waited for.
 #pragma once
 #include "cuda_runtime.h"
 

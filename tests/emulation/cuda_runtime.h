@@ -1,5 +1,5 @@
-// As much of CUDA as the sampler needs, on the processor: a block is a thread, and its threads are fibers that take
-// turns, from one barrier to the next. Device memory begins as NaN. Under ThreadSanitizer fibers count as threads.
+// An emulation of the parts of CUDA that the sampler needs: a block is a thread of the CPU, and its threads are fibers
+// that switch at barriers. Device memory starts as NaN. ThreadSanitizer sees fibers as threads.
 #pragma once
 #include <ucontext.h>
 
@@ -86,7 +86,7 @@ struct Block {
 
 inline thread_local Block* block = nullptr;
 inline int multiprocessors = 1;
-inline std::size_t most_shared = 200000;
+inline std::size_t max_shared = 200000;
 
 }  // namespace emulation
 
@@ -98,8 +98,9 @@ extern thread_local float4 block_memory[];
 
 namespace emulation {
 
-/// Lets the next fiber of the block go on, or the block end with its last one. Only an end tells what came before it.
-__attribute__((no_sanitize("thread"))) inline void take_turns() {
+/// Switches to the next fiber of the block, or leaves the block after its last one. Only the end of a fiber orders
+/// memory accesses for ThreadSanitizer.
+__attribute__((no_sanitize("thread"))) inline void yield_fiber() {
     Block& at = *block;
     const unsigned mine = threadIdx.x, count = at.fibers.size();
     const unsigned no_order = at.fibers[mine].ended ? 0 : 1;
@@ -121,14 +122,14 @@ inline void Barrier::wait(unsigned count) {
         arrived_ = 0;
         ++round_;
     }
-    while (round_ == mine) take_turns();
+    while (round_ == mine) yield_fiber();
 }
 
 __attribute__((no_sanitize("thread"))) inline void run_fiber() {
     block->work();
     block->fibers[threadIdx.x].ended = true;
     --block->running;
-    take_turns();
+    yield_fiber();
 }
 
 __attribute__((no_sanitize("thread"))) inline void run_block(unsigned number, unsigned threads,
@@ -163,7 +164,7 @@ __attribute__((no_sanitize("thread"))) inline void run_block(unsigned number, un
     for (Fiber& fiber : made.fibers) __tsan_destroy_fiber(fiber.tsan);
 }
 
-/// What another lane of the warp has.
+/// The value of another lane of the warp.
 inline std::uint32_t exchange(std::uint32_t value, unsigned lane) {
     Warp& warp = block->warps[threadIdx.x / kWarp];
     warp.values[threadIdx.x % kWarp] = value;
@@ -241,7 +242,7 @@ inline cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaS
 }
 
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr name, int) {
-    *value = name == cudaDevAttrMultiProcessorCount ? emulation::multiprocessors : emulation::most_shared;
+    *value = name == cudaDevAttrMultiProcessorCount ? emulation::multiprocessors : emulation::max_shared;
     return cudaSuccess;
 }
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pysr.errors import InputError
-from pysr.evaluation.comparison import WIDEST, Panel, compare_files, draw, fine_structure
+from pysr.evaluation.comparison import WIDEST, Panel, compare_files, contact_sheet, draw, fine_structure
 
 RED = (255, 59, 48)  # the outline of the detail
 GREEN = (10, 125, 56)  # the best score
@@ -91,6 +91,16 @@ def test_a_detail_outside_the_image_fails(box):
 def test_panels_of_different_sizes_fail():
     with pytest.raises(InputError, match="one is 90 x 60 and two 30 x 20"):
         draw([Panel("one", noise()), Panel("two", noise(30, 20))])
+
+
+def test_a_contact_sheet_has_rows_of_thumbnails():
+    panels = [Panel("x", noise(8, 6))] * 5
+    one, two = contact_sheet(panels, 5), contact_sheet(panels, 3)
+    assert one.width == 5 * 160 + 6 * 24
+    assert two.size == (3 * 160 + 4 * 24, 2 * one.height - 24)
+    for columns in (0, 17):
+        with pytest.raises(InputError, match=f"columns is {columns}; a contact sheet has 1 to 16"):
+            contact_sheet(panels, columns)
 
 
 def test_no_panels_fail():

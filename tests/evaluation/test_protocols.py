@@ -27,47 +27,47 @@ needs_set5 = pytest.mark.skipif(not SET5.is_dir(), reason="the benchmark set Set
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+def folder(tmp_path: Path) -> Path:
     for i, size in enumerate([(33, 47), (50, 41)]):
         array = (photo(*size, seed=i) * 255).round().astype(np.uint8)
-        Image.fromarray(array).save(tmp_path / f"picture{i}.png")
+        Image.fromarray(array).save(tmp_path / f"photo{i}.png")
     Image.fromarray(array[..., 0]).save(tmp_path / "gray.png")
     return tmp_path
 
 
-def test_one_entry_a_model_with_means_over_images(pictures: Path) -> None:
+def test_one_entry_a_model_with_means_over_images(folder: Path) -> None:
     seen: list[tuple[int, int]] = []
-    found = evaluate(["nearest", "bicubic"], pictures, [2, 3], progress=lambda *now: seen.append(now))
+    found = evaluate(["nearest", "bicubic"], folder, [2, 3], progress=lambda *now: seen.append(now))
     assert [e.model for e in found] == ["nearest", "bicubic"]
     assert seen == [(i, 12) for i in range(1, 13)]
     for evaluation in found:
         facts = evaluation.as_dict()
         assert set(facts) == {"model", "data", "protocol", "results"}
-        assert facts["data"] == pictures.name
+        assert facts["data"] == folder.name
         assert [r["scale"] for r in facts["results"]] == [2, 3]
         for result in facts["results"]:
-            assert [i["name"] for i in result["images"]] == ["gray", "picture0", "picture1"]
+            assert [i["name"] for i in result["images"]] == ["gray", "photo0", "photo1"]
             assert result["psnr"] == pytest.approx(np.mean([i["psnr"] for i in result["images"]]))
             assert result["ssim"] == pytest.approx(np.mean([i["ssim"] for i in result["images"]]))
             assert result["seconds"] == pytest.approx(np.mean([i["seconds"] for i in result["images"]]))
     assert found[1].results[0].psnr > found[0].results[0].psnr
 
 
-def test_a_model_named_twice_is_measured_once(pictures: Path) -> None:
+def test_a_model_named_twice_is_measured_once(folder: Path) -> None:
     seen: list[tuple[int, int]] = []
-    found = evaluate(["nearest", "bicubic", "nearest"], pictures, [2], progress=lambda *now: seen.append(now))
+    found = evaluate(["nearest", "bicubic", "nearest"], folder, [2], progress=lambda *now: seen.append(now))
     assert [evaluation.model for evaluation in found] == ["nearest", "bicubic"]
     assert seen[-1] == (6, 6)
 
 
-def test_several_sets_give_what_each_gives_alone(pictures: Path) -> None:
-    other = pictures / "other"
+def test_several_sets_give_what_each_gives_alone(folder: Path) -> None:
+    other = folder / "other"
     other.mkdir()
-    (pictures / "gray.png").rename(other / "gray.png")
+    (folder / "gray.png").rename(other / "gray.png")
     seen: list[tuple[int, int]] = []
-    found = evaluate(["nearest", "bicubic"], [other, pictures], [2], progress=lambda *now: seen.append(now))
+    found = evaluate(["nearest", "bicubic"], [other, folder], [2], progress=lambda *now: seen.append(now))
     assert [(e.data, e.model) for e in found] == [
-        (data.name, model) for data in (other, pictures) for model in ("nearest", "bicubic")
+        (data.name, model) for data in (other, folder) for model in ("nearest", "bicubic")
     ]
     assert seen == [(i, 6) for i in range(1, 7)]
     alone = evaluate(["nearest"], other, [2])[0]
@@ -75,7 +75,7 @@ def test_several_sets_give_what_each_gives_alone(pictures: Path) -> None:
     assert (found[0].results[0].psnr, found[0].results[0].ssim) == (alone.results[0].psnr, alone.results[0].ssim)
 
 
-def test_seconds_are_those_of_upscaling_alone(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seconds_are_those_of_upscaling_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
 
     def takes(seconds: Iterator[int], real: Callable[..., object]) -> Callable[..., object]:
@@ -89,7 +89,7 @@ def test_seconds_are_those_of_upscaling_alone(pictures: Path, monkeypatch: pytes
     monkeypatch.setattr("pysr.evaluation.protocols.read_planes", takes(repeat(100), read_planes))
     monkeypatch.setattr("pysr.evaluation.metrics.ssim", takes(repeat(100), ssim))
     monkeypatch.setattr(pysr.Upscaler, "upscale", takes(chain([100], repeat(3)), pysr.Upscaler.upscale))  # a slow start
-    (evaluation,) = evaluate(["bicubic"], pictures, [2])
+    (evaluation,) = evaluate(["bicubic"], folder, [2])
     assert [image.seconds for image in evaluation.results[0].images] == [3, 3, 3]
     assert evaluation.results[0].seconds == 3
 
@@ -120,14 +120,14 @@ def test_a_model_is_measured_at_those_of_the_scales_that_it_offers(tmp_path: Pat
     ],
 )
 def test_a_gap_that_cannot_be_meant_is_an_error(
-    pictures: Path, names: list[str], scales: list[int], message: str
+    folder: Path, names: list[str], scales: list[int], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        evaluate(names, pictures, scales)
+        evaluate(names, folder, scales)
 
 
 def test_upscalers_are_measured_with_the_options_that_they_were_loaded_with(
-    pictures: Path, tmp_path: Path, install: Callable[..., None]
+    folder: Path, tmp_path: Path, install: Callable[..., None]
 ) -> None:
     class Darker(nn.Module):
         def __init__(self) -> None:
@@ -140,43 +140,43 @@ def test_upscalers_are_measured_with_the_options_that_they_were_loaded_with(
     steps = ("luma", "bicubic")
     install(Model("darker", (2,), lambda scale, variant: Darker(), "", colour="luma", preprocess=steps))
     network, file = Darker(), tmp_path / "half.safetensors"
-    (bicubic,) = evaluate(["bicubic"], pictures, [2])
+    (bicubic,) = evaluate(["bicubic"], folder, [2])
     for factor, is_better in ((1.0, True), (0.5, False)):
         nn.init.constant_(network.factor, factor)
         save_weights(network, file, {})
-        (found,) = evaluate([pysr.load("darker", weights=file)], pictures)
+        (found,) = evaluate([pysr.load("darker", weights=file)], folder)
         assert (found.model, [result.scale for result in found.results]) == ("darker", [2])
         assert (found.results[0].psnr > bicubic.results[0].psnr - 0.1) == is_better
 
 
-def test_upscalers_of_one_name_are_one_model_at_several_scales(pictures: Path) -> None:
+def test_upscalers_of_one_name_are_one_model_at_several_scales(folder: Path) -> None:
     first, second, third = (pysr.load("nearest", scale) for scale in (3, 2, 2))
-    found = evaluate([first, second, third, "bicubic", first], pictures)
+    found = evaluate([first, second, third, "bicubic", first], folder)
     rows = [(evaluation.model, [result.scale for result in evaluation.results]) for evaluation in found]
     assert rows == [("nearest", [3, 2]), ("nearest", [2]), ("bicubic", [3, 2])]
-    (by_name,) = evaluate(["nearest"], pictures, [3, 2])
+    (by_name,) = evaluate(["nearest"], folder, [3, 2])
     assert [result.scores for result in by_name.results] == [result.scores for result in found[0].results]
 
 
-def test_without_scales_those_that_all_models_come_trained_for(pictures: Path, install: Callable[..., None]) -> None:
+def test_without_scales_those_that_all_models_come_trained_for(folder: Path, install: Callable[..., None]) -> None:
     install(Model("few", (3, 4), lambda scale, _: Upsample(scale_factor=scale), "", colour="any"))
-    found = evaluate(["bicubic", "few"], pictures, metrics=["psnr"])
+    found = evaluate(["bicubic", "few"], folder, metrics=["psnr"])
     assert [[result.scale for result in evaluation.results] for evaluation in found] == [[3, 4]] * 2
     upscaler = pysr.load("few", 4)
     with pytest.raises(InputError, match=r"few offers none of the scales asked for \(few: 4, bicubic: 2"):
-        evaluate([upscaler, "bicubic"], pictures, [2])
+        evaluate([upscaler, "bicubic"], folder, [2])
     with pytest.raises(InputError, match=r"none of these models offers scale 3 \(few: 4\)"):
-        evaluate([upscaler], pictures, [3, 4])
+        evaluate([upscaler], folder, [3, 4])
 
 
-def test_models_in_a_row_and_models_that_begin_with_another(pictures: Path, install: Callable[..., None]) -> None:
+def test_models_in_a_row_and_models_that_begin_with_another(folder: Path, install: Callable[..., None]) -> None:
     steps = ("luma", "bicubic")
     install(Model("copy", (2, 4), lambda scale, variant: nn.Identity(), "", colour="luma", preprocess=steps))
-    nearest, twice = evaluate(["nearest", "nearest+nearest"], pictures, [4])
-    (begun,) = evaluate([pysr.load("copy", 4, pre_upsampler="nearest")], pictures)
+    nearest, twice = evaluate(["nearest", "nearest+nearest"], folder, [4])
+    (begun,) = evaluate([pysr.load("copy", 4, pre_upsampler="nearest")], folder)
     assert (twice.model, begun.model) == ("nearest+nearest", "copy, pre_upsampler nearest")
     assert nearest.results[0].psnr == twice.results[0].psnr == begun.results[0].psnr
-    assert nearest.results[0].psnr != evaluate(["copy"], pictures, [4])[0].results[0].psnr
+    assert nearest.results[0].psnr != evaluate(["copy"], folder, [4])[0].results[0].psnr
 
 
 @needs_set5
@@ -197,7 +197,7 @@ def test_bfloat16_costs_vdsr_next_to_nothing() -> None:
     assert abs(whole.psnr - reduced.psnr) <= 0.02
 
 
-def test_a_colour_model_gets_rounded_colour(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_colour_model_gets_rounded_colour(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pysr.evaluation.protocols as module
 
     given = []
@@ -219,22 +219,22 @@ def test_a_colour_model_gets_rounded_colour(pictures: Path, monkeypatch: pytest.
             return result
 
     monkeypatch.setattr(module, "load", as_colour)
-    (evaluation,) = evaluate(["bicubic"], pictures, [2])
+    (evaluation,) = evaluate(["bicubic"], folder, [2])
     assert given[-3:] == [(torch.uint8, 1), (torch.uint8, 3), (torch.uint8, 3)]
     assert all(20 < image.psnr < 60 for image in evaluation.results[0].images)
 
 
-def test_metrics_are_measured_in_the_order_asked_for(pictures: Path) -> None:
-    (both,) = evaluate(["bicubic"], pictures, [2])
-    (one,) = evaluate(["bicubic"], pictures, [2], metrics=["ssim"])
+def test_metrics_are_measured_in_the_order_asked_for(folder: Path) -> None:
+    (both,) = evaluate(["bicubic"], folder, [2])
+    (one,) = evaluate(["bicubic"], folder, [2], metrics=["ssim"])
     assert [[metric.name for metric in found.metrics] for found in (both, one)] == [["psnr", "ssim"], ["ssim"]]
     assert both.metrics[0].title == "PSNR in dB"
     assert one.results[0].ssim == both.results[0].ssim
     assert list(one.as_dict()["results"][0]) == ["scale", "ssim", "seconds", "images"]
     with pytest.raises(UnknownNameError, match="no metric called 'psn'; did you mean 'psnr'"):
-        evaluate(["bicubic"], pictures, [2], metrics=["psn"])
+        evaluate(["bicubic"], folder, [2], metrics=["psn"])
     with pytest.raises(InputError, match="metrics is 'psnr'; give a list"):
-        evaluate(["bicubic"], pictures, [2], metrics="psnr")
+        evaluate(["bicubic"], folder, [2], metrics="psnr")
 
 
 @pytest.mark.parametrize("colour", ["rgb", "any"])
@@ -250,21 +250,21 @@ def test_a_metric_of_colour_compares_what_a_user_gets(colour: Literal["rgb", "an
 
     upscaler = pysr.load("bicubic", 2)
     upscaler.model = replace(upscaler.model, colour=colour)
-    picture = (torch.from_numpy(photo(33, 40)).permute(2, 0, 1) * 255).round() / 255
-    result = measure(upscaler, "a", picture, dict([metric("rgb"), metric("luma")]))
+    image = (torch.from_numpy(photo(33, 40)).permute(2, 0, 1) * 255).round() / 255
+    result = measure(upscaler, "a", image, dict([metric("rgb"), metric("luma")]))
     assert result.scores == {"rgb": 1.5, "luma": 1.5}
-    low = (bicubic(picture[:, :32].double(), 2).clamp(0, 1) * 255).round().byte()
+    low = (bicubic(image[:, :32].double(), 2).clamp(0, 1) * 255).round().byte()
     output, target = given["rgb"]
     assert torch.equal(output, upscaler.upscale(low)[:, 2:-2, 2:-2].double() / 255)
-    assert torch.equal(target, picture[:, 2:30, 2:38].double())
+    assert torch.equal(target, image[:, 2:30, 2:38].double())
     assert [planes.shape for planes in given["luma"]] == [(1, 28, 36)] * 2
 
 
 def test_border_pixels_do_not_count(tmp_path: Path) -> None:
-    picture = np.full((40, 40), 90, np.uint8)
-    picture[0], picture[-1], picture[:, 0], picture[:, -1] = 0, 255, 255, 0  # what only shaved pixels get wrong
-    Image.fromarray(picture.repeat(3, 0).repeat(3, 1)).save(tmp_path / "framed.png")
-    truth = torch.from_numpy(picture.repeat(3, 0).repeat(3, 1)).double()[None] / 255
+    pixels = np.full((40, 40), 90, np.uint8)
+    pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1] = 0, 255, 255, 0  # what only shaved pixels get wrong
+    Image.fromarray(pixels.repeat(3, 0).repeat(3, 1)).save(tmp_path / "framed.png")
+    truth = torch.from_numpy(pixels.repeat(3, 0).repeat(3, 1)).double()[None] / 255
     low = bicubic(truth, 3).float()
     output = (pysr.load("nearest", 3).upscale(low).double() * 255).round() / 255
     (evaluation,) = evaluate(["nearest"], tmp_path, [3])
@@ -279,39 +279,39 @@ def test_a_perfect_output_is_no_infinity_in_json(tmp_path: Path) -> None:
     assert json.loads(json.dumps(evaluation.as_dict(), allow_nan=False))["results"][0]["psnr"] is None
 
 
-def test_what_cannot_be_evaluated_is_named(pictures: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_evaluated_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown protocol 'y'"):
-        evaluate(["bicubic"], pictures, [2], protocol="y")
+        evaluate(["bicubic"], folder, [2], protocol="y")
     with pytest.raises(InputError, match="no scale"):
-        evaluate(["bicubic"], pictures, [])
+        evaluate(["bicubic"], folder, [])
     with pytest.raises(InputError, match="takes lists"):
-        evaluate("bicubic", pictures, [2])
+        evaluate("bicubic", folder, [2])
     with pytest.raises(InputError, match="takes lists"):
-        evaluate(pysr.load("bicubic", 2), pictures)  # type: ignore[arg-type]
+        evaluate(pysr.load("bicubic", 2), folder)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="a model is a name or an upscaler, not int"):
-        evaluate([2], pictures)  # type: ignore[list-item]
+        evaluate([2], folder)  # type: ignore[list-item]
     with pytest.raises(UnknownNameError):
-        evaluate(["bicubix"], pictures, [2])
-    Image.new("L", (12, 40)).save(pictures / "tiny.png")
+        evaluate(["bicubix"], folder, [2])
+    Image.new("L", (12, 40)).save(folder / "tiny.png")
     with pytest.raises(InputError, match=r"tiny\.png is too small to be measured at scale 4"):
-        evaluate(["bicubic"], pictures, [2, 4])
-    (pictures / "tiny.png").rename(tmp_path / "tiny.png")
+        evaluate(["bicubic"], folder, [2, 4])
+    (folder / "tiny.png").rename(tmp_path / "tiny.png")
     (evaluation,) = evaluate(["bicubic"], tmp_path, [2, 4], metrics=["psnr"])  # which needs no more
     assert len(evaluation.results) == 2
     with pytest.raises(InputError, match="nowhere"):
         evaluate(["bicubic"], tmp_path / "nowhere", [2])
     with pytest.raises(InputError, match="no model"):
-        evaluate([], pictures, [2])
+        evaluate([], folder, [2])
     with pytest.raises(InputError, match="no folder"):
         evaluate(["bicubic"], [], [2])
 
 
-def test_every_set_is_checked_before_the_first_is_measured(pictures: Path) -> None:
+def test_every_set_is_checked_before_the_first_is_measured(folder: Path) -> None:
     seen: list[tuple[int, int]] = []
-    good, small = pictures / "good", pictures / "small"
+    good, small = folder / "good", folder / "small"
     good.mkdir()
     small.mkdir()
-    (pictures / "gray.png").rename(good / "gray.png")
+    (folder / "gray.png").rename(good / "gray.png")
     Image.new("L", (12, 40)).save(small / "tiny.png")
     with pytest.raises(InputError, match=r"tiny\.png is too small"):
         evaluate(["nearest"], [good, small], [4], progress=lambda *now: seen.append(now))

@@ -75,8 +75,9 @@ def test_lossless_formats_return_every_mode_as_it_was(
     assert same(read_image(tmp_path / f"a{FORMATS[kind]}"), image)
 
 
-@pytest.mark.parametrize(("kind", "mode"), [("JPEG", "L"), ("JPEG", "RGB"), ("JPEG", "CMYK"), ("WEBP", "RGB"),
-                                            ("WEBP", "RGBA")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "mode"), [("JPEG", "L"), ("JPEG", "RGB"), ("JPEG", "CMYK"), ("WEBP", "RGB"), ("WEBP", "RGBA")]
+)
 def test_lossy_formats_come_close(tmp_path: Path, kind: str, mode: str) -> None:
     image = make_image(mode, 64, 64).resize((64, 64)).reduce(2).resize((64, 64))
     write_image(image, tmp_path / f"a{FORMATS[kind]}")
@@ -320,7 +321,7 @@ def test_every_ending_that_is_written_is_read(tmp_path: Path) -> None:
         ("a.bmp", (1, 1), "RGBA", "transparent"),
         ("a.png", (1, 1), "HSV", "convert"),
     ],
-)  # fmt: skip
+)
 def test_a_result_that_cannot_be_written_is_refused(
     tmp_path: Path, name: str, size: tuple[int, int], mode: str, words: str
 ) -> None:

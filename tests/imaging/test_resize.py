@@ -79,7 +79,7 @@ def test_resize_to_a_size_is_imresize(height: int, width: int, size: tuple[int, 
     image = noise(height, width)
     expected = imresize(image, size, (size[0] / height, size[1] / width), kernel)
     np.testing.assert_allclose(
-        resize(torch.from_numpy(image), size=size, kernel=kernel).numpy(), expected, rtol=0, atol=1e-11
+        resize(torch.from_numpy(image), shape=size, kernel=kernel).numpy(), expected, rtol=0, atol=1e-11
     )
 
 
@@ -105,14 +105,14 @@ def test_every_window_gives_the_same_pixels(
     """Bit by bit: the enlarged window is the window of the enlarged image, but for what reaches beyond its sides."""
     name, reach = kernel
     image = torch.from_numpy(noise(height, width)).float()[None]
-    rows, columns = (sorted(data.draw(st.tuples(*[st.integers(0, n)] * 2).filter(lambda p: p[0] < p[1])))
-                     for n in (height, width))  # fmt: skip
+    rows, columns = (
+        sorted(data.draw(st.tuples(*[st.integers(0, n)] * 2).filter(lambda p: p[0] < p[1]))) for n in (height, width)
+    )
     whole = resize(image, scale, kernel=name)
     part = resize(image[:, slice(*rows), slice(*columns)], scale, kernel=name)
     inside = [
-        (a + (reach if a else 0), b - (reach if b < n else 0))
-        for (a, b), n in ((rows, height), (columns, width))
-    ]  # fmt: skip
+        (a + (reach if a else 0), b - (reach if b < n else 0)) for (a, b), n in ((rows, height), (columns, width))
+    ]
     (top, bottom), (left, right) = inside
     if top < bottom and left < right:
         expected = whole[:, top * scale : bottom * scale, left * scale : right * scale]
@@ -161,12 +161,12 @@ def test_resize_carries_gradients() -> None:
     ("arguments", "match"),
     [
         ({"scale": 2, "kernel": "sinc"}, "unknown resize kernel 'sinc'; use one of nearest, bicubic, lanczos"),
-        ({}, "either scale= or size="),
-        ({"scale": 2, "size": (8, 8)}, "either scale= or size="),
+        ({}, "either scale= or shape="),
+        ({"scale": 2, "shape": (8, 8)}, "either scale= or shape="),
         ({"scale": 0}, "resize to 0 x 0 pixels; give a positive"),
         ({"scale": Fraction(-1, 2)}, "resize to -2 x -2 pixels"),
-        ({"size": (0, 4)}, "resize to 0 x 4 pixels"),
-        ({"size": (4, -4)}, "resize to 4 x -4 pixels"),
+        ({"shape": (0, 4)}, "resize to 4 x 0 pixels"),
+        ({"shape": (4, -4)}, "resize to -4 x 4 pixels"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: dict[str, Any], match: str) -> None:

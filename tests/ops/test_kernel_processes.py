@@ -1,13 +1,11 @@
 """The kernels among instruction sets, threads, processes and signals."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +17,6 @@ from pysr.ops.patches import blend_patches, extract_patches
 
 _kernels = pytest.importorskip("pysr._kernels", reason="built without the native kernels")
 
-CSRC = Path(__file__).parents[2] / "csrc"
 ISAS = _kernels.isas()
 
 
@@ -45,34 +42,6 @@ def test_the_environment_chooses_an_isa(isa, expected):
     environment = os.environ | {"PYSR_ISA": isa}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == expected
-
-
-FLAGS = {"baseline": [], "avx2": ["-mavx2", "-mfma"]}
-FLAGS["avx512"] = [*FLAGS["avx2"], "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vbmi"]
-FLAGS["avx512bf16"] = [*FLAGS["avx512"], "-mavx512bf16"]
-
-
-@pytest.mark.skipif(not (shutil.which("g++") and shutil.which("nm") and CSRC.is_dir()), reason="needs g++, nm, csrc")
-def test_the_linker_can_mix_no_instruction_sets(tmp_path):
-    """Unoptimised, so that no function disappears by inlining."""
-    for isa in ISAS:
-        assert len(shared_names(tmp_path, "rows.cpp", isa)) == 1  # rows_<isa>
-        assert len(shared_names(tmp_path, "wave.cpp", isa, element="float")) == 2  # draw_<isa>, exercise_<isa>
-    if "avx512" in ISAS:
-        assert len(shared_names(tmp_path, "wave.cpp", "avx512bf16", element="Bf16")) == 2
-
-
-def shared_names(folder: Path, source: str, isa: str, element: str = "") -> list[str]:
-    """What a file compiled for an instruction set shows to the linker; all of it is called after the set."""
-    macros = {"ISA": isa, "SIMD": f'"cpu/{isa}.h"', "LANES": f'"cpu/lanes_{isa}.h"', "ELEMENT": element}
-    names = [f"-DPYSR_{macro}={value}" for macro, value in macros.items()]
-    command = ["g++", "-std=c++17", "-O0", "-c", *FLAGS[isa], *names, f"-I{CSRC}", CSRC / "cpu" / source]
-    subprocess.run([*command, "-o", folder / "loops.o"], check=True)
-    listed = subprocess.run(["nm", folder / "loops.o"], capture_output=True, text=True, check=True).stdout
-    symbols = [line.split()[-2:] for line in listed.splitlines()]
-    shared = [name for kind, name in symbols if kind not in "tdbrU"]  # not local, not from elsewhere
-    assert all(isa in name for name in shared), shared
-    return shared
 
 
 def test_ctrl_c_stops_a_long_call():

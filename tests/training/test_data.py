@@ -109,10 +109,10 @@ def test_the_only_array_of_pictures_needs_no_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"a": np.zeros((2, 8, 8, 3))}, r"no array of pictures \(a: \(2, 8, 8, 3\) float64\); give one called 'train'"),
-        ({"train": np.zeros((2, 8), np.uint8)}, r"no array of pictures \(train: \(2, 8\) uint8\)"),
-        ({"train": np.zeros((0, 8, 8), np.uint8)}, r"no array of pictures"),
-        ({"a": np.zeros((2, 8, 8), np.uint8), "b": np.zeros((2, 8, 8), np.uint8)}, r"several arrays of pictures"),
+        ({"a": np.zeros((2, 8, 8, 3))}, r"no array of images \(a: \(2, 8, 8, 3\) float64\); give one called 'train'"),
+        ({"train": np.zeros((2, 8), np.uint8)}, r"no array of images \(train: \(2, 8\) uint8\)"),
+        ({"train": np.zeros((0, 8, 8), np.uint8)}, r"no array of images"),
+        ({"a": np.zeros((2, 8, 8), np.uint8), "b": np.zeros((2, 8, 8), np.uint8)}, r"several arrays of images"),
         ({"train": np.array([None])}, r"cannot be read \(Object arrays cannot be loaded"),
     ],
 )

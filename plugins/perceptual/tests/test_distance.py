@@ -36,7 +36,7 @@ def test_the_form_is_that_of_lpips() -> None:
 def test_equal_is_zero_and_it_grows_with_damage() -> None:
     truth = image(0)
     assert perceptual_distance(truth, truth) == 0
-    blurred = [resize(resize(truth, size=(64 // s, 72 // s)), size=(64, 72)).clamp(0, 1) for s in (2, 4, 8)]
+    blurred = [resize(resize(truth, shape=(64 // s, 72 // s)), shape=(64, 72)).clamp(0, 1) for s in (2, 4, 8)]
     distances = [perceptual_distance(worse, truth) for worse in blurred]
     assert 0 < distances[0] < distances[1] < distances[2] < 2
 

@@ -1,4 +1,4 @@
-"""A picture that lets the eye judge: the same image by several models, each with one detail magnified."""
+"""Comparison images, for the eye to judge: one image by several models, each with a detail magnified."""
 
 from __future__ import annotations
 
@@ -17,25 +17,33 @@ from ..imaging.files import read_image, write_image
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels of the panels, as Pillow counts
 
-WIDEST = 1800  # of a drawn comparison, in pixels, as are all lengths here
-_COLUMNS = 5
+WIDEST = 1800  # of a drawn comparison, in pixels, as are all lengths here; it fills most screens and printed pages
+_COLUMNS = 5  # at most, so that a panel is at least 324 pixels wide
 _CELL = 420  # width of a panel where few are drawn
-_MOST_COLUMNS = 16
+_CELL_STEP = 12  # divides a panel's width, so that details magnified 2, 3 or 4 times fill it
+_MOST_COLUMNS = 16  # of a contact sheet, so that a thumbnail is at least 87 pixels wide
 _THUMBNAIL = 160  # width of a panel on a contact sheet
 _MARGIN = 24
 _GAP = 8  # between the parts of one panel
 _SPACE = 18  # between scores
 _ONE_LINE, _TWO_LINES = 26, 52  # heights of the text: title, title and scores
 _PAPER, _INK, _GRAY, _BEST, _MARK = "white", "#1a1a1a", "#6b6b6b", "#0a7d38", "#ff3b30"
+_TITLE_SIZE, _SCORE_SIZE = 19, 16  # of the fonts
 _DETAIL = 1 / 8  # width of an automatic detail within the image, ...
 _MAGNIFIED = 4  # ... unless it would be magnified more than that
+_DETAIL_ASPECT = 2 / 3  # its height by its width, as of most photographs
+_FINE = 3  # structure is fine if it is lost when an image is reduced so many times
 
 
 @dataclass(frozen=True)
 class Panel:
     """One image of a comparison and what is written under it.
 
-    image: any Pillow mode; all panels of a comparison have the same size. psnr in dB, ssim: None leaves them out.
+    Attributes:
+        title: Shortened if it is too long.
+        image: Of any Pillow mode; all panels of a comparison have the same size.
+        psnr: In dB; None leaves it out.
+        ssim: None leaves it out.
     """
 
     title: str
@@ -45,20 +53,26 @@ class Panel:
 
 
 def draw(panels: Sequence[Panel], detail: Box | Literal["auto"] = "auto") -> Image.Image:
-    """Draw panels side by side, in rows where they are many: each whole, below it one detail, below that its scores.
+    """Draw panels side by side, in rows if there are many: each whole, below it a detail, below that its scores.
 
-    panels: the first is the one that the others are compared with, usually the original; the detail's place is
-        outlined in it, and the highest PSNR and SSIM of all are coloured.
-    detail: the part to magnify, or "auto": where the first panel has most fine structure.
-    Returns an RGB image at most 1800 pixels wide. Pixels are never smoothed where they are magnified.
-    Raises InputError for no panels, panels of different sizes, or a detail outside them.
+    The detail is outlined in the first panel, and the highest PSNR and SSIM of all are coloured. Magnified pixels are
+    never smoothed.
+
+    Args:
+        panels: The first is what the others are compared with, usually the original.
+        detail: (left, top, right, bottom) of the part to magnify, in pixels, or "auto": where the first panel has most
+            fine structure.
+
+    Returns:
+        An RGB image at most 1800 pixels wide.
+
+    Raises:
+        InputError: No panels, panels of different sizes, or a detail that is not within them.
     """
     _check_sizes(panels)
     rows = ceil(len(panels) / _COLUMNS)
     columns = ceil(len(panels) / rows)
-    width = min(
-        _CELL, ((WIDEST - _MARGIN) // columns - _MARGIN) // 12 * 12
-    )  # filled by details magnified 2, 3, 4 times
+    width = min(_CELL, ((WIDEST - _MARGIN) // columns - _MARGIN) // _CELL_STEP * _CELL_STEP)
     box = _automatic(panels[0].image, width) if detail == "auto" else _checked(detail, panels[0].image)
     scored = any(panel.psnr is not None or panel.ssim is not None for panel in panels)
     layout = _Layout(width, box, _TWO_LINES if scored else _ONE_LINE, _best(panels))
@@ -68,14 +82,21 @@ def draw(panels: Sequence[Panel], detail: Box | Literal["auto"] = "auto") -> Ima
 
 
 def contact_sheet(panels: Sequence[Panel], columns: int) -> Image.Image:
-    """Draw whole panels in rows of ``columns``, each with its title below, magnified where they are small.
+    """Draw whole panels in rows, each with its title below, magnified if they are small.
 
-    Returns an RGB image at most 1800 pixels wide. Raises InputError for no panels, panels of different sizes, and more
-    than 16 columns.
+    Args:
+        panels: Their scores are left out.
+        columns: Panels in a row, 1 to 16.
+
+    Returns:
+        An RGB image at most 1800 pixels wide.
+
+    Raises:
+        InputError: No panels, panels of different sizes, or another number of columns.
     """
     _check_sizes(panels)
     if not 1 <= columns <= _MOST_COLUMNS:
-        raise InputError(f"a contact sheet has from 1 to {_MOST_COLUMNS} columns; got {columns}")
+        raise InputError(f"columns is {columns}; a contact sheet has 1 to {_MOST_COLUMNS}")
     width = min(_THUMBNAIL, (WIDEST - _MARGIN) // columns - _MARGIN)
     return _arranged([_titled(panel, width) for panel in panels], columns)
 
@@ -83,10 +104,16 @@ def contact_sheet(panels: Sequence[Panel], columns: int) -> Image.Image:
 def compare_files(
     low: str | os.PathLike[str], output: str | os.PathLike[str], target: str | os.PathLike[str], *, title: str
 ) -> None:
-    """Draw an image file, enlarged by nearest and bicubic, beside what a model made of it, and write that picture.
+    """Draw an image, enlarged by nearest and bicubic, beside what a model made of it, and write the comparison.
 
-    low, output: image files, the second a whole number of times as large. target: the file to write. title: the
-    model's. Raises InputError for files that cannot be read or written.
+    Args:
+        low: The image file.
+        output: What the model made of it: an image file a whole number of times as large.
+        target: The file to write.
+        title: The model's.
+
+    Raises:
+        InputError: A file cannot be read or written.
     """
     small, big = as_rgb(read_image(low)), as_rgb(read_image(output))
     panels = [
@@ -98,27 +125,36 @@ def compare_files(
 
 
 def fine_structure(image: Image.Image, size: tuple[int, int]) -> Box:
-    """The box of that (width, height) with most fine structure.
+    """Find the part of an image with most fine structure.
 
-    That is where an image reduced to a third and enlarged again, both by bicubic, differs most, in squares.
+    It is where the image differs most, in squares, from itself reduced to a third and enlarged again by bicubic.
+
+    Args:
+        image: Of any Pillow mode.
+        size: (width, height) of the part, at most that of the image.
+
+    Returns:
+        (left, top, right, bottom) in pixels.
     """
     width, height = image.size
     gray = image.convert("L")
-    small = gray.resize((ceil(width / 3), ceil(height / 3)), Resampling.BICUBIC)
+    small = gray.resize((ceil(width / _FINE), ceil(height / _FINE)), Resampling.BICUBIC)
     again = small.resize(gray.size, Resampling.BICUBIC)
-    total = np.zeros((height + 1, width + 1), np.int64)  # sums of what is lost above and left of each pixel
+    total = np.zeros((height + 1, width + 1), np.int64)  # a summed-area table: what is lost above and left of a pixel
     total[1:, 1:] = np.asarray(ImageChops.difference(gray, again))
     np.square(total, out=total)
     total.cumsum(0, out=total).cumsum(1, out=total)
     w, h = size
-    inside = total[h:, w:] - total[:-h, w:] - total[h:, :-w] + total[:-h, :-w]  # sum over the box that starts there
+    inside = (
+        total[h:, w:] - total[:-h, w:] - total[h:, :-w] + total[:-h, :-w]
+    )  # sums over the boxes, by their first pixel
     top, left = np.unravel_index(inside.argmax(), inside.shape)
     return int(left), int(top), int(left) + w, int(top) + h
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """What all panels have in common: their width, the detail, the height of the text, the scores to colour."""
+    """What all cells have in common: their width, the detail, the height of the text, and the scores to colour."""
 
     width: int
     box: Box
@@ -128,13 +164,13 @@ class _Layout:
 
 def _check_sizes(panels: Sequence[Panel]) -> None:
     if not panels:
-        raise InputError("a comparison needs at least one panel")
+        raise InputError("a comparison needs at least one panel; none was given")
     width, height = panels[0].image.size
     for panel in panels:
         if panel.image.size != (width, height):
             raise InputError(
                 f"panels of a comparison must have one size, but {panels[0].title} is {width} x {height} and "
-                f"{panel.title} {panel.image.width} x {panel.image.height} pixels"
+                f"{panel.title} {panel.image.width} x {panel.image.height} pixels; resize one of them"
             )
 
 
@@ -142,20 +178,21 @@ def _checked(detail: Box, image: Image.Image) -> Box:
     left, top, right, bottom = detail
     if not (0 <= left < right <= image.width and 0 <= top < bottom <= image.height):
         raise InputError(
-            f"the detail {detail} does not lie within the {image.width} x {image.height} pixels of the panels"
+            f"the detail {detail} does not lie within the {image.width} x {image.height} pixels of the panels;"
+            " give left, top, right and bottom"
         )
     return detail
 
 
 def _automatic(image: Image.Image, shown: int) -> Box:
-    """The detail with most fine structure, of a size that fills ``shown`` pixels when it is magnified."""
+    """Find the detail with most fine structure, of a size that fills ``shown`` pixels when magnified."""
     magnified = min(max(round(shown / (image.width * _DETAIL)), 1), _MAGNIFIED)
     width = min(shown // magnified, image.width)
-    return fine_structure(as_rgb(image), (width, min(ceil(width * 2 / 3), image.height)))
+    return fine_structure(as_rgb(image), (width, min(ceil(width * _DETAIL_ASPECT), image.height)))
 
 
 def _best(panels: Sequence[Panel]) -> set[str]:
-    """The scores worth a colour, as they are written; none where there is nothing to compare."""
+    """Return the scores to colour, as they are written; none if there is nothing to compare."""
     psnrs = [panel.psnr for panel in panels if panel.psnr is not None]
     ssims = [panel.ssim for panel in panels if panel.ssim is not None]
     if len(psnrs) < 2:
@@ -172,7 +209,7 @@ def _ssim(value: float) -> str:
 
 
 def _cell(panel: Panel, layout: _Layout) -> Image.Image:
-    """One panel: whole image, detail, title and scores, centred on paper."""
+    """Draw one panel: whole image, detail, title and scores, centred on paper."""
     image, width = as_rgb(panel.image), layout.width
     whole, detail = _fitted(image, width), _fitted(image.crop(layout.box), width)
     paper = Image.new("RGB", (width, whole.height + detail.height + 2 * _GAP + layout.text_height), _PAPER)
@@ -183,7 +220,7 @@ def _cell(panel: Panel, layout: _Layout) -> Image.Image:
 
 
 def _titled(panel: Panel, width: int) -> Image.Image:
-    """A whole image with its title below, centred on paper."""
+    """Draw a whole image with its title below, centred on paper."""
     whole = _fitted(as_rgb(panel.image), width)
     paper = Image.new("RGB", (width, whole.height + _GAP + _ONE_LINE), _PAPER)
     paper.paste(whole, ((width - whole.width) // 2, 0))
@@ -192,7 +229,7 @@ def _titled(panel: Panel, width: int) -> Image.Image:
 
 
 def _arranged(cells: Sequence[Image.Image], columns: int) -> Image.Image:
-    """Cells of one size in rows on a sheet of paper."""
+    """Arrange cells of one size in rows on a sheet of paper."""
     width, height = cells[0].size
     sheet = Image.new(
         "RGB",
@@ -206,8 +243,8 @@ def _arranged(cells: Sequence[Image.Image], columns: int) -> Image.Image:
 
 
 def _write(paper: Image.Image, top: int, panel: Panel, best: set[str]) -> None:
-    """The title and, a line below it, the scores; both centred."""
-    title_font, font = ImageFont.load_default(19), ImageFont.load_default(16)
+    """Write the title and, a line below it, the scores; both centred."""
+    title_font, font = ImageFont.load_default(_TITLE_SIZE), ImageFont.load_default(_SCORE_SIZE)
     pen = ImageDraw.Draw(paper)
     pen.text((paper.width // 2, top), _shortened(panel.title, title_font, paper.width), _INK, title_font, anchor="ma")
     scores = [_psnr(panel.psnr)] if panel.psnr is not None else []
@@ -220,9 +257,9 @@ def _write(paper: Image.Image, top: int, panel: Panel, best: set[str]) -> None:
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """As it looks on white paper."""
+    """Convert an image of any Pillow mode to 8-bit RGB, as it looks on white paper."""
     if image.mode.startswith("I"):
-        return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8)).convert("RGB")
+        return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8)).convert("RGB")  # 65535 / 255
     if not image.has_transparency_data:
         return image.convert("RGB")
     image = image.convert("RGBA")
@@ -236,13 +273,13 @@ def _fitted_size(image: Image.Image, side: int) -> tuple[int, int]:
 
 
 def _fitted(image: Image.Image, side: int) -> Image.Image:
-    """Into a square: reduced smoothly if it is too large, magnified a whole number of times if it is small."""
+    """Fit an image into a square: reduced smoothly if it is larger, magnified a whole number of times if smaller."""
     size = _fitted_size(image, side)
     return image.resize(size, Resampling.LANCZOS if size[0] < image.width else Resampling.NEAREST)
 
 
 def _outline(cell: Image.Image, image: Image.Image, box: Box) -> None:
-    """Mark the place of the detail in a cell's whole image."""
+    """Outline the detail in the whole image of a cell, in red within white."""
     shown = _fitted_size(image, cell.width)[0]
     ratio, left_edge = shown / image.width, (cell.width - shown) // 2
     left, right = (left_edge + round(x * ratio) for x in box[::2])

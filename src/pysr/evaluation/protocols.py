@@ -21,7 +21,7 @@ from ..imaging import degrade
 from ..imaging.colour import luma
 from ..imaging.datasets import read_planes
 from ..imaging.files import image_files
-from ..plugin import Metric
+from ..plugin import Metric, Progress
 from ..registry import registry
 from ..upscaling.chain import Chain, common_scales, listed_scales
 from ..upscaling.loading import load
@@ -120,7 +120,7 @@ def evaluate(
     *,
     metrics: Sequence[str] = METRICS,
     protocol: str = "y-shave",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Evaluation]:
     """Measure models on test sets.
 
@@ -296,13 +296,13 @@ def measure(upscaler: Upscaler, name: str, image: Tensor, metrics: BuiltMetrics)
     """
     scale = upscaler.scale
     image = degrade.crop_to_multiple(image, scale).double()
-    truths = {"rgb": image, "luma": _round(_luma(image))}
+    truths = {"rgb": image, "luma": _round(luma(image))}
     low = (degrade.bicubic(image, scale).clamp(0, 1) * 255).round().to(torch.uint8)
     outputs: dict[str, Tensor] = {}
     if upscaler.model.colour == "rgb":
         outputs["rgb"], seconds = _timed(upscaler, low)
         outputs["rgb"] /= 255
-        outputs["luma"] = _luma(outputs["rgb"])
+        outputs["luma"] = luma(outputs["rgb"])
     else:
         output, seconds = _timed(upscaler, degrade.bicubic(truths["luma"], scale).float())
         outputs["luma"] = _round(output)
@@ -314,10 +314,6 @@ def measure(upscaler: Upscaler, name: str, image: Tensor, metrics: BuiltMetrics)
         for metric, score in metrics.items()
     }
     return ImageResult(name, scores, seconds)
-
-
-def _luma(image: Tensor) -> Tensor:
-    return image if len(image) == 1 else luma(image)
 
 
 def _timed(upscaler: Upscaler, low: Tensor) -> tuple[Tensor, float]:

@@ -1,4 +1,4 @@
-"""Colour under transparent pixels: whatever hides there must not shine through after enlarging."""
+"""Alpha bleeding: colours hidden under transparent pixels must not shine through after enlarging."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-STRIP = 2**20  # pixels that are float32 at a time
+STRIP = 2**20  # pixels converted to float32 at a time: 16 MiB of RGBA
+_LEAST_WEIGHT = 1e-6  # of a visible pixel; products with the smallest float32 numbers would lose its colour
 
 
 def bleed(colour: np.ndarray[Any, Any] | Tensor, alpha: np.ndarray[Any, Any] | Tensor) -> Any:
-    """Give fully transparent pixels the colours around them.
+    """Give fully transparent pixels the colours around them: pull-push (Gortler et al., The Lumigraph, 1996).
 
-    colour: (C, H, W), alpha: (1, H, W); NumPy arrays or tensors of uint8, uint16, float16, bfloat16 or float32 with
-    any strides. Returns a new array or tensor of the same shape, dtype and device; pixels with alpha above 0 are as
-    they were, the others take an average of those, the nearest ones first, weighted by alpha. Where there is nothing
-    to do (no pixel is transparent, or all are), ``colour`` itself.
+    Averages weighted by alpha are halved until every pixel has a colour, and fill the gaps on the way back.
+
+    Args:
+        colour: (C, H, W), a NumPy array or tensor of uint8, uint16, float16, bfloat16 or float32, with any strides.
+        alpha: (1, H, W) of the same kind.
+
+    Returns:
+        A new array or tensor of the same shape, dtype and device. Pixels with alpha above 0 are unchanged; the others
+        get an average of the nearest of those. If no pixel is transparent, or all are, ``colour`` itself.
     """
     strips = list(_strips(*colour.shape[1:]))
     if not any(bool((_float(alpha[:, rows]) <= 0).any()) for rows in strips):
@@ -54,7 +60,7 @@ def _float(values: np.ndarray[Any, Any] | Tensor) -> Tensor:
 
 def _weighted(colour: np.ndarray[Any, Any] | Tensor, alpha: np.ndarray[Any, Any] | Tensor) -> tuple[Tensor, Tensor]:
     weight = _float(alpha)
-    weight = torch.where(weight > 0, weight.clamp(min=1e-6), 0)  # the smallest floats would lose the colour
+    weight = torch.where(weight > 0, weight.clamp(min=_LEAST_WEIGHT), 0)
     return _float(colour) * weight, weight
 
 
@@ -67,7 +73,7 @@ def _double(planes: Tensor, mode: str, shape: torch.Size) -> Tensor:
 
 
 def _fill(sums: Tensor, weight: Tensor) -> Tensor:
-    """Colour of every pixel, (C, h, w): its own where it has weight, else that of the image at half the size."""
+    """Compute the colour of every pixel, (C, h, w): its own where it has weight, else that of the half-size image."""
     known = weight > 0
     colour = sums / torch.where(known, weight, 1)
     if bool(known.all()):

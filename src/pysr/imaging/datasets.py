@@ -18,43 +18,57 @@ from ..errors import InputError
 from .colour import luma, to_channels
 from .files import image_files, read_image
 
-TOGETHER = 256  # pictures of an array that are floats at the same time
+_CHUNK = 256  # images of an array converted to float32 at a time: 192 MiB for RGB of 256 x 256
 Colour = Literal["rgb", "luma", "any"]
-WANTED = "(N, H, W, 3) or (N, H, W) uint8"
+_WANTED = "(N, H, W, 3) or (N, H, W) uint8"
 
 
 def read_array(path: Path, name: str) -> NDArray[np.uint8]:
-    """The pictures of an ``.npz`` file, (N, H, W, C), C being 3 or 1: its array of that name, or the only fitting one.
+    """Read the images of an ``.npz`` file. Nothing in the file is executed (no pickles).
 
-    Nothing in the file is run (no pickles). Raises InputError for a file that is missing or damaged, and where no
-    array, or more than one, could be meant.
+    Args:
+        path: A file written by `numpy.savez`.
+        name: The array to read; without one of that name, the only array that holds images.
+
+    Returns:
+        (N, H, W, C) uint8, C being 3 or 1.
+
+    Raises:
+        InputError: The file is missing or damaged, or it has no array of images, or several.
     """
     try:
         if path.is_file() and not zipfile.is_zipfile(path):
-            raise ValueError("it is not what its name says, or incomplete")
+            raise ValueError("it is no .npz file, or incomplete")
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name]} if name in file else {key: file[key] for key in file}
     except (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise InputError(f"{str(path)!r} cannot be read ({reason}); give an .npz file written by numpy.savez") from None
-    found = [array for array in arrays.values() if _holds_pictures(array)]
+    found = [array for array in arrays.values() if _holds_images(array)]
     if len(found) != 1:
         listed = ", ".join(f"{key}: {array.shape} {array.dtype}" for key, array in arrays.items())
         raise InputError(
-            f"{str(path)!r} has {'no array' if not found else 'several arrays'} of pictures ({listed}); "
-            f"give one called {name!r}, {WANTED}"
+            f"{str(path)!r} has {'no array' if not found else 'several arrays'} of images ({listed}); "
+            f"give one called {name!r}, {_WANTED}"
         )
     array: NDArray[np.uint8] = found[0]
     return array if array.ndim == 4 else array[..., None]
 
 
-def _holds_pictures(array: NDArray[Any]) -> bool:
+def _holds_images(array: NDArray[Any]) -> bool:
     shaped = array.ndim == 3 or (array.ndim == 4 and array.shape[3] == 3)
     return bool(shaped and array.dtype == np.uint8 and array.size > 0)
 
 
 def read_planes(path: Path) -> Tensor:
-    """An image file as (C, H, W) float32 in [0, 1]; C is 1 for gray pictures, of 8 or 16 bits, else 3. No alpha."""
+    """Read an image file as a tensor, without its alpha.
+
+    Returns:
+        (C, H, W) float32 in [0, 1]; C is 1 for gray images, of 8 or 16 bits, else 3.
+
+    Raises:
+        InputError: As for `read_image`.
+    """
     image = read_image(path)
     if image.mode == "I;16":
         return torch.from_numpy(np.asarray(image).astype(np.float32))[None] / 65535
@@ -64,15 +78,23 @@ def read_planes(path: Path) -> Tensor:
 
 
 def read_stacks(place: Path, array: str) -> Iterator[tuple[Path, Tensor]]:
-    """The pictures of a folder or an ``.npz`` file, as `read_planes` gives them: files and stacks (n, C, H, W).
+    """Read the images of a folder or an ``.npz`` file, a few at a time.
 
-    array: which of the file's is meant, if it has several; see `read_array`.
+    Args:
+        place: A folder, whose images are listed by `image_files`, or an ``.npz`` file.
+        array: Which array of the file to read; see `read_array`.
+
+    Yields:
+        The file, and images of one shape from it, (n, C, H, W) float32 in [0, 1], C being 1 or 3.
+
+    Raises:
+        InputError: The place or a file in it cannot be read.
     """
     if place.suffix.lower() != ".npz":
         yield from ((path, read_planes(path)[None]) for path in image_files(place))
         return
     pixels = torch.from_numpy(read_array(place, array)).permute(0, 3, 1, 2)
-    yield from ((place, part.contiguous().float() / 255) for part in torch.split(pixels, TOGETHER))
+    yield from ((place, part.contiguous().float() / 255) for part in torch.split(pixels, _CHUNK))
 
 
 def in_colour(planes: Tensor, colour: Colour) -> Tensor:
@@ -81,9 +103,16 @@ def in_colour(planes: Tensor, colour: Colour) -> Tensor:
 
 
 def digest(place: Path, *, images: bool = True) -> str:
-    """Of the names and bytes of a folder's images, or of an ``.npz`` file's bytes; the place's own name is left out.
+    """Compute a SHA-256 digest of a data set: of names and contents, whatever the place is called.
 
-    images: False takes all files of a folder. Costs little beside decoding them: 0.1 s for 38 MB.
+    It costs little compared with decoding the images: 0.1 s for 38 MB.
+
+    Args:
+        place: A folder, or an ``.npz`` file, of which only the bytes count.
+        images: Whether only the images of a folder count; False takes all its files.
+
+    Returns:
+        64 hexadecimal digits.
     """
     whole = hashlib.sha256()
     inside = image_files(place) if images and place.is_dir() else sorted(filter(Path.is_file, place.glob("*")))

@@ -1,4 +1,4 @@
-"""How low-resolution inputs are made from pictures that serve as the truth."""
+"""Degradation: how low-resolution inputs are made from ground-truth images."""
 
 from fractions import Fraction
 
@@ -9,13 +9,34 @@ from .resize import resize
 
 
 def crop_to_multiple(planes: Tensor, multiple: int) -> Tensor:
-    """(..., H, W) without the bottom rows and right columns beyond a multiple of ``multiple``."""
+    """Crop an image so that ``multiple`` divides its sides.
+
+    Args:
+        planes: (..., H, W) of any dtype.
+        multiple: A positive number of pixels.
+
+    Returns:
+        A view without the bottom rows and right columns that are too many.
+
+    Raises:
+        InputError: A side is shorter than ``multiple``.
+    """
     height, width = (side - side % multiple for side in planes.shape[-2:])
     if not height or not width:
-        raise InputError(f"an image of {planes.shape[-1]} x {planes.shape[-2]} pixels is too small for x{multiple}")
+        raise InputError(
+            f"an image of {planes.shape[-1]} x {planes.shape[-2]} pixels is too small for x{multiple}; leave it out"
+        )
     return planes[..., :height, :width]
 
 
 def bicubic(planes: Tensor, scale: int) -> Tensor:
-    """(..., H, W) float -> (..., H / scale, W / scale): MATLAB's antialiased bicubic, neither rounded nor clipped."""
+    """Reduce an image by MATLAB's antialiased bicubic, the degradation of the literature.
+
+    Args:
+        planes: (..., H, W) float32 or float64 of any range.
+        scale: Reduction per side.
+
+    Returns:
+        (..., ceil(H / scale), ceil(W / scale)) of the same dtype and device, neither rounded nor clipped.
+    """
     return resize(planes, Fraction(1, scale))

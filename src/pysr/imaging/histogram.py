@@ -1,4 +1,7 @@
-"""Histogram matching: the colours of one image for another."""
+"""Histogram matching: one image gets the tones of another.
+
+Gonzalez and Woods, Digital Image Processing, section 3.3, with ranks in place of a fixed number of bins.
+"""
 
 import numpy as np
 import torch
@@ -9,10 +12,14 @@ from .image import Array
 
 
 def match_histogram(planes: Array, reference: Array) -> None:
-    """Give each plane of an image the distribution of values that the same plane of another has, in place.
+    """Give each plane of an image the distribution of values of the same plane of another, in place.
 
-    planes: (C, H, W). reference: (C, h, w) of the same kind and dtype. Equal values stay equal and none overtakes
-    another; integers are rounded half to even. Takes the whole image at once, in float64.
+    Each value becomes the reference's value of the same rank. Equal values stay equal, and their order is kept;
+    integers are rounded half to even. The whole image is processed at once, in float64.
+
+    Args:
+        planes: The image to change, (C, H, W), of any real dtype.
+        reference: The image to match, (C, h, w), of the same kind and dtype.
     """
     for plane, wanted in zip(planes, reference, strict=True):
         matched = _matched(_numbers(plane), _numbers(wanted))
@@ -28,14 +35,18 @@ def _numbers(plane: Array) -> NDArray[np.float64]:
 
 
 def _matched(plane: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each value becomes the reference's value of the same rank, between two by linear interpolation."""
-    _, places, counts = np.unique(plane, return_inverse=True, return_counts=True)
+    """Replace each value by the reference's value of the same rank, with linear interpolation between two ranks."""
+    _, index, counts = np.unique(plane, return_inverse=True, return_counts=True)
     targets, target_counts = np.unique(reference, return_counts=True)
     matched: NDArray[np.float64] = np.interp(_ranks(counts), _ranks(target_counts), targets)
-    return matched[places].reshape(plane.shape)
+    return matched[index].reshape(plane.shape)
 
 
 def _ranks(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The middle ranks of sorted values that occur so often, 0 to 1."""
+    """Compute the ranks, 0 to 1, of sorted values from how often each occurs.
+
+    A value's rank is the middle of those that its copies take: half of them lie on either side, so that a value which
+    occurs often is neither brightened nor darkened as a whole.
+    """
     ranks: NDArray[np.float64] = (np.cumsum(counts) - counts / 2) / counts.sum()
     return ranks

@@ -1,7 +1,7 @@
-"""Any image that a user hands in, as planes for the upscaler, and the same kind of image back.
+"""Images of every kind as planes for the upscaler, and planes back as the same kind of image.
 
 Planes are (C, H, W) views of the user's own pixels wherever possible. The result's memory is allocated once, in its
-final layout, and handed out as views that are filled in place.
+final layout, and filled in place through views.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..errors import InputError, OutOfMemoryError
+from ..errors import InputError, OutOfMemoryError, format_error
 from .alpha import bleed
 from .palette import colours_of, with_palette
 
 Array = np.ndarray[Any, Any] | Tensor
 Pixels = np.ndarray[Any, Any]
 
-_OF_ARRAYS = ("uint8", "uint16", "float16", "float32")
-_OF_TENSORS = (*_OF_ARRAYS, "bfloat16")
+_ARRAY_DTYPES = ("uint8", "uint16", "float16", "float32")
+_TENSOR_DTYPES = (*_ARRAY_DTYPES, "bfloat16")
+_FLOAT_RANGE = -0.5, 1.5  # overshoots of filters lie within; an image in 0 to 255 does not, unless nearly black
 
 
 @dataclass(frozen=True)
 class Planes:
-    """What belongs together in an image: colour (1 or 3, H, W), and alpha (1, H, W) if there is any."""
+    """The planes of one image: colour, (1 or 3, H, W), and alpha, (1, H, W), if it has any."""
 
     colour: Array
     alpha: Array | None = None
@@ -40,69 +41,94 @@ Split = Callable[[Any], tuple[Planes, ...]]
 
 
 class OpenedImage:
-    """An image, opened: read the low-resolution planes, fill the high-resolution ones, take the result.
+    """An open image: read the low-resolution planes, fill the high-resolution ones, take the result.
 
-    size: (height, width) in pixels. One scale for all calls up to `result`, which hands the memory over: the next
-    call of `parts` begins another result from the same image.
+    All calls up to `result` have one scale. `result` hands over the memory: the next call of `parts` begins another
+    result from the same image.
+
+    Attributes:
+        shape: (height, width) in pixels.
     """
 
     def __init__(
         self,
-        size: tuple[int, int],
+        shape: tuple[int, int],
         planes: tuple[Planes, ...],
         empty: Callable[[int, int], Array],
         split: Split,
         finish: Callable[[Any], Any],
     ) -> None:
-        self.size = size
+        """Hold an image's planes, and how a result is made of others.
+
+        Args:
+            shape: (height, width) of the image.
+            planes: The image's: one for an image, one per item of a batch, two for CMYK.
+            empty: Allocates the memory of a result, given its height and width.
+            split: Returns views of that memory, in the order of ``planes``.
+            finish: Makes the result of the filled memory.
+        """
+        self.shape = shape
         self._planes, self._empty, self._split, self._finish = planes, empty, split, finish
         self._memory: Array | None = None
 
     def parts(self, scale: int) -> list[tuple[Array, Array]]:
-        """Colour for the model: pairs of (C, H, W) and an empty (C, H * scale, W * scale), C being 1 or 3.
+        """Return the colours for the model: what to read, and what to fill.
 
-        Views with any strides, both NumPy arrays or both tensors, of the image's dtype and device. An image is one
-        pair, a batch one per item, CMYK two: inverted C, M, Y and inverted K.
-        Raises OutOfMemoryError when there is no room for the result.
+        Args:
+            scale: Enlargement per side.
+
+        Returns:
+            Pairs of (C, H, W) and an empty (C, H * scale, W * scale), C being 1 or 3: views with any strides, both
+            NumPy arrays or both tensors, of the image's dtype and device. An image is one pair, a batch one per item,
+            CMYK two: inverted C, M, Y and inverted K.
+
+        Raises:
+            OutOfMemoryError: There is no room for the result.
         """
         return [(low.colour, high.colour) for low, high in self._pairs(scale)]
 
     def alphas(self, scale: int) -> list[tuple[Array, Array]]:
-        """Alpha, to be enlarged by bicubic: pairs as those of `parts`, of (1, H, W) and (1, H * scale, W * scale)."""
+        """Return alpha: pairs as those of `parts`, of (1, H, W) and (1, H * scale, W * scale); often none."""
         pairs = ((low.alpha, high.alpha) for low, high in self._pairs(scale))
         return [(low, high) for low, high in pairs if low is not None and high is not None]
 
     def result(self) -> Any:
-        """What was filled, as the type, dtype, mode and device of the image that was opened."""
+        """Return what was filled, of the type, dtype, mode and device of the image that was opened."""
         if self._memory is None:
-            raise RuntimeError("result() before parts(): nothing has been filled")
+            raise RuntimeError("result() was called before parts(): nothing has been filled")
         memory, self._memory = self._memory, None
         return self._finish(memory)
 
     def _pairs(self, scale: int) -> list[tuple[Planes, Planes]]:
-        height, width = (side * scale for side in self.size)
+        height, width = (side * scale for side in self.shape)
         if self._memory is None:
             try:
                 self._memory = self._empty(height, width)
             except (MemoryError, RuntimeError, ValueError) as error:  # NumPy's, torch's, NumPy's for absurd sizes
                 raise OutOfMemoryError(
-                    f"The result, {width} x {height} pixels, does not fit into memory; choose a smaller scale, or"
-                    " upscale parts of the image."
+                    f"the result, {width} x {height} pixels, does not fit into memory; choose a smaller scale, or"
+                    " upscale parts of the image"
                 ) from error
         return list(zip(self._planes, self._split(self._memory), strict=True))
 
 
 def open_image(image: Any) -> OpenedImage:
-    """Look at a user's image as planes; the image itself is never modified.
+    """Open a user's image as planes; the image itself is never modified.
 
-    image: a PIL image of mode 1, L, LA, P, I;16, RGB, RGBA or CMYK; a NumPy array (H, W) or (H, W, C); a torch tensor
-        (C, H, W) or (N, C, H, W) on any device. C: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha. Values: uint8,
-        uint16, or float16, bfloat16 (torch), float32 in [0, 1]; a little beyond is accepted.
     Where alpha is 0, the colour planes show the colours nearby instead of what is hidden there.
-    Results: PIL images keep mode, palette and ``info``; where L or RGB has one transparent colour (PNG's tRNS), that
-    becomes alpha, so they turn into LA or RGBA; every I;16 byte order becomes I;16. Arrays have native byte order,
-    tensors are contiguous and detached.
-    Raises InputError for anything else, empty images, NaN, infinity, and floats beyond [-0.5, 1.5].
+
+    Args:
+        image: A PIL image of mode 1, L, LA, P, I;16, RGB, RGBA or CMYK; a NumPy array (H, W) or (H, W, C); or a tensor
+            (C, H, W) or (N, C, H, W) on any device. C is 1 for gray, 2 for gray and alpha, 3 for RGB, 4 for RGB and
+            alpha. Values are uint8, uint16, or float16, bfloat16 (torch) or float32 in [0, 1], with some overshoot.
+
+    Returns:
+        The open image. Of its results, PIL images keep mode, palette and ``info``, but one transparent colour of L or
+        RGB (PNG's tRNS) becomes alpha, that is LA or RGBA, and every byte order of I;16 becomes I;16. Arrays have
+        native byte order; tensors are contiguous and detached.
+
+    Raises:
+        InputError: Anything else, an empty image, NaN, infinity, or floats beyond [-0.5, 1.5].
     """
     if isinstance(image, Image.Image):
         return _open_pil(image)
@@ -111,7 +137,8 @@ def open_image(image: Any) -> OpenedImage:
     if isinstance(image, np.ndarray):
         return _open_array(image)
     raise InputError(
-        f"An image is a PIL image, a NumPy array, a torch tensor or a file's path; got {type(image).__name__}."
+        f"an image is a PIL image, a NumPy array, a torch tensor or a file's path, not {type(image).__name__};"
+        " convert it to one of them"
     )
 
 
@@ -136,15 +163,15 @@ def _open_pixels(array: Pixels, split: Split, finish: Callable[[Pixels], Any]) -
 def _check_array(array: Pixels) -> None:
     shape = array.shape
     if isinstance(array, np.ma.MaskedArray):
-        raise InputError("A masked array has pixels without a value; fill them first, with image.filled(0).")
-    _check_dtype(array.dtype.name, _OF_ARRAYS, "image.astype(np.float32)", "image.astype(np.uint8) * 255")
+        raise InputError("a masked array has pixels without a value; fill them first, with image.filled(0)")
+    _check_dtype(array.dtype.name, _ARRAY_DTYPES, "image.astype(np.float32)", "image.astype(np.uint8) * 255")
     if array.ndim not in (2, 3) or (array.ndim == 3 and shape[2] not in (1, 2, 3, 4) and shape[2] != 0):
         hint = "pass one image of (H, W, C)"
         if array.ndim == 3 and shape[0] in (1, 2, 3, 4):
             hint = "for (C, H, W) pass image.transpose(1, 2, 0)"
         elif array.ndim == 4:
             hint = "pass the images one by one, images[0] first"
-        raise InputError(f"A NumPy image has the shape (H, W) or (H, W, C) with C from 1 to 4; got {shape}: {hint}.")
+        raise InputError(f"a NumPy image has the shape (H, W) or (H, W, C) with C from 1 to 4, not {shape}; {hint}")
     _check_not_empty(shape)
 
 
@@ -174,15 +201,17 @@ def _open_tensor(tensor: Tensor) -> OpenedImage:
     def empty(height: int, width: int) -> Tensor:
         return torch.empty((*tensor.shape[:-2], height, width), dtype=tensor.dtype, device=tensor.device)
 
-    size = tensor.shape[-2], tensor.shape[-1]
-    return OpenedImage(size, tuple(map(_bled, _split_tensor(tensor))), empty, _split_tensor, lambda memory: memory)
+    shape = tensor.shape[-2], tensor.shape[-1]
+    return OpenedImage(shape, tuple(map(_bled, _split_tensor(tensor))), empty, _split_tensor, lambda memory: memory)
 
 
 def _check_tensor(tensor: Tensor) -> None:
     shape = tuple(tensor.shape)
     if tensor.layout != torch.strided or tensor.is_meta:
-        raise InputError("A sparse or meta tensor has no pixels to enlarge; pass a dense one, with image.to_dense().")
-    _check_dtype(str(tensor.dtype).removeprefix("torch."), _OF_TENSORS, "image.float()", "image.to(torch.uint8) * 255")
+        raise InputError("a sparse or meta tensor has no pixels to enlarge; pass a dense one, with image.to_dense()")
+    _check_dtype(
+        str(tensor.dtype).removeprefix("torch."), _TENSOR_DTYPES, "image.float()", "image.to(torch.uint8) * 255"
+    )
     if tensor.ndim not in (3, 4) or (shape[-3] not in (1, 2, 3, 4) and shape[-3] != 0):
         hint = "pass one image, or a batch of them"
         if tensor.ndim == 2:
@@ -190,7 +219,7 @@ def _check_tensor(tensor: Tensor) -> None:
         elif tensor.ndim == 3 and shape[-1] in (1, 2, 3, 4):
             hint = "for (H, W, C) pass image.permute(2, 0, 1)"
         raise InputError(
-            f"A tensor image has the shape (C, H, W) or (N, C, H, W) with C from 1 to 4; got {shape}: {hint}."
+            f"a tensor image has the shape (C, H, W) or (N, C, H, W) with C from 1 to 4, not {shape}; {hint}"
         )
     _check_not_empty(shape)
 
@@ -211,12 +240,12 @@ def _check_dtype(name: str, allowed: Sequence[str], to_float: str, from_bool: st
         hint = to_float
     else:
         hint = f"{to_float} / maximum, where maximum is the value of white"
-    raise InputError(f"Images of {name} are not supported, only {', '.join(allowed)}; use {hint}.")
+    raise InputError(f"images of {name} are not supported, only {', '.join(allowed)}; use {hint}")
 
 
 def _check_not_empty(shape: tuple[int, ...]) -> None:
     if 0 in shape:
-        raise InputError(f"The image is empty (shape {shape}); every side must have at least one pixel.")
+        raise InputError(f"the image is empty (shape {shape}); every side needs at least one pixel")
 
 
 def _check_values(values: Array) -> None:
@@ -231,10 +260,10 @@ def _check_values(values: Array) -> None:
             low, high = float(values.min()), float(values.max())
     if not (isfinite(low) and isfinite(high)):
         raise _not_finite(values)
-    if low < -0.5 or high > 1.5:
+    if low < _FLOAT_RANGE[0] or high > _FLOAT_RANGE[1]:
         raise InputError(
-            f"Float images go from 0 (black) to 1 (white), and this one from {low:g} to {high:g}; divide it by 255, or"
-            " by the value of white."
+            f"float images range from 0 (black) to 1 (white), and this one from {low:g} to {high:g}; divide it by 255,"
+            " or by the value of white"
         )
 
 
@@ -245,7 +274,7 @@ def _not_finite(values: Array) -> InputError:
         where = np.argwhere(~np.isfinite(values)).tolist()
     return InputError(
         f"{len(where)} values of the image are NaN or infinite, the first is image{where[0]}; replace them first, for"
-        " example with nan_to_num of NumPy or torch."
+        " example with nan_to_num of NumPy or torch"
     )
 
 
@@ -257,15 +286,17 @@ def _open_pil(image: Image.Image) -> OpenedImage:
         better = "I;16" if image.mode == "I" else "RGB"
         raise InputError(
             f"PIL images of mode {image.mode!r} are not supported, only 1, L, LA, P, I;16, RGB, RGBA and CMYK; use"
-            f' image.convert("{better}").'
+            f' image.convert("{better}")'
         )
     _check_not_empty((image.height, image.width))
     read, write = _PIL_MODES[image.mode]
     split = _split_cmyk if image.mode == "CMYK" else _split_array
     try:
         pixels = read(image)
-    except (OSError, SyntaxError, ValueError) as error:  # PIL decodes a file only now
-        raise InputError(f"The PIL image cannot be decoded: {error}. Its file is damaged; use another copy.") from error
+    except (OSError, SyntaxError, ValueError) as error:  # PIL decodes lazily
+        raise InputError(
+            f"the PIL image cannot be decoded ({format_error(error)}): its file is damaged; use another copy of it"
+        ) from error
     return _open_pixels(pixels, split, partial(write, image))
 
 
@@ -280,8 +311,8 @@ def _read_keyed(image: Image.Image) -> Pixels:
 def _read_gray16(image: Image.Image) -> Pixels:
     if "transparency" in image.info:
         raise InputError(
-            "A 16-bit gray image with a transparent colour cannot be enlarged, as no PIL mode holds the result; delete"
-            ' image.info["transparency"] first.'
+            "a 16-bit gray image with a transparent colour cannot be enlarged, as no PIL mode holds the result; delete"
+            ' image.info["transparency"] first'
         )
     return np.asarray(image)
 
@@ -297,7 +328,7 @@ def _split_cmyk(pixels: Pixels) -> tuple[Planes, ...]:
 
 
 def _write(source: Image.Image, pixels: Pixels) -> Image.Image:
-    """By the number of channels: (H, W) uint16 is I;16; uint8 is L, LA, RGB or RGBA."""
+    """Make a PIL image, its mode by dtype and channels: (H, W) uint16 is I;16; uint8 is L, LA, RGB or RGBA."""
     if pixels.dtype == np.uint16:
         mode, raw = "I;16", "I;16N"
     else:
@@ -307,7 +338,7 @@ def _write(source: Image.Image, pixels: Pixels) -> Image.Image:
 
 
 def _write_binary(source: Image.Image, pixels: Pixels) -> Image.Image:
-    if pixels.ndim == 3:  # with a transparent colour it has become LA
+    if pixels.ndim == 3:  # a transparent colour has made it LA
         return _write(source, pixels)
     return _with_info(_write(source, pixels).convert("1", dither=Image.Dither.NONE), source)
 
@@ -319,7 +350,7 @@ def _write_cmyk(source: Image.Image, pixels: Pixels) -> Image.Image:
 
 
 def _with_info(result: Image.Image, source: Image.Image) -> Image.Image:
-    """Keep what the source knows of itself; a transparent colour has become alpha, except in a palette."""
+    """Copy the metadata; a transparent colour has become alpha, except in a palette."""
     kept = source.info if result.mode == "P" else {k: v for k, v in source.info.items() if k != "transparency"}
     result.info = dict(kept)
     return result

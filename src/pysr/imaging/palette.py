@@ -1,4 +1,4 @@
-"""Palette images: their colours, and back to the nearest colour of the same palette, without dither."""
+"""Palette images: their colours, and back to the nearest colour of the same palette, without dithering."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from PIL import Image
 
 Pixels = np.ndarray[Any, Any]
 
-CHUNK = 2**16  # colours that are compared with the palette at a time
+CHUNK = 2**16  # colours compared with the palette at a time: 64 MiB of float32 distances to 256 entries
+_STRIP = 2**20  # pixels converted at a time: 4 MiB of RGBA
 
 
 def colours_of(image: Image.Image) -> Pixels:
-    """A "P" image as (H, W, 3) uint8 RGB, or as (H, W, 4) RGBA if its palette has transparent colours."""
+    """Convert a "P" image to (H, W, 3) uint8 RGB, or (H, W, 4) RGBA if its palette has transparent colours."""
     table = np.zeros((256, 4), np.uint8)
     table[:, 3] = 255
     entries = _entries(image)
@@ -24,14 +25,18 @@ def colours_of(image: Image.Image) -> Pixels:
 
 
 def with_palette(source: Image.Image, pixels: Pixels) -> Image.Image:
-    """(H, W, 3 or 4) uint8 colours as a "P" image with the palette of ``source``.
+    """Convert colours to a "P" image with the palette of another, each pixel to the nearest entry.
 
-    Each pixel gets the nearest entry; distances are those of colours multiplied by alpha. If the palette knows only
-    opaque and transparent, alpha is one or the other first, with the border at one half.
+    Distances are Euclidean between colours multiplied by alpha. If the palette has only opaque and fully transparent
+    entries, alpha is rounded to one of the two first, at one half.
+
+    Args:
+        source: A "P" image.
+        pixels: (H, W, 3) RGB or (H, W, 4) RGBA, uint8.
     """
     entries = _entries(source)
     index = np.empty(pixels.shape[:2], np.uint8)
-    rows = max(1, 2**20 // pixels.shape[1])
+    rows = max(1, _STRIP // pixels.shape[1])
     for top in range(0, len(pixels), rows):
         strip = np.ascontiguousarray(pixels[top : top + rows])
         index[top : top + rows] = _nearest(strip.reshape(-1, strip.shape[2]), entries).reshape(strip.shape[:2])
@@ -42,7 +47,7 @@ def with_palette(source: Image.Image, pixels: Pixels) -> Image.Image:
 
 
 def _entries(image: Image.Image) -> Pixels:
-    """The palette as (n, 4) uint8 RGBA."""
+    """Return the palette as (n, 4) uint8 RGBA."""
     image.load()
     mode = _mode(image)
     entries = np.array(image.getpalette(mode) or [0, 0, 0], np.uint8).reshape(-1, len(mode))
@@ -62,8 +67,8 @@ def _mode(image: Image.Image) -> str:
 
 
 def _nearest(colours: Pixels, entries: Pixels) -> Pixels:
-    """Index of the nearest entry for (n, 3 or 4) colours."""
-    distinct, place = np.unique(_packed(colours), return_inverse=True)
+    """Find the index of the entry nearest to each of the colours, (n, 3 or 4)."""
+    distinct, index = np.unique(_packed(colours), return_inverse=True)
     channels = distinct[:, None] >> np.array([0, 8, 16, 24], np.uint32) & 255
     if set(np.unique(entries[:, 3])) <= {0, 255}:
         channels[:, 3] = np.where(channels[:, 3] < 128, 0, 255)
@@ -72,7 +77,7 @@ def _nearest(colours: Pixels, entries: Pixels) -> Pixels:
     for first in range(0, len(points), CHUNK):
         part = slice(first, first + CHUNK)
         best[part] = ((targets**2).sum(1) - 2 * points[part] @ targets.T).argmin(1)
-    return best[place]
+    return best[index]
 
 
 def _packed(colours: Pixels) -> Pixels:
@@ -82,7 +87,10 @@ def _packed(colours: Pixels) -> Pixels:
 
 
 def _premultiplied(rgba: Pixels) -> Pixels:
-    """(n, 4) float32 in which alpha counts so much that opaque never turns into transparent."""
+    """Multiply colours by alpha, as (n, 4) float32; alpha counts double.
+
+    So every opaque colour is nearer to any other, at most 3 * 255**2, than to transparent, at least 510**2.
+    """
     values = rgba.astype(np.float32)
     values[:, :3] *= values[:, 3:] / 255
     values[:, 3] *= 2

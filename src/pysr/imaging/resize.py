@@ -1,8 +1,8 @@
 """Resizing exactly as MATLAB's ``imresize`` does it: the resizer behind every published super-resolution table.
 
-Filter support grows with the reduction (antialiasing), weights are renormalised per output pixel, borders are
-mirrored including the edge pixel. torch's and Pillow's own bicubic differ (a = -0.75; 8-bit rounding): neither
-reproduces the literature.
+The filter's support grows with the reduction (antialiasing), weights are renormalised for each output pixel, and
+borders are mirrored, including the edge pixel. The bicubic of torch (a = -0.75) and of Pillow (rounding to 8 bits)
+reproduce no published figure.
 """
 
 from collections.abc import Callable
@@ -21,6 +21,7 @@ def _nearest(x: Tensor) -> Tensor:
 
 
 def _bicubic(x: Tensor) -> Tensor:
+    """The cubic convolution kernel with a = -0.5 (Keys 1981, equation 15)."""
     x = x.abs()
     near = 1.5 * x**3 - 2.5 * x**2 + 1
     far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
@@ -39,10 +40,13 @@ _KERNELS: dict[str, tuple[Callable[[Tensor], Tensor], int]] = {  # name: (functi
 
 
 def _weights(centre: Tensor, scale: Fraction, kernel: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Taps around centres that are given in units of 1 / (2 * scale.numerator) input pixels.
+    """Compute the taps around centres given in units of 1 / (2 * scale.numerator) input pixels.
 
-    Returns their first pixels (n), the taps' offsets from there (taps), and the weights (taps, n) in float64. They are
-    computed from integers, so that the same pixel gets the same weights in every window that it is computed from.
+    They are computed from integers, so that a pixel gets the same weights in every window that it is computed from.
+
+    Returns:
+        The input pixel left of each centre, (n,); the offsets of the taps from it, (taps,); and the weights,
+        (taps, n) float64.
     """
     function, half_width = _KERNELS[kernel]
     shrink = min(float(scale), 1.0) if kernel != "nearest" else 1.0
@@ -54,9 +58,9 @@ def _weights(centre: Tensor, scale: Fraction, kernel: str) -> tuple[Tensor, Tens
     return left, offset, weight / weight.sum(0, keepdim=True)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256)  # both axes of the few shapes that a training or a test set has
 def _taps(n_in: int, n_out: int, scale: Fraction, kernel: str) -> tuple[Tensor, Tensor]:
-    """Source index and weight of every tap: two tensors of shape (taps, n_out), int64 and float64."""
+    """Compute the source index and weight of every tap: (taps, n_out) int64 and float64."""
     centre = (2 * torch.arange(n_out) + 1) * scale.denominator - scale.numerator
     left, offset, weight = _weights(centre, scale, kernel)
     used = (weight != 0).any(1)
@@ -64,7 +68,7 @@ def _taps(n_in: int, n_out: int, scale: Fraction, kernel: str) -> tuple[Tensor, 
 
 
 def _along(planes: Tensor, dim: int, n_out: int, scale: Fraction, kernel: str) -> Tensor:
-    """One axis, by any scale: a gather for each tap."""
+    """Resize one axis by any scale: one gather per tap."""
     shape = [1] * planes.ndim
     shape[dim] = -1
     index, weight = (taps.to(planes.device) for taps in _taps(planes.shape[dim], n_out, scale, kernel))
@@ -76,7 +80,7 @@ def _along(planes: Tensor, dim: int, n_out: int, scale: Fraction, kernel: str) -
 
 
 def _enlarged(planes: Tensor, dim: int, scale: int, kernel: str) -> Tensor:
-    """One axis, by a whole number: every phase of the output is a sum of shifted views, several times as fast."""
+    """Enlarge one axis by a whole number: each phase of the output is a sum of shifted views, several times as fast."""
     left, offset, weight = _weights(2 * torch.arange(scale) + 1 - scale, Fraction(scale), kernel)
     length, margin = planes.shape[dim], int(offset[-1]) + 1
     padded = planes.index_select(dim, mirrored_index(torch.arange(-margin, length + margin), length).to(planes.device))
@@ -94,32 +98,39 @@ def resize(
     planes: Tensor,
     scale: int | Fraction | None = None,
     *,
-    size: tuple[int, int] | None = None,
+    shape: tuple[int, int] | None = None,
     kernel: str = "bicubic",
 ) -> Tensor:
-    """Resize the last two axes like MATLAB's ``imresize``.
+    """Resize the last two axes as MATLAB's ``imresize`` does.
 
-    planes: (..., H, W), float32 or float64, any range; the result has the same dtype and device and is not clipped.
-    scale: enlargement per side; the result is (..., ceil(H * scale), ceil(W * scale)). Fractions shrink
-        (``Fraction(1, 3)``). Exactly one of ``scale`` and ``size`` (height, width) is given.
-    kernel: "nearest", "bicubic" (a = -0.5) or "lanczos" (three lobes).
-    Raises ValueError for an unknown kernel, an empty image or result, or both or neither of scale and size.
+    Args:
+        planes: (..., H, W) float32 or float64 of any range.
+        scale: Enlargement per side; a fraction, such as ``Fraction(1, 3)``, reduces. The result has the shape
+            (..., ceil(H * scale), ceil(W * scale)).
+        shape: (height, width) of the result, in place of ``scale``.
+        kernel: "nearest", "bicubic" (a = -0.5) or "lanczos" (three lobes).
+
+    Returns:
+        A tensor of the same dtype and device; it is not clipped.
+
+    Raises:
+        ValueError: An unknown kernel, an empty image or result, or both or neither of ``scale`` and ``shape``.
     """
     if kernel not in _KERNELS:
         raise ValueError(f"unknown resize kernel {kernel!r}; use one of {', '.join(_KERNELS)}")
-    if (scale is None) == (size is None):
-        raise ValueError("resize takes either scale= or size=, not both and not neither")
+    if (scale is None) == (shape is None):
+        raise ValueError("resize takes either scale= or shape=; give one of the two")
     height, width = planes.shape[-2:]
     if not height or not width:
-        raise ValueError(f"cannot resize an empty image of shape {tuple(planes.shape)}")
-    if size is not None:
-        factors = Fraction(size[0], height), Fraction(size[1], width)
+        raise ValueError(f"cannot resize an empty image of shape {tuple(planes.shape)}; every side needs a pixel")
+    if shape is not None:
+        factors = Fraction(shape[0], height), Fraction(shape[1], width)
     else:
         factors = Fraction(scale or 0), Fraction(scale or 0)
-        size = ceil(height * factors[0]), ceil(width * factors[1])
-    if min(size) < 1:
-        raise ValueError(f"cannot resize to {size[0]} x {size[1]} pixels; give a positive scale or size")
-    for dim, side, factor in zip((planes.ndim - 2, planes.ndim - 1), size, factors, strict=True):
+        shape = ceil(height * factors[0]), ceil(width * factors[1])
+    if min(shape) < 1:
+        raise ValueError(f"cannot resize to {shape[1]} x {shape[0]} pixels; give a positive scale or shape")
+    for dim, side, factor in zip((planes.ndim - 2, planes.ndim - 1), shape, factors, strict=True):
         if factor.denominator == 1:
             planes = _enlarged(planes, dim, int(factor), kernel)
         else:

@@ -122,7 +122,7 @@ def _training_images(
 ) -> list[TrainingImage]:
     """Bring a stack (n, C, H, W) to a shape (H', W') and make the low-resolution versions."""
     if shape != stack.shape[-2:]:
-        stack = resize(stack, size=shape)
+        stack = resize(stack, shape=shape)
     high = (degrade.crop_to_multiple(stack, multiple).clamp(0, 1) * 255).round()
     lows = {scale: degrade.bicubic(high / 255, scale) for scale in scales}
     return [

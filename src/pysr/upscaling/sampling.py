@@ -75,9 +75,9 @@ def known_pixels(known: OpenedImage | None, mask: Any, shape: tuple[int, int], c
     if known is None:
         return None
     checked_mask = _checked_mask(mask)
-    if known.size != shape or tuple(checked_mask.shape) != shape:
+    if known.shape != shape or tuple(checked_mask.shape) != shape:
         raise InputError(
-            f"known is {known.size[1]} x {known.size[0]} and mask {tuple(checked_mask.shape)[::-1]}; both must have "
+            f"known is {known.shape[1]} x {known.shape[0]} and mask {tuple(checked_mask.shape)[::-1]}; both must have "
             f"the result's size, {shape[1]} x {shape[0]} pixels"
         )
     (image, _), *more = known.parts(1)

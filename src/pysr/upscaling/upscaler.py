@@ -240,10 +240,10 @@ class Upscaler:
             InputError: for a model without a likelihood, and for images of wrong sizes or different kinds.
         """
         stage, small, large = self._stochastic_stage(), _opened(low), _opened(high)
-        shape = small.size[0] * self.scale, small.size[1] * self.scale
-        if large.size != shape:
+        shape = small.shape[0] * self.scale, small.shape[1] * self.scale
+        if large.shape != shape:
             raise InputError(
-                f"high is {large.size[1]} x {large.size[0]} pixels; for this low it must be {shape[1]} x {shape[0]}"
+                f"high is {large.shape[1]} x {large.shape[0]} pixels; for this low it must be {shape[1]} x {shape[0]}"
             )
         lows, highs = ([image for image, _ in opened.parts(1)] for opened in (small, large))
         if [len(image) for image in lows] != [len(image) for image in highs]:
@@ -339,7 +339,7 @@ class Upscaler:
         stage, opened = self._stochastic_stage(), _opened(image)
         opened_known = _opened(known) if known is not None else None
         parts = opened.parts(self.scale)
-        shape = opened.size[0] * self.scale, opened.size[1] * self.scale
+        shape = opened.shape[0] * self.scale, opened.shape[1] * self.scale
         reports = progress_shares(progress, [math.prod(shape)] * len(parts))
         drawn = []
         for low, _ in parts:

@@ -1,0 +1,13 @@
+#pragma once
+#include <cstdint>
+
+namespace pysr {
+
+constexpr std::int64_t kCacheLine = 64;  // bytes
+
+/// Zeros on a cache line of their own: a std::vector of these is an aligned buffer.
+struct alignas(kCacheLine) CacheLine {
+    char bytes[kCacheLine] = {};
+};
+
+}  // namespace pysr

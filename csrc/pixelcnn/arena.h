@@ -1,0 +1,125 @@
+#pragma once
+#include "common/cache_line.h"
+#include "common/host_device.h"
+#include "pixelcnn/types.h"
+
+namespace pysr {
+namespace {
+
+PYSR_HD inline std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
+
+/// A bump allocator over one block of memory; allocations are aligned to cache lines. Over null it only counts bytes.
+class Arena {
+  public:
+    PYSR_HD explicit Arena(char* memory) : next_(memory) {}
+
+    template <class Item>
+    PYSR_HD Item* allocate(std::int64_t count) {
+        Item* const allocated = reinterpret_cast<Item*>(next_);
+        const std::int64_t size = count * static_cast<std::int64_t>(sizeof(Item));
+        const std::int64_t bytes = (size + kCacheLine - 1) / kCacheLine * kCacheLine;
+        bytes_ += bytes;
+        if (next_) next_ += bytes;
+        return allocated;
+    }
+
+    PYSR_HD std::int64_t bytes() const { return bytes_; }
+
+  private:
+    char* next_;
+    std::int64_t bytes_ = 0;
+};
+
+struct Position {
+    std::int64_t image, row, column;
+};
+
+/// Activations kept from step to step, for a few images that are drawn together. A step draws at most one pixel in each
+/// of `active` consecutive rows of an image, every fourth column; the two rows above them are still read. Must start as
+/// zeros.
+template <class Element>
+struct WaveState {
+    static constexpr std::int64_t kColumns = 16, kRecent = 4, kBorder = 3;
+
+    std::int64_t images, active, rings, width, planes, channels, layers;
+    Element *vertical, *horizontal, *pixels, *zeros;
+    float *pre_activation, *sums;
+
+    PYSR_HD WaveState(const PackedNetwork<Element>& network, const DrawJob& job, std::int64_t image_count, Arena& arena,
+                      bool winograd = kWinograd<Element>)
+        : images(image_count),
+          active(smaller(job.height, (job.width + kLag - 1) / kLag)),
+          rings(active + 2),
+          width(job.width),
+          planes(network.planes),
+          channels(network.channels),
+          layers(network.layer_count) {
+        vertical = arena.allocate<Element>(layers * images * rings * kColumns * channels);
+        horizontal = arena.allocate<Element>((layers + 1) * images * active * kRecent * channels);
+        pixels = arena.allocate<Element>(images * (job.height + kBorder) * pixel_row() + kPanel);
+        zeros = arena.allocate<Element>(channels + kPanel);
+        pre_activation = arena.allocate<float>(layers * max_positions() * sums_row());
+        sums = arena.allocate<float>(winograd ? layers * max_positions() * 2 * sums_row() : 0);
+    }
+
+    /// The most pixels that a step draws.
+    PYSR_HD std::int64_t max_positions() const { return images * active; }
+
+    /// Floats from one position's sums to the next.
+    PYSR_HD std::int64_t sums_row() const { return 2 * channels + kPanel; }
+
+    /// Elements from one row of pixels to the next.
+    PYSR_HD std::int64_t pixel_row() const { return (width + 2 * kBorder) * planes; }
+
+    /// Input of a layer's vertical stack at pixel (i, j).
+    PYSR_HD Element* vertical_at(std::int64_t layer, std::int64_t image, std::int64_t i, std::int64_t j) const {
+        return vertical + (((layer * images + image) * rings + i % rings) * kColumns + j % kColumns) * channels;
+    }
+
+    /// Sums of a layer's vertical stack at column j, one of the two columns that are computed together.
+    float* sums_at(std::int64_t layer, const Position& at, std::int64_t j) const {
+        return sums + (((layer * images + at.image) * active + at.row % active) * 2 + j % 2) * sums_row();
+    }
+
+    /// Input of a layer's horizontal stack at column j; layer == layers: the output of the last.
+    PYSR_HD Element* horizontal_at(std::int64_t layer, const Position& at, std::int64_t j) const {
+        return horizontal +
+               (((layer * images + at.image) * active + at.row % active) * kRecent + j % kRecent) * channels;
+    }
+
+    /// The values of a pixel, from three rows above and three columns left of the image to three columns right of it.
+    PYSR_HD Element* pixel_at(std::int64_t image, std::int64_t rows, std::int64_t i, std::int64_t j) const {
+        return pixels + (image * (rows + kBorder) + i + kBorder) * pixel_row() + (j + kBorder) * planes;
+    }
+};
+
+/// Per-thread scratch buffers for one step.
+template <class Element>
+struct StepScratch {
+    static constexpr std::int64_t kMaxTaps = 2 * kTile;
+
+    Position* positions;
+    const Element** inputs;
+    float *tiles, *products, *sums, *residual, *expanded, *logits, *noise;
+    Element *rounded, *gates, *hidden, *features;
+
+    StepScratch(const PackedNetwork<Element>& network, const WaveState<Element>& state, Arena& arena) {
+        const std::int64_t most = state.max_positions(), row = state.sums_row();
+        positions = arena.allocate<Position>(most);
+        inputs = arena.allocate<const Element*>(kMaxTaps * most);
+        tiles = arena.allocate<float>(kWinograd<Element> ? 2 * kTile * most * state.channels : 0);
+        products = arena.allocate<float>(kWinograd<Element> ? kTile * most * row : 0);
+        sums = arena.allocate<float>(most * row);
+        residual = arena.allocate<float>(most * row);
+        expanded = arena.allocate<float>(most * (network.hidden + kPanel));
+        logits = arena.allocate<float>(most * kLevels);
+        noise = arena.allocate<float>(kLevels);
+        rounded = arena.allocate<Element>(most * row);
+        gates = arena.allocate<Element>(network.layer_count * most * row);
+        hidden = arena.allocate<Element>(most * (network.hidden + kPanel));
+        features = arena.allocate<Element>(most * (network.features + kPair<Element>));
+    }
+};
+
+}  // namespace
+}  // namespace pysr

@@ -1,0 +1,14 @@
+#pragma once
+#include <pybind11/pybind11.h>
+
+namespace pysr {
+
+/// Whether the CUDA kernels are part of this build. Calls of them stand in `if constexpr (kBuiltWithCuda)`, so that a
+/// build without CUDA needs no stub for any of them.
+constexpr bool kBuiltWithCuda = PYSR_WITH_CUDA;
+
+/// Register the bindings of one family.
+void add_patches(pybind11::module_& module);
+void add_pixelcnn(pybind11::module_& module);
+
+}  // namespace pysr
