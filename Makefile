@@ -26,6 +26,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $(NATIVE)
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 tidy: $(VENV)/.dev
 	$(PIP) install -q -c constraints.txt clang-tidy
@@ -56,5 +57,5 @@ $(VENV)/.installed: $(VENV)/.environment $(SOURCES)
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(PIP) install -q -c constraints.txt clang-format hypothesis matplotlib mypy pytest ruff types-psutil
+	$(PIP) install -q -c constraints.txt clang-format hypothesis import-linter matplotlib mypy pytest ruff types-psutil
 	touch $@

@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from importlib import import_module
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 
@@ -11,42 +11,42 @@ import pytest
 import torch
 from PIL import Image
 
-import pysr.builtin.plugin
-from pysr.plugin import Loss, Model, Preprocessor, hookimpl
-from pysr.registry import Registry, Source
+from pysr.plugin import Loss, Metric, Model, Preprocessor, hookimpl
+from pysr.registry import Source, core, override
 
 
 def pytest_configure() -> None:
-    """Ctrl-C works in what tests start, also where a shell runs them in the background and has it ignored."""
+    """Let Ctrl-C work in what tests start, even if a shell runs them in the background and ignores it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
-def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Call it with models, losses and preprocessors: for one test, a plugin called "fake" provides them."""
+def install() -> Iterator[Callable[..., None]]:
+    """Call it with models, losses, preprocessors and metrics: until the test ends, a plugin "fake" provides them."""
+    with ExitStack() as overrides:
 
-    def install(*models: Model, losses: Sequence[Loss] = (), preprocessors: Sequence[Preprocessor] = ()) -> None:
-        module = ModuleType("fake")
-        module.pysr_models = hookimpl(lambda: list(models))
-        module.pysr_losses = hookimpl(lambda: list(losses))
-        module.pysr_preprocessors = hookimpl(lambda: list(preprocessors))
-        sources = [
-            Source("core", "pysr-sdk", "1", lambda: pysr.builtin.plugin),
-            Source("fake", "fake", "1", lambda: module),
-        ]
-        registry = Registry(sources)
-        upscaling = ("upscaling.chain", "upscaling.loading")
-        training = ("training.config", "training.loop", "training.losses")
-        for name in ("registry", "testing", *upscaling, *training):
-            monkeypatch.setattr(import_module(f"pysr.{name}"), "registry", lambda: registry)
+        def install(
+            *models: Model,
+            losses: Sequence[Loss] = (),
+            preprocessors: Sequence[Preprocessor] = (),
+            metrics: Sequence[Metric] = (),
+        ) -> None:
+            module = ModuleType("fake")
+            vars(module).update(
+                pysr_models=hookimpl(lambda: list(models)),
+                pysr_losses=hookimpl(lambda: list(losses)),
+                pysr_preprocessors=hookimpl(lambda: list(preprocessors)),
+                pysr_metrics=hookimpl(lambda: list(metrics)),
+            )
+            overrides.enter_context(override([core(), Source("fake", "fake", "1", lambda: module)]))
 
-    return install
+        yield install
 
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """A folder of two pictures of 66 x 60 pixels, to train on."""
+    """A folder of two images of 66 x 60 pixels, to train on."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     y, x = np.mgrid[:60, :66]
@@ -58,6 +58,7 @@ def pictures(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
+    """torch computes in one thread until the test ends."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,4 +1,4 @@
-"""What pysr shows to the world: few names, all of them documented."""
+"""The public names: few, and all of them documented."""
 
 import ast
 import importlib
@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 
@@ -29,7 +30,7 @@ def python(*code: str) -> subprocess.CompletedProcess[str]:
 def test_all_is_what_is_exported() -> None:
     tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
     (typed,) = [node for node in tree.body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
-    imported = [alias.name for node in typed.body for alias in node.names]
+    imported = [alias.name for node in typed.body if isinstance(node, ast.ImportFrom) for alias in node.names]
     assert sorted(imported) == sorted(pysr.__all__)
     assert set(pysr.__all__) <= set(dir(pysr))
     for name in pysr.__all__:
@@ -109,8 +110,8 @@ def test_every_hook_is_in_the_guide() -> None:
     assert [name for name in hooks() if not re.search(rf"\b{name}\b", text)] == []
 
 
-def is_public(node: ast.AST) -> bool:
-    """Whether somebody reads its docstring: hooks are documented by their specification, overloads by what follows."""
+def is_public(node: ast.AST) -> TypeGuard[ast.FunctionDef | ast.ClassDef]:
+    """Whether it needs a docstring: hooks are documented by their specification, overloads by the implementation."""
     if not isinstance(node, (ast.FunctionDef, ast.ClassDef)) or node.name.startswith("_"):
         return False
     return not {getattr(decorator, "id", "") for decorator in node.decorator_list} & {"hookimpl", "overload"}

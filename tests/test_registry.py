@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -9,14 +10,20 @@ from typing import Any
 
 import pytest
 
-import pysr.builtin.plugin
 from pysr import UnknownNameError
 from pysr.plugin import Loss, Metric, Model, Preprocessor, hookimpl
-from pysr.registry import Plugin, Registry, Source, models, registry
+from pysr.registry import PROVIDERS, Plugin, Registry, Source, core, models, override, registry
 
 
-def model(name: str, **about: Any) -> Model:
-    return Model(name, (2,), lambda scale, variant: None, "a model for tests", **about)
+def model(name: Any, **values: Any) -> Model:
+    return Model(name, (2,), nothing, "a model for tests", **values)
+
+
+ROOT = Path(__file__).parents[1]
+
+
+def nothing(*_: Any) -> Any:
+    """Networks, losses and metrics that no test builds."""
 
 
 def module(**members: Any) -> ModuleType:
@@ -33,12 +40,12 @@ def source(distribution: str, made: ModuleType | None = None, *, error: BaseExce
     def load() -> ModuleType:
         if error:
             raise error
-        return made
+        return made  # type: ignore[return-value]  # a broken entry point may give anything
 
     return Source(distribution, distribution, "1.0", load)
 
 
-CORE = source("pysr-sdk", pysr.builtin.plugin)
+CORE = core()
 
 
 def raising(error: BaseException) -> Callable[[], Any]:
@@ -74,7 +81,7 @@ BROKEN = {
     "a model instead of a list": (source("bad", module(pysr_models=hookimpl(lambda: model("x")))), "not iterable"),
     "not a model": (source("bad", providing("vdsr")), "'vdsr', which is not a Model"),
     "the class instead of a model": (source("bad", providing(Model)), "not a Model"),
-    "a loss as a model": (source("bad", providing(Loss("x", lambda: None, ""))), "not a Model"),
+    "a loss as a model": (source("bad", providing(Loss("x", nothing, ""))), "not a Model"),
     "a name that is a list": (source("bad", providing(model(["x"]))), "TypeError"),
     "aliases that are None": (source("bad", providing(model("x", aliases=None))), "TypeError"),
     "no repr": (source("bad", providing(Unprintable())), "no repr"),
@@ -148,8 +155,8 @@ def test_a_refused_model_leaves_no_alias_behind() -> None:
 
 
 def test_losses_preprocessors_and_metrics_come_the_same_way() -> None:
-    loss, step = Loss("edges", lambda: None, ""), Preprocessor("gamma", lambda: None, "")
-    metric = Metric("niqe", lambda: None, "", "NIQE")
+    loss, step = Loss("edges", nothing, ""), Preprocessor("gamma", nothing, "")
+    metric = Metric("niqe", nothing, "", "NIQE")
     members = {
         "pysr_losses": hookimpl(lambda: [loss]),
         "pysr_preprocessors": hookimpl(lambda: [step]),
@@ -160,11 +167,11 @@ def test_losses_preprocessors_and_metrics_come_the_same_way() -> None:
     assert found.preprocessor("gamma") is step
     assert found.metric("niqe") is metric
     assert found.plugins[1] == Plugin("more", "more", "1.0", "ok", None, (), ("edges",), ("gamma",), ("niqe",))
-    with pytest.raises(UnknownNameError, match=r"no loss called 'vgg'\. Installed: .*edges"):
+    with pytest.raises(UnknownNameError, match=r"no loss called 'vgg'; installed: .*edges"):
         found.loss("vgg")
     with pytest.raises(UnknownNameError, match="no preprocessor called 'gama'; did you mean 'gamma'"):
         found.preprocessor("gama")
-    with pytest.raises(UnknownNameError, match=r"no metric called 'lpips'\. Installed: niqe, psnr, ssim"):
+    with pytest.raises(UnknownNameError, match=r"no metric called 'lpips'; installed: niqe, psnr, ssim"):
         found.metric("lpips")
 
 
@@ -175,13 +182,13 @@ def message(found: Registry, name: Any) -> str:
 
 
 def test_unknown_model_lists_what_is_installed() -> None:
-    assert message(Registry([CORE]), "qqq") == "there is no model called 'qqq'. Installed: bicubic, lanczos, nearest."
-    assert message(Registry([]), "qqq") == "there is no model called 'qqq'. Installed: none."
+    assert message(Registry([CORE]), "qqq") == "there is no model called 'qqq'; installed: bicubic, lanczos, nearest"
+    assert message(Registry([]), "qqq") == "there is no model called 'qqq'; installed: none"
 
 
 @pytest.mark.parametrize("name", ["bicubc", "BICUBIC", "Bicubik"])
 def test_unknown_model_gives_the_nearest_spelling(name: str) -> None:
-    assert "; did you mean 'bicubic'? Installed: " in message(Registry([CORE]), name)
+    assert "; did you mean 'bicubic'; installed: " in message(Registry([CORE]), name)
 
 
 def test_unknown_model_names_the_package_that_provides_it() -> None:
@@ -273,3 +280,32 @@ def test_listing_models_imports_neither_torch_nor_numpy(tmp_path: Path) -> None:
         "import pysr.plugin\nprint({'torch', 'numpy', 'PIL'} & set(sys.modules))"
     )
     assert run(code, tmp_path).strip() == "set()"
+
+
+def test_override_replaces_the_installed_plugins_within_its_block() -> None:
+    before = registry()
+    with override([source("one", providing(model("first")))]) as outer:
+        assert registry() is outer and [m.name for m in models()] == ["first"]
+        with override([CORE]) as inner:
+            assert registry() is inner and registry().metrics.keys() == {"psnr", "ssim"}
+        assert registry() is outer
+        with pytest.raises(KeyError), override([]):
+            raise KeyError("an error ends it, too")
+        assert registry() is outer
+    assert registry() is before
+
+
+def test_the_names_of_packages_that_may_be_missing_are_those_of_the_repository() -> None:
+    """`PROVIDERS`, which is for packages that are not installed, against what the plugins of this repository give."""
+    names = {tomllib.loads(path.read_text())["project"]["name"] for path in ROOT.glob("plugins/*/pyproject.toml")}
+    plugins = [plugin for plugin in registry().plugins if plugin.distribution in names]
+    if names - {plugin.distribution for plugin in plugins}:
+        pytest.skip("not all plugins of this repository are installed")
+    provided: dict[str, dict[str, str]] = {"model": {}, "loss": {}, "metric": {}}
+    for plugin in plugins:
+        aliases = [alias for name in plugin.models for alias in registry().model(name).aliases]
+        provided["model"] |= dict.fromkeys((*plugin.models, *aliases), plugin.distribution)
+        provided["loss"] |= dict.fromkeys(plugin.losses, plugin.distribution)
+        provided["metric"] |= dict.fromkeys(plugin.metrics, plugin.distribution)
+        assert not plugin.preprocessors
+    assert provided == PROVIDERS

@@ -1,6 +1,7 @@
 """The conformance check finds what it is there to find."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -85,7 +86,7 @@ def test_a_sound_model_passes(install: Callable[..., None]) -> None:
         (Inverting, "wrong value range"),
         (Random, "two runs on one image differ"),
         (Remembering, "two runs|8 threads"),
-        (Seeing, "from patches"),
+        (Seeing, "from tiles"),
         (Faint, "declares a receptive field of 0 pixels, but 2 were measured"),
         (Unloadable, "state dict|differs"),
     ],
@@ -99,7 +100,7 @@ def test_a_broken_model_is_told_what_is_wrong(
 
 
 def test_a_model_without_weights_does_not_pass(install: Callable[..., None]) -> None:
-    recipes = {"only": lambda: None}
+    recipes: dict[str, Callable[..., Any]] = {"only": lambda: None}
     install(Model("untrained", (2,), lambda scale, variant: nn.Conv2d(3, 3, 3, padding=1), "", recipes=recipes))
     with pytest.raises(InputError, match="untrained comes without weights for scale 2"):
         check_model("untrained")

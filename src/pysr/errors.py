@@ -1,15 +1,17 @@
 """Every error that pysr raises on purpose, and how any exception is put into one line.
 
 PysrError
-├── InputError        an argument, image or file that cannot be used     (also a ValueError)
-├── UnknownNameError  no installed plugin provides that name             (also a LookupError)
-├── PluginError       a plugin broke its contract: names plugin and model
-├── WeightsError      a weights file is missing, damaged or for another network
-└── OutOfMemoryError  even the smallest patch did not fit                (also a MemoryError)
+├── InputError         an argument, image or file that cannot be used     (also a ValueError)
+├── UnknownNameError   no installed plugin provides that name             (also a LookupError)
+├── PluginError        a plugin broke its contract; names the plugin
+├── WeightsError       a weights file is missing, damaged or of another network
+└── OutOfMemoryError   even the smallest tile did not fit                 (also a MemoryError)
 
 A message says what was given, what is allowed and what to do: in lower case, without a full stop, as in
 ``"scale of vdsr is 5; it can be 2, 3, 4"``.
 """
+
+__all__ = ["InputError", "OutOfMemoryError", "PluginError", "PysrError", "UnknownNameError", "WeightsError"]
 
 
 class PysrError(Exception):
@@ -33,7 +35,7 @@ class WeightsError(PysrError):
 
 
 class OutOfMemoryError(PysrError, MemoryError):
-    """Even the smallest patch did not fit into memory; the message names the size tried last."""
+    """Even the smallest tile did not fit into memory; the message names the size tried last."""
 
 
 def format_error(error: BaseException) -> str:

@@ -1,4 +1,8 @@
-"""What a plugin may implement. Hooks return values; they register nothing by side effect."""
+"""What a plugin may implement. Hooks return values; they register nothing by side effect.
+
+Hooks evolve so that plugins written for an earlier version keep working: an argument may be added, and implementations
+that do not name it do not get it; none is removed or renamed without a deprecation (docs/stability.md).
+"""
 
 from typing import TYPE_CHECKING
 
@@ -28,4 +32,4 @@ def pysr_preprocessors() -> "list[Preprocessor]":  # type: ignore[empty-body]
 
 @hookspec
 def pysr_metrics() -> "list[Metric]":  # type: ignore[empty-body]
-    """Measures for `pysr evaluate` that this plugin provides."""
+    """Metrics for `pysr evaluate` that this plugin provides."""

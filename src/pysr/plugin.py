@@ -1,35 +1,89 @@
-"""What a plugin author needs: `hookimpl` and the descriptions that the hooks return.
+"""What a plugin author needs: `hookimpl`, the descriptions that hooks return, and helpers for networks.
 
-Importing this module imports neither torch nor numpy; a plugin's own module must not either. Everything heavy is
-behind a callable that imports inside.
+Importing this module imports neither torch nor numpy, and neither may a plugin's own module: everything heavy is behind
+`lazy` or behind a function that imports it. The helpers that need torch (`resize`, `load_weights`, `PixelCNNSampler`
+and what belongs to it) are imported when they are first used, by a network.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
+from .errors import PluginError
 from .hookspecs import hookimpl
+from .lazy import lazy
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from .imaging.resize import resize
+    from .ops.pixelcnn import KnownPixels, PixelCNNSampler, channel_groups, native_device
     from .training.data import Sampler, TrainingImage
+    from .upscaling.weights import load_weights
 
-__all__ = ["Fit", "Loss", "Metric", "Model", "Preprocess", "Preprocessor", "Recipe", "Weights", "hookimpl"]
+__all__ = [
+    "Fit",
+    "KnownPixels",
+    "Loss",
+    "Metric",
+    "Model",
+    "PixelCNNSampler",
+    "Preprocess",
+    "Preprocessor",
+    "Progress",
+    "Recipe",
+    "Weights",
+    "channel_groups",
+    "hookimpl",
+    "lazy",
+    "load_weights",
+    "native_device",
+    "resize",
+]
 
-Progress = Callable[[int, int], None]  # called as progress(done, total), in units that the callee chooses
+Progress = Callable[[int, int], None]
+"""Called now and then as ``progress(done, total)``; what it counts is up to the caller of it."""
+
+Digests = Mapping[int, str] | Mapping[tuple[int, str], str]  # of weights files, by scale or by (scale, variant)
+RESEARCH_LICENCE = "Apache-2.0; trained on research image sets without a formal licence"
+
+_HELPERS = {  # name -> module
+    "KnownPixels": ".ops.pixelcnn",
+    "PixelCNNSampler": ".ops.pixelcnn",
+    "channel_groups": ".ops.pixelcnn",
+    "load_weights": ".upscaling.weights",
+    "native_device": ".ops.pixelcnn",
+    "resize": ".imaging.resize",
+}
+
+
+def __getattr__(name: str) -> Any:  # PEP 562: a helper's module is imported when the helper is first used
+    if name not in _HELPERS:
+        raise AttributeError(f"module 'pysr.plugin' has no attribute {name!r}")
+    value = getattr(import_module(_HELPERS[name], __package__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(globals().keys() | set(__all__))
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A safetensors file that comes with a plugin.
+    """A safetensors file that a plugin ships.
 
-    file: path of the file. sha256: its digest in lower-case hex; a file that differs is refused.
-    licence: terms of the weights (not of the code). trained_on: the data, in words.
+    Attributes:
+        file: Path of the file.
+        sha256: Its digest in lower-case hex; a file with another digest is refused.
+        licence: Terms of the weights (not of the code).
+        trained_on: The training data, in words.
     """
 
     file: Path
@@ -37,41 +91,94 @@ class Weights:
     licence: str
     trained_on: str
 
+    @overload
+    @classmethod
+    def shipped(cls, package: str, file: str, *, sha256: str, trained_on: str, licence: str = ...) -> Weights: ...
+
+    @overload
+    @classmethod
+    def shipped(
+        cls, package: str, file: str, *, sha256: Digests, trained_on: str, licence: str = ...
+    ) -> dict[int | tuple[int, str], Weights]: ...
+
+    @classmethod
+    def shipped(
+        cls,
+        package: str,
+        file: str,
+        *,
+        sha256: str | Digests,
+        trained_on: str,
+        licence: str = RESEARCH_LICENCE,
+    ) -> Weights | dict[int | tuple[int, str], Weights]:
+        """Files in the folder ``weights`` of an installed package.
+
+        Args:
+            package: Import name of the package, such as ``"pysr_vdsr"``. It is not imported.
+            file: File name; ``{scale}`` and ``{variant}`` in it stand for those of each key of ``sha256``.
+            sha256: The digest of the only file, or the digests by scale or by (scale, variant).
+            trained_on: The training data, in words.
+            licence: Terms of the weights (not of the code).
+
+        Returns:
+            One `Weights` for one digest; for a mapping of digests what `Model.weights` takes.
+
+        Raises:
+            PluginError: There is no such package.
+        """
+        if (spec := find_spec(package)) is None or spec.origin is None:
+            raise PluginError(f"there is no package {package!r} to take weights from; give its import name")
+        folder = Path(spec.origin).with_name("weights")
+        if isinstance(sha256, str):
+            return cls(folder / file, sha256, licence, trained_on)
+        found: dict[int | tuple[int, str], Weights] = {}
+        for key, digest in sha256.items():
+            scale, variant = (key, "") if isinstance(key, int) else key
+            found[key] = cls(folder / file.format(scale=scale, variant=variant), digest, licence, trained_on)
+        return found
+
 
 @dataclass(frozen=True)
 class Model:
     """A named way to upscale: everything that the core needs to know about it, as data.
 
-    name, aliases: how users ask for it; unique over all installed plugins.
-    scales: enlargements per side that it offers; the first is the default.
-    colour: planes that the network takes: "rgb" (3 planes), "luma" (1) or "any" (each plane by itself).
-    domain: what pictures it was made for.
-    preprocess: names of preprocessors, in order. `bicubic` among them means that the network works at output size.
-    network: builds the untrained ``nn.Module`` for a scale and variant; imports torch inside. It maps
-        (N, C, h, w) float in [0, 1] to (N, C, h * scale, w * scale), or to (N, C, h, w) behind an enlarging
-        preprocessor; batch items and calls are independent of each other.
-    weights: by scale, or by (scale, variant); empty for networks that need none.
-    variants: named versions; the first is the default.
-    receptive_field: half width, in pixels of the network's input, beyond which an input pixel cannot influence an
-        output pixel; None when unbounded (attention, global pooling): such models are blended.
-    multiple_of: the network's input sides must be multiples of this.
-    needs_float32: a lower precision costs measurably, as where few layers carry the image itself and not only a
-        correction to it; the model then computes in float32 whatever is asked for. Only its training may be asked to
-        use bfloat16.
-    stochastic: the result is drawn at random: the network has ``sample(low, n, seed=0, temperature=1.0, known=None,
-        mask=None, progress=None)``, (N, C, h, w) in [0, 1] to (N, n, C, H, W) in [0, 1], with levels that are known,
-        (N, C, H, W) uint8, kept where the mask, (N, H, W) bool, is True; and ``log_likelihood(low, high)``, (N,) in
-        nats. It sees whole images, never patches.
-    recipes: ways to train it, by name; the first is the default, and usually how the shipped weights were made. Each
-        builds a `Recipe`, or a `Fit` for a method without gradient steps; imports inside. Its arguments, if any, are
-        strings with defaults, which ``pysr train -o NAME=VALUE`` gives.
-    paper, summary: one line each.
+    Attributes:
+        name: How users ask for it; unique over all installed plugins, aliases included.
+        scales: Upscaling factors per side that it offers; the first is the default.
+        network: Builds the untrained ``nn.Module`` for a scale and a variant (None without variants). The network maps
+            (N, C, h, w) float in [0, 1], C being `channels`, to (N, C, h * scale, w * scale), or to (N, C, h, w) behind
+            an enlarging preprocessor. Items of a batch, and calls, are independent of each other.
+        summary: One line about it.
+        aliases: Other names for it.
+        colour: What the network takes: "rgb" (3 channels), "luma" (1) or "any" (1: each channel by itself).
+        domain: What kind of image it is made for.
+        preprocess: Names of preprocessors, in order. With `bicubic` among them the network works at output size.
+        weights: Shipped weights by scale, or by (scale, variant); empty for networks that need none.
+        variants: Named versions; the first is the default.
+        receptive_field: Half width, in pixels of the network's input, beyond which an input pixel cannot influence an
+            output pixel; None if unbounded (attention, global pooling): tiles of such models are blended.
+        multiple_of: The sides of the network's input must be multiples of this.
+        stochastic: The result is drawn at random. The network then also has ``sample(low, n, seed=0, temperature=1.0,
+            known=None, mask=None, progress=None)``, (N, C, h, w) in [0, 1] to (N, n, C, H, W) in [0, 1], where levels
+            that are known, (N, C, H, W) uint8, are kept wherever ``mask``, (N, H, W) bool, is True; and
+            ``log_likelihood(low, high)``, (N,) in nats. It always gets whole images, never tiles.
+        needs_float32: A lower precision costs measurable quality, as where few layers carry the image itself and not
+            only a correction to it. Inference then always computes in float32; only training may use bfloat16, when
+            asked for it.
+        recipes: Ways to train it by name; the first is the default, usually how the shipped weights were made. Each
+            builds a `Recipe`, or a `Fit` for a method without gradient steps. Its arguments, if any, are strings with
+            defaults, which ``pysr train -o NAME=VALUE`` sets.
+        paper: Authors, title, venue and year.
+
+    Raises:
+        ValueError: There are no scales, or one is below 1.
     """
 
     name: str
     scales: tuple[int, ...]
     network: Callable[[int, str | None], nn.Module]
     summary: str
+    _: KW_ONLY
     aliases: tuple[str, ...] = ()
     colour: Literal["rgb", "luma", "any"] = "rgb"
     domain: Literal["photo", "face", "digit", "style"] = "photo"
@@ -95,39 +202,61 @@ class Model:
         return 3 if self.colour == "rgb" else 1
 
     def weights_for(self, scale: int, variant: str | None = None) -> Weights | None:
-        """The weights that come with the model for a scale and variant; None where there are none."""
+        """The shipped weights for a scale and a variant; None if there are none."""
         return self.weights.get(scale) or self.weights.get((scale, variant or ""))
 
     @property
     def trained_scales(self) -> tuple[int, ...]:
-        """Those of its scales for which weights come with it, or all where it needs none."""
+        """The scales that weights are shipped for; all scales of a model that needs no weights."""
         trained = {key if isinstance(key, int) else key[0] for key in self.weights}
         return tuple(scale for scale in self.scales if scale in trained or not (trained or self.recipes))
 
 
 class Preprocess(Protocol):
-    """What a `Preprocessor` builds: the two halves of a step around the network. Must be safe to call from threads."""
+    """What a `Preprocessor` builds: the two halves of a step around the network. Must be thread-safe."""
 
     def preprocess(self, window: Tensor, scale: int) -> tuple[Tensor, Any]:
-        """(N, C, h, w) window of the image, float in [0, 1] -> the network's input, and a context for `postprocess`."""
+        """Make the network's input from a window of the image.
+
+        Args:
+            window: (N, C, h, w) float in [0, 1].
+            scale: The upscaling factor of the whole model.
+
+        Returns:
+            The input for the network or the next preprocessor, and a context for `postprocess`.
+        """
 
     def postprocess(self, output: Tensor, context: Any, scale: int) -> Tensor:
-        """What came back, (N, C', h * scale, w * scale) -> the same at the end of this step."""
+        """Finish what the network, or the next preprocessor, gave.
+
+        Args:
+            output: (N, C', h * scale, w * scale) float, not clipped.
+            context: What `preprocess` returned for the same window.
+            scale: The upscaling factor of the whole model.
+
+        Returns:
+            (N, C, h * scale, w * scale), in the colours of the window.
+        """
 
 
 @dataclass(frozen=True)
 class Preprocessor:
     """A step around the network that works on any window of an image.
 
-    build: makes the step; imports torch inside. reach: half width, in pixels of the step's own input, that one pixel
-    of what `preprocess` hands on depends on; these add up along the chain. after_reach: the same for what
-    `postprocess` takes from the window past the network. enlarges: whether `preprocess` hands on a window `scale` times
-    as large.
+    Attributes:
+        name: How models ask for it; unique over all installed plugins.
+        build: Makes the step.
+        summary: One line about it.
+        reach: Half width, in pixels of the step's own input, of what one pixel that `preprocess` passes on depends on.
+            Reaches add up along the chain.
+        after_reach: The same for what `postprocess` takes from the window past the network.
+        enlarges: Whether `preprocess` passes on a window `scale` times as large.
     """
 
     name: str
     build: Callable[[], Preprocess]
     summary: str
+    _: KW_ONLY
     reach: int = 0
     after_reach: int = 0
     enlarges: bool = False
@@ -137,15 +266,18 @@ class Preprocessor:
 class Loss:
     """A training loss.
 
-    build: called with the options that a recipe names, as strings (``"perceptual:relu2_2"``; they have defaults);
-    returns a callable ``(output, target) -> scalar`` on (N, C, H, W) float tensors in [0, 1].
+    What is built may be an ``nn.Module``: it is moved to the training's device, and its state dict goes into
+    checkpoints. A loss that learns, such as an adversarial one, has ``update(output, target)``, called with detached
+    tensors after each step of the network; it returns numbers for the log by name, or None. The optimizers that it
+    steps there are its attribute ``optimizers``, a list: they follow the recipe's schedule and go into checkpoints, and
+    with several processes their gradients are averaged before each of their steps. Training in a low precision calls
+    both under autocast.
 
-    What is built may be an ``nn.Module``: it goes to the device of the training, and its state dict into checkpoints.
-    A loss that learns, such as an adversarial one, has ``update(output, target)``, called after each step of the
-    network with detached tensors; it returns numbers for the log, by name, or None. The optimizers that it steps there
-    are its attribute ``optimizers``, a list: they follow the recipe's schedule and go into checkpoints, and with
-    several processes their gradients are averaged before each of their steps. Trainings in a low precision call both
-    under autocast.
+    Attributes:
+        name: How recipes ask for it; unique over all installed plugins.
+        build: Called with the options that a recipe gives, as strings (``"perceptual:relu2_2"``; they have defaults).
+            Returns a callable ``(output, target) -> scalar`` on (N, C, H, W) float tensors in [0, 1].
+        summary: One line about it.
     """
 
     name: str
@@ -155,50 +287,67 @@ class Loss:
 
 @dataclass(frozen=True)
 class Metric:
-    """A measure of an output against the truth, for `pysr evaluate --metric NAME`.
+    """A measure of an output against the ground truth, for ``pysr evaluate --metric NAME``.
 
-    build: called without arguments; returns a callable ``(output, target) -> float`` on (C, H, W) float64 tensors of
-    the same shape in [0, 1]. title: what a table calls it, with the unit. colour: which planes it gets; "rgb" is one
-    plane where the picture is gray. lower_is_better: which of two scores is the better one. decimals: shown in a table.
-    smallest: how many pixels a side it needs.
+    Attributes:
+        name: How users ask for it; unique over all installed plugins.
+        build: Called without arguments. Returns a callable ``(output, target) -> float`` on (C, H, W) float64 tensors
+            of the same shape in [0, 1].
+        summary: One line about it.
+        title: Its column heading, with the unit.
+        colour: The channels that it gets: "luma" is one, "rgb" is three, or one for gray images.
+        lower_is_better: Whether the lower of two scores is the better one.
+        decimals: Digits after the point in a table.
+        smallest: The shortest side in pixels that it can measure.
     """
 
     name: str
     build: Callable[[], Callable[[Tensor, Tensor], float]]
     summary: str
     title: str
+    _: KW_ONLY
     colour: Literal["rgb", "luma"] = "luma"
     lower_is_better: bool = False
     decimals: int = 4
     smallest: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How a network is trained by gradient steps: every value that matters, by name.
 
-    losses: weights of registered losses, summed; ``"perceptual:relu2_2"`` is the loss `perceptual` with that option;
-        a comma divides several.
-    optimizers: builds them for a network.
-    schedule: what their learning rates, and those of losses that learn themselves, are multiplied by, from the share
-        of the training that is done, 0 to 1.
-    steps: how many. batch: patches a step, dealt evenly to the scales. patch: side at high resolution.
-    scales: trained together in one network.
-    shave: pixels of an output's border that the losses do not see.
-    init_weights: changes the new network's numbers in place before the first step.
-    clip_theta: theta of VDSR's adjustable gradient clipping: each value of a gradient is clipped to
-        [-theta / rate, theta / rate], where the rate is the present learning rate of its parameter.
-    shrink, candidates, turns, plain: see `pysr.training.data`; faces want no turns.
-    compute_losses: for methods that are not one output and a sum of losses, instead of ``losses``: called as
-        ``step(network, low, high)`` with what the network gets, (N, C, h, w) float, and the truth, (N, C, H, W) float
-        in [0, 1]; returns scalar losses by name, whose sum is descended.
-    sampler: for methods whose inputs are not pictures made smaller: called as ``sampler(places, seed)`` with what
-        ``--data`` named; makes the batches instead of `PatchSampler`, by a method like its ``batch``.
-    ema_decay: decay of the running mean of the weights, which is what is validated and kept.
-    validate_every: steps between validations.
-    reasons: why, by value name.
-    name: under which the model offers it; `pysr.training.recipe` fills it in.
-    Raises ValueError for both losses and a step, or neither.
+    Attributes:
+        losses: Weights of registered losses, which are summed; ``"perceptual:relu2_2"`` is the loss `perceptual` with
+            that option, and commas separate several options.
+        optimizers: Builds the optimizers for a network.
+        schedule: From training progress, 0 to 1, to the factor on the base rate of every optimizer, those of losses
+            included.
+        steps: Number of steps.
+        batch: Patches per step, divided evenly among the scales.
+        patch: Side of a high-resolution patch in pixels, a multiple of every scale.
+        scales: Upscaling factors that one network is trained for together.
+        shave: Pixels of an output's border that the losses do not see.
+        init_weights: Changes the new network in place before the first step.
+        clip_theta: Theta of adjustable gradient clipping (VDSR, section 3.2): each value of a gradient is clipped to
+            [-theta / rate, theta / rate], where rate is the current learning rate of its parameter.
+        rescale_augment: Each training image is also used at these relative sizes, (1.0,) being itself only.
+        hard_mining_candidates: Of this many random positions the one with most detail becomes a patch.
+        rotate: Whether patches are rotated by quarter turns and flipped vertically; otherwise they are only mirrored
+            left to right (faces stand upright).
+        flat_fraction: Share of the patches that are one random colour.
+        compute_losses: Instead of ``losses``, for methods that are not one output and a sum of losses: called as
+            ``compute_losses(network, low, high)`` with the network's input, (N, C, h, w) float, and the truth,
+            (N, C, H, W) float in [0, 1]. Returns scalar losses by name, whose sum is minimised.
+        sampler: Makes the batches, for methods whose inputs are not downscaled images: called as
+            ``sampler(places, seed)`` with the paths given to ``--data``.
+        ema_decay: Decay of the exponential moving average of the weights, which is validated and kept; 0 keeps the
+            weights themselves.
+        validate_every: Steps between validations.
+        reasons: Why a value is what it is, by its name.
+        name: The name under which the model offers it; `pysr.training.recipe` fills it in.
+
+    Raises:
+        ValueError: Both or neither of ``losses`` and ``compute_losses`` are given.
     """
 
     losses: Mapping[str, float]
@@ -215,7 +364,7 @@ class Recipe:
     hard_mining_candidates: int = 1
     rotate: bool = True
     flat_fraction: float = 0.0
-    compute_losses: Callable[[nn.Module, Tensor, Tensor], Mapping[str, Tensor]] | None = None
+    compute_losses: Callable[[Any, Tensor, Tensor], Mapping[str, Tensor]] | None = None
     sampler: Callable[[Sequence[Path], int], Sampler] | None = None
     ema_decay: float = 0.999
     validate_every: int = 500
@@ -224,23 +373,26 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if bool(self.losses) == bool(self.compute_losses):
-            raise ValueError(
-                "a recipe has either losses or a step of its own, which computes them; give one of the two"
-            )
+            given = "both" if self.losses else "neither"
+            raise ValueError(f"a recipe takes either losses or compute_losses, and {given} came; give one of the two")
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How a model without gradient steps is made from pictures, for one scale at a time.
+    """How a model is made from images without gradient steps, for one scale at a time.
 
-    fit: called as ``fit(network, pictures, scale, seed, progress)``; fills the network's numbers in place. The same
-    seed and pictures give the same numbers; ``progress(done, total)`` may be called at any time. scales: the first is
-    the default. rescale_augment: each picture is also used at these sizes. reasons: why, by value name. name: under
-    which the model offers it; `pysr.training.recipe` fills it in.
+    Attributes:
+        fit: Called as ``fit(network, images, scale, seed, progress)``; fills the network's tensors in place. The same
+            seed and images give the same tensors. ``progress`` is a `Progress`.
+        scales: Scales that it can be fitted for; the first is the default.
+        rescale_augment: Each training image is also used at these relative sizes, (1.0,) being itself only.
+        reasons: Why a value is what it is, by its name.
+        name: The name under which the model offers it; `pysr.training.recipe` fills it in.
     """
 
     fit: Callable[[nn.Module, Sequence[TrainingImage], int, int, Progress], None]
     scales: tuple[int, ...]
+    _: KW_ONLY
     rescale_augment: tuple[float, ...] = (1.0,)
     reasons: Mapping[str, str] = field(default_factory=dict)
     name: str = ""

@@ -1,7 +1,7 @@
 """Which plugins are installed and what they provide.
 
-Each plugin is loaded alone, inside a guard, in a fixed order: the core first, then by distribution name. What goes
-wrong is kept as data on the `Plugin`; it never breaks the core or another plugin. Nothing here imports torch.
+Each plugin is loaded on its own, in a fixed order: the core first, then by distribution name. Errors are caught and
+kept as data on the `Plugin`; they never break the core or another plugin. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -26,7 +27,7 @@ logger = logging.getLogger("pysr")
 
 GROUP = "pysr"
 CORE = "pysr-sdk"
-PROVIDERS = {  # what distributions outside the core are known to provide, for the "not installed" message
+PROVIDERS = {  # what this repository's plugins provide, for the "not installed" message
     "model": {
         "srcnn": "pysr-srcnn",
         "vdsr": "pysr-vdsr",
@@ -51,7 +52,16 @@ Description = TypeVar("Description", Model, Loss, Preprocessor, Metric)
 class Plugin:
     """One installed plugin: what it provides, and what went wrong.
 
-    state: "ok"; "partly" when something of it was refused (``error`` says what); "failed" when nothing is usable.
+    Attributes:
+        name: Name of its entry point.
+        distribution: The distribution that it comes with.
+        version: Version of that distribution.
+        state: "ok"; "partly" if some of it was refused (``error`` says what); "failed" if nothing is usable.
+        error: What went wrong; None if nothing did.
+        models: Names of the models that it provides.
+        losses: Names of its losses.
+        preprocessors: Names of its preprocessors.
+        metrics: Names of its metrics.
     """
 
     name: str
@@ -66,8 +76,8 @@ class Plugin:
 
 
 @dataclass
-class _Shelf(Generic[Description]):
-    """Descriptions of one kind by name, and whose they are."""
+class _Namespace(Generic[Description]):
+    """Descriptions of one kind by name, with the distributions that own them."""
 
     kind: str
     type: type[Description]
@@ -76,7 +86,7 @@ class _Shelf(Generic[Description]):
     aliases: dict[str, str] = field(default_factory=dict)
 
     def add(self, item: object, owner: str) -> str:
-        """Take in one description and return its name; ValueError when it cannot be taken."""
+        """Add one description and return its name. Raises ValueError if it is not acceptable."""
         if not isinstance(item, self.type):
             raise ValueError(f"pysr_{self.kind}s gave {item!r}, which is not a {self.type.__name__}")
         names = (item.name, *getattr(item, "aliases", ()))
@@ -89,31 +99,31 @@ class _Shelf(Generic[Description]):
         return item.name
 
     def find(self, name: str) -> Description:
-        """The description of that name or alias."""
+        """The description of that name or alias. Raises UnknownNameError."""
         if isinstance(name, str) and (found := self.items.get(self.aliases.get(name, name))):
             return found
         raise UnknownNameError(
-            f"there is no {self.kind} called {name!r}{self._hint(str(name).lower())} "
-            f"Installed: {', '.join(sorted(self.items)) or 'none'}."
+            f"there is no {self.kind} called {name!r}{self._hint(str(name).lower())}; "
+            f"installed: {', '.join(sorted(self.items)) or 'none'}"
         )
 
     def _hint(self, name: str) -> str:
         spelling = {known.lower(): known for known in self.owners}
         providers = PROVIDERS.get(self.kind, {})
         if name in providers.keys() - spelling:
-            return f"; it comes with the package {providers[name]}, which is not installed or failed to load."
+            return f"; it comes with the package {providers[name]}, which is not installed or failed to load"
         near = difflib.get_close_matches(name, spelling, n=1)
-        return f"; did you mean {spelling[near[0]]!r}?" if near else "."
+        return f"; did you mean {spelling[near[0]]!r}" if near else ""
 
 
 class Registry:
     """The installed plugins (`plugins`) and everything they provide, by name."""
 
     def __init__(self, sources: Iterable[Source]) -> None:
-        self._models: _Shelf[Model] = _Shelf("model", Model)
-        self._losses: _Shelf[Loss] = _Shelf("loss", Loss)
-        self._preprocessors: _Shelf[Preprocessor] = _Shelf("preprocessor", Preprocessor)
-        self._metrics: _Shelf[Metric] = _Shelf("metric", Metric)
+        self._models: _Namespace[Model] = _Namespace("model", Model)
+        self._losses: _Namespace[Loss] = _Namespace("loss", Loss)
+        self._preprocessors: _Namespace[Preprocessor] = _Namespace("preprocessor", Preprocessor)
+        self._metrics: _Namespace[Metric] = _Namespace("metric", Metric)
         self.plugins = tuple(self._load(source) for source in sources)
 
     @property
@@ -137,39 +147,39 @@ class Registry:
         return self._metrics.items
 
     def model(self, name: str) -> Model:
-        """The model of that name or alias; UnknownNameError lists what is installed."""
+        """The model of that name or alias. Raises UnknownNameError, which lists what is installed."""
         return self._models.find(name)
 
     def loss(self, name: str) -> Loss:
-        """The loss of that name; UnknownNameError lists what is installed."""
+        """The loss of that name. Raises UnknownNameError, which lists what is installed."""
         return self._losses.find(name)
 
     def preprocessor(self, name: str) -> Preprocessor:
-        """The preprocessor of that name; UnknownNameError lists what is installed."""
+        """The preprocessor of that name. Raises UnknownNameError, which lists what is installed."""
         return self._preprocessors.find(name)
 
     def metric(self, name: str) -> Metric:
-        """The metric of that name; UnknownNameError lists what is installed."""
+        """The metric of that name. Raises UnknownNameError, which lists what is installed."""
         return self._metrics.find(name)
 
     def enlarges_first(self, model: Model) -> bool:
-        """Whether one of the model's preprocessors enlarges, so that its network works at output size."""
+        """Whether a preprocessor of the model enlarges, so that its network works at output size."""
         return any(self.preprocessor(name).enlarges for name in model.preprocess)
 
     def owner(self, model: str) -> str:
-        """The distribution that provides a model; a description may also be used without being installed."""
+        """The distribution that provides a model, in words if none does: a `Model` can be used without a plugin."""
         return self._models.owners.get(model, "no installed package")
 
     def _load(self, source: Source) -> Plugin:
         try:
-            contributions = _ask(source.load())
+            contributions = _collect(source.load())
         except (Exception, SystemExit) as error:  # a broken plugin is data, not the end of the program
             return Plugin(source.name, source.distribution, source.version, "failed", format_error(error))
         names: dict[str, tuple[str, ...]] = {}
         refused: list[str] = []
-        shelves: tuple[_Shelf[Any], ...] = (self._models, self._losses, self._preprocessors, self._metrics)
-        for shelf, items in zip(shelves, contributions, strict=True):
-            names[shelf.kind] = tuple(_take(shelf, items, source.distribution, refused))
+        namespaces: tuple[_Namespace[Any], ...] = (self._models, self._losses, self._preprocessors, self._metrics)
+        for namespace, items in zip(namespaces, contributions, strict=True):
+            names[namespace.kind] = tuple(_register(namespace, items, source.distribution, refused))
         usable = any(names.values()) or not refused
         return Plugin(
             source.name,
@@ -186,7 +196,14 @@ class Registry:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a plugin comes from: its entry point's name, its distribution, and how to import its module."""
+    """Where a plugin comes from.
+
+    Attributes:
+        name: Name of its entry point.
+        distribution: The distribution that it comes with.
+        version: Version of that distribution.
+        load: Imports and returns its module.
+    """
 
     name: str
     distribution: str
@@ -194,8 +211,8 @@ class Source:
     load: Callable[[], ModuleType]
 
 
-def _ask(module: ModuleType) -> list[list[Any]]:
-    """What one plugin's hooks return. A manager of its own: one raising or misspelt hook stops nobody else's."""
+def _collect(module: ModuleType) -> list[list[Any]]:
+    """What one plugin's hooks return. Each plugin has its own manager, so that a broken hook affects no other."""
     manager = pluggy.PluginManager("pysr")
     manager.add_hookspecs(hookspecs)
     manager.register(module)
@@ -207,24 +224,25 @@ def _ask(module: ModuleType) -> list[list[Any]]:
     return [[item for items in call() for item in items] for call in calls]
 
 
-def _take(shelf: _Shelf[Description], items: list[object], owner: str, refused: list[str]) -> Iterator[str]:
+def _register(namespace: _Namespace[Description], items: list[object], owner: str, refused: list[str]) -> Iterator[str]:
+    """Add descriptions; yields the names of those accepted and appends to ``refused`` why others were not."""
     for item in items:
         try:
-            yield shelf.add(item, owner)
+            yield namespace.add(item, owner)
         except Exception as error:  # a description may hold anything
             refused.append(str(error) if isinstance(error, ValueError) else format_error(error))
 
 
 def _installed() -> Iterator[Source]:
-    yield Source("core", CORE, _version(), lambda: import_module("pysr.builtin.plugin"))
+    yield core()
     sources: dict[tuple[str, str], Source] = {}
     for distribution in distributions():
         try:
             for point in distribution.entry_points.select(group=GROUP):
                 name, version = distribution.name or "unknown", distribution.version or "0"
                 sources.setdefault((name, point.name), Source(point.name, name, version, point.load))
-        except Exception as error:  # metadata may be damaged too
-            logger.warning("a damaged package was left out: %s (%s)", distribution, format_error(error))
+        except Exception as error:  # damaged metadata
+            logger.warning("skipped a package with damaged metadata: %s (%s)", distribution, format_error(error))
     yield from (sources[key] for key in sorted(sources))
 
 
@@ -235,11 +253,38 @@ def _version() -> str:
 
 
 @cache
-def registry() -> Registry:
-    """The installed plugins, loaded once per process."""
+def _loaded() -> Registry:
     return Registry(_installed())
 
 
+_overrides: list[Registry] = []
+
+
+def registry() -> Registry:
+    """The installed plugins, loaded once per process, or what `override` has put in their place."""
+    return _overrides[-1] if _overrides else _loaded()
+
+
+@contextmanager
+def override(sources: Iterable[Source]) -> Iterator[Registry]:
+    """Replace the installed plugins within a ``with`` block, in all threads. For tests.
+
+    Args:
+        sources: Plugins that are there instead; include the core's if it is needed.
+    """
+    replacement = Registry(sources)
+    _overrides.append(replacement)
+    try:
+        yield replacement
+    finally:
+        _overrides.remove(replacement)
+
+
+def core() -> Source:
+    """The core's own models, losses, preprocessors and metrics, which come through the same hooks as all others."""
+    return Source("core", CORE, _version(), lambda: import_module("pysr.builtin.plugin"))
+
+
 def models() -> list[Model]:
-    """Descriptions of all installed models, in the order of their plugins. Imports no torch."""
+    """Descriptions of all installed models, in the order of their plugins. Does not import torch."""
     return list(registry().models.values())

@@ -1,4 +1,4 @@
-"""`check_model`: what every model must keep, for plugin authors' own tests and for pysr's.
+"""Conformance checks for models: for plugin authors' tests, and for pysr's own.
 
 >>> from pysr.testing import check_model
 >>> check_model("bicubic")
@@ -23,17 +23,26 @@ from .upscaling.tiling import Tiling
 from .upscaling.upscaler import Upscaler
 from .upscaling.weights import load_weights
 
-SIZES = ((1, 1), (2, 3), (3, 41), (17, 16), (30, 23))  # (height, width) of test images
+__all__ = ["check_model", "measured_receptive_field", "photo"]
+
+SIZES = ((1, 1), (2, 3), (3, 41), (17, 16), (30, 23))  # (height, width): one pixel, and odd and thin images
 
 
 def check_model(name: str, *, scales: tuple[int, ...] | None = None) -> None:
-    """Raise AssertionError, saying what is wrong, unless the installed model keeps the contract.
+    """Check that an installed model keeps its contract.
 
-    InputError where it comes without weights.
+    Checked for each scale and variant: output sizes of odd inputs, value range and dtypes; equal results from tiles and
+    from the whole image; the receptive field, measured by gradients, within the declared one; equal results when run
+    again, and from several threads; the round trip of the state dict.
 
-    Checked at each scale (default: all that it comes trained for) and variant: output sizes of odd inputs, range,
-    dtypes; equal results from patches and from the whole image; the receptive field, measured by gradients, within the
-    declared one; equal results when run again, and from several threads; the state dict's round trip.
+    Args:
+        name: Name or alias of the model.
+        scales: Which of its scales to check; by default all that weights are shipped for.
+
+    Raises:
+        AssertionError: The model breaks the contract; the message says how.
+        InputError: It has no weights for a scale.
+        UnknownNameError: No such model is installed.
     """
     model = registry().model(name)
     for scale in scales or model.trained_scales or model.scales:
@@ -43,13 +52,22 @@ def check_model(name: str, *, scales: tuple[int, ...] | None = None) -> None:
             _check_types(upscaler)
             _check_repeatable(upscaler)
             _check_threads(upscaler)
-            _check_patched(upscaler, variant)
+            _check_tiled(upscaler, variant)
             _check_receptive_field(model, scale, variant)
             _check_state_dict(model, scale, variant)
 
 
 def photo(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
-    """A smooth test image with edges, (height, width, 3) float32 in [0, 1]."""
+    """A smooth test image with edges and a little noise.
+
+    Args:
+        height: Height in pixels.
+        width: Width in pixels.
+        seed: Images of different seeds differ.
+
+    Returns:
+        (height, width, 3) float32 RGB in [0, 1].
+    """
     generator = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width] / 7.0
     waves = [np.sin(x * a + y * b + c) for a, b, c in generator.uniform(-1, 1, (3, 3))]
@@ -59,14 +77,14 @@ def photo(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
     return result
 
 
-def _colours(model: Model) -> Iterator[tuple[str, Any]]:
+def _views() -> Iterator[tuple[str, Any]]:
     yield "colour", lambda image: image
     yield "gray", lambda image: np.ascontiguousarray(image[..., 0])
 
 
 def _check_sizes(upscaler: Upscaler) -> None:
     for height, width in SIZES:
-        for what, view in _colours(upscaler.model):
+        for what, view in _views():
             image = view(photo(height, width))
             result = upscaler.upscale(image)
             wanted = (height * upscaler.scale, width * upscaler.scale, *image.shape[2:])
@@ -84,7 +102,7 @@ def _check_types(upscaler: Upscaler) -> None:
         assert result.dtype == given.dtype, f"a {dtype} image became {result.dtype}"
         assert np.array_equal(before, given), f"the caller's {dtype} image was changed"
     if upscaler.model.stochastic:
-        return  # what it draws from a flat image need not be flat
+        return  # a sample for a flat image need not be flat
     flat = upscaler.upscale(np.full((24, 24, 3), 128, np.uint8)).astype(int)
     middle = flat[flat.shape[0] // 3 : -flat.shape[0] // 3, flat.shape[1] // 3 : -flat.shape[1] // 3]
     drift = int(np.abs(middle - 128).max())
@@ -108,18 +126,18 @@ def _check_threads(upscaler: Upscaler) -> None:
         assert np.array_equal(one, other), "8 threads on one upscaler gave other pixels than one thread"
 
 
-def _check_patched(upscaler: Upscaler, variant: str | None) -> None:
+def _check_tiled(upscaler: Upscaler, variant: str | None) -> None:
     model, scale = upscaler.model, upscaler.scale
     if model.receptive_field is None:
         return
-    patched = load(model.name, scale, variant=variant, device="cpu", precision="float32", tiling=Tiling(patch=1))
-    (tiled,) = patched._stages
-    side = tiled.plan((3, 10_000, 10_000)).patch[0]  # the smallest patch that this model can work with
+    tiled = load(model.name, scale, variant=variant, device="cpu", precision="float32", tiling=Tiling(patch=1))
+    (stage,) = tiled._stages
+    side = stage.plan((3, 10_000, 10_000)).patch[0]  # the smallest tile of this model
     image = photo(side + 21, 2 * side + 13)
-    assert tiled.plan((3, *image.shape[:2])).count > 1
-    difference = float(np.abs(patched.upscale(image) - upscaler.upscale(image)).max())
+    assert stage.plan((3, *image.shape[:2])).count > 1
+    difference = float(np.abs(tiled.upscale(image) - upscaler.upscale(image)).max())
     assert difference <= 1e-5, (
-        f"from patches {model.name} x{scale} differs by {difference:.1e} from the whole image: "
+        f"from tiles {model.name} x{scale} differs by {difference:.1e} from the whole image: "
         f"is its receptive_field really {model.receptive_field}?"
     )
 
@@ -132,9 +150,17 @@ def _trained(model: Model, scale: int, variant: str | None) -> nn.Module:
 
 
 def measured_receptive_field(network: nn.Module, channels: int, scale: int, reach: int, multiple_of: int = 1) -> int:
-    """Half width in input pixels from which one input pixel's outputs are influenced, found by gradients.
+    """Measure a network's receptive field by gradients.
 
-    scale: output pixels per input pixel of the network. reach: how far to look; a larger field reads as reach + 3.
+    Args:
+        network: Maps (1, channels, h, w) to (1, channels, h * scale, w * scale).
+        channels: Channels of its input.
+        scale: Output pixels per input pixel of the network.
+        reach: How far to look, in input pixels; a larger field is reported as reach + 3.
+        multiple_of: The sides of its input must be multiples of this.
+
+    Returns:
+        Half width, in input pixels, of what the output pixels of one input pixel depend on.
     """
     side = math.ceil((2 * (reach + 3) + 1) / multiple_of) * multiple_of
     centre = side // 2

@@ -9,9 +9,8 @@ import time
 
 import pytest
 
-from pysr import registry
 from pysr.cli import app
-from pysr.registry import Plugin
+from pysr.registry import Plugin, override
 
 HEAVY = {"torch", "numpy", "rich", "PIL", "importlib.metadata", "ctypes"}
 
@@ -71,10 +70,10 @@ BROKEN = Plugin("hat", "pysr-hat", "1.2", "failed", "ImportError: " + "no module
 
 
 @pytest.fixture
-def broken_plugin(monkeypatch):
-    found = registry.Registry([])
-    found.plugins = (Plugin("core", "pysr-sdk", "0.1", "ok", models=("bicubic",)), BROKEN)
-    monkeypatch.setattr(registry, "registry", lambda: found)
+def broken_plugin():
+    with override([]) as found:
+        found.plugins = (Plugin("core", "pysr-sdk", "0.1", "ok", models=("bicubic",)), BROKEN)
+        yield
 
 
 def test_a_broken_plugin_is_shown_with_its_whole_error(broken_plugin, capsys):

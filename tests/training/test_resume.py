@@ -190,12 +190,8 @@ def test_sigterm_writes_a_checkpoint_and_exits_with_143(pictures: Path, tmp_path
         + "\nimport sys\nfrom pysr import registry\nfrom pysr.cli import app\nfrom pysr.plugin import hookimpl\n"
         + (
             "import types\nfake = types.ModuleType('fake')\nfake.pysr_models = hookimpl(lambda: [MODEL])\n"
-            "import pysr.builtin.plugin, pysr.training\n"
-            "both = registry.Registry([registry.Source('core', 'pysr-sdk', '1', lambda: pysr.builtin.plugin),"
-            " registry.Source('fake', 'fake', '1', lambda: fake)])\n"
-            "from pysr.training import config, loop, losses\n"
-            "for module in (registry, config, loop, losses): module.registry = lambda: both\n"
-            "sys.exit(app.main(sys.argv[1:]))\n"
+            "with registry.override([registry.core(), registry.Source('fake', 'fake', '1', lambda: fake)]):\n"
+            "    sys.exit(app.main(sys.argv[1:]))\n"
         )
     )
     out = tmp_path / "out"

@@ -1,4 +1,4 @@
-"""A+: the network against plain NumPy, and what fitting it achieves."""
+"""A+: the network against plain NumPy, and the quality of fitted networks."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -16,11 +16,11 @@ from pysr.errors import InputError
 from pysr.evaluation.metrics import psnr
 from pysr.evaluation.protocols import evaluate
 from pysr.imaging.degrade import bicubic
-from pysr.imaging.resize import resize
+from pysr.plugin import resize
 from pysr.testing import measured_receptive_field, photo
 from pysr.training import TrainingImage
 from pysr_anchored.network import APlus
-from pysr_anchored.train import _drawn, _kernel, recipe
+from pysr_anchored.train import _drawn, _kernel, fit
 
 SET5 = Path(__file__).parents[4] / "shared" / "data" / "bench" / "Set5"
 needs_set5 = pytest.mark.skipif(not SET5.is_dir(), reason="the benchmark set Set5 is not beside the project")
@@ -35,7 +35,7 @@ def one_thread() -> Iterator[None]:
 
 
 def random_network(scale: int, anchors: int = 12, features: int = 5) -> APlus:
-    """Of random numbers, with residuals of a few gray levels."""
+    """A network of random weights, with residuals of a few gray levels."""
     generator = torch.Generator().manual_seed(scale)
     network = APlus(scale, anchors, features)
     network.kernel.normal_(generator=generator).div_(network.kernel[0].numel())
@@ -45,22 +45,22 @@ def random_network(scale: int, anchors: int = 12, features: int = 5) -> APlus:
     return network.eval()
 
 
-def picture(seed: int, scale: int, planes: int = 1, side: int = 96) -> TrainingImage:
+def image(seed: int, scale: int, planes: int = 1, side: int = 96) -> TrainingImage:
     high = (torch.from_numpy(photo(side, side, seed)).permute(2, 0, 1)[:planes] * 255).round()
     return TrainingImage(high.to(torch.uint8), {scale: bicubic(high / 255, scale)})
 
 
 def fitted(scale: int, *, seed: int = 0, anchors: int = 8, features: int = 12) -> APlus:
     network = APlus(scale, anchors, features)
-    recipe().fit(network, [picture(i, scale) for i in range(6)], scale, seed, lambda done, total: None)
+    fit(network, [image(i, scale) for i in range(6)], scale, seed, lambda done, total: None)
     return network
 
 
 def residuals_by_patch(network: APlus, patch: NDArray[np.float64]) -> NDArray[np.float64]:
     """(side + 4, side + 4) -> (side, side): the paper's formula for one patch."""
     features = (network.kernel[:, 0].numpy() * patch).sum((1, 2))
-    likeness = np.abs(network.anchors.numpy() @ features)
-    weights = np.maximum(likeness / likeness.max() - 0.9, 0)
+    similarity = np.abs(network.anchors.numpy() @ features)
+    weights = np.maximum(similarity / similarity.max() - 0.9, 0)
     regressor = np.tensordot(weights / weights.sum(), network.regressors.numpy().astype(float), 1)
     found: NDArray[np.float64] = (features @ regressor).reshape(network.side, network.side)
     return found
@@ -85,12 +85,14 @@ def gradient_patches(plane: NDArray[np.float64], scale: int) -> NDArray[np.float
     """(H, W) -> (n, 4 * side * side): the gradients of each patch two pixels from the border, a cell apart."""
     inner = plane[2:-2, 2:-2]
     across, down = plane[2:-2], plane[:, 2:-2]
-    gradients = np.stack([
-        across[:, 3:-1] - across[:, 1:-3],
-        down[3:-1] - down[1:-3],
-        across[:, :-4] / 2 - inner + across[:, 4:] / 2,
-        down[:-4] / 2 - inner + down[4:] / 2,
-    ])  # fmt: skip
+    gradients = np.stack(
+        [
+            across[:, 3:-1] - across[:, 1:-3],
+            down[3:-1] - down[1:-3],
+            across[:, :-4] / 2 - inner + across[:, 4:] / 2,
+            down[:-4] / 2 - inner + down[4:] / 2,
+        ]
+    )
     side = 3 * scale
     height, width = inner.shape
     places = product(range(0, height - side + 1, scale), range(0, width - side + 1, scale))
@@ -98,7 +100,7 @@ def gradient_patches(plane: NDArray[np.float64], scale: int) -> NDArray[np.float
 
 
 def test_features_are_principal_components_of_gradients() -> None:
-    scale, truth = 3, picture(0, 3)  # the first picture is not turned
+    scale, truth = 3, image(0, 3)  # the first image is not rotated
     network = APlus(scale, 4, 4)
     network.kernel.copy_(_kernel(network, [truth], torch.Generator().manual_seed(0)))
     plane = resize(truth.low[scale], scale)[0].double().numpy()
@@ -109,8 +111,8 @@ def test_features_are_principal_components_of_gradients() -> None:
     np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=2e-3 * np.abs(expected).max())
 
 
-def test_eight_copies_of_a_picture_show_all_its_directions() -> None:
-    truth, seen = picture(0, 2), []
+def test_eight_copies_of_an_image_show_all_its_directions() -> None:
+    truth, seen = image(0, 2), []
 
     def whole(enlarged: Tensor, residual: Tensor) -> tuple[Tensor]:
         seen.append(enlarged + residual)
@@ -124,10 +126,10 @@ def test_eight_copies_of_a_picture_show_all_its_directions() -> None:
 
 
 @pytest.mark.parametrize(("scale", "gain"), [(2, 3.0), (3, 0.8)])  # in dB
-def test_fitted_to_a_few_pictures_it_beats_bicubic_on_others(scale: int, gain: float) -> None:
+def test_fitted_to_a_few_images_it_beats_bicubic_on_others(scale: int, gain: float) -> None:
     network = fitted(scale)
     for seed in (20, 21, 22):
-        other = picture(seed, scale)
+        other = image(seed, scale)
         enlarged = resize(other.low[scale], scale)
         better = network(enlarged[None])[0]
         before, after = (psnr(planes, other.high / 255, shave=scale) for planes in (enlarged, better))
@@ -142,23 +144,23 @@ def test_one_seed_gives_the_same_numbers() -> None:
 
 def test_progress_ends_at_its_total() -> None:
     seen: list[tuple[int, int]] = []
-    recipe().fit(APlus(2, 8, 12), [picture(i, 2) for i in range(4)], 2, 0, lambda *now: seen.append(now))
+    fit(APlus(2, 8, 12), [image(i, 2) for i in range(4)], 2, 0, lambda *now: seen.append(now))
     done, totals = zip(*seen, strict=True)
     assert list(done) == sorted(done)
     assert {done[-1]} == set(totals)
 
 
-def test_pictures_that_cannot_be_used_are_said() -> None:
-    def fit(*pictures: TrainingImage) -> None:
-        recipe().fit(APlus(2, 8, 12), pictures, 2, 0, lambda done, total: None)
+def test_images_that_cannot_be_used_are_refused() -> None:
+    def refused(*images: TrainingImage) -> None:
+        fit(APlus(2, 8, 12), images, 2, 0, lambda done, total: None)
 
-    with pytest.raises(InputError, match="fitted to luma; a picture of 3 planes was given"):
-        fit(picture(0, 2), picture(0, 2, planes=3))
-    with pytest.raises(InputError, match=r"give \d{3} patches that are not flat, too few .* more or larger pictures"):
-        fit(picture(0, 2, side=40), picture(0, 2, side=8))  # the second has no patch at all
+    with pytest.raises(InputError, match="fitted to luma, and an image of 3 channels came; give images of one"):
+        refused(image(0, 2), image(0, 2, planes=3))
+    with pytest.raises(InputError, match=r"give \d{3} patches that are not flat, too few .* more or larger images"):
+        refused(image(0, 2, side=40), image(0, 2, side=8))  # the second has no patch at all
     flat = torch.full((1, 300, 300), 128, dtype=torch.uint8)
     with pytest.raises(InputError, match="give 0 patches that are not flat"):
-        fit(TrainingImage(flat, {2: bicubic(flat / 255, 2)}))
+        refused(TrainingImage(flat, {2: bicubic(flat / 255, 2)}))
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -178,7 +180,7 @@ def test_rows_in_memory_at_a_time_change_nothing(monkeypatch: pytest.MonkeyPatch
 
 def test_rounding_does_not_choose_the_anchor() -> None:
     network = random_network(2, anchors=3)
-    network.anchors[1:] = network.anchors[0]  # equally near, and they say the opposite
+    network.anchors[1:] = network.anchors[0]  # equally near, with the opposite residual
     network.regressors[1:] = -network.regressors[0]
     planes = torch.rand(1, 1, 24, 24, generator=torch.Generator().manual_seed(0))
     expected = network(planes)

@@ -62,5 +62,5 @@ def test_what_cannot_be_is_said() -> None:
     for period in ("1", "17", "x", "4.0"):
         with pytest.raises(InputError, match="2 to 16 pixels, as in 'checkerboard:4'"):
             checkerboard(period)
-    with pytest.raises(InputError, match="checkerboard:4 sees no cell in 5 x 80 pixels; take larger patches"):
+    with pytest.raises(InputError, match="80 x 5 pixels have no cell of checkerboard:4; take larger patches"):
         LOSS(torch.rand(1, 3, 5, 80), torch.rand(1, 3, 5, 80))

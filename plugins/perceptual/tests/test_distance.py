@@ -12,32 +12,32 @@ from torch import Tensor
 import pysr
 from pysr.cli import app
 from pysr.errors import InputError
-from pysr.imaging.resize import resize
+from pysr.plugin import resize
 from pysr.testing import photo
 from pysr_perceptual.distance import LAYERS, perceptual_distance
 from pysr_perceptual.features import Features
 
 
-def picture(seed: int) -> Tensor:
+def image(seed: int) -> Tensor:
     return torch.from_numpy(photo(64, 72, seed=seed)).permute(2, 0, 1).double()
 
 
 def test_the_form_is_that_of_lpips() -> None:
     features = Features("squeezenet", LAYERS)
-    found, wanted = (features(picture(seed)[None]) for seed in (0, 1))
+    found, wanted = (features(image(seed)[None]) for seed in (0, 1))
     layers = []
     for layer in LAYERS:
         one, other = (planes[0].double().flatten(1).numpy() for planes in (found[layer], wanted[layer]))
         one, other = (vectors / np.maximum(np.linalg.norm(vectors, axis=0), 1e-12) for vectors in (one, other))
         layers.append(((one - other) ** 2).sum(0).mean())
-    assert perceptual_distance(picture(0), picture(1)) == pytest.approx(np.mean(layers), rel=1e-4)
+    assert perceptual_distance(image(0), image(1)) == pytest.approx(np.mean(layers), rel=1e-4)
 
 
 def test_equal_is_zero_and_it_grows_with_damage() -> None:
-    image = picture(0)
-    assert perceptual_distance(image, image) == 0
-    blurred = [resize(resize(image, shape=(64 // s, 72 // s)), shape=(64, 72)).clamp(0, 1) for s in (2, 4, 8)]
-    distances = [perceptual_distance(worse, image) for worse in blurred]
+    truth = image(0)
+    assert perceptual_distance(truth, truth) == 0
+    blurred = [resize(resize(truth, shape=(64 // s, 72 // s)), shape=(64, 72)).clamp(0, 1) for s in (2, 4, 8)]
+    distances = [perceptual_distance(worse, truth) for worse in blurred]
     assert 0 < distances[0] < distances[1] < distances[2] < 2
 
 
@@ -51,7 +51,7 @@ def test_it_prefers_texture_to_blur_where_psnr_does_not() -> None:
 
 def test_too_small_an_image() -> None:
     assert perceptual_distance(torch.rand(3, 31, 31), torch.rand(3, 31, 31)) > 0
-    with pytest.raises(InputError, match="give 31 a side"):
+    with pytest.raises(InputError, match="give at least 31 per side"):
         perceptual_distance(torch.rand(3, 30, 31), torch.rand(3, 30, 31))
 
 

@@ -1,4 +1,4 @@
-"""Feature networks: what goes in, what comes out, and where the numbers come from."""
+"""Feature networks: what goes in, what comes out, and where the weights come from."""
 
 import hashlib
 from dataclasses import replace
@@ -10,10 +10,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pysr.errors import InputError, WeightsError
-from pysr.imaging.datasets import read_planes
 from pysr.imaging.degrade import bicubic, crop_to_multiple
-from pysr.imaging.resize import resize
+from pysr.plugin import resize
 from pysr.testing import photo
+from pysr.training import read_planes
 from pysr_perceptual import features, fetch
 from pysr_perceptual.features import NETWORKS, Download, Features
 from pysr_perceptual.trunks import smallest_side
@@ -66,12 +66,17 @@ def test_torchvisions_networks_are_given_standardised_red_green_blue(vgg16: Path
 @pytest.mark.parametrize(
     ("name", "wanted"),
     [
-        ("vgg19-distilled", {"relu1_2": (16, 64), "relu2_2": (32, 32), "relu3_4": (64, 16), "relu4_4": (128, 8),
-                             "relu5_1": (128, 4)}),
-        ("squeezenet", {"relu1": (64, 31), "fire2": (128, 15), "fire3": (128, 15), "fire5": (256, 7), "fire7": (384, 3),
-                        "fire9": (512, 3)}),
+        (
+            "vgg19-distilled",
+            {"relu1_2": (16, 64), "relu2_2": (32, 32), "relu3_4": (64, 16), "relu4_4": (128, 8), "relu5_1": (128, 4)},
+        ),
+        (
+            "squeezenet",
+            {"relu1": (64, 31), "fire2": (128, 15), "fire3": (128, 15), "fire5": (256, 7), "fire7": (384, 3)}
+            | {"fire9": (512, 3)},
+        ),
     ],
-)  # fmt: skip
+)
 def test_shapes(name: str, wanted: dict[str, tuple[int, int]]) -> None:
     found = Features(name, list(wanted))(torch.rand(2, 3, 64, 64))
     assert {layer: tuple(planes.shape) for layer, planes in found.items()} == {
@@ -91,15 +96,15 @@ def test_the_public_networks_are_torchvisions(name: str, last: str, parameters: 
     assert sum(p.numel() for p in trunk.parameters()) == parameters
 
 
-def copies(picture: Tensor) -> list[Tensor]:
+def copies(image: Tensor) -> list[Tensor]:
     """(1, 3, H, W) shrunk by 2, 4 and 8 and enlarged again."""
-    return [resize(bicubic(picture, scale), scale).clamp(0, 1) for scale in (2, 4, 8)]
+    return [resize(bicubic(image, scale), scale).clamp(0, 1) for scale in (2, 4, 8)]
 
 
-def distances(network: Features, picture: Tensor) -> dict[str, list[float]]:
+def distances(network: Features, image: Tensor) -> dict[str, list[float]]:
     """Relative squared error of the features of the three copies, by layer."""
-    true = network(picture)
-    found = [network(copy) for copy in copies(picture)]
+    true = network(image)
+    found = [network(copy) for copy in copies(image)]
     return {
         layer: [float((f[layer] - planes).square().sum() / planes.square().sum()) for f in found]
         for layer, planes in true.items()
@@ -108,8 +113,8 @@ def distances(network: Features, picture: Tensor) -> dict[str, list[float]]:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_features_move_away_as_detail_is_lost(name: str) -> None:
-    picture = torch.from_numpy(photo(96, 96)).permute(2, 0, 1)[None]
-    for layer, (x2, x4, x8) in distances(Features(name, NETWORKS[name].layers[:5]), picture).items():
+    image = torch.from_numpy(photo(96, 96)).permute(2, 0, 1)[None]
+    for layer, (x2, x4, x8) in distances(Features(name, NETWORKS[name].layers[:5]), image).items():
         assert 0 < x2 < x4 < x8, layer
 
 
@@ -145,7 +150,9 @@ def test_the_smallest_image_is_told(name: str, layer: str) -> None:
     assert network(torch.rand(1, 3, side, side))[layer].numel()
     with pytest.raises(RuntimeError):
         network.trunk(torch.rand(1, 3, side - 1, side - 1))
-    with pytest.raises(InputError, match=rf"{side - 1} x {side} pixels is too small for {layer}; give {side} a side"):
+    with pytest.raises(
+        InputError, match=rf"{side - 1} x {side} pixels is too small for {layer}; give at least {side} per"
+    ):
         network(torch.rand(1, 3, side, side - 1))
 
 
@@ -157,16 +164,16 @@ def test_unknown_names() -> None:
 
 
 def test_a_file_of_the_users(vgg16: Path, tmp_path: Path) -> None:
-    picture = torch.rand(1, 3, 32, 32)
+    image = torch.rand(1, 3, 32, 32)
     tensors = torch.load(vgg16, weights_only=True)
     save_file(tensors, tmp_path / "vgg.safetensors")
     one, other = (
-        Features("vgg16", ["relu2_2"], file)(picture)["relu2_2"] for file in (vgg16, tmp_path / "vgg.safetensors")
+        Features("vgg16", ["relu2_2"], file)(image)["relu2_2"] for file in (vgg16, tmp_path / "vgg.safetensors")
     )
     assert torch.equal(one, other)
     torch.nn.init.zeros_(tensors["features.0.weight"])
     torch.save(tensors, tmp_path / "other.pth")
-    assert not torch.equal(one, Features("vgg16", ["relu2_2"], tmp_path / "other.pth")(picture)["relu2_2"])
+    assert not torch.equal(one, Features("vgg16", ["relu2_2"], tmp_path / "other.pth")(image)["relu2_2"])
     with pytest.raises(WeightsError, match=r"not for vgg19 in torchvision's format"):
         Features("vgg19", ["relu2_2"], vgg16)
     for number, other in enumerate(({"features.0.weight": tensors["features.0.weight"]}, [1.5], {"features.x": 1.5})):
@@ -180,7 +187,7 @@ def test_a_file_of_the_users(vgg16: Path, tmp_path: Path) -> None:
 
 @pytest.fixture
 def public(vgg16: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Download:
-    """VGG-16's numbers behind a URL without a network, and an empty folder for what is downloaded."""
+    """VGG-16's weights behind a URL without a network, and an empty folder for what is downloaded."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     download = Download(vgg16.as_uri(), 59, "none")
     monkeypatch.setitem(features.NETWORKS, "vgg16", replace(NETWORKS["vgg16"], weights=download))
@@ -189,7 +196,7 @@ def public(vgg16: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Down
 
 def test_nothing_is_downloaded_unless_asked(public: Download, tmp_path: Path) -> None:
     with pytest.raises(
-        WeightsError, match=r"not on this machine\. `python -m pysr_perceptual\.fetch vgg16` gets 59 MB"
+        WeightsError, match=r"not on this machine; `python -m pysr_perceptual\.fetch vgg16` downloads 59 MB"
     ):
         Features("vgg16", ["relu2_2"])
     assert not (tmp_path / "cache").exists()
@@ -208,7 +215,7 @@ def test_what_was_downloaded_is_checked(public: Download) -> None:
         fetch.fetch(wrong)
     assert not wrong.file.exists()
     fetch.fetch(public).write_bytes(b"something else")
-    with pytest.raises(WeightsError, match="delete and get it again"):
+    with pytest.raises(WeightsError, match="delete it and download it again"):
         Features("vgg16", ["relu2_2"])
 
 

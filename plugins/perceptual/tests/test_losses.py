@@ -16,12 +16,12 @@ from pysr_perceptual.features import Features, unit_distance
 from pysr_perceptual.losses import gram, perceptual, style, total_variation
 
 
-def picture(seed: int, side: int = 48) -> Tensor:
+def image(seed: int, side: int = 48) -> Tensor:
     """(1, 3, side, side) in [0, 1]."""
     return torch.from_numpy(photo(side, side, seed=seed)).permute(2, 0, 1)[None]
 
 
-PAIR = torch.cat([picture(0), picture(1)]), torch.cat([picture(2), picture(3)])
+PAIR = torch.cat([image(0), image(1)]), torch.cat([image(2), image(3)])
 
 
 def test_feature_reconstruction_is_equation_2() -> None:
@@ -102,10 +102,10 @@ def test_style_does_not_know_where_things_are() -> None:
     assert float(perceptual()(one, same)) > float(perceptual()(one, other))
 
 
-def test_style_of_a_picture(tmp_path: Path) -> None:
+def test_style_of_an_image(tmp_path: Path) -> None:
     pixels = (photo(48, 48, seed=2) * 255).round().astype(np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "picture.png")
-    loss = style(str(tmp_path / "picture.png"), "relu1_2")
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    loss = style(str(tmp_path / "image.png"), "relu1_2")
     same = torch.from_numpy(pixels / np.float32(255)).permute(2, 0, 1)[None]
     assert float(loss(PAIR[0], PAIR[1])) == pytest.approx(float(style("relu1_2")(PAIR[0], same.expand(2, -1, -1, -1))))
     assert float(loss(same, PAIR[1][:1])) == pytest.approx(0, abs=1e-6)
@@ -113,7 +113,7 @@ def test_style_of_a_picture(tmp_path: Path) -> None:
         style("missing.png")
 
 
-def test_a_large_style_picture_is_shrunk(tmp_path: Path) -> None:
+def test_a_large_style_image_is_shrunk(tmp_path: Path) -> None:
     Image.new("RGB", (1500, 30)).save(tmp_path / "long.png")
     loss = style(str(tmp_path / "long.png"), "relu1_1")
     Image.new("RGB", (512, 11)).save(tmp_path / "short.png")
@@ -163,7 +163,7 @@ def test_gray_counts_as_three_equal_planes() -> None:
 def test_how_layers_are_named() -> None:
     assert perceptual("squeezenet/fire2", "squeezenet/fire3").features.layers == ("fire2", "fire3")
     assert float(perceptual("vgg19-distilled/relu2_2")(*PAIR)) == float(perceptual("relu2_2")(*PAIR))
-    with pytest.raises(InputError, match="are layers of squeezenet and vgg19-distilled; use one network a loss"):
+    with pytest.raises(InputError, match="are layers of squeezenet and vgg19-distilled; use one network per loss"):
         perceptual("squeezenet/fire2", "relu2_2")
     with pytest.raises(InputError, match="no feature network 'vgg11'"):
         perceptual("vgg11/relu2_2")

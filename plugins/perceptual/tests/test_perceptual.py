@@ -1,4 +1,4 @@
-"""Johnson's networks as the paper has them, and recipes that run."""
+"""Johnson's networks as in the paper, and recipes that run."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +14,10 @@ import pysr
 import pysr.training
 from pysr.errors import InputError
 from pysr.evaluation.protocols import build_metrics, measure
-from pysr.imaging.datasets import read_planes
-from pysr.plugin import Model
+from pysr.plugin import Model, Recipe
 from pysr.registry import registry
 from pysr.testing import measured_receptive_field, photo
-from pysr.training import TrainingOptions, train
-from pysr.upscaling.weights import save_weights
+from pysr.training import TrainingOptions, read_planes, recipe, save_weights, train
 from pysr_perceptual.network import Residual, StyleTransfer, SuperResolution, mirrored
 from pysr_perceptual.plugin import pysr_models
 
@@ -40,8 +38,10 @@ def test_the_networks_are_the_papers(model: Model, scale: int, parameters: int) 
 
 def test_residual_blocks_add_and_end_without_relu() -> None:
     block = Residual(2, padding=0).eval()
-    nn.init.zeros_(block.layers[-2].weight)
-    nn.init.constant_(block.layers[-2].bias, -1)
+    convolution = block.layers[-2]
+    assert isinstance(convolution, nn.Conv2d) and convolution.bias is not None
+    nn.init.zeros_(convolution.weight)
+    nn.init.constant_(convolution.bias, -1)
     planes = torch.rand(1, 2, 9, 8)
     assert torch.allclose(block(planes), planes[..., 2:-2, 2:-2] - 1, atol=1e-4)
 
@@ -119,33 +119,38 @@ def test_plain_images_stay_plain_but_for_their_outermost_pixels(level: int) -> N
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    (tmp_path / "pictures").mkdir()
+    (tmp_path / "images").mkdir()
     for i in range(2):
-        Image.fromarray((photo(60, 72, seed=i) * 255).astype(np.uint8)).save(tmp_path / "pictures" / f"{i}.png")
-    return tmp_path / "pictures"
+        Image.fromarray((photo(60, 72, seed=i) * 255).astype(np.uint8)).save(tmp_path / "images" / f"{i}.png")
+    return tmp_path / "images"
 
 
-@pytest.mark.parametrize(("recipe", "scale"), [("shipped", 4), ("shipped", 8), ("pixel", 4)])
-def test_recipes_run(recipe: str, scale: int, data: Path, tmp_path: Path) -> None:
-    small = replace(SR.recipes[recipe](), batch=2, patch=48, rescale_augment=(1.0,), scales=(scale,), steps=2)
-    best = train(SR, data, tmp_path / "out", recipe=small, validation=data, options=CPU)
+@pytest.mark.parametrize(("name", "scale"), [("shipped", 4), ("shipped", 8), ("pixel", 4)])
+def test_recipes_run(name: str, scale: int, data: Path, tmp_path: Path) -> None:
+    full = recipe(SR, name)
+    assert isinstance(full, Recipe)
+    small = replace(full, scales=(scale,), steps=2, batch=2, patch=48, rescale_augment=(1.0,))
+    best = train(SR, [data], tmp_path / "out", recipe=small, validation=data, options=CPU)
     upscaler = pysr.load("perceptual", scale, weights=best)
     assert upscaler.upscale(np.zeros((5, 6, 3), np.uint8)).shape == (5 * scale, 6 * scale, 3)
 
 
-def test_a_style_is_learnt_from_a_picture(data: Path, tmp_path: Path) -> None:
-    small = replace(pysr.training.recipe(STYLE, style=str(data / "0.png")), batch=2, patch=48, steps=2)
-    best = train(STYLE, data, tmp_path / "out", recipe=small, options=CPU)
+def test_a_style_is_learnt_from_an_image(data: Path, tmp_path: Path) -> None:
+    full = recipe(STYLE, style=str(data / "0.png"))
+    assert isinstance(full, Recipe)
+    small = replace(full, steps=2, batch=2, patch=48)
+    best = train(STYLE, [data], tmp_path / "out", recipe=small, options=CPU)
     assert pysr.load("perceptual-style", weights=best).upscale(np.zeros((5, 6, 3), np.uint8)).shape == (5, 6, 3)
     assert (tmp_path / "out" / "log.csv").read_text().splitlines()[0].count("loss_") == 3
-    with pytest.raises(InputError, match="give the picture"):
-        train(STYLE, data, tmp_path / "other")
+    with pytest.raises(InputError, match="no style image came; give one"):
+        train(STYLE, [data], tmp_path / "other")
 
 
 def test_the_papers_recipe() -> None:
-    recipe = SR.recipes["paper"]()
-    assert (recipe.losses, recipe.batch, recipe.patch, recipe.steps) == (
-        {"perceptual:vgg16/relu2_2": 1.0}, 4, 288, 200_000)  # fmt: skip
+    paper = recipe(SR, "paper")
+    assert isinstance(paper, Recipe)
+    assert paper.losses == {"perceptual:vgg16/relu2_2": 1.0}
+    assert (paper.batch, paper.patch, paper.steps) == (4, 288, 200_000)
     names = [model.recipes for model in pysr_models()]
     assert [list(each) for each in names] == [["shipped", "pixel", "paper"], ["shipped"]]
     assert registry().model("perceptual-style").domain == "style"

@@ -6,7 +6,7 @@ import torch
 
 from pysr.errors import InputError
 from pysr.testing import photo
-from pysr_perceptual.projected import DRIFT, Projected, projected
+from pysr_perceptual.projected import DRIFT, Head, Projected, projected
 
 TRUTHS = torch.stack([torch.from_numpy(photo(48, 48, seed)).permute(2, 0, 1) for seed in range(4)])
 BLURRED = torch.nn.functional.avg_pool2d(TRUTHS, 5, 1, 2, count_include_pad=False)
@@ -58,7 +58,9 @@ def test_features_are_scaled_by_the_truths_alone() -> None:
 
 def test_large_verdicts_cost_the_discriminators() -> None:
     loss = projected("relu1_1")
-    torch.nn.init.constant_(loss.heads["relu1_1"].last.bias, 100.0)
+    head = loss.heads["relu1_1"]
+    assert isinstance(head, Head) and head.last.bias is not None
+    torch.nn.init.constant_(head.last.bias, 100.0)
     assert loss.update(TRUTHS, TRUTHS)["discriminators"] == pytest.approx(2 * DRIFT * 100**2 + np.log(2), rel=0.02)
 
 
@@ -85,7 +87,7 @@ def test_bfloat16_teaches_nearly_the_same() -> None:
         value.backward()
         assert output.grad is not None
         gradients.append(output.grad.flatten())
-    assert float(torch.cosine_similarity(*gradients, dim=0)) > 0.98
+    assert float(torch.cosine_similarity(gradients[0], gradients[1], dim=0)) > 0.98
 
 
 def test_the_discriminators_are_few_and_small() -> None:

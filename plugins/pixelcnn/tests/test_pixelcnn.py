@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from pysr.ops.pixelcnn import channel_groups
-from pysr_pixelcnn.digits import CornersConditioning, corners
-from pysr_pixelcnn.network import Conditioning, PixelCNN, cross_entropies, faces, levels
+from pysr.plugin import channel_groups
+from pysr_pixelcnn.digits import CornersConditioning, build_corners
+from pysr_pixelcnn.network import Conditioning, PixelCNN, build_faces, cross_entropies, levels
 from pysr_pixelcnn.prior import Prior, masked
 
 SIZES = [(3, 16, 24), (1, 16, 16), (3, 20, 26), (3, 64, 64)]
@@ -130,8 +130,8 @@ def test_levels_go_there_and_back() -> None:
 
 def test_the_models_have_their_sizes() -> None:
     for network, low, high in (
-        (faces(), (2, 3, 8, 8), (2, 32, 32, 3, 256)),
-        (corners(), (1, 1, 28, 28), (1, 56, 56, 1, 256)),
+        (build_faces(), (2, 3, 8, 8), (2, 32, 32, 3, 256)),
+        (build_corners(), (1, 1, 28, 28), (1, 56, 56, 1, 256)),
     ):
         size: tuple[int, ...] = low[0], low[1], high[1], high[2]
         with torch.no_grad():
@@ -141,7 +141,7 @@ def test_the_models_have_their_sizes() -> None:
 
 def test_the_corners_see_far_enough() -> None:
     """18 layers see 39 rows up: more than the 28 between a pixel and the same of a digit in the other corner."""
-    network = corners()
+    network = build_corners()
     image = (torch.rand(1, 1, 56, 56) - 0.5).requires_grad_()
     (gradient,) = torch.autograd.grad(network.prior(image)[0, :, 45, 40].pow(2).sum(), image)
     rows = gradient[0, 0].abs().sum(1).nonzero()

@@ -1,4 +1,4 @@
-"""Sizes and parameters of the paper's networks, the adversarial loss, and trainings of a few steps."""
+"""Sizes and parameters of the paper's networks, the adversarial loss, and training for a few steps."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,16 +10,15 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import pysr
-from pysr.errors import InputError, PysrError
+from pysr.errors import InputError, PysrError, UnknownNameError
 from pysr.evaluation.protocols import build_metrics, measure
-from pysr.imaging import degrade
-from pysr.imaging.datasets import read_planes
 from pysr.plugin import Model
+from pysr.registry import core, override
 from pysr.testing import measured_receptive_field, photo
-from pysr.training import TrainingOptions, train
+from pysr.training import TrainingOptions, bicubic_downscale, crop_to_multiple, read_planes, train
 from pysr_srgan.losses import SATURATED, adversarial
-from pysr_srgan.network import Discriminator, ShuffledConv2d, SRResNet, begin_small
-from pysr_srgan.plugin import HALF_FIELD, network, pysr_models
+from pysr_srgan.network import Discriminator, ShuffledConv2d, SRResNet, begin_small, build
+from pysr_srgan.plugin import HALF_FIELD, pysr_models
 from pysr_srgan.train import gan_recipe, resnet_recipe
 
 CPU = TrainingOptions(device="cpu", precision="float32")
@@ -43,13 +42,15 @@ def test_the_discriminator_is_the_papers() -> None:
 @pytest.mark.parametrize("scale", [2, 4])
 def test_the_receptive_field_is_as_declared(scale: int) -> None:
     torch.manual_seed(0)
-    found = measured_receptive_field(network(scale, None).eval(), 3, scale, HALF_FIELD)
+    found = measured_receptive_field(build(scale, None).eval(), 3, scale, HALF_FIELD)
     assert HALF_FIELD - 1 <= found <= HALF_FIELD
 
 
 def test_what_the_blocks_find_is_added_to_the_first_layer() -> None:
     net = SRResNet().eval()
-    torch.nn.init.zeros_(net.merge[1].weight)
+    norm = net.merge[1]
+    assert isinstance(norm, torch.nn.BatchNorm2d)
+    torch.nn.init.zeros_(norm.weight)
     low = torch.rand(1, 3, 5, 6)
     assert torch.equal(net(low), net.last(net.enlarge(net.first(low))))
 
@@ -64,7 +65,7 @@ def test_a_convolution_before_the_shuffle_is_one_behind_it(kernel_size: int) -> 
     torch.testing.assert_close(layer(planes), expected)
 
 
-def test_it_begins_shallow() -> None:
+def test_it_starts_shallow() -> None:
     net = SRResNet()
     begin_small(net)
     net.eval()
@@ -87,7 +88,7 @@ def test_the_discriminator_learns_to_tell_and_the_loss_follows_it() -> None:
 def test_the_discriminator_sees_both_moved_alike() -> None:
     loss = adversarial("16")
     seen: list[torch.Tensor] = []
-    loss.discriminator = Recording(seen)
+    loss.add_module("discriminator", Recording(seen))
     images = torch.rand(1, 3, 16, 16)
     for _ in range(20):
         loss.update(images, -images)
@@ -95,7 +96,7 @@ def test_the_discriminator_sees_both_moved_alike() -> None:
     assert [part.shape for part in seen] == [(2, 3, 16, 16), (1, 3, 16, 16)] * 20
     assert all(torch.equal(target, -output) for target, output in seen[0::2])
     assert all(len({float(part[-1, 0, 8, 8]) for part in parts}) > 10 for parts in (seen[0::2], seen[1::2]))
-    with pytest.raises(InputError, match="adversarial:16 cannot judge 20 x 16 pixels; train with patches of 16"):
+    with pytest.raises(InputError, match="adversarial:16 takes images of 16 x 16 pixels, not 16 x 20; train with"):
         loss(torch.rand(1, 3, 20, 16), torch.rand(1, 3, 20, 16))
 
 
@@ -114,12 +115,12 @@ def test_only_its_own_step_changes_the_discriminator() -> None:
 def test_a_discriminator_in_no_doubt_ends_the_training() -> None:
     loss = adversarial("16")
     loss.certain.fill_(SATURATED - 2)
-    loss._watch(1.0, 0.0)
-    loss._watch(0.9, 0.0)
+    loss._check_saturation(1.0, 0.0)
+    loss._check_saturation(0.9, 0.0)
     assert loss.certain == 0
     loss.certain.fill_(SATURATED - 1)
     with pytest.raises(PysrError, match="certain of everything"):
-        loss._watch(1.0, 0.0)
+        loss._check_saturation(1.0, 0.0)
 
 
 @pytest.mark.parametrize("options", [("15",), ("0",), ("x",), ("96", "2"), ("96", "1e-4", "1")])
@@ -139,8 +140,8 @@ class Recording(torch.nn.Module):
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    folder = tmp_path / "pictures"
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
     folder.mkdir()
     for seed in range(2):
         Image.fromarray((photo(48, 48, seed) * 255).astype(np.uint8)).save(folder / f"{seed}.png")
@@ -154,25 +155,31 @@ def small(name: str, steps: int, adversary: str = "adversarial:32") -> Model:
     return replace(model, network=lambda scale, variant: SRResNet(scale, 1), recipes={"small": lambda: recipe})
 
 
-def test_srresnet_trains(pictures: Path, tmp_path: Path) -> None:
-    assert train(small("srresnet", 2), pictures, tmp_path / "out", options=CPU).exists()
+def test_srgan_names_the_package_of_a_missing_loss(images: Path, tmp_path: Path) -> None:
+    (model,) = (model for model in pysr_models() if model.name == "srgan")
+    with override([core()]), pytest.raises(UnknownNameError, match="it comes with the package pysr-perceptual"):
+        train(model, [images], tmp_path / "out", options=CPU)
+
+
+def test_srresnet_trains(images: Path, tmp_path: Path) -> None:
+    assert train(small("srresnet", 2), [images], tmp_path / "out", options=CPU).exists()
 
 
 @pytest.mark.parametrize(
     ("adversary", "learns", "told"),
     [("adversarial:32", "discriminator.", ".of_truths"), ("projected", "heads.relu4_4.", ".relu4_4")],
 )
-def test_a_gan_resumes_to_the_same_bits(adversary: str, learns: str, told: str, pictures: Path, tmp_path: Path) -> None:
+def test_a_gan_resumes_to_the_same_bits(adversary: str, learns: str, told: str, images: Path, tmp_path: Path) -> None:
     model = small("srgan", 4, adversary)
-    whole = train(model, pictures, tmp_path / "whole", options=CPU)
+    whole = train(model, [images], tmp_path / "whole", options=CPU)
 
     def stop(done: int, total: int) -> None:
         if done == 3:
             raise KeyError("stop")
 
     with pytest.raises(KeyError):
-        train(model, pictures, tmp_path / "parts", options=CPU, progress=stop)
-    parts = train(model, pictures, tmp_path / "parts", options=CPU, resume=True)
+        train(model, [images], tmp_path / "parts", options=CPU, progress=stop)
+    parts = train(model, [images], tmp_path / "parts", options=CPU, resume=True)
     first, second = load_file(whole), load_file(parts)
     assert all(torch.equal(first[name], second[name]) for name in first)
     newest = [sorted((tmp_path / name / "checkpoints").iterdir())[-1] for name in ("whole", "parts")]
@@ -196,13 +203,13 @@ def test_the_shipped_weights_beat_bicubic_on_a_photograph(precision: str) -> Non
 @pytest.mark.parametrize(("name", "scale", "most"), [("srresnet", 2, 8), ("srresnet", 4, 8), ("srgan", 4, 15)])
 @pytest.mark.parametrize("level", [0, 128, 230, 255])
 def test_plain_images_stay_plain_up_to_their_borders(name: str, scale: int, most: int, level: int) -> None:
-    """Zeros around a bright image are an edge that training pictures do not have."""
+    """Zeros around a bright image are an edge that training images do not have."""
     output = pysr.load(name, scale, device="cpu").upscale(np.full((48, 48, 3), level, np.uint8))
     assert np.abs(output.astype(int) - level).max() <= most
 
 
 def test_srgan_is_sharper_keeps_colours_and_draws_no_grid() -> None:
-    low = degrade.bicubic(degrade.crop_to_multiple(read_planes(PHOTO), 4), 4).clamp(0, 1).float()
+    low = bicubic_downscale(crop_to_multiple(read_planes(PHOTO), 4), 4).clamp(0, 1).float()
     srresnet, srgan = (pysr.load(name, 4, device="cpu").upscale(low) for name in ("srresnet", "srgan"))
     assert detail(srgan).mean() > 1.2 * detail(srresnet).mean()
     assert (srgan - srresnet).mean((-2, -1)).abs().max() < 2 / 255
@@ -211,8 +218,8 @@ def test_srgan_is_sharper_keeps_colours_and_draws_no_grid() -> None:
 
 
 def detail(image: torch.Tensor) -> torch.Tensor:
-    return (4 * image[:, 1:-1, 1:-1] - image[:, :-2, 1:-1] - image[:, 2:, 1:-1] - image[:, 1:-1, :-2]
-            - image[:, 1:-1, 2:]).abs()  # fmt: skip
+    around = image[:, :-2, 1:-1] + image[:, 2:, 1:-1] + image[:, 1:-1, :-2] + image[:, 1:-1, 2:]
+    return (4 * image[:, 1:-1, 1:-1] - around).abs()
 
 
 @pytest.mark.skipif(not BENCH.is_dir(), reason="the benchmark sets are not beside the project")

@@ -1,4 +1,4 @@
-"""VDSR as the paper has it, and what its gradient clipping is for."""
+"""VDSR as in the paper, and the effect of its gradient clipping."""
 
 import csv
 from dataclasses import replace
@@ -16,6 +16,8 @@ from pysr.training import TrainingOptions, train
 from pysr_vdsr.network import VDSR
 from pysr_vdsr.train import paper
 
+CPU = TrainingOptions(device="cpu", precision="float32")
+
 
 def test_the_network_is_the_papers() -> None:
     network = VDSR()
@@ -28,41 +30,39 @@ def test_the_network_is_the_papers() -> None:
     assert torch.equal(network(flat), flat)  # what is learned is the difference
 
 
-def losses(tmp_path: Path, clip: float | None, steps: int = 25) -> list[float]:
-    """Of the paper's recipe with fewer and smaller patches, step by step."""
-    data = tmp_path / "pictures"
+def losses(tmp_path: Path, clip: float | None) -> list[float]:
+    """Mean losses over 5 steps each, of the paper's recipe with fewer and smaller patches."""
+    data = tmp_path / "images"
     data.mkdir(exist_ok=True)
     for i in range(3):
         Image.fromarray((photo(60, 72, seed=i) * 255).astype(np.uint8)).save(data / f"{i}.png")
-    out, weights = tmp_path / str(clip), {"mse": 24 * 24 / 2}
-    short = replace(
-        paper(), clip_theta=clip, batch=12, patch=24, losses=weights, steps=steps, validate_every=1, name="paper"
-    )
-    train("vdsr", data, out, recipe=short, options=TrainingOptions(seed=1, device="cpu", precision="float32"))
+    weights = {"mse": 24 * 24 / 2}
+    short = replace(paper(), steps=25, clip_theta=clip, batch=12, patch=24, losses=weights, validate_every=5)
+    out = tmp_path / str(clip)
+    train("vdsr", data, out, recipe=short, options=replace(CPU, seed=1))
     with (out / "log.csv").open(newline="") as file:
         return [float(row["loss"]) for row in csv.DictReader(file)]
 
 
 def test_adjustable_clipping_keeps_the_papers_rate_stable(tmp_path: Path) -> None:
     clipped = losses(tmp_path, paper().clip_theta)
-    assert np.mean(clipped[-10:]) < 0.7 * np.mean(clipped[:5])
+    assert np.mean(clipped[-2:]) < 0.7 * clipped[0]
     with pytest.raises(PysrError, match=r"became (nan|inf).* at step \d\b; lower the learning rate"):
         losses(tmp_path, None)
 
 
 def test_the_clipping_bounds_every_step(tmp_path: Path) -> None:
     """theta / rate, times the rate: without momentum and decay no weight moves by more than theta."""
-    (tmp_path / "pictures").mkdir()
-    Image.fromarray((photo(40, 40) * 255).astype(np.uint8)).save(tmp_path / "pictures" / "a.png")
+    (tmp_path / "images").mkdir()
+    Image.fromarray((photo(40, 40) * 255).astype(np.uint8)).save(tmp_path / "images" / "a.png")
     before: list[torch.Tensor] = []
 
     def optimizers(network: torch.nn.Module) -> list[torch.optim.Optimizer]:
         before.extend(p.detach().clone() for p in network.parameters())
         return [torch.optim.SGD(network.parameters(), 0.1)]
 
-    short = replace(paper(), batch=3, patch=24, optimizers=optimizers, clip_theta=1e-4, steps=1)
-    options = TrainingOptions(device="cpu", precision="float32")
-    best = train("vdsr", tmp_path / "pictures", tmp_path / "out", recipe=short, options=options)
+    short = replace(paper(), steps=1, batch=3, patch=24, optimizers=optimizers, clip_theta=1e-4)
+    best = train("vdsr", tmp_path / "images", tmp_path / "out", recipe=short, options=CPU)
     after = VDSR()
     after.load_state_dict(load_file(best))
     moves = [float((new.detach() - old).abs().max()) for new, old in zip(after.parameters(), before, strict=True)]

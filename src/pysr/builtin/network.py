@@ -1,4 +1,4 @@
-"""The core's networks and preprocessors, as `builtin` describes them. All work on any window of an image."""
+"""Networks and preprocessors of the core's models. All work on any window of an image."""
 
 from torch import Tensor, nn
 
@@ -7,7 +7,7 @@ from ..imaging.resize import resize
 
 
 class Resampler(nn.Module):
-    """Classical enlargement: (N, C, h, w) float -> (N, C, h * scale, w * scale), not clipped."""
+    """Interpolation: (N, C, h, w) float to (N, C, h * scale, w * scale), not clipped. kernel: see `resize`."""
 
     def __init__(self, kernel: str, scale: int) -> None:
         super().__init__()
@@ -17,8 +17,23 @@ class Resampler(nn.Module):
         return resize(low, self.scale, kernel=self.kernel)
 
 
+def bicubic(scale: int, variant: str | None) -> Resampler:
+    """Cubic convolution."""
+    return Resampler("bicubic", scale)
+
+
+def nearest(scale: int, variant: str | None) -> Resampler:
+    """Every pixel repeated."""
+    return Resampler("nearest", scale)
+
+
+def lanczos(scale: int, variant: str | None) -> Resampler:
+    """A windowed sinc."""
+    return Resampler("lanczos", scale)
+
+
 class LumaOnly:
-    """Hand Y on; put Cb and Cr, enlarged by bicubic, back afterwards. A gray window passes as it is."""
+    """Pass on Y; put Cb and Cr, enlarged by bicubic, back afterwards. A gray window passes unchanged."""
 
     def preprocess(self, window: Tensor, scale: int) -> tuple[Tensor, Tensor | None]:
         if window.shape[1] == 1:
@@ -26,13 +41,13 @@ class LumaOnly:
         ycbcr = rgb_to_ycbcr(window)  # (N, 3, h, w)
         return ycbcr[:, :1], ycbcr[:, 1:]
 
-    def postprocess(self, output: Tensor, memory: Tensor | None, scale: int) -> Tensor:
-        if memory is None:
+    def postprocess(self, output: Tensor, context: Tensor | None, scale: int) -> Tensor:
+        if context is None:
             return output
         height, width = output.shape[-2:]
         merged = output.new_empty(len(output), 3, height, width)
         merged[:, :1] = output
-        merged[:, 1:] = resize(memory, scale)
+        merged[:, 1:] = resize(context, scale)
         return ycbcr_to_rgb(merged)
 
 
@@ -42,5 +57,5 @@ class Enlarge:
     def preprocess(self, window: Tensor, scale: int) -> tuple[Tensor, None]:
         return resize(window, scale), None
 
-    def postprocess(self, output: Tensor, memory: None, scale: int) -> Tensor:
+    def postprocess(self, output: Tensor, context: None, scale: int) -> Tensor:
         return output

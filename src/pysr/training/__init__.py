@@ -7,9 +7,8 @@ from ..evaluation.comparison import Panel, contact_sheet
 from ..imaging.datasets import read_array, read_planes
 from ..imaging.degrade import bicubic as bicubic_downscale
 from ..imaging.degrade import crop_to_multiple
-from ..imaging.resize import resize
 from ..ops.seeds import generator as generator_of
-from ..upscaling.weights import load_weights, save_weights
+from ..upscaling.weights import save_weights
 from .config import TrainingOptions, recipe
 from .data import Batch, Sampler, Shard, TrainingImage
 from .loop import train
@@ -32,13 +31,11 @@ __all__ = [
     "cosine",
     "crop_to_multiple",
     "generator_of",
-    "load_weights",
     "muon_and_adam",
     "random_shift",
     "read_array",
     "read_planes",
     "recipe",
-    "resize",
     "save_weights",
     "stepped",
     "train",

@@ -4,24 +4,30 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-ANCHORS = 512
+ANCHORS = 512  # why these: see the reasons in `train.recipe`
 FEATURES = 28
 MARGIN = 2  # pixels around a patch that its gradients reach
-NEAR = 0.1  # anchors count whose likeness is below that of the best by less than this share of it
-CHUNK = 8192  # patches that are in memory at a time, or else a row of them
+NEAR = 0.1  # anchors count if their similarity is below the best by less than this fraction of it
+CHUNK = 8192  # patches in memory at a time, but at least a row of them
 
 
 class APlus(nn.Module):
     """Every patch gets the residual that the linear regressors of its nearest anchors predict (section 3).
 
-    Input and output: (N, 1, H, W) float luma in [0, 1], already at output size. The top left corner is that of a pixel
-    at low resolution, a cell of ``scale`` x ``scale``; a patch is 3 x 3 cells, and there is one around every cell.
-    Half receptive field: the patches over a pixel reach two cells beyond its own, the gradients two pixels more,
-    3 * scale + 1 in all. There are no parameters, only buffers, which `train.fit` fills:
+    Input and output: (N, 1, H, W) float luma in [0, 1], already at output size. A cell is the ``scale`` x ``scale``
+    pixels of one low-resolution pixel; a patch is 3 x 3 cells, and there is one around every cell. Half receptive
+    field: the patches over a pixel reach two cells beyond its own, the gradients two pixels more, 3 * scale + 1 in all.
+    There are no parameters, only buffers, which `train.fit` fills.
 
-    kernel: (d, 1, 3 * scale + 4, 3 * scale + 4), the linear map from a patch with its margin to its d features.
-    anchors: (K, d), unit vectors. An anchor stands for its opposite too: the regressors of both are one.
-    regressors: (K, d, 9 * scale**2) float16, from features to the residual of a patch, row by row.
+    Args:
+        scale: Upscaling factor.
+        anchors: Number of anchors, K.
+        features: Number of features of a patch, d.
+
+    Attributes:
+        kernel: (d, 1, 3 * scale + 4, 3 * scale + 4), the linear map from a patch with its margin to its features.
+        anchors: (K, d), unit vectors. An anchor also stands for its opposite: both share one regressor.
+        regressors: (K, d, 9 * scale**2) float16, from features to the residual of a patch, row by row.
     """
 
     kernel: Tensor
@@ -37,13 +43,13 @@ class APlus(nn.Module):
         self.register_buffer("regressors", torch.zeros(anchors, features, self.side**2, dtype=torch.float16))
 
     def features(self, planes: Tensor) -> Tensor:
-        """(N, 1, H, W) -> (N, d, rows, columns): of every patch that lies inside with its margin, a cell apart."""
+        """(N, 1, H, W) -> (N, d, rows, columns): of every patch that lies inside with its margin."""
         return functional.conv2d(planes, self.kernel, stride=self.scale)
 
     def forward(self, enlarged: Tensor) -> Tensor:  # (N, 1, H, W)
         scale, (height, width) = self.scale, enlarged.shape[-2:]
         rows, columns = -(-height // scale), -(-width // scale)  # cells
-        before = 2 * scale + MARGIN  # patches stand around the cells next to the border, too
+        before = 2 * scale + MARGIN  # patches around the cells beyond the border contribute, too
         after_rows, after_columns = rows * scale - height + before, columns * scale - width + before
         padded = functional.pad(enlarged, (before, after_columns, before, after_rows), mode="replicate")
         total = enlarged.new_zeros(len(enlarged), 1, (rows + 4) * scale, (columns + 4) * scale)
@@ -64,7 +70,7 @@ class APlus(nn.Module):
         return functional.fold(patches, size, kernel_size=self.side, stride=self.scale)
 
     def _regress(self, features: Tensor, regressors: Tensor) -> Tensor:
-        """(P, d) -> (P, side * side): features times the regressors of their anchors, one product an anchor."""
+        """(P, d) -> (P, side * side): features times the regressors of their anchors, one product per anchor."""
         weights = self._weights(features).T.contiguous()  # (K, P)
         anchor, patch = weights.nonzero(as_tuple=True)  # by anchor
         weighted = features[patch] * weights[anchor, patch, None]
@@ -74,12 +80,17 @@ class APlus(nn.Module):
 
     @torch.no_grad()
     def _weights(self, features: Tensor) -> Tensor:
-        """(P, d) -> (P, K): what each anchor counts for each patch; they add up to one, and most are zero.
+        """(P, d) -> (P, K): the weight of each anchor for each patch; they add up to one, and most are zero.
 
-        An anchor's weight falls to nothing as its likeness falls below the best. The residual is thus continuous in the
-        features: where two anchors are nearly as near, the last bit of a sum decides nothing.
+        An anchor's weight falls to zero as its similarity falls below the best. The residual is thus continuous in the
+        features: where two anchors are almost equally near, rounding does not decide.
         """
-        likeness = (features @ self.anchors.T).abs_()
-        best = likeness.amax(1, keepdim=True).clamp_min_(1e-12)  # a flat patch is like none, and gets no residual
-        weights = likeness.div_(best).sub_(1 - NEAR).clamp_min_(0)
+        similarity = (features @ self.anchors.T).abs_()
+        best = similarity.amax(1, keepdim=True).clamp_min_(1e-12)  # a flat patch resembles none, and gets no residual
+        weights = similarity.div_(best).sub_(1 - NEAR).clamp_min_(0)
         return weights.div_(weights.sum(1, keepdim=True).clamp_min_(1e-12))
+
+
+def build(scale: int, variant: str | None) -> APlus:
+    """The network of the model `aplus`."""
+    return APlus(scale)

@@ -1,4 +1,4 @@
-"""A loss against checkerboards, which losses of features, blind to where in the image something is, may well like."""
+"""A loss against checkerboard artefacts, which losses of features do not see."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,27 +9,33 @@ from pysr.errors import InputError
 
 
 def unevenness(output: Tensor, target: Tensor, period: int) -> Tensor:
-    """How far the places of a grid that repeats every ``period`` pixels are from each other.
+    """How much the positions in the cells of a grid differ in their mean error.
 
-    A network that enlarges makes each place of such a cell by weights of its own, and the cheapest way to look detailed
-    is to draw the same in every cell (Odena et al., "Deconvolution and Checkerboard Artifacts", 2016). In photographs
-    no place is special. So the error, and the error of the detail, that is of the absolute Laplacian, are averaged at
-    each place over all cells of all images; the loss is the mean absolute deviation of these from their mean over the
-    cell, with a quarter of it for detail. Detail that does not repeat is free.
+    A network that enlarges computes each position of a cell of ``period`` x ``period`` pixels by its own weights, and
+    the cheapest way to look detailed is to draw the same in every cell (Odena et al., "Deconvolution and Checkerboard
+    Artifacts", 2016). In photographs no position is special. So the error, and the error of the detail (the absolute
+    Laplacian), are averaged at each position over all cells of all images; the loss is the mean absolute deviation of
+    these means from their mean over the cell, with a quarter of that for detail. Detail that does not repeat is free.
 
-    output, target: (N, C, H, W) in [0, 1]; InputError where no cell fits in. What is beyond whole cells does not count.
+    Args:
+        output: (N, C, H, W) float in [0, 1].
+        target: The same shape and range.
+        period: Side of a cell in pixels. Pixels beyond whole cells are ignored.
+
+    Raises:
+        InputError: The images are smaller than a cell and its border of one pixel.
     """
     height, width = output.shape[-2:]
     if min(height, width) < period + 2:
-        raise InputError(f"checkerboard:{period} sees no cell in {height} x {width} pixels; take larger patches")
+        raise InputError(f"{width} x {height} pixels have no cell of checkerboard:{period}; take larger patches")
     return _deviation(output - target, period) + _deviation(detail(output) - detail(target), period) / 4
 
 
 def _deviation(errors: Tensor, period: int) -> Tensor:
     cells = errors.unfold(-2, period, period).unfold(-2, period, period)  # (N, C, down, across, period, period)
-    places = cells.mean((0, 2, 3))  # (C, period, period)
-    apart: Tensor = (places - places.mean((-2, -1), keepdim=True)).abs().mean()
-    return apart
+    means = cells.mean((0, 2, 3))  # (C, period, period)
+    deviation: Tensor = (means - means.mean((-2, -1), keepdim=True)).abs().mean()
+    return deviation
 
 
 def detail(images: Tensor) -> Tensor:
@@ -40,7 +46,14 @@ def detail(images: Tensor) -> Tensor:
 
 
 def checkerboard(period: str = "4") -> Callable[[Tensor, Tensor], Tensor]:
-    """The loss called "checkerboard". period: of the grid in pixels, 2 to 16; the scale of the enlargement."""
+    """The loss called "checkerboard".
+
+    Args:
+        period: Period of the grid in pixels, 2 to 16: the scale of the enlargement.
+
+    Raises:
+        InputError: Another period.
+    """
     if period not in map(str, range(2, 17)):
         raise InputError(f"checkerboard takes a period of 2 to 16 pixels, as in 'checkerboard:4'; got {period!r}")
     return partial(unevenness, period=int(period))

@@ -1,4 +1,4 @@
-"""Feature networks: what each is, how an image goes in, and where its numbers come from, as data."""
+"""Feature networks: their architecture, how an image is normalised, and where their weights come from."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pysr.errors import InputError, WeightsError
-from pysr.plugin import Weights
-from pysr.upscaling.weights import load_weights
+from pysr.plugin import Weights, load_weights
 
 from .trunks import smallest_side, squeezenet, vgg
-
-FOLDER = Path(__file__).with_name("weights")
 
 
 @dataclass(frozen=True)
 class Download:
     """A state dict in torchvision's format that is not shipped. The file's name ends in the start of its sha256.
 
-    url: where it is public. megabytes: its size. licence: terms, as far as they are stated.
+    Attributes:
+        url: Where it is public.
+        megabytes: Its size.
+        licence: Its terms, as far as they are stated.
     """
 
     url: str
@@ -37,7 +37,7 @@ class Download:
 
     @property
     def file(self) -> Path:
-        """Its place on this machine: where torch.hub, and so torchvision, keeps it too."""
+        """Its path on this machine: the cache of torch.hub, and so of torchvision."""
         return Path(torch.hub.get_dir()) / "checkpoints" / self.url.rpartition("/")[2]
 
     @property
@@ -48,10 +48,15 @@ class Download:
 
 @dataclass(frozen=True)
 class FeatureNetwork:
-    """A network whose inner layers tell what is in an image.
+    """A network whose inner layers are used as features.
 
-    trunk: builds it without numbers; children that start with "relu" or "fire" are its layers. order, mean, std: what
-    it was trained on: planes in this order, each (value - mean) / std of values in [0, 1]. weights: its numbers.
+    Attributes:
+        name: How losses ask for it.
+        trunk: Builds it untrained; children whose names start with "relu" or "fire" are its layers.
+        order: Order of the channels that it was trained on.
+        mean: Of each channel, subtracted from values in [0, 1].
+        std: Of each channel, which the difference is divided by.
+        weights: Its weights.
     """
 
     name: str
@@ -63,7 +68,7 @@ class FeatureNetwork:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Names of the layers, from the image inwards."""
+        """Names of the layers, from the image to the deepest."""
         with torch.device("meta"):
             names = [name for name, _ in self.trunk().named_children()]
         return tuple(name for name in names if name.startswith(("relu", "fire")))
@@ -77,14 +82,15 @@ TORCHVISION_LICENCE = "torchvision's code is BSD-3-Clause; trained on ImageNet"
 NETWORKS = {
     network.name: network
     for network in (
-        FeatureNetwork(  # its conv0 makes BGR of 0..255 less the mean
+        FeatureNetwork(  # its conv0 converts to BGR in 0..255 less the mean
             "vgg19-distilled",
             lambda: vgg(((16, 2), (32, 2), (64, 4), (128, 4), (128, 1)), "reflect", first=nn.Conv2d(3, 3, 1)),
             "RGB",
             (0, 0, 0),
             (1, 1, 1),
-            Weights(
-                file=FOLDER / "vgg19-distilled.safetensors",
+            Weights.shipped(
+                "pysr_perceptual",
+                "vgg19-distilled.safetensors",
                 sha256="236aa36c18b5b7ea970b6c6205e29d90170ba7c38ba7116c680265dd9c9f2f1a",
                 licence="MIT, Copyright (c) 2020 Huan Wang",
                 trained_on="MS-COCO, from a VGG-19 trained on ImageNet (Wang et al., CVPR 2020)",
@@ -96,8 +102,9 @@ NETWORKS = {
             "BGR",
             CAFFE_MEAN,
             CAFFE_STD,
-            Weights(
-                file=FOLDER / "squeezenet.safetensors",
+            Weights.shipped(
+                "pysr_perceptual",
+                "squeezenet.safetensors",
                 sha256="230abba2a1f40c0369feec72735a285e7a8bbcc6f7467b62974b08c786d8e688",
                 licence="MIT, Copyright (c) 2016 Jesper Wohlert",
                 trained_on="ImageNet",
@@ -124,12 +131,18 @@ NETWORKS = {
 
 
 class Features(nn.Module):
-    """An image -> what a feature network's layers make of it. Frozen; computes in float32 under autocast, too.
+    """The outputs of some layers of a feature network. Frozen; computes in float32 even under autocast.
 
-    Its numbers never change, so they are no part of its state dict.
+    Its weights never change, so its state dict is empty.
 
-    network: one of `NETWORKS`. layers: some of its names. file: a state dict in torchvision's format, safetensors or
-    .pth, instead of the network's own. Raises InputError for unknown names, WeightsError where numbers are missing.
+    Args:
+        network: Name of one of `NETWORKS`.
+        layers: Names of some of its layers.
+        file: A state dict in torchvision's format, safetensors or .pth, instead of the network's own weights.
+
+    Raises:
+        InputError: There is no such network or layer.
+        WeightsError: Weights are missing or damaged.
     """
 
     mean: Tensor
@@ -139,31 +152,41 @@ class Features(nn.Module):
         super().__init__()
         if network not in NETWORKS:
             raise InputError(f"there is no feature network {network!r}; use {', '.join(NETWORKS)}")
-        about = NETWORKS[network]
-        if wrong := [name for name in layers if name not in about.layers]:
-            raise InputError(f"{network} has no layer {wrong[0]!r}; it has {', '.join(about.layers)}")
-        trunk = about.trunk()
-        _fill(about, trunk, file)
+        spec = NETWORKS[network]
+        if wrong := [name for name in layers if name not in spec.layers]:
+            raise InputError(f"{network} has no layer {wrong[0]!r}; it has {', '.join(spec.layers)}")
+        trunk = spec.trunk()
+        _fill(spec, trunk, file)
         children = list(trunk.named_children())
-        deepest = max(place for place, (name, _) in enumerate(children) if name in layers)
+        deepest = max(index for index, (name, _) in enumerate(children) if name in layers)
         self.layers = tuple(layers)
         self.trunk = nn.Sequential(OrderedDict(children[: deepest + 1]))
         self.eval().requires_grad_(False)
-        self._flipped = about.order == "BGR"
+        self._flipped = spec.order == "BGR"
         self._smallest = smallest_side(self.trunk)
         self.register_load_state_dict_post_hook(lambda _, keys: keys.missing_keys.clear())  # type: ignore[no-untyped-call]
-        self.register_buffer("mean", torch.tensor(about.mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(about.std).view(3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(spec.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(spec.std).view(3, 1, 1), persistent=False)
 
     def state_dict(self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
         return {} if destination is None else destination
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """(N, 1 or 3, H, W) gray or RGB in [0, 1] -> (N, C, h, w) float32 by layer. InputError for too small images."""
+        """Compute the layers.
+
+        Args:
+            images: (N, 1 or 3, H, W) gray or RGB in [0, 1].
+
+        Returns:
+            (N, C, h, w) float32 by layer.
+
+        Raises:
+            InputError: The images are too small for the deepest layer.
+        """
         if min(images.shape[-2:]) < self._smallest:
             raise InputError(
                 f"an image of {images.shape[-1]} x {images.shape[-2]} pixels is too small for"
-                f" {', '.join(self.layers)}; give {self._smallest} a side, or an earlier layer"
+                f" {', '.join(self.layers)}; give at least {self._smallest} per side, or an earlier layer"
             )
         found = {}
         with torch.autocast(images.device.type, enabled=False):
@@ -180,9 +203,10 @@ class Features(nn.Module):
 
 
 def unit_distance(found: Tensor, wanted: Tensor) -> Tensor:
-    """Squared distance of two (N, C, h, w) once the vector at each place has length one; the mean over places.
+    """Squared distance of two (N, C, h, w) whose vectors are scaled to length one, averaged over positions.
 
-    0 to 2 for features that are not negative. Lengths under a tenth stay below one, and nothing stays nothing.
+    From 0 to 2 for features that are not negative. Vectors shorter than a tenth stay shorter than one, and zero stays
+    zero.
     """
     return (_unit(found) - _unit(wanted)).square().sum(1).mean()
 
@@ -191,36 +215,40 @@ def _unit(planes: Tensor) -> Tensor:
     return planes * (planes.square().sum(1, keepdim=True) + 1e-2).rsqrt()
 
 
-def _fill(about: FeatureNetwork, trunk: nn.Sequential, file: Path | None) -> None:
-    """Put the network's numbers in."""
-    if isinstance(about.weights, Weights) and not file:
-        load_weights(trunk, about.weights)
+def _fill(spec: FeatureNetwork, trunk: nn.Sequential, file: Path | None) -> None:
+    """Load the network's weights."""
+    if isinstance(spec.weights, Weights) and not file:
+        load_weights(trunk, spec.weights)
         return
-    path = file or _downloaded(about)
+    path = file or _downloaded(spec)
     tensors = _read(path)
     try:
         trunk.load_state_dict(dict(zip(trunk.state_dict(), _of_convolutions(tensors), strict=True)))
     except (RuntimeError, ValueError, LookupError, AttributeError) as error:  # other names, shapes, or no dict at all
-        raise WeightsError(f"{path} is not for {about.name} in torchvision's format: {error!r}") from None
+        raise WeightsError(f"{path} is not for {spec.name} in torchvision's format: {error!r}") from None
 
 
-def _downloaded(about: FeatureNetwork) -> Path:
+def _downloaded(spec: FeatureNetwork) -> Path:
     """The file of a network that is not shipped, once its digest has been checked."""
-    assert isinstance(about.weights, Download)
-    path = about.weights.file
+    assert isinstance(spec.weights, Download)
+    path = spec.weights.file
     if not path.is_file():
         raise WeightsError(
-            f"the numbers of {about.name} are not on this machine. `python -m pysr_perceptual.fetch {about.name}` gets"
-            f" {about.weights.megabytes} MB from {about.weights.url}; or put that file into {path.parent} yourself"
+            f"the weights of {spec.name} are not on this machine; `python -m pysr_perceptual.fetch {spec.name}`"
+            f" downloads {spec.weights.megabytes} MB from {spec.weights.url}; or put that file into"
+            f" {path.parent} yourself"
         )
     found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if not found.startswith(about.weights.digest):
-        raise WeightsError(f"{path} has sha256 {found}, which does not begin as its name ends; delete and get it again")
+    if not found.startswith(spec.weights.digest):
+        raise WeightsError(
+            f"{path} has sha256 {found}, which does not start with the digits that end its name; delete it and"
+            " download it again"
+        )
     return path
 
 
 def _read(path: Path) -> Any:
-    """What a file of weights holds; nothing in it can run code."""
+    """The contents of a weights file; nothing in it can run code."""
     try:
         return load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except (OSError, SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
@@ -229,5 +257,5 @@ def _read(path: Path) -> Any:
 
 def _of_convolutions(tensors: Mapping[str, Tensor]) -> list[Tensor]:
     """Weight and bias of each convolution of a torchvision state dict, in order."""
-    places = {int(key.split(".")[1]) for key in tensors if key.startswith("features.")}
-    return [tensors[f"features.{place}.{kind}"] for place in sorted(places) for kind in ("weight", "bias")]
+    indices = {int(key.split(".")[1]) for key in tensors if key.startswith("features.")}
+    return [tensors[f"features.{index}.{kind}"] for index in sorted(indices) for kind in ("weight", "bias")]

@@ -1,4 +1,4 @@
-"""``python -m pysr_perceptual.fetch vgg19``: get the numbers of feature networks that are not shipped."""
+"""``python -m pysr_perceptual.fetch vgg19``: download the weights of feature networks that are not shipped."""
 
 import argparse
 import sys
@@ -12,7 +12,17 @@ from .features import NETWORKS, Download
 
 
 def fetch(download: Download) -> Path:
-    """Download a file, unless it is there, and check its digest; its path. WeightsError where that is impossible."""
+    """Download a file and check its digest, unless it is there already.
+
+    Args:
+        download: What to download.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        WeightsError: It could not be downloaded, or has another digest.
+    """
     path = download.file
     if path.is_file():
         return path
@@ -28,7 +38,7 @@ def fetch(download: Download) -> Path:
 
 
 def main() -> None:
-    downloads = {name: about.weights for name, about in NETWORKS.items() if isinstance(about.weights, Download)}
+    downloads = {name: spec.weights for name, spec in NETWORKS.items() if isinstance(spec.weights, Download)}
     parser = argparse.ArgumentParser(prog="python -m pysr_perceptual.fetch", description=__doc__)
     parser.add_argument("networks", metavar="NETWORK", nargs="+", choices=downloads, help=", ".join(downloads))
     try:

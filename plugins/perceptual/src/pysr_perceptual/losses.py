@@ -12,26 +12,28 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from pysr.errors import InputError
-from pysr.imaging.datasets import read_planes
-from pysr.imaging.resize import resize
-from pysr.training.losses import random_shift
+from pysr.plugin import resize
+from pysr.training import random_shift, read_planes
 
 from .features import Features, unit_distance
 
 NETWORK = "vgg19-distilled"
 STYLE_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 SHIFT = re.compile("shift[1-9][0-9]*")
-STYLE_SIDE = 512  # pixels: the longer side of the picture whose style is taken
+STYLE_SIDE = 512  # pixels: the longer side of the style image, as much as its texture needs
 
 
 class FeatureReconstruction(nn.Module):
     """Squared distance of features (section 3.1, equation 2), per layer divided by C * H * W, summed over the layers.
 
-    Called with an output and a target, (N, 1 or 3, H, W) in [0, 1]; gives the mean over N.
-    shift: both are first moved by up to so many pixels, as `pysr.training.moved` does. unit: at each place the features
-    are scaled to length one, and squared differences summed over the channels, as LPIPS does: what is faint in the
-    target counts like what is strong, and no layer more because its features are larger. Equation 2 takes them as they
-    are.
+    Called with an output and a target, (N, 1 or 3, H, W) in [0, 1]; returns the mean over N.
+
+    Args:
+        features: The feature network and its layers.
+        shift: Both images are first shifted by up to this many pixels; see `pysr.training.random_shift`.
+        unit: Scale the features at each position to length one, and sum squared differences over the channels, as LPIPS
+            does: then what is faint in the target counts like what is strong, and no layer counts more because its
+            features are larger. Equation 2 takes them as they are.
     """
 
     def __init__(self, features: Features, shift: int = 0, *, unit: bool = False) -> None:
@@ -51,20 +53,23 @@ class FeatureReconstruction(nn.Module):
 class StyleReconstruction(nn.Module):
     """Squared Frobenius distance of Gram matrices (section 3.1, equations 3 and 4), summed over the layers.
 
-    The style is the picture's, (3, H, W) in [0, 1]; without a picture it is the target's, image by image.
-    Called with an output and a target, (N, 1 or 3, H, W) in [0, 1]; gives the mean over N.
+    Called with an output and a target, (N, 1 or 3, H, W) in [0, 1]; returns the mean over N.
+
+    Args:
+        features: The feature network and its layers.
+        style: The image whose style to take, (1 or 3, H, W) in [0, 1]; by default each target's own.
     """
 
-    def __init__(self, features: Features, picture: Tensor | None = None) -> None:
+    def __init__(self, features: Features, style: Tensor | None = None) -> None:
         super().__init__()
         self.features = features
-        self._of_picture = picture is not None
-        if picture is not None:
-            for layer, matrix in self._grams(picture[None]).items():
+        self._is_fixed = style is not None
+        if style is not None:
+            for layer, matrix in self._grams(style[None]).items():
                 self.register_buffer(layer, matrix, persistent=False)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        if self._of_picture:
+        if self._is_fixed:
             wanted = {layer: self.get_buffer(layer) for layer in self.features.layers}
         else:
             with torch.no_grad():
@@ -89,8 +94,14 @@ def total_variation(output: Tensor, target: Tensor) -> Tensor:
 
 
 def perceptual(*options: str) -> FeatureReconstruction:
-    """The loss called "perceptual". options: layers, as `features_of` takes them; default: relu2_2. And ``shift4``, for
-    example, where images are to be moved by up to 4 pixels, and ``unit``; see `FeatureReconstruction`.
+    """The loss called "perceptual".
+
+    Args:
+        options: Layers, as `features_of` takes them (default relu2_2); ``unit``; and ``shiftN`` to shift the images by
+            up to N pixels; see `FeatureReconstruction`.
+
+    Raises:
+        InputError: An option is given twice, or unknown.
     """
     if repeated := [option for number, option in enumerate(options) if option in options[:number]]:
         raise InputError(f"perceptual was given {repeated[0]} twice; name each layer and option once")
@@ -103,31 +114,40 @@ def perceptual(*options: str) -> FeatureReconstruction:
 
 
 def style(*options: str) -> StyleReconstruction:
-    """The loss called "style". options: the picture's file, if any, then layers; default: the paper's four.
+    """The loss called "style".
 
-    What has an extension, such as picture.jpg, is a file. InputError where it cannot be read.
+    Args:
+        options: The style image's file, if any (recognised by its extension), then layers (default: the paper's four).
+
+    Raises:
+        InputError: The file cannot be read, or a layer is unknown.
     """
-    picture = None
+    image = None
     if options and Path(options[0]).suffix:
-        picture, options = _picture(Path(options[0])), options[1:]
-    return StyleReconstruction(features_of(options or STYLE_LAYERS), picture)
+        image, options = _style_image(Path(options[0])), options[1:]
+    return StyleReconstruction(features_of(options or STYLE_LAYERS), image)
 
 
 def features_of(options: Sequence[str]) -> Features:
-    """The features that options name: "LAYER", or "NETWORK/LAYER" for another network than vgg19-distilled.
+    """The features that a loss's options name.
 
-    All layers are of one network: "squeezenet/fire3", "squeezenet/fire5". InputError otherwise.
+    Args:
+        options: "LAYER", or "NETWORK/LAYER" for a network other than vgg19-distilled; all of the same network.
+
+    Raises:
+        InputError: They name several networks, or something unknown.
     """
     parts = [option.rpartition("/") for option in options]
     networks = {network or NETWORK for network, _, _ in parts}
     if len(networks) > 1:
-        raise InputError(f"{', '.join(options)} are layers of {' and '.join(sorted(networks))}; use one network a loss")
+        names = " and ".join(sorted(networks))
+        raise InputError(f"{', '.join(options)} are layers of {names}; use one network per loss")
     (network,) = networks
     return Features(network, [layer for _, _, layer in parts])
 
 
-def _picture(path: Path) -> Tensor:
-    """An image file as (C, H, W) in [0, 1], shrunk to `STYLE_SIDE`."""
+def _style_image(path: Path) -> Tensor:
+    """An image file as (C, H, W) in [0, 1], with sides of at most `STYLE_SIDE`."""
     planes = read_planes(path)
     shrink = min(Fraction(1), Fraction(STYLE_SIDE, max(planes.shape[-2:])))
     return resize(planes, shrink).clamp(0, 1)

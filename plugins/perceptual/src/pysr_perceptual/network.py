@@ -3,27 +3,27 @@
 import torch
 from torch import Tensor, nn
 
-REACH = 150 / 255  # the last layer's tanh, about mid-gray: beyond black and white, so that both are within reach
+AMPLITUDE = 150 / 255  # of the last tanh, about mid-gray: beyond black and white, so that neither saturates it
 
 
-def normalised(convolution: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:
+def conv_norm_relu(convolution: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:
     """A convolution, batch normalisation and ReLU."""
     return [convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU(inplace=True)]
 
 
-def doubled(channels: int, width: int) -> list[nn.Module]:
+def upsample_2x(channels: int, width: int) -> list[nn.Module]:
     """A fractionally strided 3x3 convolution, of stride 1/2: twice the size."""
-    return normalised(nn.ConvTranspose2d(channels, width, 3, stride=2, padding=1, output_padding=1))
+    return conv_norm_relu(nn.ConvTranspose2d(channels, width, 3, stride=2, padding=1, output_padding=1))
 
 
 class Residual(nn.Module):
-    """conv - BN - ReLU - conv - BN, and the input added: no ReLU after it. padding 0 crops two pixels a side."""
+    """conv - BN - ReLU - conv - BN, plus the input, without a ReLU after it. Padding 0 crops two pixels per side."""
 
     def __init__(self, width: int, padding: int) -> None:
         super().__init__()
         self.crop = 2 * (1 - padding)
         self.layers = nn.Sequential(
-            *normalised(nn.Conv2d(width, width, 3, padding=padding)),
+            *conv_norm_relu(nn.Conv2d(width, width, 3, padding=padding)),
             nn.Conv2d(width, width, 3, padding=padding),
             nn.BatchNorm2d(width),
         )
@@ -36,7 +36,7 @@ class Residual(nn.Module):
 
 
 class Transformation(nn.Module):
-    """Layers that end in planes of an image, made one by a scaled tanh."""
+    """Layers whose output a scaled tanh turns into an image."""
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Transformation(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         planes: Tensor = self.layers(image)
-        return 0.5 + REACH * planes.tanh()
+        return 0.5 + AMPLITUDE * planes.tanh()
 
 
 class SuperResolution(Transformation):
@@ -56,9 +56,9 @@ class SuperResolution(Transformation):
 
     def __init__(self, scale: int) -> None:
         super().__init__(
-            *normalised(nn.Conv2d(3, 64, 9, padding=4)),
+            *conv_norm_relu(nn.Conv2d(3, 64, 9, padding=4)),
             *(Residual(64, padding=1) for _ in range(4)),
-            *(layer for _ in range(scale.bit_length() - 1) for layer in doubled(64, 64)),
+            *(layer for _ in range(scale.bit_length() - 1) for layer in upsample_2x(64, 64)),
             nn.Conv2d(64, 3, 9, padding=4),
         )
 
@@ -66,21 +66,21 @@ class SuperResolution(Transformation):
 class StyleTransfer(Transformation):
     """The network for style transfer (supplement, table 1): the content of an image in the style it was trained for.
 
-    Input and output: (N, 3, H, W) float RGB in [0, 1], sides being multiples of 4. The input is mirrored by 40 pixels
-    on every side, which the residual blocks, being without padding, use up. Half receptive field: 54 pixels.
+    Input and output: (N, 3, H, W) float RGB in [0, 1], sides being multiples of 4. The input is padded by 40 mirrored
+    pixels on every side, which the residual blocks consume, as they have no padding. Half receptive field: 54 pixels.
     Parameters: 1,679,235.
     """
 
-    MARGIN = 40  # five blocks of two convolutions, one pixel a side each, at a quarter of the size
+    MARGIN = 40  # five blocks of two convolutions, one pixel per side each, at a quarter of the size
 
     def __init__(self) -> None:
         super().__init__(
-            *normalised(nn.Conv2d(3, 32, 9, padding=4)),
-            *normalised(nn.Conv2d(32, 64, 3, stride=2, padding=1)),
-            *normalised(nn.Conv2d(64, 128, 3, stride=2, padding=1)),
+            *conv_norm_relu(nn.Conv2d(3, 32, 9, padding=4)),
+            *conv_norm_relu(nn.Conv2d(32, 64, 3, stride=2, padding=1)),
+            *conv_norm_relu(nn.Conv2d(64, 128, 3, stride=2, padding=1)),
             *(Residual(128, padding=0) for _ in range(5)),
-            *doubled(128, 64),
-            *doubled(64, 32),
+            *upsample_2x(128, 64),
+            *upsample_2x(64, 32),
             nn.Conv2d(32, 3, 9, padding=4),
         )
 
@@ -89,14 +89,24 @@ class StyleTransfer(Transformation):
 
 
 def mirrored(image: Tensor, margin: int) -> Tensor:
-    """(..., H, W) with a mirrored margin around it: as reflection padding, and of any width."""
+    """(..., H, W) with a mirrored margin around it: reflection padding of any width."""
     for axis in (-2, -1):
-        image = image.index_select(axis, _places(image.shape[axis], margin).to(image.device))
+        image = image.index_select(axis, _reflected(image.shape[axis], margin).to(image.device))
     return image
 
 
-def _places(length: int, margin: int) -> Tensor:
-    """Where the pixels of a mirrored axis come from; the outermost pixels are not repeated."""
+def _reflected(length: int, margin: int) -> Tensor:
+    """Source indices of a mirrored axis; the outermost pixels are not repeated."""
     period = max(2 * length - 2, 1)
-    places = torch.arange(-margin, length + margin) % period
-    return torch.minimum(places, period - places) if length > 1 else places
+    indices = torch.arange(-margin, length + margin) % period
+    return torch.minimum(indices, period - indices) if length > 1 else indices
+
+
+def build_super_resolution(scale: int, variant: str | None) -> SuperResolution:
+    """The network of the model `perceptual`, the same for both variants."""
+    return SuperResolution(scale)
+
+
+def build_style_transfer(scale: int, variant: str | None) -> StyleTransfer:
+    """The network of the model `perceptual-style`."""
+    return StyleTransfer()

@@ -1,26 +1,28 @@
-"""An adversarial loss whose discriminators see features instead of pixels, and so learn in hundreds of steps."""
+"""An adversarial loss whose discriminators see features instead of pixels, and so learn within hundreds of steps."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, softplus
 
-from pysr.training.losses import random_shift
+from pysr.training import random_shift
 
 from .features import Features
 from .losses import features_of
 
 LAYERS = ("relu1_2", "relu2_2", "relu3_4", "relu4_4", "relu5_1")
-RATE = 4e-4
-DRIFT = 0.01  # what squared verdicts cost the discriminators: what a pair has in common is free otherwise
-MOVED = 8  # pixels
+RATE = 4e-4  # of the discriminators' Adam
+DRIFT = 0.01  # weight of squared verdicts in the discriminators' loss: otherwise a common offset would be free
+SHIFT = 8  # pixels
 
 
 class Head(nn.Module):
-    """The discriminator of one layer: (N, C, h, w) features to (N, 1, h', w') verdicts, larger for truer.
+    """The discriminator of one layer: (N, C, h, w) features to (N, 1, h', w') verdicts, larger for more real.
 
-    Two 3 x 3 convolutions, the first with a stride of two where C is less than 64, and one of 1 x 1.
+    Two 3 x 3 convolutions, the first with a stride of two if C is less than 64, and a 1 x 1 convolution.
     """
 
     def __init__(self, channels: int) -> None:
@@ -31,7 +33,7 @@ class Head(nn.Module):
         self.last = nn.Conv2d(self.first.out_channels, 1, 1)
 
     def measure(self, features: Tensor) -> None:
-        """Follow mean and variance of the truth's (N, C, h, w) features, by which `forward` scales what it gets."""
+        """Update the running mean and variance of `norm` from the target's (N, C, h, w) features."""
         self.norm.train()
         with torch.no_grad():
             self.norm(features)
@@ -44,14 +46,16 @@ class Head(nn.Module):
 
 
 class Projected(nn.Module):
-    """softplus(D(target) - D(output)), mean over places and layers; `update` teaches each layer's D the opposite.
+    """softplus(D(target) - D(output)), mean over positions and layers; `update` trains each layer's D.
 
     Discriminators over a frozen feature network learn many times faster than one over pixels (Sauer et al., "Projected
-    GANs Converge Faster", NeurIPS 2021, without its random projections). Each verdict is taken against that on the
-    target of the same place (Jolicoeur-Martineau, "The relativistic discriminator", ICLR 2019): what is pictured
-    cancels. Called with an output and a target, (N, 1 or 3, H, W) float in [0, 1]; it sees both moved by up to `MOVED`
-    pixels, in float32 up to the features. Raises InputError for images too small to be shifted, or for the deepest
-    layer.
+    GANs Converge Faster", NeurIPS 2021, without its random projections). Each verdict is relative to that on the
+    target at the same position (Jolicoeur-Martineau, "The relativistic discriminator", ICLR 2019): what both show
+    cancels. Called with an output and a target, (N, 1 or 3, H, W) float in [0, 1], which are shifted by up to `SHIFT`
+    pixels; features are float32. Raises InputError for images too small to be shifted, or for the deepest layer.
+
+    Args:
+        features: The feature network and its layers.
     """
 
     def __init__(self, features: Features) -> None:
@@ -63,37 +67,47 @@ class Projected(nn.Module):
         self.optimizers = [torch.optim.Adam(self.heads.parameters(), RATE, betas=(0.5, 0.99))]
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        output, target = random_shift((output, target), MOVED)
+        output, target = random_shift((output, target), SHIFT)
         with torch.no_grad():
             wanted = {layer: self.heads[layer](planes) for layer, planes in self.features(target).items()}
-        self.heads.requires_grad_(False)  # their own gradients would be computed for nothing
+        self.heads.requires_grad_(False)  # their own gradients are not needed
         found = {layer: self.heads[layer](planes) for layer, planes in self.features(output).items()}
         self.heads.requires_grad_(True)
         return torch.stack([softplus(wanted[layer] - found[layer]).mean() for layer in wanted]).mean()
 
     def update(self, output: Tensor, target: Tensor) -> dict[str, float]:
-        """One step of the discriminators, on what `forward` takes, detached.
+        """One step of the discriminators, on detached images.
 
-        Tells their loss, and in which share of the places of each layer they hold the target truer than the output:
-        half of them where they cannot tell.
+        Args:
+            output: As for `forward`.
+            target: As for `forward`.
+
+        Returns:
+            Their loss, and by layer the fraction of positions at which they rate the target above the output: one half
+            if they cannot tell.
         """
-        output, target = random_shift((output, target), MOVED)
+        output, target = random_shift((output, target), SHIFT)
         with torch.no_grad():
-            true, made = self.features(target), self.features(output)
+            real, generated = self.features(target), self.features(output)
         losses, right = [], {}
-        for layer, head in self.heads.items():
-            head.measure(true[layer])
-            of_true, of_made = head(true[layer]), head(made[layer])
-            drift = of_true.square().mean() + of_made.square().mean()
-            losses.append(softplus(of_made - of_true).mean() + DRIFT * drift)
-            right[layer] = ((of_true - of_made).sign() / 2 + 0.5).mean().item()
+        for layer, head in self._heads():
+            head.measure(real[layer])
+            of_real, of_generated = head(real[layer]), head(generated[layer])
+            drift = of_real.square().mean() + of_generated.square().mean()
+            losses.append(softplus(of_generated - of_real).mean() + DRIFT * drift)
+            right[layer] = ((of_real - of_generated).sign() / 2 + 0.5).mean().item()
         loss = torch.stack(losses).mean()
         self.optimizers[0].zero_grad()
         loss.backward()
         self.optimizers[0].step()
         return {"discriminators": loss.item(), **right}
 
+    def _heads(self) -> Iterator[tuple[str, Head]]:
+        for layer, head in self.heads.items():
+            assert isinstance(head, Head)
+            yield layer, head
+
 
 def projected(*options: str) -> Projected:
-    """The loss called "projected". options: layers, as `features_of` takes them; default: `LAYERS`."""
+    """The loss called "projected". options: layers, as `features_of` takes them (default `LAYERS`)."""
     return Projected(features_of(options or LAYERS))

@@ -1,4 +1,4 @@
-"""The convolutional parts of networks that were trained to recognise things. Their children carry the layers' names."""
+"""The convolutional parts of classification networks. Their children have the names of the layers."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -15,8 +15,13 @@ def vgg(
 ) -> nn.Sequential:
     """Simonyan and Zisserman's networks: blocks of 3x3 convolutions with ReLU, and 2x2 max pooling between them.
 
-    blocks: (channels, convolutions) of each. first: a layer called ``conv0`` before all others.
-    Children: ``conv1_1, relu1_1, ..., pool1, conv2_1, ...``, without pooling after the last block.
+    Args:
+        blocks: (channels, convolutions) of each block.
+        padding_mode: How convolutions pad.
+        first: A layer called ``conv0`` before all others.
+
+    Returns:
+        Children ``conv1_1, relu1_1, ..., pool1, conv2_1, ...``, without pooling after the last block.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict({"conv0": first} if first else {})
     channels = 3
@@ -58,7 +63,7 @@ def squeezenet() -> nn.Sequential:
 
 
 def smallest_side(trunk: nn.Sequential) -> int:
-    """The shortest side in pixels of an image that reaches the last layer."""
+    """The smallest side in pixels of an image that the last layer can be computed for."""
     side = 1
     for layer in reversed(trunk):
         if isinstance(layer, nn.Conv2d):

@@ -1,10 +1,10 @@
-"""The study of ambiguity: what three heads make of a digit that belongs into one of two corners (the paper's figure 6).
+"""The study of ambiguity: three heads on a digit that belongs in one of two corners (the paper's figure 6).
 
     python -m pysr_pixelcnn.corners --data MNIST --out DIR
 
 MNIST: the folder with t10k-images-idx3-ubyte.gz. Writes table.json and corners.png: for how many test digits a head
-lights exactly one corner, both or none, and what that looks like. A corner is lit when its mean is over 20 % of the
-digit's. The heads sit on the same conditioning network: squared error, cross-entropy of each pixel alone, PixelCNN.
+lights exactly one corner, both or none, and what that looks like. A corner is lit if its mean exceeds 20 % of the
+digit's. All heads use the same conditioning network: squared error, cross-entropy of each pixel alone, and PixelCNN.
 """
 
 import argparse
@@ -18,106 +18,108 @@ from PIL import Image
 from torch import Tensor, nn
 
 import pysr
-from pysr.atomic import atomic_write
-from pysr.cli.terminal import Bar
-from pysr.evaluation.comparison import Panel, contact_sheet
-from pysr.imaging.files import write_image
-from pysr.plugin import Model
+from pysr.plugin import Model, load_weights
+from pysr.training import Panel, contact_sheet, train
 
+from .counter import counter
 from .digits import SIDE, Head, place, read_digits
 from .plugin import HEADS
 
 NAMES = ("pixelcnn", "cross_entropy", "l2")
 LIT = 0.2  # of the digit's mean
-SHOWN = 7
-BATCH = 50
+SHOWN = 7  # digits in the image
+BATCH = 50  # digits at a time, for memory
 
 Table = dict[str, dict[str, float]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What three heads make of a digit that may be in either corner.")
+    parser = argparse.ArgumentParser(description="Compare three heads on a digit that may be in either corner.")
     parser.add_argument("--data", type=Path, required=True, help="folder of MNIST's idx files")
     parser.add_argument("--out", type=Path, required=True, help="folder for table.json and corners.png")
     parser.add_argument("--count", type=int, default=1000, help="test digits (default: 1000)")
     parser.add_argument("--retrain", action="store_true", help="train the heads first, into OUT: hours on a CPU")
-    parser.add_argument("--seed", type=int, default=0, help="of everything drawn at random (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all samples (default: 0)")
     options = parser.parse_args()
     if options.count < 1:
         parser.error(f"--count is {options.count}; give 1 or more")
     try:
         digits = read_digits(options.data, "t10k")[: options.count]
         trained = {name: retrained(name, options.data, options.out) for name in NAMES} if options.retrain else {}
-        outputs = {name: drawn(name, digits, options.seed, trained.get(name)) for name in NAMES}
+        outputs = {name: upscaled(name, digits, options.seed, trained.get(name)) for name in NAMES}
     except pysr.PysrError as error:
         sys.exit(f"corners: error: {error}")
-    table = {name: shares(output, digits) for name, output in outputs.items()}
+    table = {name: fractions(output, digits) for name, output in outputs.items()}
     options.out.mkdir(parents=True, exist_ok=True)
-    with atomic_write(options.out / "table.json") as file:
-        file.write(json.dumps(table, indent=2).encode())
+    (options.out / "table.json").write_text(json.dumps(table, indent=2), encoding="utf-8")
     truths = place(digits, torch.Generator().manual_seed(options.seed))
-    write_image(picture(digits, outputs, truths), options.out / "corners.png")
-    print(written(table), f"\n{len(digits)} digits; wrote {options.out / 'table.json'} and corners.png")
+    sheet(digits, outputs, truths).save(options.out / "corners.png")
+    print(as_text(table), f"\n{len(digits)} digits; wrote {options.out / 'table.json'} and corners.png")
 
 
 def retrained(name: str, data: Path, out: Path) -> Path:
-    """Train a head, or go on with its training, and return the file of its weights."""
-    from pysr.training import train
-
+    """Train a head, or resume its training; returns the file of its weights."""
     from .train import head_recipe
 
     model: str | Model = "pixelcnn-mnist-corners"
     if name != "pixelcnn":
         outputs, losses = (1, {"mse": 100.0}) if name == "l2" else (256, {})
-        model = Model(name, (2,), lambda scale, variant: Head(outputs), "", colour="luma",
-                      recipes={"shipped": lambda: head_recipe(losses)})  # fmt: skip
-    with Bar(f"training {name}", unit="steps") as bar:
-        return train(model, [data], out / name, resume=True, progress=bar.update)
+        recipes = {"shipped": lambda: head_recipe(losses)}
+        model = Model(name, (2,), lambda scale, variant: Head(outputs), "", colour="luma", recipes=recipes)
+    return train(model, [data], out / name, resume=True, progress=counter(f"{name}: steps"))
 
 
-def drawn(head: str, digits: Tensor, seed: int, weights: Path | None = None) -> Tensor:
-    """What a head makes of (N, 1, 28, 28) digits: (N, 1, 56, 56) in [0, 1]. weights: instead of the shipped ones."""
-    with Bar(f"drawing by {head}", unit="digits") as bar:
-        if head == "pixelcnn":
-            upscaler, images = pysr.load("pixelcnn-mnist-corners", weights=weights), []
-            for number, digit in enumerate(digits):  # each with a seed of its own: image ids begin at 0 in every call
-                images.append(upscaler.upscale(digit, seed=seed * len(digits) + number))
-                bar.update(number + 1, len(digits))
-            return torch.stack(images)
-        network = head_of(head, weights)
-        generator, outputs = torch.Generator().manual_seed(seed), []
-        for first in range(0, len(digits), BATCH):
-            output = network(digits[first : first + BATCH])
-            outputs.append(output.clamp(0, 1) if head == "l2" else each_by_itself(output, generator))
-            bar.update(first + len(output), len(digits))
-        return torch.cat(outputs)
+def upscaled(head: str, digits: Tensor, seed: int, weights: Path | None = None) -> Tensor:
+    """The output of a head.
+
+    Args:
+        head: One of `NAMES`.
+        digits: (N, 1, 28, 28) in [0, 1].
+        seed: Seed of the samples.
+        weights: Weights instead of the shipped ones.
+
+    Returns:
+        (N, 1, 56, 56) in [0, 1].
+    """
+    progress = counter(f"{head}: digits")
+    if head == "pixelcnn":
+        upscaler, images = pysr.load("pixelcnn-mnist-corners", weights=weights), []
+        for number, digit in enumerate(digits):  # each with its own seed: image ids start at 0 in every call
+            images.append(upscaler.upscale(digit, seed=seed * len(digits) + number))
+            progress(number + 1, len(digits))
+        return torch.stack(images)
+    network = load_head(head, weights)
+    generator, outputs = torch.Generator().manual_seed(seed), []
+    for first in range(0, len(digits), BATCH):
+        output = network(digits[first : first + BATCH])
+        outputs.append(output.clamp(0, 1) if head == "l2" else sample_independently(output, generator))
+        progress(first + len(output), len(digits))
+    return torch.cat(outputs)
 
 
-def head_of(name: str, weights: Path | None) -> nn.Module:
+def load_head(name: str, weights: Path | None) -> nn.Module:
     """The head "l2" or "cross_entropy" with its weights."""
-    from pysr.upscaling.weights import load_weights
-
     network = Head(1 if name == "l2" else 256).eval().requires_grad_(False)
     load_weights(network, weights or HEADS[name])
     return network
 
 
-def each_by_itself(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """Levels drawn for each pixel alone from (N, 256, H, W) logits: (N, 1, H, W) in [0, 1]."""
+def sample_independently(logits: Tensor, generator: torch.Generator) -> Tensor:
+    """Sample each pixel on its own from (N, 256, H, W) logits: (N, 1, H, W) in [0, 1]."""
     count, levels, height, width = logits.shape
-    odds = logits.softmax(1).permute(0, 2, 3, 1).reshape(-1, levels)
-    return torch.multinomial(odds, 1, generator=generator).view(count, 1, height, width) / 255
+    probabilities = logits.softmax(1).permute(0, 2, 3, 1).reshape(-1, levels)
+    return torch.multinomial(probabilities, 1, generator=generator).view(count, 1, height, width) / 255
 
 
 def lit(outputs: Tensor, digits: Tensor) -> tuple[Tensor, Tensor]:
-    """For each of (N, 1, 56, 56) outputs whether the top left and the bottom right corner is lit."""
-    least = LIT * digits.mean((1, 2, 3))
+    """Whether the top left, and whether the bottom right corner is lit, for each of (N, 1, 56, 56) outputs."""
+    threshold = LIT * digits.mean((1, 2, 3))
     top, bottom = outputs[..., :SIDE, :SIDE], outputs[..., SIDE:, SIDE:]
-    return top.mean((1, 2, 3)) > least, bottom.mean((1, 2, 3)) > least
+    return top.mean((1, 2, 3)) > threshold, bottom.mean((1, 2, 3)) > threshold
 
 
-def shares(outputs: Tensor, digits: Tensor) -> dict[str, float]:
-    """Shares of the outputs with one corner lit, both or none; top_left: of those with one."""
+def fractions(outputs: Tensor, digits: Tensor) -> dict[str, float]:
+    """Fractions of the outputs with one corner lit, both or none; top_left: fraction of those with one."""
     top, bottom = lit(outputs, digits)
     one = top ^ bottom
     count = len(digits)
@@ -129,26 +131,30 @@ def shares(outputs: Tensor, digits: Tensor) -> dict[str, float]:
     }
 
 
-def picture(digits: Tensor, outputs: Mapping[str, Tensor], truths: Tensor) -> Image.Image:
-    """A row for each of the first digits: input, the three results, and a truth that was as likely as the other."""
+def sheet(digits: Tensor, outputs: Mapping[str, Tensor], truths: Tensor) -> Image.Image:
+    """A row for each of the first digits: input, the three results, and one of the two equally likely truths."""
     panels = []
     for number in range(min(SHOWN, len(digits))):
         canvas = torch.zeros(1, 2 * SIDE, 2 * SIDE)
         canvas[:, SIDE // 2 : SIDE // 2 + SIDE, SIDE // 2 : SIDE // 2 + SIDE] = digits[number]
-        columns = {"input": canvas, "squared error": outputs["l2"][number],
-                   "cross-entropy": outputs["cross_entropy"][number], "PixelCNN": outputs["pixelcnn"][number],
-                   "one of two truths": truths[number]}  # fmt: skip
+        columns = {
+            "input": canvas,
+            "squared error": outputs["l2"][number],
+            "cross-entropy": outputs["cross_entropy"][number],
+            "PixelCNN": outputs["pixelcnn"][number],
+            "one of two truths": truths[number],
+        }
         panels += [Panel(title, gray(planes)) for title, planes in columns.items()]
     return contact_sheet(panels, columns=5)
 
 
 def gray(planes: Tensor) -> Image.Image:
-    """(1, H, W) in [0, 1]."""
+    """(1, H, W) in [0, 1] as an 8-bit image."""
     return Image.fromarray((planes[0] * 255).round().byte().numpy())
 
 
-def written(table: Table) -> str:
-    """The table as text."""
+def as_text(table: Table) -> str:
+    """The table for a terminal."""
     lines = [f"{'':15}{'one':>8}{'both':>8}{'none':>8}   top left of one"]
     for name, row in table.items():
         cells = "".join(f"{row[key]:8.1%}" for key in ("one", "both", "none"))

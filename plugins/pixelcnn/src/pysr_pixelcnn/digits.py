@@ -1,4 +1,4 @@
-"""The corners: a digit in the top left or in the bottom right of a canvas, and nothing in the input says which."""
+"""The corners: a digit in the top left or bottom right of a canvas, and nothing in the input says which."""
 
 import gzip
 import zlib
@@ -16,22 +16,33 @@ from pysr.training import Batch, Shard, generator_of
 from .network import PixelCNN, ResidualBlock, levels
 from .prior import Prior
 
-SIDE = 28
-MAGIC = 0x803  # unsigned bytes in three dimensions
-CHANNELS = 32
-BRIGHT = 48  # the lowest level that counts as bright
-JOINT_BRIGHT = 40.0
+SIDE = 28  # of MNIST's images, in pixels
+MAGIC = 0x803  # of an idx file of unsigned bytes in three dimensions
+CHANNELS = 32  # of the conditioning network
+BRIGHT = 48  # the lowest level that counts as bright: strokes have hundreds, backgrounds 0
+JOINT_BRIGHT = 40.0  # weight of one bit among the hundreds that the levels of a digit take
 
 
 def read_digits(folder: Path, part: str) -> Tensor:
-    """MNIST's images, (N, 1, 28, 28) in [0, 1]. part: "train" (60,000) or "t10k" (10,000)."""
+    """Read MNIST's images.
+
+    Args:
+        folder: Folder of MNIST's idx files.
+        part: "train" (60,000 images) or "t10k" (10,000).
+
+    Returns:
+        (N, 1, 28, 28) in [0, 1].
+
+    Raises:
+        InputError: The file is missing or damaged.
+    """
     path = folder / f"{part}-images-idx3-ubyte.gz"
     try:
         with gzip.open(path) as file:
             data = file.read()
         magic, count, height, width = np.frombuffer(data, ">i4", 4)
         if magic != MAGIC or (height, width) != (SIDE, SIDE):
-            raise ValueError("it holds no images of 28 x 28")
+            raise ValueError("it has no images of 28 x 28 pixels")
         pixels = np.frombuffer(data, np.uint8, offset=16).reshape(count, 1, SIDE, SIDE)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(f"MNIST's {path} cannot be read: {error}; give the folder of its four .gz files") from None
@@ -39,7 +50,7 @@ def read_digits(folder: Path, part: str) -> Tensor:
 
 
 def place(digits: Tensor, generator: torch.Generator) -> Tensor:
-    """(N, 1, 28, 28) digits, each in one of the two corners of a (N, 1, 56, 56) canvas, with probability one half."""
+    """Put (N, 1, 28, 28) digits into one of two corners of (N, 1, 56, 56) canvases, each with probability one half."""
     count, planes, side, _ = digits.shape
     canvas = torch.zeros(count, planes, 2 * side, 2 * side)
     bottom = torch.rand(count, generator=generator) < 0.5
@@ -51,8 +62,8 @@ def place(digits: Tensor, generator: torch.Generator) -> Tensor:
 class CornersConditioning(nn.Module):
     """(N, 1, h, w) digits in [-0.5, 0.5] to (N, 32, 2 h, 2 w) features.
 
-    No convolution moves a digit by half a canvas, so the input is repeated in all four corners, beside two planes that
-    say where a pixel is; residual blocks make of it what stands where.
+    Convolutions do not move a digit by half a canvas, so the input is repeated in all four corners, with the position
+    of each pixel in two more planes, before the residual blocks.
     """
 
     def __init__(self, blocks: int = 4) -> None:
@@ -63,20 +74,21 @@ class CornersConditioning(nn.Module):
     def forward(self, low: Tensor) -> Tensor:
         canvas = low.repeat(1, 1, 2, 2)
         rows, columns = (torch.linspace(-0.5, 0.5, side, device=low.device) for side in canvas.shape[2:])
-        places = torch.stack(torch.meshgrid(rows, columns, indexing="ij")).to(canvas.dtype)
-        features: Tensor = self.body(torch.cat([canvas, places.expand(len(low), -1, -1, -1)], 1))
+        positions = torch.stack(torch.meshgrid(rows, columns, indexing="ij")).to(canvas.dtype)
+        features: Tensor = self.body(torch.cat([canvas, positions.expand(len(low), -1, -1, -1)], 1))
         return features
 
 
-def corners() -> PixelCNN:
-    """PixelCNN for the corners: 18 layers see 39 rows up, so that a digit in the other corner is seen."""
+def build_corners(scale: int = 2, variant: str | None = None) -> PixelCNN:
+    """The network of the model `pixelcnn-mnist-corners`: 18 layers see 39 rows up, and so the other corner's digit."""
     return PixelCNN(CornersConditioning(), CHANNELS, Prior(planes=1, channels=32, layers=18, hidden=128))
 
 
 class Head(nn.Module):
-    """The same conditioning network with a head that knows no other pixel: (N, 1, h, w) in [0, 1] to (N, outputs, ...).
+    """The same conditioning network with independent pixels: (N, 1, h, w) in [0, 1] to (N, outputs, 2 h, 2 w).
 
-    outputs: 1, the image itself, for squared error; 256, logits of levels, for cross-entropy.
+    Args:
+        outputs: 1, the image itself, for squared error; 256, logits of levels, for cross-entropy.
     """
 
     def __init__(self, outputs: int) -> None:
@@ -96,25 +108,26 @@ class CornersSampler:
         self._seed = seed
 
     def batch(self, step: int, counts: Mapping[int, int], shard: Shard = (0, 1)) -> list[Batch]:
+        """See `pysr.training.Sampler`."""
         generator = generator_of(self._seed, step)
-        rank, processes = shard
+        rank, world_size = shard
         pairs = []
         for scale, count in counts.items():
             low = self._digits[torch.randint(len(self._digits), (count,), generator=generator)]
-            pairs.append(Batch(scale, low[rank::processes], place(low, generator)[rank::processes]))
+            pairs.append(Batch(scale, low[rank::world_size], place(low, generator)[rank::world_size]))
         return pairs
 
 
 def corner_losses(network: PixelCNN, low: Tensor, high: Tensor) -> dict[str, Tensor]:
-    """The cross-entropies, and again, many times as heavy, that of whether a pixel is bright at all.
+    """The cross-entropies of the levels, and, weighted, those of whether a pixel is bright at all.
 
-    In which corner the digit stands is one bit of the hundreds that its levels take: without the weight, training
-    hardly hears of it.
+    The corner of the digit is one bit among the hundreds that its levels take: without the weight, training hardly
+    learns it.
     """
-    given, both = network.logits(low, high)
+    conditioning, joint = network.logits(low, high)
     target = levels(high).flatten()
     losses = {}
-    for name, logits, weight in (("joint", both, JOINT_BRIGHT), ("conditioning", given, 1.0)):
+    for name, logits, weight in (("joint", joint, JOINT_BRIGHT), ("conditioning", conditioning, 1.0)):
         scores = logits.flatten(0, 3).float()
         dark = scores[:, :BRIGHT].logsumexp(1) - scores[:, BRIGHT:].logsumexp(1)
         losses[name] = F.cross_entropy(scores, target)
@@ -124,6 +137,6 @@ def corner_losses(network: PixelCNN, low: Tensor, high: Tensor) -> dict[str, Ten
 
 
 def head_losses(network: nn.Module, low: Tensor, high: Tensor) -> dict[str, Tensor]:
-    """Cross-entropy of each pixel alone."""
+    """Cross-entropy of each pixel on its own."""
     logits = network(low).permute(0, 2, 3, 1).flatten(0, 2).float()
     return {"cross_entropy": F.cross_entropy(logits, levels(high).flatten())}

@@ -1,4 +1,4 @@
-"""How good the faces are, by numbers: bits per sub-pixel, and whether samples shrink to what they were made from.
+"""Measure the faces: bits per sub-pixel, and whether downscaled samples match their input.
 
     python -m pysr_pixelcnn.faces --data faces.npz [--count 400]
 
@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 
 import pysr
-from pysr.cli.terminal import Bar
-from pysr.imaging import degrade
-from pysr.imaging.datasets import read_array
+from pysr.plugin import load_weights
+from pysr.training import bicubic_downscale, read_array
 
-from .network import cross_entropies, faces
+from .counter import counter
+from .network import build_faces, cross_entropies
 from .plugin import FACES
 
 SCALE = 4
@@ -39,26 +39,29 @@ def main() -> None:
 
 @torch.inference_mode()
 def measured(data: Path, count: int) -> dict[str, float]:
-    """Means over the first faces."""
-    from pysr.upscaling.weights import load_weights
+    """Means over the first faces of a file, by what they measure.
 
+    Args:
+        data: A .npz file with an array ``val`` of (N, 32, 32, 3) uint8.
+        count: How many faces.
+    """
     high = torch.from_numpy(read_array(data, "val")[:count]).permute(0, 3, 1, 2).float() / 255
-    low = (degrade.bicubic(high, SCALE).clamp(0, 1) * 255).round() / 255
-    network = faces().eval()
+    low = (bicubic_downscale(high, SCALE).clamp(0, 1) * 255).round() / 255
+    network = build_faces(SCALE).eval()
     load_weights(network, FACES)
     upscaler = pysr.load("pixelcnn-faces")
     bits, alone, consistency = [], [], []
-    with Bar("measuring", unit="faces") as bar:
-        for number, (small, large) in enumerate(zip(low, high, strict=True)):
-            bits.append(upscaler.bits_per_dim(small, large))
-            alone.append(float(cross_entropies(network, small[None], large[None])["conditioning"]) / math.log(2))
-            drawn = upscaler.upscale(small, seed=number)
-            consistency.append(float((degrade.bicubic(drawn[None], SCALE) - small).square().mean()))
-            bar.update(number + 1, len(high))
+    progress = counter("measured faces")
+    for number, (small, large) in enumerate(zip(low, high, strict=True)):
+        bits.append(upscaler.bits_per_dim(small, large))
+        alone.append(float(cross_entropies(network, small[None], large[None])["conditioning"]) / math.log(2))
+        sample = upscaler.upscale(small, seed=number)
+        consistency.append(float((bicubic_downscale(sample[None], SCALE) - small).square().mean()))
+        progress(number + 1, len(high))
     return {
         "bits per sub-pixel": sum(bits) / len(high),
         "bits per sub-pixel by the conditioning network alone": sum(alone) / len(high),
-        "consistency: mean squared error of shrunk samples": sum(consistency) / len(high),
+        "consistency: mean squared error of downscaled samples": sum(consistency) / len(high),
     }
 
 

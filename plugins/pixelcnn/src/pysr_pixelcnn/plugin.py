@@ -1,30 +1,21 @@
-"""What this distribution tells pysr. Imports neither torch nor the networks."""
+"""What this distribution provides to pysr. Imports neither torch nor the networks."""
 
-from __future__ import annotations
-
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from pysr.plugin import Model, Weights, hookimpl
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from pysr.plugin import Recipe
+from pysr.plugin import Model, Weights, hookimpl, lazy
 
 PAPER = "Dahl, Norouzi, Shlens: Pixel Recursive Super Resolution, ICCV 2017"
-FOLDER = Path(__file__).with_name("weights")
-FACES = Weights(
-    file=FOLDER / "pixelcnn-faces.safetensors",
+FACES = Weights.shipped(
+    "pysr_pixelcnn",
+    "pixelcnn-faces.safetensors",
     sha256="b277dae421f29ae2053bd4c8665ef1c16e669ce272372e599731842845bf76a6",
-    licence="non-commercial research only, as the pictures that it learned from",
+    licence="non-commercial research only, as the images that it was trained on",
     trained_on="UTKFace, part 1 (aligned faces), at 32 x 32 pixels",
 )
 
 
 def _digits(file: str, sha256: str) -> Weights:
-    return Weights(
-        file=FOLDER / file,
+    return Weights.shipped(
+        "pysr_pixelcnn",
+        file,
         sha256=sha256,
         licence="CC BY-SA 3.0, as MNIST is commonly quoted",
         trained_on="MNIST's 60,000 training digits, each placed in one of two corners",
@@ -42,36 +33,6 @@ HEADS = {  # of the study of ambiguity, beside PixelCNN
 }
 
 
-def faces(scale: int, variant: str | None) -> nn.Module:
-    from .network import faces
-
-    return faces()
-
-
-def faces_recipe() -> Recipe:
-    from .train import faces_recipe
-
-    return faces_recipe()
-
-
-def paper() -> Recipe:
-    from .train import paper
-
-    return paper()
-
-
-def corners_recipe() -> Recipe:
-    from .train import corners_recipe
-
-    return corners_recipe()
-
-
-def corners(scale: int, variant: str | None) -> nn.Module:
-    from .digits import corners
-
-    return corners()
-
-
 @hookimpl
 def pysr_models() -> list[Model]:
     return [
@@ -79,24 +40,24 @@ def pysr_models() -> list[Model]:
             name="pixelcnn-faces",
             aliases=("pixelcnn",),
             scales=(4,),
-            network=faces,
+            network=lazy("pysr_pixelcnn.network:build_faces"),
             summary="Draws faces pixel by pixel: each sample is another face that the small image may have been",
             domain="face",
             weights={4: FACES},
             stochastic=True,
-            recipes={"shipped": faces_recipe, "paper": paper},
+            recipes={"shipped": lazy("pysr_pixelcnn.train:faces_recipe"), "paper": lazy("pysr_pixelcnn.train:paper")},
             paper=PAPER,
         ),
         Model(
             name="pixelcnn-mnist-corners",
             scales=(2,),
-            network=corners,
-            summary="Puts a digit into one of two corners, at random: the paper's study of what is ambiguous",
+            network=lazy("pysr_pixelcnn.digits:build_corners"),
+            summary="Puts a digit into one of two corners, at random: the paper's study of ambiguity",
             colour="luma",
             domain="digit",
             weights={2: CORNERS},
             stochastic=True,
-            recipes={"shipped": corners_recipe},
+            recipes={"shipped": lazy("pysr_pixelcnn.train:corners_recipe")},
             paper=PAPER,
         ),
     ]

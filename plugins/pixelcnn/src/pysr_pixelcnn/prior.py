@@ -1,7 +1,7 @@
 """The prior network: a gated PixelCNN whose vertical stack sees only rows strictly above (van den Oord et al. 2016).
 
 Because of that, pixel (i, j) depends on row i - k only up to column j + 3 + 2 (k - 1), so that pixels with equal
-j + 4 i can be drawn together: what `pysr.ops.pixelcnn` does.
+j + 4 i can be drawn together, as `pysr.plugin.PixelCNNSampler` does.
 """
 
 import math
@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from pysr.ops.pixelcnn import LEVELS, channel_groups
+from pysr.plugin import channel_groups
 
+LEVELS = 256  # of a sub-pixel: 8 bits
 PREGATE_GAIN = 1.7  # keeps the variance of tanh(a) * sigmoid(b) from layer to layer
 
 
 def _membership(channels: int, planes: int) -> Tensor:
-    """Which plane each channel belongs to."""
+    """The plane that each channel belongs to."""
     sizes = torch.tensor(channel_groups(channels, planes))
     return torch.arange(planes).repeat_interleave(sizes)
 
@@ -46,7 +47,7 @@ def gate(preactivation: Tensor) -> Tensor:
 
 
 class GatedLayer(nn.Module):
-    """One gated layer, kernel 5 x 5: a vertical stack and a horizontal one that reads it (figure 2 of the same)."""
+    """One gated layer, kernel 5 x 5: a vertical stack and a horizontal one that reads it (figure 2 there)."""
 
     def __init__(self, channels: int, planes: int) -> None:
         super().__init__()
@@ -67,11 +68,16 @@ class GatedLayer(nn.Module):
 
 
 class Prior(nn.Module):
-    """(N, P, H, W) images in [-0.5, 0.5] to (N, P * 256, H, W) logits; a sub-pixel's depend on those before it only.
+    """(N, P, H, W) images in [-0.5, 0.5] to (N, P * 256, H, W) logits, which depend only on earlier sub-pixels.
 
-    The order is that of rows, in a row that of pixels, in a pixel R, G, B. Sizes: the paper's appendix has 64
-    channels, 20 layers and a hidden layer of 1024.
-    planes: 1 or 3.
+    Sub-pixels are ordered by rows, in a row by pixels, in a pixel R, G, B. The defaults are the sizes in the paper's
+    appendix.
+
+    Args:
+        planes: P, 1 or 3.
+        channels: Channels of the gated layers.
+        layers: Number of gated layers.
+        hidden: Channels of the layer before the logits.
     """
 
     def __init__(self, planes: int = 3, channels: int = 64, layers: int = 20, hidden: int = 1024) -> None:
@@ -97,24 +103,26 @@ class Prior(nn.Module):
 
     @torch.no_grad()
     def _initialise(self) -> None:
-        """Variances that stay from layer to layer, and a residual stack that begins as the identity."""
+        """Keep variances from layer to layer, and start the residual stack near the identity."""
+        without_bias: list[nn.Conv2d] = [self.answer]
         for layer in self.layers:
+            assert isinstance(layer, GatedLayer)
+            without_bias += [layer.vertical, layer.horizontal, layer.out]
             fan = layer.vertical.weight[0].numel()
             nn.init.normal_(layer.vertical.weight, std=PREGATE_GAIN * 2 / math.sqrt(fan))
-            nn.init.zeros_(layer.vertical.bias)
             nn.init.normal_(layer.across.weight, std=0.5 / math.sqrt(layer.across.weight[0].numel()))
             nn.init.normal_(layer.horizontal.weight, std=1 / math.sqrt(layer.horizontal.weight[0].numel()))
-            nn.init.zeros_(layer.horizontal.bias)
             nn.init.normal_(layer.out.weight, std=0.3 / math.sqrt(layer.out.weight[0].numel()))
-            nn.init.zeros_(layer.out.bias)
         nn.init.normal_(self.first.weight, std=3 / math.sqrt(self.first.weight[0].numel()))
         nn.init.kaiming_normal_(self.widen.weight, nonlinearity="relu")
         nn.init.normal_(self.answer.weight, std=0.1 / math.sqrt(self.hidden))
-        nn.init.zeros_(self.answer.bias)
+        for convolution in without_bias:
+            assert convolution.bias is not None
+            nn.init.zeros_(convolution.bias)
 
 
 def masked(prior: Prior) -> dict[str, Tensor]:
-    """Its numbers by their names in the state dict, with zeros where masks are."""
-    numbers = {name: value.detach() for name, value in prior.named_parameters()}
+    """Its weights by their names in the state dict, with the masks applied."""
+    weights = {name: value.detach() for name, value in prior.named_parameters()}
     layers = {name: layer for name, layer in prior.named_modules() if isinstance(layer, Masked)}
-    return numbers | {f"{name}.weight": (layer.weight * layer.mask).detach() for name, layer in layers.items()}
+    return weights | {f"{name}.weight": (layer.weight * layer.mask).detach() for name, layer in layers.items()}

@@ -1,4 +1,4 @@
-"""How PixelCNN is trained: as the shipped weights were, and as the paper says."""
+"""Training of PixelCNN: as the shipped weights were trained, and as in the paper."""
 
 from collections.abc import Callable
 
@@ -6,13 +6,12 @@ from torch import nn
 from torch.optim import Optimizer, RMSprop
 
 from pysr.plugin import Recipe
-from pysr.training.optimizers import muon_and_adam
-from pysr.training.schedules import stepped, trapezoid
+from pysr.training import muon_and_adam, stepped, trapezoid
 
 from .digits import CornersSampler, corner_losses, head_losses
 from .network import cross_entropies
 
-MATRIX = 16  # channels from which on a layer is a matrix worth orthogonalising
+MATRIX = 16  # channels per side from which a layer is a matrix worth orthogonalising
 
 
 def optimizers(rate: float) -> Callable[[nn.Module], list[Optimizer]]:
@@ -30,7 +29,7 @@ def optimizers(rate: float) -> Callable[[nn.Module], list[Optimizer]]:
 
 
 def faces_recipe() -> Recipe:
-    """What differs from the paper, and why; the rest is in `paper`."""
+    """Training of the shipped weights. `reasons` says why it differs from `paper`."""
     return Recipe(
         losses={},
         compute_losses=cross_entropies,
@@ -43,15 +42,15 @@ def faces_recipe() -> Recipe:
         rotate=False,
         ema_decay=0.995,
         reasons={
-            "optimizers": "in equal time further than Adam alone: after 170 s 6.07 against 6.13 bits a sub-pixel",
-            "batch": "in equal time 4 is ahead of 8 and 16 (4.60, 5.32 and 6.05 bits after 170 s)",
-            "rotate": "faces stand upright; left and right may change places",
+            "optimizers": "better than Adam alone in equal time: after 170 s 6.07 against 6.13 bits per sub-pixel",
+            "batch": "4 is better than 8 and 16 in equal time (4.60, 5.32 and 6.05 bits after 170 s)",
+            "rotate": "faces stand upright; they are only mirrored left to right",
         },
     )
 
 
 def paper() -> Recipe:
-    """The paper's appendix, as the published re-implementations give it."""
+    """The paper's appendix, with what it leaves open as in published re-implementations."""
     return Recipe(
         losses={},
         compute_losses=cross_entropies,
@@ -64,7 +63,7 @@ def paper() -> Recipe:
         rotate=False,
         ema_decay=0.0,
         reasons={
-            "schedule": "halved every 500,000 steps, so never within these",
+            "schedule": "halved every 500,000 steps, so never in this training",
             "ema_decay": "the paper keeps the weights themselves",
         },
     )
@@ -88,7 +87,11 @@ def corners_recipe() -> Recipe:
 
 
 def head_recipe(losses: dict[str, float]) -> Recipe:
-    """The heads beside it: squared error, or without losses cross-entropy of each pixel alone."""
+    """The study's other heads.
+
+    Args:
+        losses: Weights of losses; if empty, the cross-entropy of each pixel on its own.
+    """
     return Recipe(
         losses=losses,
         compute_losses=None if losses else head_losses,

@@ -7,9 +7,11 @@ from torch import Tensor, nn
 class SRCNN(nn.Module):
     """Patch extraction, non-linear mapping, reconstruction (section 3.1): three convolutions and nothing else.
 
-    Input and output: (N, 1, H, W) float luma in [0, 1], already at output size; one network for each scale.
-    middle: side of the second layer's filters: 1 in 9-1-5, 5 in 9-5-5. Half receptive field: 6 pixels for 9-1-5, 8 for
-    9-5-5. Parameters: 8,129 and 57,281. Beyond its border an image goes on as it ends there.
+    Input and output: (N, 1, H, W) float luma in [0, 1], already at output size; one network for each scale. Borders are
+    padded by replication. Half receptive field: 6 pixels for 9-1-5, 8 for 9-5-5. Parameters: 8,129 and 57,281.
+
+    Args:
+        middle: Side of the second layer's filters: 1 in 9-1-5, 5 in 9-5-5.
     """
 
     def __init__(self, middle: int = 5) -> None:
@@ -25,9 +27,14 @@ class SRCNN(nn.Module):
 
 
 def _convolution(inputs: int, outputs: int, side: int) -> nn.Conv2d:
-    """With the paper's first numbers: normal with deviation 0.001, biases zero (section 3.3)."""
+    """A layer initialised as in the paper: normal with deviation 0.001, biases zero (section 3.3)."""
     layer = nn.Conv2d(inputs, outputs, side, padding=side // 2, padding_mode="replicate")
     nn.init.normal_(layer.weight, std=1e-3)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
     return layer
+
+
+def build(scale: int, variant: str | None) -> SRCNN:
+    """The network of the model `srcnn`, the same for every scale. variant: "955" (also for None) or "915"."""
+    return SRCNN(middle=1 if variant == "915" else 5)

@@ -1,18 +1,20 @@
-"""How SRCNN is trained: as the shipped weights were, and as the paper says."""
+"""Training of SRCNN: as the shipped weights were trained, and as in the paper."""
+
+from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 
 from pysr.plugin import Recipe
-from pysr.training.schedules import constant, trapezoid
+from pysr.training import constant, trapezoid
 
-SCALES = (2,)  # a network for each scale: `pysr train srcnn --scale 3` trains that of another
+SCALES = (2,)  # one network per scale: `pysr train srcnn --scale 3` trains another
 
 
 @torch.no_grad()
 def pass_through(network: nn.Module) -> None:
-    """Begin as the identity: one filter of each layer hands the image on, what the others find adds almost nothing."""
+    """Start as the identity: one filter of each layer passes the image on, the others add almost nothing."""
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     for layer in layers[:-1]:
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -23,7 +25,7 @@ def pass_through(network: nn.Module) -> None:
 
 
 def recipe() -> Recipe:
-    """What differs from the paper, and why; the rest is in `paper`."""
+    """Training of the shipped weights. `reasons` says why it differs from the paper."""
     return Recipe(
         losses={"l1": 1.0},
         optimizers=lambda network: [Adam(network.parameters(), 1e-3)],
@@ -38,15 +40,15 @@ def recipe() -> Recipe:
         ema_decay=0.998,
         reasons={
             "optimizers": "Adam needs thousands of steps where the paper's SGD needs millions",
-            "init_weights": "the network begins as bicubic enlargement: after 400 steps 32.11 dB on Set5 x3",
-            "rescale_augment": "the training pictures are JPEG files; reduced copies are cleaner",
-            "hard_mining_candidates": "of four random places the one with most detail",
+            "init_weights": "the network starts as bicubic enlargement: after 400 steps 32.11 dB on Set5 x3",
+            "rescale_augment": "the training images are JPEG files; reduced copies are cleaner",
+            "hard_mining_candidates": "of four random positions the one with most detail is used",
         },
     )
 
 
 def paper() -> Recipe:
-    """Section 3.3 and 4.1 of the paper."""
+    """Sections 3.3 and 4.1 of the paper."""
     return Recipe(
         losses={"mse": 20 * 20},
         optimizers=paper_optimizers,
@@ -73,4 +75,5 @@ def paper() -> Recipe:
 def paper_optimizers(network: nn.Module) -> list[Optimizer]:
     """SGD with momentum 0.9; rates 1e-4, and 1e-5 for the last layer (section 3.3)."""
     first, second, last = (list(layer.parameters()) for layer in network.children())
-    return [SGD([{"params": first + second}, {"params": last, "lr": 1e-5}], lr=1e-4, momentum=0.9)]
+    groups: list[dict[str, Any]] = [{"params": first + second}, {"params": last, "lr": 1e-5}]
+    return [SGD(groups, lr=1e-4, momentum=0.9)]

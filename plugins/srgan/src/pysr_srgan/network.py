@@ -26,18 +26,22 @@ class ResidualBlock(nn.Module):
 
 
 class ShuffledConv2d(nn.Conv2d):
-    """A convolution of what a pixel shuffle by 2 would make of (N, 4 C, h, w), without making it: (N, out, 2 h, 2 w).
+    """Pixel shuffle by 2 and a convolution in one: (N, 4 C, h, w) to (N, out, 2 h, 2 w).
 
-    kernel_size: 4 n + 1, so that it begins at an even pixel. It computes at the low resolution with four times the
-    channels on either side: the same sums, and with as few as three output channels 2.6 times as fast on a CPU,
-    forwards and backwards.
+    It computes the same sums at the low resolution, with four times the channels on either side: with only three output
+    channels 2.6 times as fast on a CPU, forward and backward.
+
+    Args:
+        in_channels: C.
+        out_channels: Channels of the output.
+        kernel_size: Side of the kernel, 4 n + 1, so that it starts at an even pixel.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
         super().__init__(in_channels, out_channels, kernel_size)
 
     def forward(self, planes: Tensor) -> Tensor:
-        side = self.kernel_size[0] + 1  # one more, for kernels that begin at odd pixels; an even number
+        side = self.kernel_size[0] + 1  # one more, for kernels that start at odd pixels; an even number
         wide = self.weight.new_zeros(self.out_channels, 2, 2, self.in_channels, side, side)
         for row in range(2):
             for column in range(2):
@@ -53,7 +57,11 @@ class SRResNet(nn.Module):
 
     Sixteen residual blocks at low resolution, then a 3 x 3 convolution and pixel shuffle for each doubling. The first
     and last layers are 9 x 9. The paper's truth is in [-1, 1] and its input in [0, 1]; here both are in [0, 1].
-    scale: 2, 4 or 8. Parameters: 1,547,350 at scale 4, with one slope for each PReLU.
+    Parameters: 1,547,350 at scale 4, with one slope for each PReLU.
+
+    Args:
+        scale: 2, 4 or 8.
+        blocks: Residual blocks.
     """
 
     def __init__(self, scale: int = 4, blocks: int = 16) -> None:
@@ -74,9 +82,12 @@ class SRResNet(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """True or made (section 2.1.1, figure 4): (N, 3, side, side) in [0, 1] to (N, 1) logits, positive for true.
+    """Real or generated (section 2.1.1, figure 4): (N, 3, side, side) in [0, 1] to (N, 1) logits, positive for real.
 
-    side: of its images in pixels, a multiple of 16; 96 in the paper, with 23,563,649 parameters.
+    Parameters: 23,563,649 for the paper's side of 96.
+
+    Args:
+        side: Side of its images in pixels, a multiple of 16.
     """
 
     def __init__(self, side: int = 96) -> None:
@@ -100,7 +111,14 @@ class Discriminator(nn.Module):
 
 @torch.no_grad()
 def begin_small(network: nn.Module) -> None:
-    """Begin as a nearly linear enlargement: residual blocks add nothing yet."""
+    """Start as a nearly linear enlargement: residual blocks add nothing yet."""
     for layer in network.modules():
         if isinstance(layer, ResidualBlock):
-            nn.init.zeros_(layer.body[-1].weight)
+            norm = layer.body[-1]
+            assert isinstance(norm, nn.BatchNorm2d)
+            nn.init.zeros_(norm.weight)
+
+
+def build(scale: int, variant: str | None) -> SRResNet:
+    """The network of the models `srresnet` and `srgan`."""
+    return SRResNet(scale)

@@ -1,4 +1,4 @@
-"""How SRResNet and SRGAN are trained: as the shipped weights are to be, and as the paper says."""
+"""Training of SRResNet and SRGAN: as the shipped weights were trained, and as in the paper."""
 
 from functools import partial
 
@@ -6,19 +6,18 @@ from torch import nn
 from torch.optim import Adam, Optimizer
 
 from pysr.plugin import Recipe
-from pysr.training.optimizers import muon_and_adam
-from pysr.training.schedules import constant, stepped, trapezoid
+from pysr.training import constant, muon_and_adam, stepped, trapezoid
 
 from .network import begin_small
 
 PERCEPTUAL = "perceptual:relu1_2,relu2_2,relu3_4,relu4_1,relu4_2,relu4_3,relu4_4,relu5_1,unit,shift8"
 
 
-def muon(network: nn.Module, rate: float, adams_rate: float) -> list[Optimizer]:
-    """Muon for the 3 x 3 layers, Adam for the first, the last and everything that is no matrix."""
+def muon(network: nn.Module, rate: float, adam_rate: float) -> list[Optimizer]:
+    """Muon for the 3 x 3 layers, Adam for the first, the last and everything that is not a matrix."""
     names = ("blocks", "merge", "enlarge")
     hidden = [p for name, p in network.named_parameters() if p.ndim == 4 and name.startswith(names)]
-    return muon_and_adam(network, hidden, (rate, adams_rate))
+    return muon_and_adam(network, hidden, (rate, adam_rate))
 
 
 def adam(network: nn.Module) -> list[Optimizer]:
@@ -26,10 +25,10 @@ def adam(network: nn.Module) -> list[Optimizer]:
 
 
 def resnet_recipe() -> Recipe:
-    """SRResNet. What differs from the paper, and why; the rest is in `resnet_paper`."""
+    """Training of SRResNet's shipped weights. `reasons` says why it differs from `resnet_paper`."""
     return Recipe(
         losses={"l1": 1.0},
-        optimizers=partial(muon, rate=0.01, adams_rate=1e-3),
+        optimizers=partial(muon, rate=0.01, adam_rate=1e-3),
         schedule=trapezoid(rise=0.01, fall=0.5),
         steps=30_000,
         batch=8,
@@ -42,10 +41,10 @@ def resnet_recipe() -> Recipe:
         reasons={
             "losses": "absolute error converges faster than squared error at the same PSNR",
             "optimizers": "as for VDSR: further in the same steps than Adam alone",
-            "init_weights": "the deep network begins as a shallow one",
+            "init_weights": "the deep network starts as a shallow one",
             "batch": "half the paper's, for a CPU",
-            "rescale_augment": "the training pictures are JPEG files; reduced copies are cleaner",
-            "hard_mining_candidates": "of two random places the one with more detail",
+            "rescale_augment": "the training images are JPEG files; reduced copies are cleaner",
+            "hard_mining_candidates": "of two random positions the one with more detail is used",
         },
     )
 
@@ -69,10 +68,13 @@ def resnet_paper() -> Recipe:
 
 
 def gan_recipe() -> Recipe:
-    """SRGAN, to be begun from SRResNet: ``--weights srresnet-x4.safetensors``."""
+    """SRGAN, starting from SRResNet: ``--weights srresnet-x4.safetensors``.
+
+    Needs the losses of pysr-perceptual: ``pip install pysr-srgan[train]``.
+    """
     return Recipe(
         losses={"l1": 130.0, PERCEPTUAL: 7.0, "projected": 0.1, "checkerboard:4": 100.0},
-        optimizers=partial(muon, rate=0.002, adams_rate=2e-4),
+        optimizers=partial(muon, rate=0.002, adam_rate=2e-4),
         schedule=trapezoid(rise=0.02, fall=0.6),
         steps=4_000,
         batch=8,
@@ -83,18 +85,18 @@ def gan_recipe() -> Recipe:
         ema_decay=0.995,
         validate_every=500,
         reasons={
-            "losses": "features of the distilled VGG-19, whose deepest layer is relu5_1, and discriminators that see "
-            "them: they learn faster than the paper's, which sees pixels; absolute error keeps colours in place; "
-            "without the last one features draw grids",
-            "schedule": "there is no time for a second phase as long as the first; rates fall from early on",
+            "losses": "features of the distilled VGG-19, whose deepest layer is relu5_1, and discriminators of these "
+            "features: they learn faster than the paper's discriminator of pixels; absolute error keeps colours in "
+            "place; without the last loss, features draw grids",
+            "schedule": "a short training: instead of a second phase as long as the first, rates fall from early on",
             "optimizers": "as for SRResNet: further in the same steps than Adam",
-            "flat_fraction": "texture on plain backgrounds is what a discriminator forgives and a user does not",
+            "flat_fraction": "a discriminator tolerates texture on plain backgrounds, a user does not",
         },
     )
 
 
 def gan_paper() -> Recipe:
-    """Sections 2.2 and 3.2; needs the numbers of VGG-19: ``python -m pysr_perceptual.fetch vgg19``."""
+    """Sections 2.2 and 3.2; needs the weights of VGG-19: ``python -m pysr_perceptual.fetch vgg19``."""
     return Recipe(
         losses={"perceptual:vgg19/relu5_4": 0.006, "adversarial:96": 1e-3},
         optimizers=adam,

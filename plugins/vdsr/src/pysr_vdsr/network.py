@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 
 class VDSR(nn.Module):
-    """Twenty 3x3 convolutions that predict what bicubic enlargement leaves out (section 3.1, figure 2).
+    """Twenty 3x3 convolutions that predict the residual of the bicubic enlargement (section 3.1, figure 2).
 
     Input and output: (N, 1, H, W) float luma in [0, 1], already at output size; one network serves every scale.
     Half receptive field: one pixel per layer, 20 in all. Parameters: 665,921 (biases as in the authors' weights).
@@ -23,4 +23,10 @@ class VDSR(nn.Module):
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def forward(self, enlarged: Tensor) -> Tensor:  # (N, 1, H, W)
-        return enlarged + self.residual(enlarged)
+        output: Tensor = enlarged + self.residual(enlarged)
+        return output
+
+
+def build(scale: int, variant: str | None) -> VDSR:
+    """The network of the model `vdsr`, the same for every scale."""
+    return VDSR()

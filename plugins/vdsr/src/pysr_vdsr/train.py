@@ -1,25 +1,26 @@
-"""How VDSR is trained: as the shipped weights were, and as the paper says."""
+"""Training of VDSR: as the shipped weights were trained, and as in the paper."""
 
 from torch import nn
 from torch.optim import SGD, Optimizer
 
 from pysr.plugin import Recipe
-from pysr.training.optimizers import muon_and_adam
-from pysr.training.schedules import stepped, trapezoid
+from pysr.training import muon_and_adam, stepped, trapezoid
 
-RATE_HIDDEN = 0.015
-RATE_OUTER = 1e-3
+RATE_HIDDEN = 0.015  # of Muon
+RATE_OUTER = 1e-3  # of Adam
 
 
 def optimizers(network: nn.Module) -> list[Optimizer]:
     """Muon for the eighteen 64 x 64 layers, Adam for the first, the last and all biases."""
-    convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
-    hidden = [layer.weight for layer in convolutions[1:-1]]
+    hidden = [value for value in network.parameters() if value.ndim == 4 and min(value.shape[:2]) > 1]
     return muon_and_adam(network, hidden, (RATE_HIDDEN, RATE_OUTER))
 
 
 def recipe() -> Recipe:
-    """What differs from the paper (section 3.2: SGD at 0.1 with clipped gradients, squared error, 41 x 41 patches)."""
+    """Training of the shipped weights.
+
+    Differs from the paper (section 3.2: SGD at 0.1 with clipped gradients, squared error, 41 x 41 patches).
+    """
     return Recipe(
         losses={"l1": 1.0},
         optimizers=optimizers,
@@ -36,8 +37,8 @@ def recipe() -> Recipe:
             "optimizers": "after 300 steps 29.60 dB on Set5 x4, against 29.14 dB with Adam alone at 1e-3",
             "patch": "the smallest multiple of 2, 3 and 4 that exceeds the receptive field of 41",
             "scales": "one network for all scales, as the paper's section 3.3",
-            "rescale_augment": "the training pictures are JPEG files; reduced copies are cleaner",
-            "hard_mining_candidates": "of two random places the one with more detail",
+            "rescale_augment": "the training images are JPEG files; reduced copies are cleaner",
+            "hard_mining_candidates": "of two random positions the one with more detail is used",
         },
     )
 
@@ -56,7 +57,7 @@ def paper() -> Recipe:
         clip_theta=1e-4,
         ema_decay=0.0,
         reasons={
-            "losses": "half the squared error, summed over a patch: with its mean, a rate of 0.1 is next to nothing",
+            "losses": "half the squared error, summed over a patch: with its mean, a rate of 0.1 changes little",
             "schedule": "divided by ten every 20 of 80 epochs",
             "steps": "80 epochs of the paper's set",
             "patch": "41 in the paper; a multiple of 2, 3 and 4 here, so that low and high patches fit each other",
