@@ -135,8 +135,8 @@ def assert_same(one: Path, other: Path) -> None:
     for name in ("best.safetensors", "last.safetensors"):
         mine, its = load_file(one / name), load_file(other / name)
         assert all(torch.equal(value, its[key]) for key, value in mine.items())
-    strip = lambda path: [line.split(",")[2:-1] for line in (path / "log.csv").read_text().splitlines()]  # noqa: E731
-    assert strip(one) == strip(other)
+    rows, other_rows = ((path / "log.csv").read_text().splitlines() for path in (one, other))
+    assert [row.split(",")[2:-1] for row in rows] == [row.split(",")[2:-1] for row in other_rows]
     left_over = [path for path in other.rglob(".pysr-*") if path.is_file()]
     assert not left_over
 

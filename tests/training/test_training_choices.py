@@ -96,7 +96,7 @@ def test_precisions_that_do_not_train_are_refused(precision: str, message: str) 
 def test_a_recipe_may_be_named_or_given_or_left_out(install: Install, pictures: Path, tmp_path: Path) -> None:
     install(replace(tiny(), recipes={"first": lambda: recipe(steps=1), "second": lambda: recipe(steps=2)}))
     options = TrainingOptions(device="cpu", precision="float32")
-    found = {}
+    found: dict[str, str] = {}
     for chosen in (None, "second", replace(pysr.training.recipe("tiny", "second"), steps=3), recipe(steps=4)):
         metadata = read_metadata(train("tiny", pictures, tmp_path / str(len(found)), recipe=chosen, options=options))
         found[metadata["pysr.step"]] = metadata["pysr.recipe"]
