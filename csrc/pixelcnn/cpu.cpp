@@ -115,7 +115,7 @@ class DrawCall {
             while (!threads.finished_within(kPollInterval)) poll();
         }
         poll();  // reports completion
-        if (overflowed_) throw std::overflow_error("the network's logits became infinite or no numbers");
+        if (overflowed_) throw std::overflow_error("the network's logits became NaN or infinite");
         if (state_.stop.requested()) throw Interrupted{};
     }
 

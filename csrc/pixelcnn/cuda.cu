@@ -223,7 +223,7 @@ class DrawCall {
                                           shared_bytes_, on_));  // cooperative: blocks wait for each other
         check(cudaMemcpyAsync(&overflowed, overflowed_.data(), sizeof(int), cudaMemcpyDeviceToHost, on_));
         check(cudaStreamSynchronize(on_));
-        if (overflowed) throw std::overflow_error("the network's logits became infinite or no numbers");
+        if (overflowed) throw std::overflow_error("the network's logits became NaN or infinite");
     }
 
     /// How many pixels of an image the steps before `time` draw.

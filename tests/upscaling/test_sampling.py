@@ -154,7 +154,7 @@ def test_what_png_cannot_hold_is_refused_before_any_work(
         ({"known": PIXELS}, "must have the result's size, 14 x 10"),
         ({"mask": np.zeros((5, 7), bool)}, "must have the result's size, 14 x 10"),
         ({"mask": np.zeros((10, 14), np.uint8)}, "bool array"),
-        ({"known": np.zeros((10, 14), np.uint8)}, "other colours than the image; give RGB"),
+        ({"known": np.zeros((10, 14), np.uint8)}, "known and the image differ in colour; give RGB"),
         ({"n": 0}, "n is 0; give"),
         ({"seed": -1}, "seed is -1; give a whole number"),
         ({"seed": 1.5}, "seed is 1.5"),

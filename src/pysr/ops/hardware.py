@@ -1,4 +1,4 @@
-"""Device and precision: which to use, where an array lies, and the context in which a network computes."""
+"""Device and precision: choose them, find an array's device, and set the context in which a network computes."""
 
 import threading
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """Cut an image into patches, and blend tiles of output together: the native kernels behind typed wrappers.
 
-Both are operations of ``torch.library`` with gradients. Where there is no native kernel, the plain-PyTorch versions of
-`patches_reference` do the same sums in the same order.
+Both are custom operators of ``torch.library`` with gradients. Where there is no native kernel, the plain-PyTorch
+versions in `patches_reference` compute the same sums in the same order.
 """
 
 from collections.abc import Sequence
@@ -46,8 +46,8 @@ def extract_patches(
         image: (C, H, W) view with any strides (for an HWC array pass ``array.transpose(2, 0, 1)``): a NumPy array of
             uint8, uint16, float16 or float32, which may be read-only, reversed or broadcast; or a tensor of these
             dtypes or bfloat16, on any device.
-        origins: (N, 2) integers, top and left of each patch in pixels. What lies outside the image is mirrored,
-            including the edge pixel, at any distance.
+        origins: (N, 2) integers, top and left of each patch in pixels. Outside its borders the image is mirrored, edge
+            pixels included, at any distance.
         shape: (height, width) of every patch in pixels.
         dtype: float32, bfloat16 or float16: dtype of the result.
         out: where to put the result, (N, C, height, width) with any strides; its dtype is used. Records no gradient.
@@ -176,7 +176,7 @@ def from_float(image: Tensor, out: Out) -> Out:
 
 def _refuse_gradient(sources: Sequence[object]) -> None:
     if torch.is_grad_enabled() and any(isinstance(source, Tensor) and source.requires_grad for source in sources):
-        raise InputError("out= records no gradient; leave it out, or work under torch.no_grad()")
+        raise InputError("out= records no gradient; leave it out, or use torch.no_grad()")
 
 
 def _corners(origins: ArrayLike) -> list[int]:

@@ -1,4 +1,4 @@
-"""Seeds: which values are allowed, and those derived from one seed for each step and process."""
+"""Seeds: check them, and derive one for each step and process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from ..errors import InputError
 
-SEEDS = 2**64  # how many there are: torch.Generator.manual_seed takes 64 bits
+SEEDS = 2**64  # number of seeds: torch.Generator.manual_seed takes 64 bits
 _MULTIPLIER = 1_000_003  # a prime above the length of any training: neighbouring seeds share no step's random numbers
 
 
@@ -35,5 +35,8 @@ def generator(seed: int, step: int) -> torch.Generator:
     Args:
         seed: seed of the whole run, 0 to 2^64 - 1.
         step: number of the step, from 0.
+
+    Returns:
+        A new generator, which no other step shares.
     """
     return torch.Generator().manual_seed(step_seed(seed, step))

@@ -25,7 +25,7 @@ from .stage import Stage
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How results are drawn; see `Upscaler.sample`.
+    """How to draw results; see `Upscaler.sample`.
 
     Attributes:
         n: number of samples.
@@ -49,8 +49,8 @@ class SamplingParams:
         seed = check_seed(seed)
         if not is_temperature(temperature):
             raise InputError(
-                f"temperature is {temperature!r}; give 1 for the model's own odds, less for safer results, "
-                "0 for the likeliest value of each pixel; other than 0 from 1e-6 to 1e6"
+                f"temperature is {temperature!r}; give 0 for the likeliest value of each pixel, or 1e-6 to 1e6: 1 for "
+                "the model's own probabilities, less for safer results"
             )
         return cls(int(n), seed, float(temperature))
 
@@ -59,7 +59,7 @@ def known_pixels(known: OpenedImage | None, mask: Any, shape: tuple[int, int], c
     """Check a user's known pixels and mask.
 
     Args:
-        known: the image that they are from, or None.
+        known: the image that the pixels are taken from, or None.
         mask: bool (H, W) array or tensor, PIL image of mode 1, or None; True where a pixel is known.
         shape: (height, width) of the result.
         channels: channels of the result's colours, 1 or 3.
@@ -71,7 +71,7 @@ def known_pixels(known: OpenedImage | None, mask: Any, shape: tuple[int, int], c
         InputError: if only one of them is given, or they do not fit the result.
     """
     if (known is None) != (mask is None):
-        raise InputError("known and mask belong together: known holds the pixels, mask says which of them count")
+        raise InputError("known and mask belong together; give both: known holds the pixels, mask marks those to keep")
     if known is None:
         return None
     checked_mask = _checked_mask(mask)
@@ -82,7 +82,7 @@ def known_pixels(known: OpenedImage | None, mask: Any, shape: tuple[int, int], c
         )
     (image, _), *more = known.parts(1)
     if more or len(image) != channels:
-        raise InputError(f"known has other colours than the image; give {'gray' if channels == 1 else 'RGB'} pixels")
+        raise InputError(f"known and the image differ in colour; give {'gray' if channels == 1 else 'RGB'} pixels")
     return KnownPixels((unit_floats(image) * 255).round().byte(), checked_mask)
 
 
@@ -92,7 +92,7 @@ def _checked_mask(mask: Any) -> Tensor:
     tensor = torch.as_tensor(mask) if isinstance(mask, (np.ndarray, Tensor)) else None
     if tensor is None or tensor.dtype != torch.bool or tensor.ndim != 2:
         raise InputError(
-            "mask cannot be used; give a bool array or tensor of shape (H, W), or a PIL image of mode 1, in which True "
+            "mask cannot be used; give a bool array or tensor of shape (H, W), or a PIL image of mode 1, where True "
             "keeps a pixel"
         )
     return tensor.cpu()
@@ -120,7 +120,7 @@ def samples(
 
     Raises:
         OutOfMemoryError: if that many samples do not fit into memory.
-        PluginError: if the network returns another shape.
+        PluginError: if the network returns a wrong shape.
     """
     channels = stage.model.channels
     low = to_channels(unit_floats(image), channels)[None]
@@ -137,7 +137,7 @@ def samples(
         ) from error
     wanted = (1, params.n, channels, image.shape[1] * stage.scale, image.shape[2] * stage.scale)
     if output.shape != wanted:
-        raise PluginError(f"sample of the model {stage.model.name!r} gave {tuple(output.shape)}, not {wanted}")
+        raise PluginError(f"sample of the model {stage.model.name!r} returned {tuple(output.shape)}, not {wanted}")
     return to_channels(output[0], len(image))
 
 
@@ -154,8 +154,8 @@ def bits_per_dim(stage: Stage, low: Array, high: Array) -> float:
 
 
 def sample_std(drawn: Tensor) -> Tensor:
-    """Standard deviation of each pixel over samples, (n, C, H, W) in units of white: (H, W) float32.
+    """Standard deviation of each pixel over samples, (n, C, H, W) in [0, 1]: (H, W) float32.
 
-    The root of the mean of the channels' variances.
+    It is the root of the mean of the channels' variances.
     """
     return drawn.double().var(0, correction=0).mean(0).sqrt().float()

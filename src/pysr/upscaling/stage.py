@@ -14,12 +14,12 @@ from ..imaging.colour import to_channels
 from ..plugin import Model, Preprocess, Preprocessor
 from .runner import PreparedNetwork
 
-_WINDOW_BYTES = 8  # per value of a window and of its output: float32, and one copy (on its way, or in a row of tiles)
+_WINDOW_BYTES = 8  # per value of a window and of its output: float32, and one copy (in transfer, or in a row of tiles)
 
 
 @dataclass(frozen=True)
 class BoundPreprocessor:
-    """A preprocessor with what it built.
+    """A preprocessor's description together with its built implementation.
 
     Attributes:
         spec: its description.
@@ -34,10 +34,10 @@ class BoundPreprocessor:
 
 @dataclass(frozen=True)
 class Stage:
-    """A loaded model, the only one or one of a chain. It knows nothing of patches. Threads may share it.
+    """A loaded model, alone or in a chain. It knows nothing of patches. Threads may share it.
 
     Attributes:
-        model: its description, as it holds for this stage: halo and multiples of a pre-upsampler are included.
+        model: its description, adjusted for this stage: it includes the halo and multiples of a pre-upsampler.
         scale: enlargement per side.
         runner: its network.
         steps: its preprocessors, in order.
@@ -52,7 +52,7 @@ class Stage:
 
     @property
     def halo(self) -> int | None:
-        """Pixels of the image around a window that its output depends on; None: unbounded."""
+        """Pixels around a window of the image on which the window's output depends; None: unbounded."""
         halo = self.model.receptive_field
         if halo is None:
             return None
@@ -61,7 +61,7 @@ class Stage:
         return max(halo, *(step.spec.after_reach for step in self.steps), 0)
 
     def bytes_per_pixel(self, channels: int) -> float:
-        """Estimate the working memory per pixel of a window of that many channels, its input and output included."""
+        """Estimate the working memory per pixel of a window of that many channels, in bytes, with input and output."""
         enlarged = self.scale**2 if any(step.spec.enlarges for step in self.steps) else 1
         networks = channels if self.model.colour == "any" else 1
         largest = max(self.runner.bytes_per_pixel * enlarged * networks, *(s.bytes_per_pixel for s in self.steps), 0)
@@ -114,11 +114,11 @@ class Stage:
             problem += "" if precision == "float32" else "; try precision='float32'"
         else:
             return
-        raise PluginError(f"the model {self.model.name!r} of {self.owner} gave {problem}")
+        raise PluginError(f"the model {self.model.name!r} of {self.owner} returned {problem}")
 
 
 class PreUpsampler:
-    """A preprocessor that enlarges by another stage: the network starts from that model's result, not from bicubic."""
+    """A preprocessor that enlarges by another stage, so that the network starts from its result instead of bicubic."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage

@@ -30,14 +30,14 @@ class Tiling:
     """How images are cut into patches and joined; by default whatever is exact and fits into memory.
 
     Attributes:
-        patch: side of a patch in pixels of the model's input, or "auto": as large as ``max_memory`` allows. At least
-            four times the margin that a patch loses on each side (halo or overlap), as smaller ones would be all
-            margin; a smaller number is raised to that. With "mean", at least a pixel more than the overlap.
-        mode: how patches are joined. "exact" gives what the whole image would give; "blend" fades neighbours into each
-            other over ``overlap`` pixels; "mean" averages all that overlap; "auto" is "exact" wherever the model's
-            receptive field is bounded, else "blend".
+        patch: side of a patch in pixels of the model's input, or "auto": as large as ``max_memory`` allows. A side
+            below four times the margin (halo or overlap) that a patch loses on each side is raised to that, as smaller
+            patches would be mostly margin; with "mean" it must exceed the overlap instead.
+        mode: how patches are joined. "exact" gives the same result as the whole image; "blend" fades neighbours into
+            each other over ``overlap`` pixels; "mean" averages all patches that overlap; "auto" is "exact" if the
+            model's receptive field is bounded, else "blend".
         overlap: pixels of the model's input that neighbours share in "blend" and "mean".
-        max_memory: bytes that one network call may use; None: a share of what is free, on a CPU at most 2 GiB.
+        max_memory: bytes that one network call may use; None: a share of the free memory, on a CPU at most 2 GiB.
 
     Raises:
         InputError: for a value that is not allowed.
@@ -119,7 +119,7 @@ class TiledStage:
                 if not is_out_of_memory(error):
                     raise
                 failure = str(error)
-            # outside the except: the traceback kept the tensors alive
+            # outside the except block: its traceback would keep the tensors alive
             size = f"{plan.patch[1]} x {plan.patch[0]}"
             smaller = self.plan(image.shape, max_area=math.prod(plan.patch) // 2)
             if math.prod(smaller.patch) >= math.prod(plan.patch):
@@ -150,7 +150,7 @@ class TiledStage:
     def _tile_row(self, plan: Plan, number: int, image: Array, progress: Progress | None) -> Tensor:
         """The outputs of one row of patches, (K, C, h * scale, w * scale) float32, on the image's device."""
         origins = plan.origins(number)
-        batch = 1  # on a CPU more at a time are not faster
+        batch = 1  # larger batches are not faster on a CPU
         if self.stage.runner.device.type != "cpu":
             batch = max(1, int(self._affordable_area(len(image)) // math.prod(plan.patch)))
         tiles: Tensor | None = None
@@ -176,4 +176,4 @@ class TiledStage:
             return
         if math.prod(plan.patch) > self._affordable_area(channels):
             size = f"{plan.patch[1]} x {plan.patch[0]}"
-            logger.warning("max_memory is too little even for patches of %s pixels; using those", size)
+            logger.warning("max_memory is too small even for patches of %s pixels; using these anyway", size)

@@ -1,4 +1,4 @@
-"""`Upscaler`: an image in, its colours through every stage, alpha through bicubic, and the same kind of image out."""
+"""`Upscaler`: upscales colours by every stage in turn and alpha by bicubic, and returns the same kind of image."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Upscaler:
     """Loaded models, ready for use, made by `pysr.load`. Stateless: any number of threads may share one.
 
     Attributes:
-        model: the model's description; for a chain, or with a pre-upsampler, one that names them all.
+        model: the model's description; for a chain, or with a pre-upsampler, a combined one that names all models.
         scale: enlargement per side, of all models together.
     """
 
@@ -107,7 +107,7 @@ class Upscaler:
             upright PIL image.
 
         Raises:
-            InputError: for an image that cannot be used, or a seed for a model that draws nothing at random.
+            InputError: if the image cannot be used, or a seed is given for a model that draws nothing at random.
             OutOfMemoryError: if even the smallest patch, or the result, does not fit into memory.
             PluginError: if the model breaks its contract.
         """
@@ -178,11 +178,11 @@ class Upscaler:
 
         Args:
             image: as in `upscale`.
-            n: number of results.
-            seed: 0 to 2^64 - 1; the same seed gives the same results. The first is what `upscale` gives.
+            n: number of results, 1 or more.
+            seed: 0 to 2^64 - 1; the same seed gives the same results. The first equals the result of `upscale`.
             temperature: divides the logits, 1e-6 to 1e6: below 1, safer results; 0: greedy decoding.
-            known: an image of the result's size, whose pixels are kept where ``mask`` is True, while the others are
-                drawn to fit them.
+            known: an image of the result's size; its pixels are kept where ``mask`` is True, and the others are drawn
+                to fit them.
             mask: bool (H, W) array or tensor, or a PIL image of mode 1.
             progress: called as progress(done, total) about every 50 ms; an exception that it raises stops the work.
 
@@ -191,7 +191,7 @@ class Upscaler:
             (n, C, H, W) or (n, N, C, H, W).
 
         Raises:
-            InputError: for a model that draws nothing at random, and for arguments that cannot be used.
+            InputError: if the model draws nothing at random, or an argument cannot be used.
             OutOfMemoryError: if that many results do not fit into memory.
         """
         results = self._sample(image, sampling.SamplingParams.checked(n, seed, temperature), known, mask, progress)
@@ -211,11 +211,12 @@ class Upscaler:
             temperature: as in `sample`.
 
         Returns:
-            (H, W), or (N, H, W) for a batch: standard deviations over the samples in units of white, 0 to 0.5 (the root
-            of the mean of the colours' variances).
+            (H, W), or (N, H, W) for a batch: standard deviations over the samples as a fraction of white, 0 to 0.5 (the
+            root of the mean of the colours' variances).
 
         Raises:
-            InputError: as `sample`.
+            InputError: as for `sample`.
+            OutOfMemoryError: as for `sample`.
         """
         stage, opened = self._stochastic_stage(), _opened(image)
         params = sampling.SamplingParams.checked(n, seed, temperature)
@@ -237,7 +238,7 @@ class Upscaler:
             Bits per dimension; for a batch, the mean.
 
         Raises:
-            InputError: for a model without a likelihood, and for images of wrong sizes or different kinds.
+            InputError: if the model has no likelihood, or the images have wrong sizes or differ in kind.
         """
         stage, small, large = self._stochastic_stage(), _opened(low), _opened(high)
         shape = small.shape[0] * self.scale, small.shape[1] * self.scale
@@ -247,7 +248,7 @@ class Upscaler:
             )
         lows, highs = ([image for image, _ in opened.parts(1)] for opened in (small, large))
         if [len(image) for image in lows] != [len(image) for image in highs]:
-            raise InputError("low and high are of different kinds; give both as gray or RGB, and batches of one size")
+            raise InputError("low and high are of different kinds; give both as gray or RGB, in batches of equal size")
         return fmean(sampling.bits_per_dim(stage, *pair) for pair in zip(lows, highs, strict=True))
 
     def upscale_file(
@@ -267,9 +268,10 @@ class Upscaler:
             (width, height) of the result in pixels.
 
         Raises:
-            InputError: before any work if the source cannot be read, or the target cannot hold the result or is the
+            InputError: before any work, if the source cannot be read, or the target cannot hold the result or is the
                 source itself.
-            OutOfMemoryError: as `upscale`.
+            OutOfMemoryError: as for `upscale`.
+            PluginError: as for `upscale`.
         """
         if Path(target).exists() and Path(source).exists() and Path(target).samefile(source):
             raise InputError(f"{target} is the input and would be overwritten; choose another name for the output")
@@ -299,7 +301,7 @@ class Upscaler:
                 after each patch; an exception raised in it ends the work.
 
         Returns:
-            One result per file, in the order of their names. An error of one file is in its result and is not raised.
+            One result per file, in the order of their names. An error in a file is recorded in its result, not raised.
 
         Raises:
             InputError: At once, if ``source`` has no images, ``format`` cannot be written, a file of ``source`` would
@@ -308,7 +310,15 @@ class Upscaler:
         return self.upscale_files(plan_folder(source, target, format=format, suffix=suffix), progress=progress)
 
     def upscale_files(self, jobs: Sequence[FileJob], *, progress: Progress | None = None) -> Iterator[FileResult]:
-        """Upscale planned files one by one; see `upscale_folder`."""
+        """Upscale planned files one by one.
+
+        Args:
+            jobs: The files to read and to write.
+            progress: As in `upscale_folder`.
+
+        Yields:
+            One result per file, in order. An error in one file is recorded in its result, not raised.
+        """
         reports = FilesProgress(progress, [job.source for job in jobs], self.scale) if progress else None
         for number, job in enumerate(jobs):
             report = reports.of(number) if reports else None
@@ -335,7 +345,7 @@ class Upscaler:
         mask: Mask | None = None,
         progress: Progress | None = None,
     ) -> list[Any]:
-        """The results of `sample`, each by itself."""
+        """Return the results of `sample` as a list."""
         stage, opened = self._stochastic_stage(), _opened(image)
         opened_known = _opened(known) if known is not None else None
         parts = opened.parts(self.scale)
@@ -353,7 +363,7 @@ class Upscaler:
         return results
 
     def _patch_counts(self, shape: Sequence[int]) -> Iterator[int]:
-        """Patches of each stage for an image of shape (C, H, W)."""
+        """Yield the number of patches of each stage for an image of shape (C, H, W)."""
         for tiled in self._stages:
             plan = tiled.plan(shape)
             yield plan.count
@@ -370,7 +380,7 @@ class Upscaler:
         last.upscale(low, high, progress=next(reports))
 
     def _finish(self, opened: OpenedImage) -> Image.Image | PixelArray:
-        """Enlarge alpha and take the result, whose colours are filled."""
+        """Enlarge alpha and return the result, whose colours are already filled."""
         for low, high in opened.alphas(self.scale):
             white = white_of(low.dtype)
             if (low == white).all():  # opaque, as most are
