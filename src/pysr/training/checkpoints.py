@@ -29,7 +29,7 @@ class Checkpoints:
     """Files ``step-00000500.safetensors`` in a folder: tensors, facts as JSON, and the digest of both.
 
     Args:
-        folder: where they are; made with the first of them.
+        folder: the folder that holds them, created with the first one.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,7 +37,7 @@ class Checkpoints:
         self._sound: dict[Path, bool] = {}  # of the files written or read by this object
 
     def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Write one atomically, then remove all but the newest `KEPT` sound ones.
+        """Write a checkpoint atomically, then remove all but the newest `KEPT` sound ones.
 
         Args:
             step: number of steps done.
@@ -108,10 +108,10 @@ def check_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
 
     Args:
         before: facts from the checkpoint.
-        now: facts of the present run, as JSON types (tuples count as lists).
+        now: facts of the current run, as JSON types (tuples count as lists).
 
     Raises:
-        InputError: if they differ; it names the first difference.
+        InputError: if they differ; the message names the first difference.
     """
     plain = json.loads(json.dumps(now))
     for name in sorted(before.keys() | plain.keys()):

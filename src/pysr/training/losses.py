@@ -61,16 +61,18 @@ class Losses:
 
 
 def random_shift(images: Sequence[Tensor], by: int) -> list[Tensor]:
-    """Shift all images by the same random distance, for a network that judges them.
+    """Shift all images by the same random distance, before a network judges them.
 
-    The features of a network with strides or pooling lie on a grid. If that grid keeps step with the grid of an
-    upscaling network, the latter learns to draw it; a shift that changes at every step prevents that. What comes into
-    view beyond a border is mirrored, so that borders are judged, too. The distance is drawn from torch's global
-    generator.
+    The features of a network with strides or pooling lie on a grid. If that grid is aligned with the grid of an
+    upscaling network, the latter learns to draw it; a shift that changes at every step prevents that. Images are
+    mirrored beyond their borders, so that borders are judged too. The distance is drawn from torch's global generator.
 
     Args:
-        images: (N, C, H, W) tensors of one size, which they keep.
+        images: (N, C, H, W) tensors of one size.
         by: largest distance in pixels, in each of the four directions.
+
+    Returns:
+        The shifted images, each of its original shape.
 
     Raises:
         InputError: if the images are not larger than ``by``.

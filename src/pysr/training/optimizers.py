@@ -18,7 +18,7 @@ NORM_FLOOR = 1e-7  # as there: a gradient of zeros stays zero
 def orthogonalised(matrix: Tensor) -> Tensor:
     """Approximate the orthogonal matrix nearest to a (rows, columns) one by Newton-Schulz iteration.
 
-    It computes in bfloat16, which is enough for it, but in float32 where bfloat16 is only emulated, many times slower.
+    It computes in bfloat16, whose precision suffices, but in float32 where bfloat16 is emulated and many times slower.
 
     Returns:
         A matrix of the same shape and dtype whose singular values are about 1.
@@ -86,10 +86,13 @@ def muon_and_adam(
     """Build Muon for the hidden weights and Adam for all other parameters of a network.
 
     Args:
-        network: what is trained.
+        network: the network to train.
         hidden: weights for Muon, usually of the layers between the first and the last.
         rates: learning rates of Muon and of Adam.
         betas: Adam's decay rates of the first and second moments.
+
+    Returns:
+        The two optimizers, Muon first.
     """
     chosen = {id(parameter) for parameter in hidden}
     others = [parameter for parameter in network.parameters() if id(parameter) not in chosen]
