@@ -202,12 +202,7 @@ class Model:
         return 3 if self.colour == "rgb" else 1
 
     def weights_for(self, scale: int, variant: str | None = None) -> Weights | None:
-        """Return the shipped weights for a scale and a variant; None if there are none.
-
-        Args:
-            scale: Upscaling factor per side.
-            variant: One of `variants`; None for models without variants.
-        """
+        """Return the shipped weights for a scale and a variant (None for models without); None if there are none."""
         return self.weights.get(scale) or self.weights.get((scale, variant or ""))
 
     @property

@@ -268,9 +268,9 @@ def test_other_models_do_not_sample(dots: Callable[..., Any]) -> None:
 def test_no_chains(install: Callable[..., None]) -> None:
     random = Model("dots", (2,), lambda scale, variant: Dots(), "", stochastic=True)
     install(random, Model("sharpen", (2,), lambda scale, variant: nn.Identity(), "", preprocess=("bicubic",)))
-    with pytest.raises(InputError, match="only by themselves"):
+    with pytest.raises(InputError, match="use that model by itself"):
         pysr.load(["bicubic", "dots"])
-    with pytest.raises(InputError, match="not as a pre-upsampler"):
+    with pytest.raises(InputError, match="cannot be a pre-upsampler"):
         pysr.load("sharpen", pre_upsampler="dots")
 
 

@@ -21,10 +21,10 @@ def extract_patches_reference(
 
     Args:
         image: (C, H, W).
-        origins: top, left, top, left, ... of the patches in pixels.
-        height: of every patch.
-        width: of every patch.
-        dtype: of the result.
+        origins: Top, left, top, left, ... of the patches in pixels.
+        height: Height of every patch.
+        width: Width of every patch.
+        dtype: float32, bfloat16 or float16, for the result.
 
     Returns:
         (N, C, height, width).

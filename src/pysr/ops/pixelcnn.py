@@ -49,7 +49,7 @@ class NoiseSource:
     """The random numbers that each image is drawn with.
 
     Attributes:
-        image_ids: whole numbers from 0, one per image, which choose the noise of the seed; None for 0, 1, 2, ...
+        image_ids: Whole numbers from 0, one per image, which choose the noise of the seed; None for 0, 1, 2, ...
         values: (count, height * width * planes, 256) float32, used in place of Gumbel noise; None for noise by
             Philox4x32-10, whose key is the seed and whose counter is (block of levels, sub-pixel, image id).
     """
@@ -74,13 +74,13 @@ class PixelCNNSampler:
             network, whose logits are added. Sizes are read from the shapes.
         precision: "float32"; or "bfloat16" where the processor has instructions for it: twice as fast, and an exact
             sampler of the rounded network.
-        threads: the largest number of threads to use; by default as many as torch uses.
+        threads: The largest number of threads to use; by default as many as torch uses.
         device: "cpu", or a CUDA device, on which images, features, noise and logits are tensors, and the precision is
             float32.
 
     Raises:
-        InputError: if weights do not fit together or are not finite, or there are no native kernels for the device.
-        PysrError: if there are no native kernels at all.
+        InputError: Weights do not fit together or are not finite, or there are no native kernels for the device.
+        PysrError: There are no native kernels at all.
     """
 
     def __init__(
@@ -120,22 +120,22 @@ class PixelCNNSampler:
         """Draw images.
 
         Args:
-            count: number of images.
+            count: Number of images.
             shape: (height, width) of each in pixels.
-            features: output of the conditioning network, (count or 1, height, width, F) float32.
+            features: Output of the conditioning network, (count or 1, height, width, F) float32.
             seed: 0 to 2^64 - 1.
-            temperature: divides the logits, 1e-6 to 1e6; 0 for greedy decoding.
-            known: pixels that stay as given; of shape (count, height, width, planes).
-            noise: the noise that each image is drawn with.
-            progress: called as progress(done, total), in pixels, about every 50 ms; an exception that it raises stops
+            temperature: Divides the logits, 1e-6 to 1e6; 0 for greedy decoding.
+            known: Pixels that stay as given; of shape (count, height, width, planes).
+            noise: The noise that each image is drawn with.
+            progress: Called as progress(done, total), in pixels, about every 50 ms; an exception that it raises stops
                 the work and is propagated, as is Ctrl-C.
 
         Returns:
             (count, height, width, planes) uint8: an array, or a tensor on the sampler's CUDA device.
 
         Raises:
-            InputError: if arguments do not fit the network or each other.
-            PysrError: if the logits overflow.
+            InputError: Arguments do not fit the network or each other.
+            PysrError: The logits overflow.
         """
         height, width = shape
         if min(count, height, width) < 1:
@@ -166,13 +166,13 @@ class PixelCNNSampler:
 
         Args:
             images: (N, H, W, planes) uint8.
-            features: output of the conditioning network, (N or 1, H, W, F) float32.
+            features: Output of the conditioning network, (N or 1, H, W, F) float32.
 
         Returns:
             (N, H, W, planes, 256) float32: an array, or a tensor on the sampler's CUDA device.
 
         Raises:
-            InputError: if arguments do not fit the network or each other.
+            InputError: Arguments do not fit the network or each other.
         """
         checked = self._checked(images)
         shape = len(checked), checked[0].size, LEVELS
@@ -186,14 +186,14 @@ class PixelCNNSampler:
 
         Args:
             images: (N, H, W, planes) uint8.
-            features: output of the conditioning network, (N or 1, H, W, F) float32.
+            features: Output of the conditioning network, (N or 1, H, W, F) float32.
 
         Returns:
             (N,) float64, in nats.
 
         Raises:
-            InputError: if arguments do not fit the network or each other.
-            PysrError: if the logits overflow.
+            InputError: Arguments do not fit the network or each other.
+            PysrError: The logits overflow.
         """
         checked = self._checked(images)
         rows = np.zeros(checked.shape[:2], np.float64)
@@ -204,12 +204,9 @@ class PixelCNNSampler:
         return nats
 
     def flops(self, shape: tuple[int, int]) -> int:
-        """Count the multiplications and additions for one image, with every value computed once.
+        """Count the multiplications and additions for one image of (height, width), with every value computed once.
 
         In float32 the CPU does a fifth fewer, as the vertical sums of two columns share their products.
-
-        Args:
-            shape: (height, width) of the image in pixels.
         """
         channels, hidden = channel_groups(self.channels, self.planes), channel_groups(self.hidden, self.planes)
         levels = (LEVELS,) * self.planes
@@ -298,14 +295,7 @@ def is_temperature(value: Any) -> bool:
 
 
 def native_device(device: torch.device) -> torch.device:
-    """Return the device on which a sampler can run for a network.
-
-    Args:
-        device: the network's device.
-
-    Returns:
-        The same device if it has native kernels, else the CPU.
-    """
+    """Return the device for the sampler of a network on ``device``: the same if it has native kernels, else the CPU."""
     return device if device.type == "cuda" and is_native(device) else torch.device("cpu")
 
 
@@ -389,7 +379,7 @@ def channel_groups(channels: int, planes: int) -> tuple[int, ...]:
     Equal shares would be slower: whole groups of 16 keep vector registers full while an image is drawn.
 
     Args:
-        channels: channels of the layer, 4 or more.
+        channels: Channels of the layer, 4 or more.
         planes: 1 (gray) or 3 (RGB).
 
     Returns:

@@ -17,7 +17,7 @@ def check_seed(seed: Any) -> int:
     """Return the seed as an int.
 
     Raises:
-        InputError: if it is not a whole number from 0 to 2^64 - 1.
+        InputError: It is not a whole number from 0 to 2^64 - 1.
     """
     if not isinstance(seed, Integral) or not 0 <= int(seed) < SEEDS:
         raise InputError(f"seed is {seed!r}; give a whole number from 0 to 2^64 - 1")
@@ -33,8 +33,8 @@ def generator(seed: int, step: int) -> torch.Generator:
     """Return a CPU generator for one step's random choices; the same seed and step give the same numbers.
 
     Args:
-        seed: seed of the whole run, 0 to 2^64 - 1.
-        step: number of the step, from 0.
+        seed: Seed of the whole run, 0 to 2^64 - 1.
+        step: Number of the step, from 0.
 
     Returns:
         A new generator, which no other step shares.

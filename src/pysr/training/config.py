@@ -28,18 +28,18 @@ class TrainingOptions:
     """Training options that are not part of a recipe.
 
     Attributes:
-        variant: which of the model's variants; None is its first.
-        seed: seed of everything random, 0 to 2^64 - 1.
+        variant: Which of the model's variants; None is its first.
+        seed: Seed of everything random, 0 to 2^64 - 1.
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", ... Started by torchrun, each process takes a
             GPU of its own for "auto" and "cuda", and an equal part of every batch.
         precision: "auto" (bfloat16 where the hardware has it, else float32), "float32" or "bfloat16". A model that
             needs float32 is trained in bfloat16, which is faster, only on request, and is validated in float32.
-        weights: a safetensors file to start from; None starts from new weights.
-        pre_upsampler: name of a model whose result the network gets instead of the bicubic enlargement, as in
+        weights: A safetensors file to start from; None starts from new weights.
+        pre_upsampler: Name of a model whose result the network gets instead of the bicubic enlargement, as in
             `pysr.load`.
 
     Raises:
-        InputError: if the seed or the precision is not allowed.
+        InputError: The seed or the precision is not allowed.
     """
 
     variant: str | None = None
@@ -62,15 +62,15 @@ class TrainingConfig:
     """A complete training request, checked: the model with its recipe, the data, and where the results go.
 
     Attributes:
-        model: the model to train.
-        recipe: how to train it.
-        data: folders of images, or ``.npz`` files of small ones; see `read_images`.
-        out: folder for the results.
-        validation: folder or ``.npz`` file of images that decide which weights are best; None for no validation.
-        options: everything else.
+        model: The model to train.
+        recipe: How to train it.
+        data: Folders of images, or ``.npz`` files of small ones; see `read_images`.
+        out: Folder for the results.
+        validation: Folder or ``.npz`` file of images that decide which weights are best; None for no validation.
+        options: Everything else.
 
     Raises:
-        InputError: if the model cannot be trained this way.
+        InputError: The model cannot be trained this way.
     """
 
     model: Model
@@ -163,7 +163,7 @@ class TrainingConfig:
         named as in `identity`.
 
         Args:
-            step: steps done; 1 for a fitted model.
+            step: Steps done; 1 for a fitted model.
         """
         run = {name: "" if value is None else value for name, value in self.identity.items()}
         return {
@@ -204,17 +204,17 @@ def recipe(model: str | Model, name: str | None = None, **options: str) -> Recip
     >>> quick = replace(recipe("vdsr"), steps=500, scales=(2,))   # doctest: +SKIP
 
     Args:
-        model: a name or alias, or a description, which need not be installed.
-        name: which of the model's recipes; None is its first.
-        options: the recipe's own options, by name, such as the image whose style to learn.
+        model: A name or alias, or a description, which need not be installed.
+        name: Which of the model's recipes; None is its first.
+        options: The recipe's own options, by name, such as the image whose style to learn.
 
     Returns:
         A `Recipe`, or a `Fit` for a method without gradient steps. A `Fit` has one scale, the first it offers; replace
         ``scales`` to fit another.
 
     Raises:
-        UnknownNameError: if there is no such model.
-        InputError: if the model has no such recipe, or the recipe no such option.
+        UnknownNameError: There is no such model.
+        InputError: The model has no such recipe, or the recipe no such option.
     """
     spec = model if isinstance(model, Model) else registry().model(model)
     if not spec.recipes:

@@ -25,15 +25,15 @@ class Distributed:
     """This process among those that torchrun started to train one network together; usually the only one.
 
     Attributes:
-        rank: number of this process, from 0.
-        world_size: how many processes there are.
-        device: where this process computes.
+        rank: Number of this process, from 0.
+        world_size: Number of processes.
+        device: Where this process computes.
 
     Args:
-        device: as in `pysr.load`; of several processes, each takes a GPU of its own for "auto" and "cuda".
+        device: As in `pysr.load`; of several processes, each takes a GPU of its own for "auto" and "cuda".
 
     Raises:
-        InputError: if the device cannot be used here, or not by this many processes.
+        InputError: The device cannot be used here, or not by this many processes.
     """
 
     def __init__(self, device: str) -> None:

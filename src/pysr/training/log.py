@@ -24,10 +24,10 @@ class Log:
     The column ``waiting`` is the fraction of step time spent waiting for data.
 
     Attributes:
-        step: step of the last row.
+        step: Step of the last row.
 
     Args:
-        folder: receives ``log.csv`` and ``tensorboard``; None writes no files (in all processes but the main one).
+        folder: Receives ``log.csv`` and ``tensorboard``; None writes no files (in all processes but the main one).
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -59,8 +59,8 @@ class Log:
         """Finish a row.
 
         Args:
-            step: steps done.
-            scores: validation scores by column name; None where nothing was validated.
+            step: Steps done.
+            scores: Validation scores by column name; None where nothing was validated.
         """
         losses = {f"loss_{name}": fmean(values) for name, values in self._losses.items()}
         means = {"loss": sum(losses.values())} | (losses if len(losses) > 1 else {})

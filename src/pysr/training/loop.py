@@ -56,29 +56,29 @@ def train(
     first write a checkpoint after the current step, and then take their usual effect.
 
     Args:
-        model: a name or alias, or a description, which need not be installed.
-        data: a folder of training images, or an ``.npz`` file of small ones (its array ``train``, or its only array of
+        model: A name or alias, or a description, which need not be installed.
+        data: A folder of training images, or an ``.npz`` file of small ones (its array ``train``, or its only array of
             images, (N, H, W, 3) or (N, H, W) uint8), or several of either.
-        out: folder, created if missing, for ``best.safetensors`` and ``last.safetensors`` (the running mean of the
+        out: Folder, created if missing, for ``best.safetensors`` and ``last.safetensors`` (the running mean of the
             weights), ``log.csv``, ``tensorboard``, ``checkpoints`` and ``samples``.
-        recipe: the name of one of the model's recipes, or a `Recipe` or `Fit`, such as one from `pysr.training.recipe`
+        recipe: The name of one of the model's recipes, or a `Recipe` or `Fit`, such as one from `pysr.training.recipe`
             with changed values; None is the model's first.
-        validation: ground-truth images, a folder or an ``.npz`` file (its array ``val``, or its only array of images).
+        validation: Ground-truth images, a folder or an ``.npz`` file (its array ``val``, or its only array of images).
             The mean PSNR on them (`y-shave`), or for stochastic models the bits per sub-pixel, decides which weights
             are best; without them the last are.
-        options: variant, seed, device, precision, weights to start from, pre-upsampler.
-        resume: continue the run that was stopped in ``out``, bit for bit as if it had not been; start one if there is
+        options: Variant, seed, device, precision, weights to start from, pre-upsampler.
+        resume: Continue the run that was stopped in ``out``, bit for bit as if it had not been; start one if there is
             none.
-        progress: called as progress(done, total) after each step, in the main process only.
+        progress: Called as progress(done, total) after each step, in the main process only.
 
     Returns:
         The path of the best weights.
 
     Raises:
-        UnknownNameError: if there is no such model, loss or pre-upsampler.
-        InputError: if something cannot be trained or read.
-        PysrError: if the loss or the weights become NaN or infinite (files saved earlier are kept), or if a signal
-            stops the training but not the program.
+        UnknownNameError: There is no such model, loss or pre-upsampler.
+        InputError: Something cannot be trained or read.
+        PysrError: The loss or the weights become NaN or infinite (files saved earlier are kept), or a signal stops the
+            training but not the program.
     """
     spec = model if isinstance(model, Model) else registry().model(model)
     config = TrainingConfig(

@@ -39,9 +39,9 @@ class Muon(torch.optim.Optimizer):
     Set5 x4, against 29.14 dB with Adam.
 
     Args:
-        parameters: weights of two or more dimensions.
-        lr: learning rate.
-        momentum: decay of the running mean of gradients; 0.95 is Jordan's.
+        parameters: Weights of two or more dimensions.
+        lr: Learning rate.
+        momentum: Decay of the running mean of gradients; 0.95 is Jordan's.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
@@ -58,7 +58,7 @@ class Muon(torch.optim.Optimizer):
         """Update every parameter that has a gradient.
 
         Raises:
-            ValueError: if a closure is given.
+            ValueError: A closure is given.
         """
         if closure is not None:
             raise ValueError("Muon takes no closure; compute the gradients before the step")
@@ -86,9 +86,9 @@ def muon_and_adam(
     """Build Muon for the hidden weights and Adam for all other parameters of a network.
 
     Args:
-        network: the network to train.
-        hidden: weights for Muon, usually of the layers between the first and the last.
-        rates: learning rates of Muon and of Adam.
+        network: The network to train.
+        hidden: Weights for Muon, usually of the layers between the first and the last.
+        rates: Learning rates of Muon and of Adam.
         betas: Adam's decay rates of the first and second moments.
 
     Returns:

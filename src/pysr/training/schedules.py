@@ -17,7 +17,7 @@ def cosine(progress: float) -> float:
     """Fall from 1 to 0 along half a cosine (Loshchilov and Hutter, SGDR, ICLR 2017; without restarts).
 
     Args:
-        progress: training progress, 0 to 1.
+        progress: Training progress, 0 to 1.
     """
     return (1 + math.cos(math.pi * progress)) / 2
 
@@ -26,8 +26,8 @@ def stepped(*times: float, factor: float = 0.1) -> Schedule:
     """Build a schedule that starts at 1 and is multiplied by ``factor`` at each of the given times.
 
     Args:
-        times: points in training progress, 0 to 1.
-        factor: multiplier of the rate at each of them.
+        times: Points in training progress, 0 to 1.
+        factor: Multiplier of the rate at each of them.
 
     Returns:
         A function from training progress, 0 to 1, to the factor on the base rate.
@@ -39,8 +39,8 @@ def trapezoid(rise: float = 0.01, fall: float = 0.4) -> Schedule:
     """Build a schedule that rises linearly from 0.01 to 1, stays there, and falls linearly to 0.
 
     Args:
-        rise: share of the training that the rise takes; 0 for none.
-        fall: share of the training that the fall takes, at its end; 0 for none.
+        rise: Share of the training that the rise takes; 0 for none.
+        fall: Share of the training that the fall takes, at its end; 0 for none.
 
     Returns:
         A function from training progress, 0 to 1, to the factor on the base rate.

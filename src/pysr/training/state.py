@@ -31,22 +31,22 @@ class TrainState:
     """Everything that a training step changes. A step is a function of this state, the seed and the step's number.
 
     Attributes:
-        step: steps done.
-        network: the network in training, on its device.
-        average: running mean (EMA) of the network's weights, by name; buffers are copied.
-        losses: the recipe's losses.
-        optimizers: the recipe's optimizers.
-        device: where it computes.
+        step: Steps done.
+        network: The network in training, on its device.
+        average: Running mean (EMA) of the network's weights, by name; buffers are copied.
+        losses: The recipe's losses.
+        optimizers: The recipe's optimizers.
+        device: Where it computes.
         dtype: torch.float32, or the dtype of autocast.
 
     Args:
-        model: the network's description.
-        network: a new network, which is moved to the device.
-        recipe: how it is trained.
-        preprocessors: the preprocessors that run before the network, by scale.
-        distributed: this process among the others.
+        model: The network's description.
+        network: A new network, which is moved to the device.
+        recipe: How it is trained.
+        preprocessors: The preprocessors that run before the network, by scale.
+        distributed: This process among the others.
         dtype: torch.float32 or torch.bfloat16.
-        seed: seed of everything random in the steps.
+        seed: Seed of everything random in the steps.
     """
 
     def __init__(
@@ -82,8 +82,8 @@ class TrainState:
         """Take one step with this process's part of a batch.
 
         Args:
-            batches: patch pairs of every scale.
-            progress: training progress before this step, 0 to 1, for the schedule.
+            batches: Patch pairs of every scale.
+            progress: Training progress before this step, 0 to 1, for the schedule.
 
         Returns:
             The losses by name, and the metrics of losses that train themselves; both are means over all processes.
@@ -136,7 +136,7 @@ class TrainState:
         """Load what `state` returned, every tensor in the memory layout that it had.
 
         Raises:
-            InputError: if it is the state of another network, other losses or other optimizers.
+            InputError: It is the state of another network, other losses or other optimizers.
         """
         own = {name: value for name, value in tensors.items() if not name.startswith("optimizer.")}
         if found := difference(own, self._own_tensors()):

@@ -19,13 +19,13 @@ def validate_choice(what: str, value: Any, allowed: tuple[Any, ...], hint: str =
     """Return the value, or for None the first one allowed.
 
     Args:
-        what: name of the choice, for the message.
-        value: what was asked for.
-        allowed: the allowed values; the first is the default.
-        hint: appended to the message.
+        what: Name of the choice, for the message.
+        value: What was asked for.
+        allowed: The allowed values; the first is the default.
+        hint: Appended to the message.
 
     Raises:
-        InputError: if the value is not allowed.
+        InputError: The value is not allowed.
     """
     if value is None and allowed:
         return allowed[0]
@@ -39,8 +39,8 @@ class Chain:
     """One or more models, each of which enlarges the result of the one before it.
 
     Attributes:
-        models: their descriptions.
-        parts: the scale of each model if the user named them; empty means equal parts.
+        models: Their descriptions.
+        parts: The scale of each model if the user named them; empty means equal parts.
     """
 
     models: tuple[Model, ...]
@@ -51,8 +51,8 @@ class Chain:
         """Parse a name, ``"a+b"``, ``"a:2+b:3"``, ``["a", "b"]`` or ``["a:2", "b:3"]``.
 
         Raises:
-            UnknownNameError: if a model is not installed.
-            InputError: if a scale is not a number, is not offered by its model, or is given for only some models.
+            UnknownNameError: A model is not installed.
+            InputError: A scale is not a number, is not offered by its model, or is given for only some models.
         """
         names = model.split("+") if isinstance(model, str) else list(model) if isinstance(model, Sequence) else [model]
         if not names:
@@ -91,7 +91,7 @@ class Chain:
         """Return the chain with a scale for each model, whose product is ``scale`` (None: the default).
 
         Raises:
-            InputError: if the chain does not offer that scale.
+            InputError: The chain does not offer that scale.
         """
         equal_parts = len(self.models) > 1 and not self.parts
         example = "+".join(f"{spec.name}:{spec.scales[0]}" for spec in self.models)
@@ -121,10 +121,10 @@ def common_scales(offers: Mapping[str, Sequence[int]]) -> list[int]:
     """Return the scales that all models have in common, in ascending order.
 
     Args:
-        offers: the scales that each model offers, by its name.
+        offers: The scales that each model offers, by its name.
 
     Raises:
-        InputError: if they have no scale in common.
+        InputError: They have no scale in common.
     """
     if common := set.intersection(*map(set, offers.values())):
         return sorted(common)

@@ -51,31 +51,31 @@ def load(
     """Load a model once, to upscale any number of images.
 
     Args:
-        model: a name or alias from `pysr.models`; or several models, each of which enlarges the result of the one
+        model: A name or alias from `pysr.models`; or several models, each of which enlarges the result of the one
             before it: ``["srcnn", "vdsr"]`` in equal parts, ``["vdsr:2", "vdsr:3"]`` in given parts;
             ``"srcnn+vdsr"`` and ``"vdsr:2+vdsr:3"`` mean the same. The options below apply to each of them;
             ``variant``, ``pre_upsampler`` and ``weights`` are for a single model.
-        scale: enlargement per side, of all models together; by default the model's first, the product of the parts, or
+        scale: Enlargement per side, of all models together; by default the model's first, the product of the parts, or
             the first that ``weights`` were trained for.
-        variant: one of the model's variants; by default its first.
-        pre_upsampler: a model that replaces bicubic in the enlargement with which the model starts, if it has one.
-        weights: a safetensors file to use in place of the weights shipped with the model.
+        variant: One of the model's variants; by default its first.
+        pre_upsampler: A model that replaces bicubic in the enlargement with which the model starts, if it has one.
+        weights: A safetensors file to use in place of the weights shipped with the model.
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps", ...
         precision: "auto" (bfloat16 where the hardware has it, else float32), "float32", "bfloat16", "float16".
             bfloat16 is as good as float32 to a few thousandths of a dB in 8 bits; for 16-bit images use "float32".
             For models that draw their result at random, "auto" is "float32".
-        tiling: how images are cut into patches; by default whatever is exact and fits into memory.
-        match_histogram: whether to match the histogram of each colour channel to that of the image (Johnson et al.,
+        tiling: How images are cut into patches; by default whatever is exact and fits into memory.
+        match_histogram: Whether to match the histogram of each colour channel to that of the image (Johnson et al.,
             ECCV 2016, section 4.2), against changed tones. The whole image is matched at once, however it is tiled.
 
     Returns:
         The model, ready for use.
 
     Raises:
-        UnknownNameError: if no such model is installed.
-        InputError: if an option cannot be used, alone or with the others.
-        WeightsError: if weights are missing, damaged or for another network.
-        PluginError: if a plugin fails to build its network.
+        UnknownNameError: No such model is installed.
+        InputError: An option cannot be used, alone or with the others.
+        WeightsError: Weights are missing, damaged or for another network.
+        PluginError: A plugin fails to build its network.
     """
     chain = Chain.parse(model)
     if len(chain.models) > 1:
@@ -136,16 +136,16 @@ def upscale(
     """Upscale one image: ``pysr.load(model, scale, device=device).upscale(image)``.
 
     Args:
-        image: a PIL image, NumPy array, torch tensor, or the path of an image file; see `Upscaler.upscale`.
-        model: as in `load`.
-        scale: as in `load`.
-        device: as in `load`.
+        image: A PIL image, NumPy array, torch tensor, or the path of an image file; see `Upscaler.upscale`.
+        model: As in `load`.
+        scale: As in `load`.
+        device: As in `load`.
 
     Returns:
         The image, ``scale`` times as large per side, of the same type; for a path, a PIL image.
 
     Raises:
-        PysrError: as for `load` and `Upscaler.upscale`.
+        PysrError: As for `load` and `Upscaler.upscale`.
     """
     return load(model, scale, device=device).upscale(image)
 
@@ -160,7 +160,7 @@ def resolve_scale(weights: str | PathLike[str], scale: int | None, offered: Sequ
         return next((candidate for candidate in trained if candidate in offered), None)
     if trained and scale not in trained:
         known = " ".join(map(str, trained))
-        logger.warning("%s was trained for scale %s, not %s; expect worse results", weights, known, scale)
+        logger.warning("%s was trained for scale %s, not for %s; expect worse results", weights, known, scale)
     return scale
 
 
@@ -219,14 +219,14 @@ def make_stage(
     """Prepare a network for use, with its model's preprocessors.
 
     Args:
-        model: the network's description; it need not be installed.
-        scale: enlargement per side.
-        network: the model's network, with its weights; it is copied.
-        hardware: the device, and the dtype in which to compute (float32 if the model needs that).
-        pre_upsampler: name of a model to use in place of the preprocessor that enlarges.
+        model: The network's description; it need not be installed.
+        scale: Enlargement per side.
+        network: The model's network, with its weights; it is copied.
+        hardware: The device, and the dtype in which to compute (float32 if the model needs that).
+        pre_upsampler: Name of a model to use in place of the preprocessor that enlarges.
 
     Raises:
-        InputError: if the pre-upsampler cannot be used.
+        InputError: The pre-upsampler cannot be used.
     """
     probe_side = _rounded_up(SAMPLER_PROBE_SIDE if model.stochastic else PROBE_SIDE, model.multiple_of)
     device, dtype = hardware

@@ -32,7 +32,7 @@ def free_memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
     """Return the bytes that this process may still allocate, within the limits of the computer and of its container.
 
     Args:
-        groups: where Linux shows the container's limits, in version 1 or 2 of its control groups.
+        groups: Where Linux shows the container's limits, in version 1 or 2 of its control groups.
     """
     free = psutil.virtual_memory().available
     for limit, used, cache in _CONTROL_GROUPS:
@@ -53,9 +53,9 @@ def fit_patch(shape: tuple[int, int], *, area: float, halo: int, multiple_of: in
 
     Args:
         shape: (height, width) of the image in pixels.
-        area: the largest number of pixels in a patch.
-        halo: pixels that a patch loses on each interior side.
-        multiple_of: sides of patches are multiples of this.
+        area: The largest number of pixels in a patch.
+        halo: Pixels that a patch loses on each interior side.
+        multiple_of: Sides of patches are multiples of this.
 
     Returns:
         (height, width) in pixels; the smallest patch that can work if none is as small as ``area``.
@@ -101,7 +101,7 @@ def empty_image(channels: int, shape: tuple[int, int], device: torch.device) -> 
     """Allocate (channels, *shape) float32, for what one stage of a chain passes to the next.
 
     Raises:
-        OutOfMemoryError: if there is no room for it.
+        OutOfMemoryError: There is no room for it.
     """
     try:
         return torch.empty(channels, *shape, dtype=torch.float32, device=device)

@@ -32,9 +32,9 @@ class AxisPlan:
     """One axis of a plan.
 
     Attributes:
-        length: side of the image, input pixels.
-        patch: side of a patch, input pixels.
-        starts: where each patch begins, input pixels, ascending. Patches are filled by mirroring beyond the image.
+        length: Side of the image, input pixels.
+        patch: Side of a patch, input pixels.
+        starts: Where each patch begins, input pixels, ascending. Patches are filled by mirroring beyond the image.
         weights: (len(starts), patch * scale) float32: weight of each output pixel of each patch. The weights of all
             patches that cover an output pixel add up to exactly one; zero where a patch's output is dropped.
     """
@@ -70,9 +70,9 @@ class OutputRows:
     """Output rows that become final once a row of tiles is computed.
 
     Attributes:
-        tile_row: number of that row of tiles.
-        span: the output rows [first, last).
-        needed: the rows of tiles [first, last) that they are blended from.
+        tile_row: Number of that row of tiles.
+        span: The output rows [first, last).
+        needed: The rows of tiles [first, last) that they are blended from.
     """
 
     tile_row: int
@@ -85,10 +85,10 @@ class Plan:
     """How an image is cut and joined: patch (i, j) begins at rows.starts[i], columns.starts[j].
 
     Attributes:
-        rows: the vertical axis.
-        columns: the horizontal axis.
-        scale: output pixels per input pixel and side.
-        mode: how neighbours are joined.
+        rows: The vertical axis.
+        columns: The horizontal axis.
+        scale: Output pixels per input pixel and side.
+        mode: How neighbours are joined.
     """
 
     rows: AxisPlan
@@ -143,19 +143,19 @@ def plan_tiles(
 
     Args:
         shape: (height, width) of the image, input pixels.
-        scale: output pixels per input pixel and side.
+        scale: Output pixels per input pixel and side.
         patch: (height, width) of a patch, input pixels, rounded up to multiples of ``multiple_of``. An axis that is no
             longer than the patch gets one patch of the image's side, rounded up likewise.
-        halo: input pixels of context that the network needs around a correct result.
-        overlap: input pixels that neighbours share in "blend" and "mean"; unused in "exact".
+        halo: Input pixels of context that the network needs around a correct result.
+        overlap: Input pixels that neighbours share in "blend" and "mean"; unused in "exact".
         mode: "exact" keeps the part of each patch at least ``halo`` inside it, and the kept parts touch. "blend" joins
             neighbours by a linear ramp of ``overlap`` pixels around the line between them, at most two patches per axis
             on a pixel: the ramp is shorter where patches lie closer, and stays ``halo`` away from the patch edges if
             the patch is large enough for both. "mean" averages all patches that cover a pixel, margins included.
-        multiple_of: starts and sides of patches are multiples of this; the last patch may end beyond the image by less.
+        multiple_of: Starts and sides of patches are multiples of this; the last patch may end beyond the image by less.
 
     Raises:
-        InputError: if the patch is too small (the message names the smallest that works), or a size is impossible.
+        InputError: The patch is too small (the message names the smallest that works), or a size is impossible.
     """
     height, width = shape
     if mode not in _WEIGHTS:

@@ -57,13 +57,13 @@ class PreparedNetwork:
     """A network on its device, in its precision. Any number of threads may share it.
 
     Attributes:
-        device: where it computes.
-        dtype: its precision; float32 if a lower one would gain nothing.
-        bytes_per_pixel: estimate of the working memory per pixel of the network's input.
+        device: Where it computes.
+        dtype: Its precision; float32 if a lower one would gain nothing.
+        bytes_per_pixel: Estimate of the working memory per pixel of the network's input.
 
     Args:
-        network: the network to prepare; it is copied and stays unchanged.
-        device: where to compute.
+        network: The network to prepare; it is copied and stays unchanged.
+        device: Where to compute.
         dtype: torch.float32, torch.bfloat16 or torch.float16.
         probe_shape: (C, h, w) of an input on which the network is run once, for calibration.
     """
@@ -131,9 +131,9 @@ def calibrate(network: nn.Module, shape: tuple[int, int, int], dtype: torch.dtyp
     """Run a network once on a small input to find the layers that read it and estimate the memory needed.
 
     Args:
-        network: in evaluation mode, on the CPU.
+        network: In evaluation mode, on the CPU.
         shape: (C, h, w) of the input.
-        dtype: the precision in which it will compute, for the memory estimate.
+        dtype: The precision in which it will compute, for the memory estimate.
 
     Returns:
         The names of the layers that read the input directly (the first layer with parameters if none does, because the

@@ -28,9 +28,9 @@ class SamplingParams:
     """How to draw results; see `Upscaler.sample`.
 
     Attributes:
-        n: number of samples.
+        n: Number of samples.
         seed: 0 to 2^64 - 1.
-        temperature: divides the logits; 0 for greedy decoding.
+        temperature: Divides the logits; 0 for greedy decoding.
     """
 
     n: int = 1
@@ -42,7 +42,7 @@ class SamplingParams:
         """Check a user's values.
 
         Raises:
-            InputError: if one of them cannot be used.
+            InputError: One of them cannot be used.
         """
         if not isinstance(n, Integral) or int(n) < 1:
             raise InputError(f"n is {n!r}; give the number of samples, 1 or more")
@@ -59,16 +59,16 @@ def known_pixels(known: OpenedImage | None, mask: Any, shape: tuple[int, int], c
     """Check a user's known pixels and mask.
 
     Args:
-        known: the image that the pixels are taken from, or None.
+        known: The image that the pixels are taken from, or None.
         mask: bool (H, W) array or tensor, PIL image of mode 1, or None; True where a pixel is known.
         shape: (height, width) of the result.
-        channels: channels of the result's colours, 1 or 3.
+        channels: Channels of the result's colours, 1 or 3.
 
     Returns:
         Levels (channels, H, W) uint8 and mask (H, W) bool, on the CPU; None if there are none.
 
     Raises:
-        InputError: if only one of them is given, or they do not fit the result.
+        InputError: Only one of them is given, or they do not fit the result.
     """
     if (known is None) != (mask is None):
         raise InputError("known and mask belong together; give both: known holds the pixels, mask marks those to keep")
@@ -109,18 +109,18 @@ def samples(
     """Draw results for an image.
 
     Args:
-        stage: a stochastic model.
+        stage: A stochastic model.
         image: (C, H, W) colours, C being 1 or 3.
-        params: how to draw.
-        known: pixels that stay as given, with levels (C, H * scale, W * scale).
-        progress: called as progress(done, total), in pixels.
+        params: How to draw.
+        known: Pixels that stay as given, with levels (C, H * scale, W * scale).
+        progress: Called as progress(done, total), in pixels.
 
     Returns:
         (n, C, H * scale, W * scale) float32 in [0, 1], on the CPU.
 
     Raises:
-        OutOfMemoryError: if that many samples do not fit into memory.
-        PluginError: if the network returns a wrong shape.
+        OutOfMemoryError: That many samples do not fit into memory.
+        PluginError: The network returns a wrong shape.
     """
     channels = stage.model.channels
     low = to_channels(unit_floats(image), channels)[None]
@@ -145,7 +145,7 @@ def bits_per_dim(stage: Stage, low: Array, high: Array) -> float:
     """Negative log-likelihood of ``high`` given ``low``, in bits per sub-pixel that the network draws.
 
     Args:
-        stage: a stochastic model.
+        stage: A stochastic model.
         low: (C, H, W) colours, C being 1 or 3.
         high: (C, H * scale, W * scale) colours.
     """

@@ -22,9 +22,9 @@ class BoundPreprocessor:
     """A preprocessor's description together with its built implementation.
 
     Attributes:
-        spec: its description.
-        impl: its two halves.
-        bytes_per_pixel: working memory per pixel of the window, if it is large enough to count.
+        spec: Its description.
+        impl: Its two halves.
+        bytes_per_pixel: Working memory per pixel of the window, if it is large enough to count.
     """
 
     spec: Preprocessor
@@ -37,11 +37,11 @@ class Stage:
     """A loaded model, alone or in a chain. It knows nothing of patches. Threads may share it.
 
     Attributes:
-        model: its description, adjusted for this stage: it includes the halo and multiples of a pre-upsampler.
-        scale: enlargement per side.
-        runner: its network.
-        steps: its preprocessors, in order.
-        owner: the distribution that provides the model, for error messages.
+        model: Its description, adjusted for this stage: it includes the halo and multiples of a pre-upsampler.
+        scale: Enlargement per side.
+        runner: Its network.
+        steps: Its preprocessors, in order.
+        owner: The distribution that provides the model, for error messages.
     """
 
     model: Model
@@ -78,7 +78,7 @@ class Stage:
             (N, C, h * scale, w * scale) float32, on the runner's device.
 
         Raises:
-            PluginError: if the model returns a wrong shape, or NaN or infinite pixels.
+            PluginError: The model returns a wrong shape, or NaN or infinite pixels.
         """
         image = windows = windows.to(self.runner.device)
         contexts = []

@@ -23,11 +23,11 @@ def load_weights(network: nn.Module, weights: Weights | str | Path) -> None:
     """Fill a network from a safetensors file.
 
     Args:
-        network: the network to fill; numbers are converted to its dtypes.
-        weights: a plugin's `Weights`, whose sha256 must match, or a path.
+        network: The network to fill; numbers are converted to its dtypes.
+        weights: A plugin's `Weights`, whose sha256 must match, or a path.
 
     Raises:
-        WeightsError: if the file cannot be read or is damaged, or if it does not hold exactly the network's tensors,
+        WeightsError: The file cannot be read or is damaged, or it does not hold exactly the network's tensors,
             each of the right shape and finite. The network is then left as it was.
     """
     path = weights.file if isinstance(weights, Weights) else Path(weights)
@@ -41,15 +41,15 @@ def save_weights(network_or_tensors: nn.Module | Mapping[str, Tensor], path: Pat
     """Write weights as safetensors, atomically.
 
     Args:
-        network_or_tensors: a network, or tensors by name.
-        path: the file to write.
-        metadata: text by key; see this module for the keys that pysr reads.
+        network_or_tensors: A network, or tensors by name.
+        path: The file to write.
+        metadata: Text by key; see this module for the keys that pysr reads.
 
     Returns:
         The file's sha256, in lower-case hex.
 
     Raises:
-        InputError: if the file cannot be written.
+        InputError: The file cannot be written.
     """
     tensors = network_or_tensors.state_dict() if isinstance(network_or_tensors, nn.Module) else network_or_tensors
     copies = {  # safetensors refuses tensors that share memory
@@ -73,7 +73,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     """Return the metadata that `save_weights` wrote: what the weights were trained on, how, and under which terms.
 
     Raises:
-        WeightsError: if the file cannot be read as safetensors.
+        WeightsError: The file cannot be read as safetensors.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -87,7 +87,7 @@ def trained_scales(path: Path) -> tuple[int, ...]:
     """Return the scales that weights were trained for; empty if the file does not say.
 
     Raises:
-        WeightsError: if the file cannot be read as safetensors.
+        WeightsError: The file cannot be read as safetensors.
     """
     return tuple(int(scale) for scale in read_metadata(path).get("pysr.scales", "").split())
 
