@@ -126,7 +126,20 @@ def test_options_reach_load(photo: Any, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("pysr.upscaling.loading.load", load)
     arguments = ["upscale", photo, "-m", "vdsr", "-s", "3"]
     run(*arguments)
-    run(*arguments, "-t", "64", "-g", "1", "--fp32", "--mode", "blend", "--max-memory", "4G", "--match-histogram")
+    run(
+        *arguments,
+        "-t",
+        "64",
+        "-g",
+        "1",
+        "--fp32",
+        "--mode",
+        "blend",
+        "--max-memory",
+        "4G",
+        "--match-histogram",
+        "--tta",
+    )
     run(*arguments, "--patch", "0", "--device", "cpu", "--precision", "bfloat16")
     run(*arguments[:2], "-s", "3", "--variant", "thin", "--pre-upsampler", "lanczos", "--weights", "my.safetensors")
     defaults = {
@@ -134,6 +147,7 @@ def test_options_reach_load(photo: Any, monkeypatch: pytest.MonkeyPatch) -> None
         "precision": "auto",
         "tiling": Tiling(),
         "match_histogram": False,
+        "ensemble": False,
     }
     defaults |= {"variant": None, "pre_upsampler": None, "weights": None}
     assert [args for args, _ in asked] == [("vdsr", 3)] * 4
@@ -145,6 +159,7 @@ def test_options_reach_load(photo: Any, monkeypatch: pytest.MonkeyPatch) -> None
             "precision": "float32",
             "tiling": Tiling(64, "blend", max_memory=4 * 2**30),
             "match_histogram": True,
+            "ensemble": True,
         },
         defaults | {"device": "cpu", "precision": "bfloat16"},
         defaults | {"variant": "thin", "pre_upsampler": "lanczos", "weights": Path("my.safetensors")},

@@ -277,7 +277,7 @@ def test_no_chains(install: Callable[..., None]) -> None:
 def test_a_wrong_shape_is_the_plugins_error(dots: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     up = dots()
     monkeypatch.setattr(Dots, "sample", lambda self, low, n, **options: torch.zeros(1, n, 3, 4, 4))
-    with pytest.raises(PluginError, match=r"gave \(1, 1, 3, 4, 4\), not \(1, 1, 3, 10, 14\)"):
+    with pytest.raises(PluginError, match=r"returned \(1, 1, 3, 4, 4\), not \(1, 1, 3, 10, 14\)"):
         up.upscale(PIXELS)
 
 

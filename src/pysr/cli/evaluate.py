@@ -18,6 +18,7 @@ from .options import (
     hint_for_stray,
     scales_option,
     split_values,
+    tta_option,
     variant_options,
     verbosity_options,
     weights_option,
@@ -57,6 +58,7 @@ STDOUT = Path("-")
     type=PATH,
     help="Plot the models by the first and the last metric (single data set and scale): PNG, PDF or SVG.",
 )
+@tta_option
 @device_options
 @verbosity_options
 @click.pass_obj
@@ -76,8 +78,10 @@ def evaluate(state: CliState, /, names: tuple[str, ...], images: bool, plot: Pat
     files = {kind: path for kind in texts if (path := options.pop(kind))}
     _check_files(files)
     chains = {name: _parse(name) for name in names}
-    loading = {key: options.pop(key) for key in ("variant", "pre_upsampler", "weights", "device", "precision")}
-    loading = {key: value for key, value in loading.items() if value not in (None, "auto")}
+    loading = {
+        key: options.pop(key) for key in ("variant", "pre_upsampler", "weights", "device", "precision", "ensemble")
+    }
+    loading = {key: value for key, value in loading.items() if value not in (None, "auto", False)}
     if not options["scales"]:
         options["scales"] = _common_scales(chains, loading.get("pre_upsampler"), loading.get("weights"))
     if plot:
@@ -116,9 +120,10 @@ def _load(names: Sequence[str], scales: Sequence[int], options: Mapping[str, Any
     if len(names) > 1 and ("variant" in options or "weights" in options):
         raise InputError(f"--variant and --weights need a single model, and {len(names)} are named; leave them out")
     named = {key: Path(options[key]).name for key in ("variant", "pre_upsampler", "weights") if key in options}
+    suffix = ["ensemble"] if options.get("ensemble") else []
     upscalers = []
     for name, offered in zip(names, offered_scales(names, scales), strict=True):
-        label = ", ".join([name, *(f"{key} {value}" for key, value in named.items())])
+        label = ", ".join([name, *(f"{key} {value}" for key, value in named.items()), *suffix])
         for upscaler in (load(name, scale, **options) for scale in offered):
             upscaler.model = replace(upscaler.model, name=label)
             upscalers.append(upscaler)

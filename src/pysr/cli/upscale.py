@@ -17,6 +17,7 @@ from .options import (
     device_options,
     parse_memory,
     scale_option,
+    tta_option,
     variant_options,
     verbosity_options,
     weights_option,
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
 )
 @click.option("--max-memory", metavar="SIZE", type=parse_memory, help="Memory limit for one network call, such as 4G.")
 @click.option("--match-histogram", is_flag=True, help="Match each colour channel's histogram to the input's.")
+@tta_option
 @click.option("-f", "--format", metavar="EXT", help="Output format: png, jpg, webp, tif, ... Default: the input's.")
 @click.option("--suffix", metavar="TEXT", help="Name outputs NAME_TEXT.EXT.")
 @click.option(

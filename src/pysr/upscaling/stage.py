@@ -14,6 +14,7 @@ from ..imaging.colour import to_channels
 from ..plugin import Model, Preprocess, Preprocessor
 from .runner import PreparedNetwork
 
+SYMMETRIES = 8  # of a square: four quarter turns, each with and without a flip
 _WINDOW_BYTES = 8  # per value of a window and of its output: float32, and one copy (in transfer, or in a row of tiles)
 
 
@@ -42,6 +43,7 @@ class Stage:
         runner: Its network.
         steps: Its preprocessors, in order.
         owner: The distribution that provides the model, for error messages.
+        ensemble: Whether the result is the mean over the eight flips and quarter turns of the input.
     """
 
     model: Model
@@ -49,6 +51,7 @@ class Stage:
     runner: PreparedNetwork
     steps: tuple[BoundPreprocessor, ...]
     owner: str
+    ensemble: bool = False
 
     @property
     def halo(self) -> int | None:
@@ -65,7 +68,8 @@ class Stage:
         enlarged = self.scale**2 if any(step.spec.enlarges for step in self.steps) else 1
         networks = channels if self.model.colour == "any" else 1
         largest = max(self.runner.bytes_per_pixel * enlarged * networks, *(s.bytes_per_pixel for s in self.steps), 0)
-        return largest + _WINDOW_BYTES * channels * (1 + self.scale**2)
+        buffers = 2 if self.ensemble else 1  # the sum over the symmetries is kept beside each output
+        return largest + buffers * _WINDOW_BYTES * channels * (1 + self.scale**2)
 
     @torch.inference_mode()
     def process(self, windows: Tensor) -> Tensor:
@@ -80,7 +84,17 @@ class Stage:
         Raises:
             PluginError: The model returns a wrong shape, or NaN or infinite pixels.
         """
-        image = windows = windows.to(self.runner.device)
+        windows = windows.to(self.runner.device)
+        if not self.ensemble:
+            return self._process_once(windows)
+        total = self._process_once(windows)
+        for number in range(1, SYMMETRIES):
+            turned = self._process_once(_turned(windows, number).contiguous())
+            total += _turned_back(turned, number)
+        return total / SYMMETRIES
+
+    def _process_once(self, windows: Tensor) -> Tensor:
+        image = windows
         contexts = []
         # ignore the caller's autocast and default device
         with torch.autocast(self.runner.device.type, enabled=False), torch.device("cpu"):
@@ -115,6 +129,17 @@ class Stage:
         else:
             return
         raise PluginError(f"the model {self.model.name!r} of {self.owner} returned {problem}")
+
+
+def _turned(image: Tensor, number: int) -> Tensor:
+    """Apply one of the eight symmetries of the square: number % 4 quarter turns, then a flip from 4 on."""
+    image = image.rot90(number % 4, (-2, -1))
+    return image.flip(-1) if number >= SYMMETRIES // 2 else image
+
+
+def _turned_back(image: Tensor, number: int) -> Tensor:
+    """Undo `_turned`."""
+    return (image.flip(-1) if number >= SYMMETRIES // 2 else image).rot90(-number % 4, (-2, -1))
 
 
 class PreUpsampler:
