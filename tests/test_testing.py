@@ -108,7 +108,7 @@ def test_a_model_without_weights_does_not_pass(install: Callable[..., None]) -> 
 
 def test_a_wrong_size_is_found(install: Callable[..., None]) -> None:
     install(model(Larger))
-    with pytest.raises(PluginError, match="gave"):
+    with pytest.raises(PluginError, match="returned"):
         check_model("probe")
 
 

@@ -5,7 +5,7 @@ namespace pysr {
 
 constexpr std::int64_t kCacheLine = 64;  // bytes
 
-/// Zeros on a cache line of their own: a std::vector of these is an aligned buffer.
+/// One zero-initialised cache line; a std::vector of these is an aligned buffer.
 struct alignas(kCacheLine) CacheLine {
     char bytes[kCacheLine] = {};
 };

@@ -26,8 +26,8 @@ PYSR_HD inline To bit_cast(From from) {
     return to;
 }
 
-// to_float is exact. from_float rounds to nearest, ties to even; a NaN stays a NaN and becomes quiet. Neither branches,
-// so that the compiler vectorises loops over them.
+// to_float is exact. from_float rounds to nearest, ties to even; a NaN stays a NaN and becomes quiet. Neither has
+// branches, so that the compiler vectorises loops over them.
 
 PYSR_HD inline float to_float(float value) { return value; }
 

@@ -7,7 +7,7 @@
 
 namespace pysr {
 
-/// Element types of images. Unsigned integers stand for value / 255 or value / 65535.
+/// Element types of images. Unsigned integers represent value / 255 or value / 65535.
 enum class DType : std::int32_t { u8, u16, f16, bf16, f32 };
 
 /// A borrowed image of shape (channels, height, width). Strides are in bytes and may be zero or negative.
@@ -113,7 +113,7 @@ inline void with_type(DType type, Call call) {
     }
 }
 
-/// The same for the floating-point types, those of a network's input and output.
+/// Like with_type, for the floating-point types only: those of a network's input and output.
 template <class Call>
 inline void with_float_type(DType type, Call call) {
     switch (type) {

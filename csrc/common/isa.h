@@ -24,7 +24,7 @@ void use_isa(const char* name);
 template <Isa isa>
 using IsaConstant = std::integral_constant<Isa, isa>;
 
-/// pick(IsaConstant<isa>{}) for the instruction set in use: how a family finds its kernel table.
+/// Returns pick(IsaConstant<isa>{}) for the instruction set in use. Each family finds its kernel table with it.
 template <class Pick>
 decltype(auto) with_active_isa(Pick pick) {
 #ifdef PYSR_X86

@@ -16,7 +16,7 @@ namespace pysr {
 /// How often the calling thread polls for cancellation and reports progress.
 constexpr auto kPollInterval = std::chrono::milliseconds(50);
 
-/// Cooperative cancellation of one call: any of its threads may request it, all of them check it.
+/// Cooperative cancellation of one call: any of its threads may request it, and all of them check for it.
 class StopToken {
   public:
     void request() { requested_ = true; }
@@ -26,8 +26,8 @@ class StopToken {
     std::atomic<bool> requested_{false};
 };
 
-/// Fork and join: threads that run work(index, *this) and end with this object, so that a fork() of the process between
-/// two calls finds none.
+/// Fork and join: threads that run work(index, *this). The destructor joins them, so that none exists when the process
+/// is forked between two calls.
 class ForkJoin {
   public:
     /// Starts `wanted` threads, or as many as the system grants.
@@ -54,14 +54,14 @@ class ForkJoin {
         for (std::thread& thread : threads_) thread.join();
     }
 
-    /// How many threads there are; waits until all have started. Any thread may ask.
+    /// The number of threads; waits until all have started. May be called from any thread.
     int size() {
         std::unique_lock<std::mutex> lock(mutex_);
         changed_.wait(lock, [&] { return size_ >= 0; });
         return size_;
     }
 
-    /// Waits for at most `time`; whether all threads have finished their work.
+    /// Waits for at most `time`; returns whether all threads have finished their work.
     bool finished_within(std::chrono::milliseconds time) {
         std::unique_lock<std::mutex> lock(mutex_);
         return changed_.wait_for(lock, time, [&] { return finished_ == size_; });
@@ -81,8 +81,8 @@ class ForkJoin {
     std::vector<std::thread> threads_;
 };
 
-/// Calls body(first, end) for pieces of [0, count), on the calling thread and its helpers. Throws Interrupted within
-/// kPollInterval and one piece of being interrupted.
+/// Calls body(first, end) for pieces of [0, count), on the calling thread and helpers. When interrupted, it throws
+/// Interrupted after at most kPollInterval and one piece.
 template <class Body>
 void for_pieces(Cpu on, std::int64_t count, std::int64_t piece, Body body) {
     std::atomic<std::int64_t> next{0};

@@ -8,10 +8,10 @@
 namespace pysr {
 namespace {
 
-constexpr std::int64_t kCached = 16 << 20;  // bytes: what is larger has left the caches before it is read again
+constexpr std::int64_t kCached = 16 << 20;  // bytes: larger outputs leave the caches before they are read again
 
-/// Rows that a thread takes at a time: enough to be worth a thread and to read memory sequentially, few enough for all
-/// threads to finish together and to notice cancellation soon. samples: read per row.
+/// Rows that a thread takes at a time: enough to be worth a thread and to read memory sequentially, few enough for the
+/// threads to finish together and to notice cancellation soon. samples: number read per row.
 std::int64_t rows_per_piece(Cpu on, std::int64_t rows, std::int64_t samples) {
     constexpr std::int64_t kWorthAThread = 1 << 15, kSoon = 1 << 21, kRun = 16;
     const std::int64_t least = kWorthAThread / samples + 1;

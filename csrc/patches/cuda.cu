@@ -1,5 +1,5 @@
 // The patch kernels for CUDA: one thread per pixel. Origins and starts, which are small and known to the host, are
-// passed as kernel arguments, in pieces that fit, so that nothing is allocated, copied or waited for.
+// passed as kernel arguments, in pieces that fit, so that no call allocates, copies or waits.
 #include <algorithm>
 #include <stdexcept>
 
@@ -79,7 +79,7 @@ Reach reach(const Axis& axis, std::int64_t first, std::int64_t last, std::int64_
     return {begin, end, last};
 }
 
-/// The axis with these patches alone.
+/// The axis restricted to these patches.
 Axis part_of(const Axis& axis, const Reach& reach) {
     return {axis.starts + reach.begin, axis.weights + reach.begin * axis.length, reach.end - reach.begin, axis.length};
 }

@@ -2,7 +2,7 @@
 #include "common/backend.h"
 #include "common/image.h"
 
-/// The patch kernels, on one page.
+/// Interface of the patch kernels.
 namespace pysr {
 
 /// Top left pixel of a patch; it may lie outside the image.
@@ -26,8 +26,8 @@ struct PatchOps {
     void extract_patches(Image image, const Origin* origins, Batch patches) const;
 
     /// out[c, y, x] = sum of rows.weights * columns.weights * bands over all patches that cover row first_row + y and
-    /// column x, in ascending order of bands, then of patches. Samples with weight zero do not enter the sum, not even
-    /// as NaN.
+    /// column x, in ascending order of bands, then of patches. Samples with weight zero are skipped, even if they are
+    /// NaN.
     void blend_patches(const Batch* bands, Axis rows, Axis columns, std::int64_t first_row, bool clip, Image out) const;
 };
 

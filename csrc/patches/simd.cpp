@@ -10,7 +10,7 @@
 namespace pysr {
 namespace {
 
-/// Whether an image is interleaved RGB in bytes.
+/// Whether an image is interleaved 8-bit RGB.
 bool interleaved_rgb(const Image& image) {
     return image.type == DType::u8 && image.channels == 3 && image.channel_stride == 1 && image.column_stride == 3;
 }

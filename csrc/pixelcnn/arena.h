@@ -8,7 +8,7 @@ namespace {
 
 PYSR_HD inline std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 
-/// A bump allocator over one block of memory; allocations are aligned to cache lines. Over null it only counts bytes.
+/// A bump allocator over one block of memory, aligned to cache lines. With null memory it only counts bytes.
 class Arena {
   public:
     PYSR_HD explicit Arena(char* memory) : next_(memory) {}
@@ -62,7 +62,7 @@ struct WaveState {
         sums = arena.allocate<float>(winograd ? layers * max_positions() * 2 * sums_row() : 0);
     }
 
-    /// The most pixels that a step draws.
+    /// The largest number of pixels that a step draws.
     PYSR_HD std::int64_t max_positions() const { return images * active; }
 
     /// Floats from one position's sums to the next.

@@ -6,7 +6,7 @@
 namespace pysr {
 namespace {
 
-// Functions of a warp on 256 logits. All its lanes take part and get the same result.
+// Functions of a warp on 256 logits. All lanes take part and get the same result.
 
 constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;

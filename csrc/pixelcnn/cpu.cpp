@@ -14,7 +14,7 @@
 namespace pysr {
 namespace {
 
-/// Images that a group draws together: enough rows to reuse each weight that is loaded, few enough for the caches.
+/// Images that a group draws together: enough rows to reuse each loaded weight, few enough for the caches.
 constexpr std::int64_t kImagesPerBlock = 4;
 
 using AlignedBuffer = std::vector<CacheLine>;
@@ -29,7 +29,7 @@ struct CallState {
     StopToken stop;
 };
 
-/// How often a thread has arrived at the barrier, on a cache line of its own.
+/// How often a thread has arrived at the barrier, on its own cache line.
 struct alignas(kCacheLine) Arrivals {
     std::atomic<std::int64_t> count{0};
 };
@@ -83,7 +83,7 @@ class GroupMember {
     const std::int64_t rank_, size_;
 };
 
-/// One call: blocks of images for groups of threads. Where blocks are few, several threads form a group and share one.
+/// One call: blocks of images for groups of threads. If blocks are few, several threads form a group and share one.
 template <class Element>
 class DrawCall {
   public:
@@ -102,7 +102,7 @@ class DrawCall {
         arrivals_ = std::vector<Arrivals>(useful);
     }
 
-    /// The threads that draw never wait for the interpreter lock: this thread only polls.
+    /// Draws on threads that never wait for the interpreter lock, while this one polls.
     void run(const ProgressCallback& progress) {
         const auto poll = [&] {
             if (!progress(state_.done, job_.count * job_.height * job_.width)) state_.stop.request();
@@ -115,7 +115,7 @@ class DrawCall {
             while (!threads.finished_within(kPollInterval)) poll();
         }
         poll();  // reports completion
-        if (overflowed_) throw std::overflow_error("the network's logits became infinite or no numbers");
+        if (overflowed_) throw std::overflow_error("the network's logits became NaN or infinite");
         if (state_.stop.requested()) throw Interrupted{};
     }
 

@@ -59,7 +59,7 @@ class DeviceMemory {
     void* data_ = nullptr;
 };
 
-/// Copies a network's weights into device memory. Over null it only counts the bytes.
+/// Copies a network's weights into device memory. With null memory it only counts the bytes.
 class Upload {
   public:
     Upload(const PackedNetwork<float>& network, char* memory) : arena_(memory), network_(network) {
@@ -122,7 +122,7 @@ std::int64_t shared_tile_bytes(const Steps& steps) {
     return size.bytes();
 }
 
-/// Divides the work: one block per multiprocessor, and where images are few, several blocks share one.
+/// Divides the work: one block per multiprocessor; if images are few, several blocks share a group of them.
 Steps plan(const PackedNetwork<float>& network, const DrawJob& job, int device) {
     const std::int64_t blocks = attribute(cudaDevAttrMultiProcessorCount, device);
     const std::int64_t max_shared = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
@@ -223,10 +223,10 @@ class DrawCall {
                                           shared_bytes_, on_));  // cooperative: blocks wait for each other
         check(cudaMemcpyAsync(&overflowed, overflowed_.data(), sizeof(int), cudaMemcpyDeviceToHost, on_));
         check(cudaStreamSynchronize(on_));
-        if (overflowed) throw std::overflow_error("the network's logits became infinite or no numbers");
+        if (overflowed) throw std::overflow_error("the network's logits became NaN or infinite");
     }
 
-    /// How many pixels of an image the steps before `time` draw.
+    /// The number of pixels of an image that the steps before `time` draw.
     std::int64_t drawn_before(std::int64_t time) const {
         std::int64_t pixels = 0;
         for (std::int64_t i = 0; i < job_.height && kLag * i < time; ++i)

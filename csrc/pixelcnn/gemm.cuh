@@ -8,7 +8,7 @@ namespace pysr {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kSlice = 64;             // how much of the depth is in shared memory at a time
+constexpr int kSlice = 64;             // inputs along the depth that are in shared memory at a time
 constexpr int kSliceRow = kSlice + 4;  // padded, so that four rows are in different banks
 constexpr int kDepthMultiple = 16;     // on the device, the depth of all taps together is padded to a multiple
 
@@ -30,8 +30,8 @@ struct Product {
     bool rectified = false;                   // apply a ReLU to the sums
 };
 
-/// Starts copying a slice of the inputs into shared memory. It has arrived after __pipeline_wait_prior(0) of all
-/// threads.
+/// Starts copying a slice of the inputs into shared memory. It is complete once all threads have passed
+/// __pipeline_wait_prior(0).
 __device__ void fetch_inputs(const Product& product, int slice, float* slices) {
     const int depth = product.matrix.depth, taps = product.matrix.taps, stride = product.stride;
     const int column = threadIdx.x % kSlice, k = slice * kSlice + column, tap = taps == 1 ? 0 : k / depth;
@@ -65,7 +65,7 @@ __device__ void add_products(const float4& inputs, const float4* factors, float4
     }
 }
 
-/// What one thread computes: four outputs of kRows rows.
+/// The work of one thread: four outputs of kRows rows.
 template <int kRows>
 struct Task {
     static constexpr int kAhead = kRows > 2 ? 8 : kDepthMultiple;  // how far ahead factors are fetched

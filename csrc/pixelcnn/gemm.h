@@ -76,8 +76,8 @@ void multiply(const Panels<Element>& matrix, const Element* const* inputs, std::
     }
 }
 
-/// A tile whose inputs and weights never change (see PeakFlops). The sums start from values unknown to the compiler and
-/// are used afterwards, or it would optimise the work away.
+/// A tile whose inputs and weights never change (see PeakFlops). The sums start from values that the compiler does not
+/// know and are used afterwards; otherwise it would optimise the work away.
 template <class Element>
 double peak_flops(std::int64_t rounds) {
     constexpr int kVectors = max_panels(kMaxRows) * (kPanel / kLanes);

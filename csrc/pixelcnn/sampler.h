@@ -9,8 +9,8 @@
 
 namespace pysr {
 
-/// Sizes of a PixelCNN. planes: 1 or 3; the planes share channels and hidden as a half, a quarter and a quarter.
-/// features: of the conditioning network, 0 without one.
+/// Sizes of a PixelCNN. planes: 1 or 3; three planes share channels and hidden as a half, a quarter and a quarter.
+/// features: outputs of the conditioning network, 0 without one.
 struct PixelCnnSizes {
     std::int64_t planes, channels, layers, hidden, features;
 };
@@ -18,8 +18,8 @@ struct PixelCnnSizes {
 /// Progress in pixels, about every 50 ms on the calling thread; return false to cancel.
 using ProgressCallback = std::function<bool(std::int64_t done, std::int64_t total)>;
 
-/// The float32 weight of that name in the network's state dict. Throws std::invalid_argument if it is missing or has
-/// another shape.
+/// Returns the float32 weight of that name in the network's state dict. Throws std::invalid_argument if it is missing
+/// or has another shape.
 using WeightLookup = std::function<const float*(const std::string& name, const std::vector<std::int64_t>& shape)>;
 
 /// A PixelCNN on one device, ready to draw images.
@@ -32,15 +32,16 @@ class PixelCnn {
     /// The CUDA device that must hold a job's arrays, except image_ids and log_likelihood; -1: the CPU.
     virtual int device() const = 0;
 
-    /// threads: of the CPU. stream: of the CUDA device; it is synchronised. Throws Interrupted if cancelled, and
-    /// std::overflow_error if logits are not finite.
+    /// Draws the images of a job. threads: used on the CPU. stream: used on a CUDA device, and synchronised. Throws
+    /// Interrupted if cancelled, and std::overflow_error if logits are not finite.
     virtual void draw(const DrawJob& job, int threads, void* stream, const ProgressCallback& progress) const = 0;
 };
 
-/// reduced: multiply in bfloat16. Throws std::invalid_argument if the instruction set in use cannot.
+/// Makes a sampler on the CPU. reduced: multiply in bfloat16. Throws std::invalid_argument if the instruction set in
+/// use cannot do that.
 std::unique_ptr<PixelCnn> make_pixelcnn(const PixelCnnSizes& sizes, const WeightLookup& weights, bool reduced);
 
-/// On a CUDA device, in float32. Only in builds with CUDA.
+/// Makes a sampler on a CUDA device, in float32. Only in builds with CUDA.
 std::unique_ptr<PixelCnn> make_cuda_pixelcnn(const PixelCnnSizes& sizes, const WeightLookup& weights, int device);
 
 }  // namespace pysr

@@ -8,14 +8,14 @@ namespace pysr {
 
 constexpr std::int64_t kLevels = 256, kPanel = 16, kMaxPlanes = 3;
 
-/// Whether the vertical sums of two columns are computed together by Winograd's algorithm (see winograd.h). Not in
+/// Whether the vertical sums of two columns are computed together by Winograd's algorithm (see winograd.h): not in
 /// bfloat16, where its rounding costs too much accuracy.
 template <class Element>
 constexpr bool kWinograd = true;
 template <>
 constexpr bool kWinograd<bfloat16> = false;
 
-/// How many inputs one instruction multiplies and adds per lane: bfloat16 instructions take pairs.
+/// Inputs that one instruction multiplies and adds per lane: bfloat16 instructions take pairs.
 template <class Element>
 constexpr std::int64_t kPair = 1;
 template <>
@@ -68,16 +68,16 @@ struct DrawJob {
     double* log_likelihood;     // (count, height), to which nats are added, or null
 };
 
-/// One thread's handle on the group of threads that draw the same images: a barrier in two halves, and the progress.
+/// One thread's handle on the group of threads that draw the same images: a split barrier, and progress reports.
 struct ThreadGroup {
     void* self;
     std::int64_t rank, size;
     void (*arrive)(void* self);                        // this thread has finished its share of a phase
-    bool (*wait)(void* self);                          // until all have arrived as often as this one; false: stop
-    bool (*advance)(void* self, std::int64_t pixels);  // report pixels that this thread has drawn; false: stop
+    bool (*wait)(void* self);                          // waits until all have arrived as often as this; false: stop
+    bool (*advance)(void* self, std::int64_t pixels);  // reports pixels that this thread has drawn; false: stop
 };
 
-/// The wavefront: pixel (i, j) is drawn at step j + kLag * i, by when everything it depends on is known.
+/// The wavefront: pixel (i, j) is drawn at step j + kLag * i, when everything it depends on is known.
 constexpr std::int64_t kLag = 4;
 
 enum class DrawResult { complete, stopped, overflowed };

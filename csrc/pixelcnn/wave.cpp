@@ -178,8 +178,7 @@ struct Wave {
         }
     }
 
-    /// Input of the vertical stack: r = 0, 1 for two rows and one row above, q = 0, 1, ... from two columns to the left
-    /// on.
+    /// Input of the vertical stack: r = 0, 1: two rows and one row above; q = 0, 1, ...: columns, from two to the left.
     const Element* vertical_input(std::int64_t layer, const Position& at, std::int64_t r, std::int64_t q) const {
         const std::int64_t i = at.row - 2 + r, j = at.column - 2 + q;
         const bool inside = i >= 0 && j >= 0 && j < job.width;
@@ -286,7 +285,7 @@ struct Wave {
         store_first_layer(m, from);
     }
 
-    /// The pixels themselves, once the pre-activations of all layers are there; false if logits are not finite.
+    /// Draws the pixels, once the pre-activations of all layers are computed; false if logits are not finite.
     bool draw() const {
         if (!count) return true;
         first_layer();
@@ -299,7 +298,7 @@ struct Wave {
         return true;
     }
 
-    /// Hands the finished pixels to the vertical stack of later rows.
+    /// Passes the finished pixels to the vertical stack of later rows.
     void publish() const {
         for (std::int64_t m = 0; m < count; ++m) {
             const Position& at = position(m);

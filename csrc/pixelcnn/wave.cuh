@@ -15,9 +15,9 @@ struct Steps {
     DrawJob job;
     std::int64_t first_image, per_group, groups, group_size, tile;
     std::int64_t from, end;
-    char *state, *scratch;  // a WaveState per group, at first zeros, and a BlockScratch per block
+    char *state, *scratch;  // a WaveState per group, initially zeros, and a BlockScratch per block
     std::int64_t state_bytes, scratch_bytes;
-    unsigned* arrivals;  // of each group at its barrier, at first 0
+    unsigned* arrivals;  // of each group at its barrier, initially 0
     int* overflowed;     // set to 1 if logits are not finite
 };
 
@@ -150,7 +150,7 @@ struct Wave {
         });
     }
 
-    /// The pixels [from, end) themselves, once the pre-activations of all layers are there.
+    /// Draws the pixels [from, end), once the pre-activations of all layers are computed.
     __device__ void draw(std::int64_t from, std::int64_t end) {
         for (; from < end; from += steps.tile) {
             select_tile(from, end, 8, [&](int place, int m, const Position& at) -> const float* {

@@ -113,20 +113,20 @@ void require_float(const Array& array) {
 }
 
 void require_output(const Array& out) {
-    if (out.read_only) refuse(out.name + " is read-only; hand in an array that can be written");
+    if (out.read_only) refuse(out.name + " is read-only; pass a writable array");
     if (overlaps_itself(out))
-        refuse(out.name + " has elements that share memory; hand in an array without repeated elements");
+        refuse(out.name + " has elements that share memory; pass an array without repeated elements");
 }
 
 void require_apart(const Array& out, const Array& in) {
     const Extent a = extent_of(out), b = extent_of(in);
     if (out.device == in.device && a.first < b.end && b.first < a.end)
-        refuse(out.name + " shares memory with " + in.name + "; hand in separate memory");
+        refuse(out.name + " shares memory with " + in.name + "; pass separate memory");
 }
 
 void require_same_device(const Array& one, const Array& other) {
     if (one.device != other.device)
-        refuse(one.name + " and " + other.name + " lie on different devices; move them to the same one");
+        refuse(one.name + " and " + other.name + " are on different devices; move them to the same one");
 }
 
 const float* as_weights(const Array& array, std::int64_t rows, std::int64_t columns) {

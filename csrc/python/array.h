@@ -23,17 +23,17 @@ std::int64_t size_of(DType type);
 const char* name_of(DType type);
 std::string to_string(const Shape& shape);
 
-/// The range of bytes that an array may touch: [first, end). Throws if it exceeds 64 bits.
+/// The range of addresses that an array may touch: [first, end). Throws std::invalid_argument if it exceeds 64 bits.
 struct Extent {
     const char *first, *end;
 };
 Extent extent_of(const Array& array);
 
-/// (C, H, W) and (N, C, H, W) arrays as arguments of kernels. Throw std::invalid_argument for other shapes.
+/// Convert (C, H, W) and (N, C, H, W) arrays to arguments of kernels. Throw std::invalid_argument for other shapes.
 Image as_image(const Array& array);
 Batch as_batch(const Array& array);
 
-/// Throws std::invalid_argument. The bindings turn it into an InputError.
+/// Throws std::invalid_argument, which the bindings turn into an InputError.
 [[noreturn]] void refuse(const std::string& message);
 
 /// Checks that throw std::invalid_argument with a message for the caller.
@@ -48,7 +48,7 @@ const float* as_weights(const Array& array, std::int64_t rows, std::int64_t colu
 /// The data of a contiguous array of this type and shape.
 char* as_contiguous(const Array& array, DType type, const Shape& shape);
 
-/// Positions of patches must be small enough for sums of them to fit 64 bits, and in ascending order if `ascending`.
+/// Requires positions of patches that are small enough for their sums to fit in 64 bits, ascending if `ascending`.
 void require_positions(const std::string& name, const std::vector<std::int64_t>& positions, bool ascending);
 
 }  // namespace pysr

@@ -40,7 +40,7 @@ void read_buffer(Borrowed& array, const py::handle& object) {
 void read_dlpack(Borrowed& array, const dlpack::Tensor& tensor) {
     const bool on_cuda = tensor.device_type == dlpack::kCuda;
     if (!on_cuda && tensor.device_type != dlpack::kCpu && tensor.device_type != dlpack::kCudaHost)
-        refuse(array.name + " lies on a device without native kernels");
+        refuse(array.name + " is on a device without native kernels; move it to the cpu");
     array.type = type_of_dlpack(array, tensor);
     array.device = on_cuda ? tensor.device_id : -1;
     array.data = static_cast<char*>(tensor.data) + tensor.byte_offset;
@@ -66,7 +66,7 @@ void read_capsule(Borrowed& array) {
     PyObject* const capsule = array.owner.ptr();
     if (PyCapsule_IsValid(capsule, kVersioned)) {
         const auto* versioned = static_cast<dlpack::Versioned*>(PyCapsule_GetPointer(capsule, kVersioned));
-        if (versioned->major != 1) refuse(array.name + " comes in a version of DLPack that is not known here");
+        if (versioned->major != 1) refuse(array.name + " uses an unknown version of DLPack; pass a NumPy array");
         array.read_only = versioned->flags & dlpack::kReadOnly;
         return read_dlpack(array, versioned->tensor);
     }

@@ -7,7 +7,7 @@
 
 namespace pysr {
 
-/// An array of Python, borrowed for the lifetime of this object.
+/// A Python array, borrowed for the lifetime of this object.
 struct Borrowed : Array {
     pybind11::object owner;                       // a DLPack capsule, which releases the array
     std::optional<pybind11::buffer_info> buffer;  // or a view through the buffer protocol

@@ -60,7 +60,7 @@ std::vector<Borrowed> borrow_bands(const std::vector<py::object>& bands, const A
     std::vector<Borrowed> borrowed;
     borrowed.reserve(bands.size());
     for (const py::object& band : bands) borrowed.push_back(borrow("bands", band));
-    if (borrowed.empty()) refuse("bands is empty; hand in at least one");
+    if (borrowed.empty()) refuse("bands is empty; pass at least one");
     for (const Borrowed& band : borrowed) {
         as_batch(band);
         require_float(band);

@@ -47,7 +47,7 @@ std::unique_ptr<PixelCnn> make(const std::map<std::string, Items<float>>& weight
     refuse("this build of pysr has no CUDA kernels; draw images with device='cpu'");
 }
 
-/// Calls `progress` and checks for Ctrl-C. An exception of either is kept until all threads have stopped.
+/// Calls `progress` and checks for Ctrl-C. An exception from either is kept until all threads have stopped.
 class Reporter {
   public:
     explicit Reporter(const py::object& progress) : progress_(progress) {}
@@ -84,7 +84,7 @@ class Arrays {
     Item* borrow_data(const char* name, const py::object& object, const Shape& shape) {
         if (object.is_none()) return nullptr;
         const Borrowed& array = arrays_.emplace_back(borrow(name, object));
-        if (array.device != device_) refuse(array.name + " lies on another device than the network");
+        if (array.device != device_) refuse(array.name + " is not on the network's device; move it there");
         if (!std::is_const_v<Item>) require_output(array);
         return reinterpret_cast<Item*>(as_contiguous(array, sizeof(Item) == 1 ? DType::u8 : DType::f32, shape));
     }

@@ -38,7 +38,7 @@ def file_name(path: FilePath) -> str:
 
 
 def check_place(path: FilePath) -> None:
-    """Check that a file can be written there, before the work whose result it will hold.
+    """Check that a file can be written, before computing the result that it will hold.
 
     Raises:
         InputError: The folder is missing or write-protected, or the path is a folder, a device, write-protected or
@@ -81,7 +81,7 @@ def atomic_write(path: FilePath) -> Iterator[BinaryIO]:
     target = os.path.realpath(file_name(path))
     mode = _mode_of_target(target)
     folder = os.path.dirname(target)
-    mark = hashlib.sha256(os.fsencode(os.path.basename(target))).hexdigest()[:16]  # 64 bits tell the targets apart
+    mark = hashlib.sha256(os.fsencode(os.path.basename(target))).hexdigest()[:16]  # 64 bits distinguish targets
     _remove_abandoned(folder, mark)
     sibling = os.path.join(folder, f".pysr-{os.getpid()}-{mark}-{secrets.token_hex(4)}")
     with _create(sibling, private=mode is not None) as file:
@@ -133,7 +133,7 @@ def _lock(descriptor: int) -> bool:
 def _remove_abandoned(folder: str, mark: str) -> None:
     """Remove the siblings that killed processes left for this target."""
     if sys.platform == "win32":
-        return  # os.kill(pid, 0) would end the process there, so nothing tells whether it is alive
+        return  # os.kill(pid, 0) would end the process there, so there is no way to ask whether it is alive
     with suppress(OSError):
         for name in os.listdir(folder):
             if re.fullmatch(rf"\.pysr-\d+-{mark}-[0-9a-f]{{8}}", name) and not _alive(int(name.split("-")[1])):

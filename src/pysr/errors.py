@@ -1,4 +1,4 @@
-"""Every error that pysr raises on purpose, and how any exception is put into one line.
+"""Every error that pysr raises on purpose, and `format_error`, which formats any exception as one line.
 
 PysrError
 ├── InputError         an argument, image or file that cannot be used     (also a ValueError)

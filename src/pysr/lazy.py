@@ -1,4 +1,4 @@
-"""Callables that import what they call when they are first called."""
+"""Lazy callables: they import their target on the first call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def lazy(target: str) -> Callable[..., Any]:
-    """A callable that imports its target when it is first called.
+    """Make a callable that imports its target on the first call.
 
     It lets a plugin's module name networks, recipes, losses and metrics without importing torch::
 

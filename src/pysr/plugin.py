@@ -1,8 +1,8 @@
-"""What a plugin author needs: `hookimpl`, the descriptions that hooks return, and helpers for networks.
+"""For plugin authors: `hookimpl`, the descriptions that hooks return, and helpers for networks.
 
 Importing this module imports neither torch nor numpy, and neither may a plugin's own module: everything heavy is behind
 `lazy` or behind a function that imports it. The helpers that need torch (`resize`, `load_weights`, `PixelCNNSampler`
-and what belongs to it) are imported when they are first used, by a network.
+and its companions) are imported when a network first uses them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 Progress = Callable[[int, int], None]
-"""Called now and then as ``progress(done, total)``; what it counts is up to the caller of it."""
+"""Progress callback, called now and then as ``progress(done, total)``; the units are those of the calling function."""
 
 Digests = Mapping[int, str] | Mapping[tuple[int, str], str]  # of weights files, by scale or by (scale, variant)
 RESEARCH_LICENCE = "Apache-2.0; trained on research image sets without a formal licence"
@@ -111,7 +111,7 @@ class Weights:
         trained_on: str,
         licence: str = RESEARCH_LICENCE,
     ) -> Weights | dict[int | tuple[int, str], Weights]:
-        """Files in the folder ``weights`` of an installed package.
+        """Describe weights files in the folder ``weights`` of an installed package.
 
         Args:
             package: Import name of the package, such as ``"pysr_vdsr"``. It is not imported.
@@ -121,7 +121,7 @@ class Weights:
             licence: Terms of the weights (not of the code).
 
         Returns:
-            One `Weights` for one digest; for a mapping of digests what `Model.weights` takes.
+            One `Weights` for a single digest; for a mapping of digests, a mapping as `Model.weights` takes it.
 
         Raises:
             PluginError: There is no such package.
@@ -162,9 +162,9 @@ class Model:
             known=None, mask=None, progress=None)``, (N, C, h, w) in [0, 1] to (N, n, C, H, W) in [0, 1], where levels
             that are known, (N, C, H, W) uint8, are kept wherever ``mask``, (N, H, W) bool, is True; and
             ``log_likelihood(low, high)``, (N,) in nats. It always gets whole images, never tiles.
-        needs_float32: A lower precision costs measurable quality, as where few layers carry the image itself and not
-            only a correction to it. Inference then always computes in float32; only training may use bfloat16, when
-            asked for it.
+        needs_float32: A lower precision costs measurable quality, as it does where a few layers carry the image itself
+            rather than a correction to it. Inference then always computes in float32; training may still use bfloat16,
+            on request.
         recipes: Ways to train it by name; the first is the default, usually how the shipped weights were made. Each
             builds a `Recipe`, or a `Fit` for a method without gradient steps. Its arguments, if any, are strings with
             defaults, which ``pysr train -o NAME=VALUE`` sets.
@@ -202,18 +202,18 @@ class Model:
         return 3 if self.colour == "rgb" else 1
 
     def weights_for(self, scale: int, variant: str | None = None) -> Weights | None:
-        """The shipped weights for a scale and a variant; None if there are none."""
+        """Return the shipped weights for a scale and a variant (None for models without); None if there are none."""
         return self.weights.get(scale) or self.weights.get((scale, variant or ""))
 
     @property
     def trained_scales(self) -> tuple[int, ...]:
-        """The scales that weights are shipped for; all scales of a model that needs no weights."""
+        """The scales with shipped weights; all scales of a model that needs no weights."""
         trained = {key if isinstance(key, int) else key[0] for key in self.weights}
         return tuple(scale for scale in self.scales if scale in trained or not (trained or self.recipes))
 
 
 class Preprocess(Protocol):
-    """What a `Preprocessor` builds: the two halves of a step around the network. Must be thread-safe."""
+    """The two halves of a step around the network, as `Preprocessor.build` makes them. Must be thread-safe."""
 
     def preprocess(self, window: Tensor, scale: int) -> tuple[Tensor, Any]:
         """Make the network's input from a window of the image.
@@ -227,11 +227,11 @@ class Preprocess(Protocol):
         """
 
     def postprocess(self, output: Tensor, context: Any, scale: int) -> Tensor:
-        """Finish what the network, or the next preprocessor, gave.
+        """Finish the output of the network or of the next preprocessor.
 
         Args:
             output: (N, C', h * scale, w * scale) float, not clipped.
-            context: What `preprocess` returned for the same window.
+            context: The context that `preprocess` returned for the same window.
             scale: The upscaling factor of the whole model.
 
         Returns:
@@ -247,10 +247,11 @@ class Preprocessor:
         name: How models ask for it; unique over all installed plugins.
         build: Makes the step.
         summary: One line about it.
-        reach: Half width, in pixels of the step's own input, of what one pixel that `preprocess` passes on depends on.
-            Reaches add up along the chain.
-        after_reach: The same for what `postprocess` takes from the window past the network.
-        enlarges: Whether `preprocess` passes on a window `scale` times as large.
+        reach: Half width, in pixels of the step's own input, of the region that one pixel of `preprocess`'s output
+            depends on. Reaches add up along the chain.
+        after_reach: Half width of the region of the window that one pixel of `postprocess`'s output depends on
+            directly, past the network.
+        enlarges: Whether `preprocess` returns a window `scale` times as large.
     """
 
     name: str
@@ -266,12 +267,12 @@ class Preprocessor:
 class Loss:
     """A training loss.
 
-    What is built may be an ``nn.Module``: it is moved to the training's device, and its state dict goes into
+    The built loss may be an ``nn.Module``; it is then moved to the training device, and its state dict is saved in
     checkpoints. A loss that learns, such as an adversarial one, has ``update(output, target)``, called with detached
-    tensors after each step of the network; it returns numbers for the log by name, or None. The optimizers that it
-    steps there are its attribute ``optimizers``, a list: they follow the recipe's schedule and go into checkpoints, and
-    with several processes their gradients are averaged before each of their steps. Training in a low precision calls
-    both under autocast.
+    tensors after each step of the network; it returns numbers for the log by name, or None. Its attribute
+    ``optimizers`` lists the optimizers that it steps there: they follow the recipe's schedule and are saved in
+    checkpoints, and with several processes their gradients are averaged before each of their steps. In low-precision
+    training both calls run under autocast.
 
     Attributes:
         name: How recipes ask for it; unique over all installed plugins.
@@ -330,13 +331,13 @@ class Recipe:
         init_weights: Changes the new network in place before the first step.
         clip_theta: Theta of adjustable gradient clipping (VDSR, section 3.2): each value of a gradient is clipped to
             [-theta / rate, theta / rate], where rate is the current learning rate of its parameter.
-        rescale_augment: Each training image is also used at these relative sizes, (1.0,) being itself only.
-        hard_mining_candidates: Of this many random positions the one with most detail becomes a patch.
+        rescale_augment: Each training image is used at these relative sizes; (1.0,) uses the original size only.
+        hard_mining_candidates: Of this many random positions, the one with the most detail becomes a patch.
         rotate: Whether patches are rotated by quarter turns and flipped vertically; otherwise they are only mirrored
             left to right (faces stand upright).
         flat_fraction: Share of the patches that are one random colour.
-        compute_losses: Instead of ``losses``, for methods that are not one output and a sum of losses: called as
-            ``compute_losses(network, low, high)`` with the network's input, (N, C, h, w) float, and the truth,
+        compute_losses: Replaces ``losses`` for methods that do not apply a sum of losses to a single output: called as
+            ``compute_losses(network, low, high)`` with the network's input, (N, C, h, w) float, and the ground truth,
             (N, C, H, W) float in [0, 1]. Returns scalar losses by name, whose sum is minimised.
         sampler: Makes the batches, for methods whose inputs are not downscaled images: called as
             ``sampler(places, seed)`` with the paths given to ``--data``.
@@ -374,18 +375,18 @@ class Recipe:
     def __post_init__(self) -> None:
         if bool(self.losses) == bool(self.compute_losses):
             given = "both" if self.losses else "neither"
-            raise ValueError(f"a recipe takes either losses or compute_losses, and {given} came; give one of the two")
+            raise ValueError(f"a recipe takes either losses or compute_losses; {given} were given; give one of the two")
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How a model is made from images without gradient steps, for one scale at a time.
+    """How a model is fitted to images without gradient steps, one scale at a time.
 
     Attributes:
         fit: Called as ``fit(network, images, scale, seed, progress)``; fills the network's tensors in place. The same
             seed and images give the same tensors. ``progress`` is a `Progress`.
         scales: Scales that it can be fitted for; the first is the default.
-        rescale_augment: Each training image is also used at these relative sizes, (1.0,) being itself only.
+        rescale_augment: Each training image is used at these relative sizes; (1.0,) uses the original size only.
         reasons: Why a value is what it is, by its name.
         name: The name under which the model offers it; `pysr.training.recipe` fills it in.
     """

@@ -261,7 +261,7 @@ _overrides: list[Registry] = []
 
 
 def registry() -> Registry:
-    """The installed plugins, loaded once per process, or what `override` has put in their place."""
+    """Return the installed plugins, loaded once per process, or those that `override` has put in their place."""
     return _overrides[-1] if _overrides else _loaded()
 
 
@@ -270,7 +270,10 @@ def override(sources: Iterable[Source]) -> Iterator[Registry]:
     """Replace the installed plugins within a ``with`` block, in all threads. For tests.
 
     Args:
-        sources: Plugins that are there instead; include the core's if it is needed.
+        sources: The plugins to use instead; include the core's if it is needed.
+
+    Yields:
+        The registry in use within the block.
     """
     replacement = Registry(sources)
     _overrides.append(replacement)
@@ -286,5 +289,9 @@ def core() -> Source:
 
 
 def models() -> list[Model]:
-    """Descriptions of all installed models, in the order of their plugins. Does not import torch."""
+    """List the installed models, without importing torch.
+
+    Returns:
+        The models' descriptions, in the order of their plugins: the core first, then by distribution name.
+    """
     return list(registry().models.values())

@@ -29,7 +29,7 @@ SIZES = ((1, 1), (2, 3), (3, 41), (17, 16), (30, 23))  # (height, width): one pi
 
 
 def check_model(name: str, *, scales: tuple[int, ...] | None = None) -> None:
-    """Check that an installed model keeps its contract.
+    """Check that an installed model honours the contract of `pysr.plugin.Model`.
 
     Checked for each scale and variant: output sizes of odd inputs, value range and dtypes; equal results from tiles and
     from the whole image; the receptive field, measured by gradients, within the declared one; equal results when run
@@ -37,11 +37,11 @@ def check_model(name: str, *, scales: tuple[int, ...] | None = None) -> None:
 
     Args:
         name: Name or alias of the model.
-        scales: Which of its scales to check; by default all that weights are shipped for.
+        scales: Which of its scales to check; by default all with shipped weights.
 
     Raises:
         AssertionError: The model breaks the contract; the message says how.
-        InputError: It has no weights for a scale.
+        InputError: The model has no weights for a scale.
         UnknownNameError: No such model is installed.
     """
     model = registry().model(name)
@@ -63,7 +63,7 @@ def photo(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
     Args:
         height: Height in pixels.
         width: Width in pixels.
-        seed: Images of different seeds differ.
+        seed: Seed of the random content.
 
     Returns:
         (height, width, 3) float32 RGB in [0, 1].
@@ -123,7 +123,7 @@ def _check_threads(upscaler: Upscaler) -> None:
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(upscaled, images))
     for one, other in zip(alone, together, strict=True):
-        assert np.array_equal(one, other), "8 threads on one upscaler gave other pixels than one thread"
+        assert np.array_equal(one, other), "8 threads on one upscaler gave different pixels from one thread"
 
 
 def _check_tiled(upscaler: Upscaler, variant: str | None) -> None:
@@ -137,7 +137,7 @@ def _check_tiled(upscaler: Upscaler, variant: str | None) -> None:
     assert stage.plan((3, *image.shape[:2])).count > 1
     difference = float(np.abs(tiled.upscale(image) - upscaler.upscale(image)).max())
     assert difference <= 1e-5, (
-        f"from tiles {model.name} x{scale} differs by {difference:.1e} from the whole image: "
+        f"{model.name} x{scale} from tiles differs by {difference:.1e} from the whole image: "
         f"is its receptive_field really {model.receptive_field}?"
     )
 
@@ -156,11 +156,11 @@ def measured_receptive_field(network: nn.Module, channels: int, scale: int, reac
         network: Maps (1, channels, h, w) to (1, channels, h * scale, w * scale).
         channels: Channels of its input.
         scale: Output pixels per input pixel of the network.
-        reach: How far to look, in input pixels; a larger field is reported as reach + 3.
+        reach: How far to look, in input pixels; larger receptive fields are reported as reach + 3.
         multiple_of: The sides of its input must be multiples of this.
 
     Returns:
-        Half width, in input pixels, of what the output pixels of one input pixel depend on.
+        Half width, in input pixels, of the region that the output pixels of one input pixel depend on.
     """
     side = math.ceil((2 * (reach + 3) + 1) / multiple_of) * multiple_of
     centre = side // 2
@@ -192,4 +192,4 @@ def _check_state_dict(model: Model, scale: int, variant: str | None) -> None:
     side = math.ceil(24 / model.multiple_of) * model.multiple_of
     low = torch.rand(1, model.channels, side, side)
     with torch.inference_mode():
-        assert torch.equal(first(low), second(low)), "a network filled from another's state dict computes otherwise"
+        assert torch.equal(first(low), second(low)), "a network loaded from another's state dict gives another output"

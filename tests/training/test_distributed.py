@@ -141,7 +141,7 @@ def test_one_process_exchanges_nothing() -> None:
 
 def test_several_processes_take_no_single_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(InputError, match=r"device 'cuda:1' is a single one, and there are 2 processes; give 'cuda' or"):
+    with pytest.raises(InputError, match=r"device 'cuda:1' is a single GPU, and there are 2 processes; give 'cuda' or"):
         Distributed("cuda:1")
     with pytest.raises(InputError, match="device 'warp' cannot be used here"):
         Distributed("warp")

@@ -107,7 +107,7 @@ def test_a_handler_that_goes_on_gets_no_unfinished_weights(pictures: Path, tmp_p
     numbers: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: numbers.append(number))
     try:
-        with pytest.raises(PysrError, match=r"stopped at step 7 of 24; .* resume the training to go on"):
+        with pytest.raises(PysrError, match=r"stopped at step 7 of 24; .* resume the training to continue"):
             trained(pictures, tmp_path / "out", progress=stop)
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -72,5 +72,5 @@ def test_every_stage_of_a_chain_is_averaged(install: Install) -> None:
 
 def test_models_that_draw_are_refused(install: Install) -> None:
     install(skewed("rgb", stochastic=True))
-    with pytest.raises(InputError, match="a mean of draws is none; leave ensemble out"):
+    with pytest.raises(InputError, match="a mean of draws is not a draw; leave ensemble out"):
         pysr.load("skewed", 2, ensemble=True)

@@ -154,7 +154,7 @@ def test_what_png_cannot_hold_is_refused_before_any_work(
         ({"known": PIXELS}, "must have the result's size, 14 x 10"),
         ({"mask": np.zeros((5, 7), bool)}, "must have the result's size, 14 x 10"),
         ({"mask": np.zeros((10, 14), np.uint8)}, "bool array"),
-        ({"known": np.zeros((10, 14), np.uint8)}, "other colours than the image; give RGB"),
+        ({"known": np.zeros((10, 14), np.uint8)}, "known and the image differ in colour; give RGB"),
         ({"n": 0}, "n is 0; give"),
         ({"seed": -1}, "seed is -1; give a whole number"),
         ({"seed": 1.5}, "seed is 1.5"),
@@ -268,16 +268,16 @@ def test_other_models_do_not_sample(dots: Callable[..., Any]) -> None:
 def test_no_chains(install: Callable[..., None]) -> None:
     random = Model("dots", (2,), lambda scale, variant: Dots(), "", stochastic=True)
     install(random, Model("sharpen", (2,), lambda scale, variant: nn.Identity(), "", preprocess=("bicubic",)))
-    with pytest.raises(InputError, match="only by themselves"):
+    with pytest.raises(InputError, match="use that model by itself"):
         pysr.load(["bicubic", "dots"])
-    with pytest.raises(InputError, match="not as a pre-upsampler"):
+    with pytest.raises(InputError, match="cannot be a pre-upsampler"):
         pysr.load("sharpen", pre_upsampler="dots")
 
 
 def test_a_wrong_shape_is_the_plugins_error(dots: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     up = dots()
     monkeypatch.setattr(Dots, "sample", lambda self, low, n, **options: torch.zeros(1, n, 3, 4, 4))
-    with pytest.raises(PluginError, match=r"gave \(1, 1, 3, 4, 4\), not \(1, 1, 3, 10, 14\)"):
+    with pytest.raises(PluginError, match=r"returned \(1, 1, 3, 4, 4\), not \(1, 1, 3, 10, 14\)"):
         up.upscale(PIXELS)
 
 

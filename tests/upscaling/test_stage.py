@@ -97,7 +97,7 @@ def test_a_pre_upsampler_runs_with_its_own_steps() -> None:
 
 
 @pytest.mark.parametrize(
-    ("network", "message"), [(WrongSize(), "gave .* for an input of"), (Twice(1, torch.nan, 1), "gave NaN")]
+    ("network", "message"), [(WrongSize(), "returned .* for an input of"), (Twice(1, torch.nan, 1), "returned NaN")]
 )
 def test_a_network_that_breaks_its_promise_is_named(network: nn.Module, message: str) -> None:
     with pytest.raises(PluginError, match=f"'probe' of pysr-fake {message}"):

@@ -45,7 +45,7 @@ def fail_at(failing: int) -> Callable[[Tensor], None]:
 
 def test_a_memory_limit_that_cannot_be_kept_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     pysr.load("bicubic", 2, tiling=Tiling(max_memory=1)).upscale(photo(20, 20))
-    assert "max_memory is too little" in caplog.text
+    assert "max_memory is too small" in caplog.text
 
 
 @pytest.mark.parametrize("failing", range(6))

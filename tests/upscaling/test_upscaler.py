@@ -376,5 +376,5 @@ def test_a_chain_that_cannot_be_exact_says_so_before_any_work(probe: Any) -> Non
 
 
 def test_no_room_between_the_stages_is_out_of_memory() -> None:
-    with pytest.raises(OutOfMemoryError, match=r"hands to the next, 2147483648 x 1073741824 pixels, does not fit"):
+    with pytest.raises(OutOfMemoryError, match=r"image of the chain, 2147483648 x 1073741824 pixels, does not fit"):
         empty_image(3, (2**30, 2**31), torch.device("cpu"))

@@ -154,7 +154,7 @@ def test_images_that_cannot_be_used_are_refused() -> None:
     def refused(*images: TrainingImage) -> None:
         fit(APlus(2, 8, 12), images, 2, 0, lambda done, total: None)
 
-    with pytest.raises(InputError, match="fitted to luma, and an image of 3 channels came; give images of one"):
+    with pytest.raises(InputError, match="fitted to luma, but an image has 3 channels; give images with one"):
         refused(image(0, 2), image(0, 2, planes=3))
     with pytest.raises(InputError, match=r"give \d{3} patches that are not flat, too few .* more or larger images"):
         refused(image(0, 2, side=40), image(0, 2, side=8))  # the second has no patch at all

@@ -142,7 +142,7 @@ def test_a_style_is_learnt_from_an_image(data: Path, tmp_path: Path) -> None:
     best = train(STYLE, [data], tmp_path / "out", recipe=small, options=CPU)
     assert pysr.load("perceptual-style", weights=best).upscale(np.zeros((5, 6, 3), np.uint8)).shape == (5, 6, 3)
     assert (tmp_path / "out" / "log.csv").read_text().splitlines()[0].count("loss_") == 3
-    with pytest.raises(InputError, match="no style image came; give one"):
+    with pytest.raises(InputError, match="no style image was given; give one"):
         train(STYLE, [data], tmp_path / "other")
 
 

@@ -12,10 +12,13 @@ def charbonnier(epsilon: str = "0.001") -> Callable[[Tensor, Tensor], Tensor]:
     """Mean of sqrt(d^2 + epsilon^2), a smooth absolute error (Lai et al., LapSRN, CVPR 2017, section 3.3).
 
     Args:
-        epsilon: A number above 0, in units of the pixel range 0 to 1; the default is that of the paper.
+        epsilon: A number above 0, relative to the pixel range 0 to 1; the default is that of the paper.
+
+    Returns:
+        The loss: a scalar for an output and a target, (N, C, H, W) float each.
 
     Raises:
-        InputError: ``epsilon`` is no such number.
+        InputError: ``epsilon`` is not a number above 0.
     """
     try:
         smooth = float(epsilon)

@@ -33,7 +33,7 @@ def lanczos(scale: int, variant: str | None) -> Resampler:
 
 
 class LumaOnly:
-    """Pass on Y; put Cb and Cr, enlarged by bicubic, back afterwards. A gray window passes unchanged."""
+    """Give the network Y, and restore Cb and Cr, enlarged by bicubic, afterwards. Gray windows pass unchanged."""
 
     def preprocess(self, window: Tensor, scale: int) -> tuple[Tensor, Tensor | None]:
         if window.shape[1] == 1:

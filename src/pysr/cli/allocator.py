@@ -18,7 +18,7 @@ def tune_allocator() -> bool:
     """Let glibc keep freed memory for the next large buffer, in every thread. Call it before torch is imported.
 
     Returns:
-        Whether it was done. Nothing is changed without glibc, or if the user's environment sets it already.
+        Whether the settings were applied: not without glibc, nor if the user's environment sets them already.
     """
     if any(name in os.environ for name in _USER_SETTINGS) or not _is_glibc():
         return False

@@ -101,7 +101,7 @@ def evaluate(state: CliState, /, names: tuple[str, ...], images: bool, plot: Pat
 
 
 def _parse(name: str) -> Chain:
-    """The models of one argument; a value that belongs to an option gets a hint."""
+    """Parse the models of one argument; a misplaced option value is reported with a hint."""
     from ..upscaling.chain import Chain
 
     try:
@@ -113,7 +113,7 @@ def _parse(name: str) -> Chain:
 
 
 def _load(names: Sequence[str], scales: Sequence[int], options: Mapping[str, Any]) -> list[Upscaler]:
-    """Load the models at those of the scales that they offer, under the names that the table shows."""
+    """Load the models at the given scales that they offer, named as in the table."""
     from ..evaluation.protocols import offered_scales
     from ..upscaling.loading import load
 
@@ -144,7 +144,7 @@ def _check_files(files: Mapping[str, Path]) -> None:
 
 
 def _common_scales(chains: Mapping[str, Chain], pre_upsampler: str | None, weights: Path | None) -> list[int]:
-    """The scales that all models have weights for; with ``weights``, those that it was trained for, if it says so."""
+    """Return the scales that all models have weights for; with ``weights``, those noted in that file, if any."""
     from ..upscaling.chain import common_scales
 
     if pre_upsampler:

@@ -19,7 +19,7 @@ PATH = click.Path(path_type=Path)
 
 @dataclass
 class CliState:
-    """What all commands share: how much is printed. verbosity: -1 errors only, 0 normal, 1 everything."""
+    """State shared by all commands. verbosity: -1 prints errors only, 0 is normal, 1 prints everything."""
 
     verbosity: int = 0
 
@@ -44,7 +44,7 @@ class CliState:
 
 
 def parse_scale(text: str) -> int:
-    """3, x3 or 3x as a number."""
+    """Parse a scale: 3, x3 or 3x."""
     match = _SCALE.fullmatch(text)
     if not match or int(match[1]) < 1:
         raise click.BadParameter(f"{text!r} is not a scale; give a whole number such as 2, x3 or 4x")
@@ -52,7 +52,7 @@ def parse_scale(text: str) -> int:
 
 
 def parse_memory(text: str) -> int:
-    """An amount such as 512M or 4G in bytes; units are powers of 1024."""
+    """Parse an amount of memory such as 512M or 4G to bytes; units are powers of 1024."""
     match = _MEMORY.fullmatch(text.strip())
     if not match:
         raise click.BadParameter(f"{text!r} is not an amount of memory; give bytes, or 512M or 4G")
@@ -60,7 +60,7 @@ def parse_memory(text: str) -> int:
 
 
 def split_values(convert: Callable[[str], Any] = str) -> Callable[..., tuple[Any, ...]]:
-    """A callback for repeatable options: ``--scale 2,3 --scale 4`` gives (2, 3, 4)."""
+    """Make a callback for repeatable options: ``--scale 2,3 --scale 4`` gives (2, 3, 4)."""
 
     def callback(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[Any, ...]:
         return tuple(convert(value.strip()) for text in values for value in text.split(","))
@@ -69,7 +69,7 @@ def split_values(convert: Callable[[str], Any] = str) -> Callable[..., tuple[Any
 
 
 def hint_for_stray(*arguments: str) -> str:
-    """How to write the first argument that looks like another value of an option; "" if none does."""
+    """Explain how to write the first argument that looks like a further value of an option; "" if none does."""
     from ..registry import registry
 
     for argument in arguments:
@@ -223,7 +223,7 @@ class SampleOptions:
 
     @property
     def folder(self) -> Path:
-        """Where the results go."""
+        """The folder for the results."""
         return self.output or self.source.with_name(f"{self.source.stem}_samples")
 
     def for_load(self) -> dict[str, Any]:

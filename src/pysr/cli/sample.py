@@ -102,9 +102,9 @@ def _black_and_white(image: Image.Image) -> Image.Image:
 
 
 def _uncertainty(samples: Sequence[Image.Image]) -> tuple[float, Image.Image]:
-    """The highest standard deviation, in units of white, and all of them as a gray image in which it is white.
+    """Return the highest standard deviation, as a fraction of white, and all of them as a gray image where it is white.
 
-    Computed from samples that are there already: `Upscaler.uncertainty` would draw them again, without known pixels.
+    Computed from the samples at hand: `Upscaler.uncertainty` would draw them again, without known pixels.
     """
     import numpy as np
     import torch

@@ -31,7 +31,7 @@ def eprint(message: str) -> None:
 
 
 def explain_error(error: BaseException) -> str:
-    """An error as one line, with what to do about it on the command line."""
+    """Format an error as one line, with advice for the command line."""
     text = format_error(error)
     if isinstance(error, PysrError) or (isinstance(error, OSError) and error.strerror):
         return text

@@ -126,7 +126,7 @@ def _check_comparison(path: Path, jobs: Sequence[FileJob]) -> None:
     from ..imaging.files import check_output
 
     if len(jobs) > 1:
-        raise InputError(f"--comparison shows a single image, and {len(jobs)} are to be upscaled; leave it out")
+        raise InputError(f"--comparison shows a single image, but there are {len(jobs)} inputs; leave it out")
     if path.resolve() in (jobs[0].source.resolve(), jobs[0].target.resolve()):
         raise InputError(f"--comparison {path} is the input or the output; choose another file")
     check_output(path, (1, 1), "RGB")

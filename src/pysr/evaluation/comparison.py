@@ -1,4 +1,4 @@
-"""Comparison images, for the eye to judge: one image by several models, each with a detail magnified."""
+"""Comparison images: the results of several models side by side, each with a magnified detail."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..imaging.files import read_image, write_image
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels of the panels, as Pillow counts
 
-WIDEST = 1800  # of a drawn comparison, in pixels, as are all lengths here; it fills most screens and printed pages
+WIDEST = 1800  # width limit, in pixels, as are all lengths here: fills most screens and printed pages
 _COLUMNS = 5  # at most, so that a panel is at least 324 pixels wide
 _CELL = 420  # width of a panel where few are drawn
 _CELL_STEP = 12  # divides a panel's width, so that details magnified 2, 3 or 4 times fill it
@@ -60,8 +60,8 @@ def draw(panels: Sequence[Panel], detail: Box | Literal["auto"] = "auto") -> Ima
 
     Args:
         panels: The first is what the others are compared with, usually the original.
-        detail: (left, top, right, bottom) of the part to magnify, in pixels, or "auto": where the first panel has most
-            fine structure.
+        detail: (left, top, right, bottom) of the part to magnify, in pixels, or "auto": where the first panel has the
+            most fine structure.
 
     Returns:
         An RGB image at most 1800 pixels wide.
@@ -92,7 +92,7 @@ def contact_sheet(panels: Sequence[Panel], columns: int) -> Image.Image:
         An RGB image at most 1800 pixels wide.
 
     Raises:
-        InputError: No panels, panels of different sizes, or another number of columns.
+        InputError: No panels, panels of different sizes, or a number of columns out of range.
     """
     _check_sizes(panels)
     if not 1 <= columns <= _MOST_COLUMNS:
@@ -104,13 +104,13 @@ def contact_sheet(panels: Sequence[Panel], columns: int) -> Image.Image:
 def compare_files(
     low: str | os.PathLike[str], output: str | os.PathLike[str], target: str | os.PathLike[str], *, title: str
 ) -> None:
-    """Draw an image, enlarged by nearest and bicubic, beside what a model made of it, and write the comparison.
+    """Draw an image enlarged by nearest and bicubic beside a model's result, and write the comparison.
 
     Args:
         low: The image file.
-        output: What the model made of it: an image file a whole number of times as large.
+        output: The model's result: an image file a whole number of times as large.
         target: The file to write.
-        title: The model's.
+        title: The model's name, for its panel.
 
     Raises:
         InputError: A file cannot be read or written.
@@ -125,9 +125,9 @@ def compare_files(
 
 
 def fine_structure(image: Image.Image, size: tuple[int, int]) -> Box:
-    """Find the part of an image with most fine structure.
+    """Find the part of an image with the most fine structure.
 
-    It is where the image differs most, in squares, from itself reduced to a third and enlarged again by bicubic.
+    It has the largest squared difference between the image and a bicubic reduction to a third, enlarged again.
 
     Args:
         image: Of any Pillow mode.
@@ -140,7 +140,7 @@ def fine_structure(image: Image.Image, size: tuple[int, int]) -> Box:
     gray = image.convert("L")
     small = gray.resize((ceil(width / _FINE), ceil(height / _FINE)), Resampling.BICUBIC)
     again = small.resize(gray.size, Resampling.BICUBIC)
-    total = np.zeros((height + 1, width + 1), np.int64)  # a summed-area table: what is lost above and left of a pixel
+    total = np.zeros((height + 1, width + 1), np.int64)  # summed-area table of the squared differences
     total[1:, 1:] = np.asarray(ImageChops.difference(gray, again))
     np.square(total, out=total)
     total.cumsum(0, out=total).cumsum(1, out=total)
@@ -154,7 +154,7 @@ def fine_structure(image: Image.Image, size: tuple[int, int]) -> Box:
 
 @dataclass(frozen=True)
 class _Layout:
-    """What all cells have in common: their width, the detail, the height of the text, and the scores to colour."""
+    """Shared by all cells: their width, the detail, the height of the text, and the scores to colour."""
 
     width: int
     box: Box

@@ -1,4 +1,4 @@
-"""Models in the plane of two metrics: what each gains in one and pays in the other. Needs matplotlib."""
+"""Scatter plots of models by two metrics, to show the trade-off between them. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -43,10 +43,13 @@ def check_plot(path: FilePath, data: Sequence[object], scales: Sequence[object],
 
 
 def plot(evaluations: Sequence[Evaluation]) -> Figure:
-    """Draw models of one data set and scale by name: across their first metric, upwards the last.
+    """Plot models on one data set at one scale: the first metric on the x axis, the last on the y axis.
 
-    With distortion across and perception upwards it is the plot of Blau and Michaeli (CVPR 2018): no model can get
-    beyond a certain line, and one that moves along it trades one for the other.
+    With distortion on the x axis and perceptual quality on the y axis, it is the plot of Blau and Michaeli (CVPR 2018):
+    no model can cross a certain curve, and moving along it trades one for the other.
+
+    Args:
+        evaluations: One per model, all of the same data set, scale and metrics.
 
     Returns:
         A figure of matplotlib, 900 x 640 pixels or 9 x 6.4 inches.
@@ -70,7 +73,7 @@ def plot(evaluations: Sequence[Evaluation]) -> Figure:
     axes.scatter(across, upwards)
     middle = (min(across) + max(across)) / 2
     for x, y, evaluation in zip(across, upwards, evaluations, strict=True):
-        gap, side = (_LABEL_GAP, "left") if x <= middle else (-_LABEL_GAP, "right")  # towards the middle is room
+        gap, side = (_LABEL_GAP, "left") if x <= middle else (-_LABEL_GAP, "right")  # there is room towards the middle
         axes.annotate(
             evaluation.model, (x, y), (gap, 0), textcoords="offset points", va="center", ha=side, parse_math=False
         )
@@ -82,7 +85,7 @@ def plot(evaluations: Sequence[Evaluation]) -> Figure:
 
 
 def write_plot(evaluations: Sequence[Evaluation], path: FilePath) -> None:
-    """Draw models as `plot` does and write the figure as PNG, PDF or SVG, by the file's ending.
+    """Plot models as `plot` does and write the figure as PNG, PDF or SVG, by the file's ending.
 
     Raises:
         InputError: As for `plot` and `check_plot`.
@@ -94,7 +97,7 @@ def write_plot(evaluations: Sequence[Evaluation], path: FilePath) -> None:
 
 
 def _format(path: FilePath) -> str:
-    """What the file's ending names, in matplotlib's words: "png", "pdf" or "svg"."""
+    """Return the format that the file's ending names, as matplotlib calls it: "png", "pdf" or "svg"."""
     name = file_name(path)
     ending = os.path.splitext(name)[1].lower()
     if ending not in ENDINGS:
@@ -106,12 +109,12 @@ def _check_plottable(data: Sequence[object], scales: Sequence[object], metrics: 
     if len(set(metrics)) < 2 or len(data) != 1 or len(scales) != 1:
         raise InputError(
             "a plot shows one data set at one scale by two metrics or more, such as --data Set14 --scale 4"
-            f" --metric psnr,perceptual; here are {len(data)} sets, {len(scales)} scales and {len(metrics)} metrics"
+            f" --metric psnr,perceptual; got {len(data)} sets, {len(scales)} scales and {len(metrics)} metrics"
         )
 
 
 def _figure() -> Figure:
-    """An empty figure that is drawn by Agg, or as PDF or SVG, without pyplot's global state and windows."""
+    """Make an empty figure, drawn by Agg or as PDF or SVG, without pyplot's global state and windows."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

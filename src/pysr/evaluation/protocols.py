@@ -1,4 +1,4 @@
-"""Models measured on test sets, by named protocols that reproduce published tables."""
+"""Evaluation of models on test sets, by named protocols that reproduce published tables."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Evaluation:
         model: Its name, as in a table.
         data: The name of the set's folder.
         protocol: The name of the protocol.
-        metrics: What was measured, in order: all that is needed to print or plot the scores.
+        metrics: The metrics measured, in order, with all that is needed to print or plot their scores.
         results: One for each scale.
     """
 
@@ -131,13 +131,13 @@ def evaluate(
 
     Args:
         models: Names, with "a+b" for one model after the other, which are loaded with default options; or upscalers,
-            which `pysr.load` makes with any options, each of which is measured at its own scale. What is given twice
-            counts once. Upscalers of one name at different scales are taken together as one model.
+            which `pysr.load` makes with any options, each measured at its own scale. Duplicates count once. Upscalers
+            of the same name at different scales count as one model.
         data: A folder of images, the ground truth, or several folders of different names.
-        scales: Enlargements per side. Models may differ in what they offer: each is measured at those of the scales
-            that it has. Default: the scales of the upscalers; without any, those that all models come trained for.
-        metrics: Names of installed metrics, measured in this order. Those of luma compare as the protocol says. Those
-            of colour compare the 8-bit RGB that a user gets from the shrunk RGB, rounded to 8 bits.
+        scales: Enlargements per side; each model is measured at those that it offers. Default: the scales of the
+            upscalers; without upscalers, those for which all models have shipped weights.
+        metrics: Names of installed metrics, measured in this order. Luma metrics compare as the protocol says. Colour
+            metrics compare the 8-bit RGB that a user gets from the shrunk RGB, rounded to 8 bits.
         protocol: One of `PROTOCOLS`.
         progress: Called as ``progress(done, total)`` after each image, with the total over all models, sets and scales.
 
@@ -232,7 +232,7 @@ def offered_scales(models: Sequence[str | Upscaler], scales: Sequence[int]) -> l
 
 
 def _load_rows(models: Sequence[str | Upscaler], offered: Sequence[Sequence[int]]) -> list[tuple[str, list[Upscaler]]]:
-    """The rows of a table: a name and its upscalers, one for each scale."""
+    """Load the rows of a table: a name and its upscalers, one for each scale."""
     rows: list[tuple[str, dict[int, Upscaler]]] = []
     of_upscalers: list[tuple[str, dict[int, Upscaler]]] = []
     for model, scales in zip(models, offered, strict=True):
@@ -250,7 +250,7 @@ def _load_rows(models: Sequence[str | Upscaler], offered: Sequence[Sequence[int]
 
 
 def _image_sets(folders: Iterable[FilePath]) -> dict[str, list[Path]]:
-    """The images of each folder by the folder's name."""
+    """List the images of each folder, by the folder's name."""
     sets: dict[str, list[Path]] = {}
     for folder in folders:
         images = image_files(folder)
@@ -292,7 +292,7 @@ def measure(upscaler: Upscaler, name: str, image: Tensor, metrics: BuiltMetrics)
         upscaler: A model at its scale.
         name: What to call the image in the result.
         image: The ground truth, (C, H, W) float in [0, 1], C being 1 or 3.
-        metrics: As `build_metrics` gives them.
+        metrics: The result of `build_metrics`.
     """
     scale = upscaler.scale
     image = degrade.crop_to_multiple(image, scale).double()

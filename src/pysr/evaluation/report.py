@@ -69,12 +69,12 @@ def by_data(evaluations: Iterable[Evaluation]) -> dict[str, list[Evaluation]]:
 
 
 def scales_of(evaluations: Iterable[Evaluation]) -> list[int]:
-    """Return the scales at which any of them has a result, rising."""
+    """Return the scales at which any of them has a result, in ascending order."""
     return sorted({result.scale for evaluation in evaluations for result in evaluation.results})
 
 
 def metric_titles(evaluations: Sequence[Evaluation]) -> str:
-    """Return the titles of what was measured, in order, as "PSNR in dB / SSIM"."""
+    """Return the titles of the metrics, in order, as "PSNR in dB / SSIM"."""
     return " / ".join(metric.title for metric in evaluations[0].metrics)
 
 
@@ -98,5 +98,5 @@ def _column(evaluations: Sequence[Evaluation], scale: int) -> list[str]:
 def _best_in_bold(metric: Metric, scores: Sequence[str]) -> list[str]:
     numbers = [float(score) for score in scores if score]
     choose = min if metric.lower_is_better else max
-    best = choose(numbers) if len(numbers) > 1 else math.nan  # nothing is best where there is nothing to compare
+    best = choose(numbers) if len(numbers) > 1 else math.nan  # a single score is not the best of anything
     return [f"**{score}**" if score and float(score) == best else score for score in scores]

@@ -24,8 +24,8 @@ def bleed(colour: np.ndarray[Any, Any] | Tensor, alpha: np.ndarray[Any, Any] | T
         alpha: (1, H, W) of the same kind.
 
     Returns:
-        A new array or tensor of the same shape, dtype and device. Pixels with alpha above 0 are unchanged; the others
-        get an average of the nearest of those. If no pixel is transparent, or all are, ``colour`` itself.
+        A new array or tensor of the same shape, dtype and device: pixels with alpha above 0 are unchanged, the others
+        get an average of the nearest of them. ``colour`` itself if no pixel is transparent, or all are.
     """
     strips = list(_strips(*colour.shape[1:]))
     if not any(bool((_float(alpha[:, rows]) <= 0).any()) for rows in strips):

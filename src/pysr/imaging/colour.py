@@ -28,7 +28,7 @@ def white_of(dtype: torch.dtype | np.dtype[Any]) -> int:
 def to_channels(image: Tensor, channels: int) -> Tensor:
     """Convert between gray and RGB: gray is repeated in R, G and B; RGB becomes full-range BT.601 gray.
 
-    Used both ways: for what a network of other channels than the image's is given, and for what the image gets back.
+    Used in both directions where a network's channels differ from the image's: for its input and for its output.
 
     Args:
         image: (..., C, H, W), C being 1 or 3; floats, or integer levels.

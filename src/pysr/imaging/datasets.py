@@ -28,7 +28,7 @@ def read_array(path: Path, name: str) -> NDArray[np.uint8]:
 
     Args:
         path: A file written by `numpy.savez`.
-        name: The array to read; without one of that name, the only array that holds images.
+        name: The array to read; if there is none of that name, the only array that holds images.
 
     Returns:
         (N, H, W, C) uint8, C being 3 or 1.
@@ -38,7 +38,7 @@ def read_array(path: Path, name: str) -> NDArray[np.uint8]:
     """
     try:
         if path.is_file() and not zipfile.is_zipfile(path):
-            raise ValueError("it is no .npz file, or incomplete")
+            raise ValueError("it is not a complete .npz file")
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name]} if name in file else {key: file[key] for key in file}
     except (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
@@ -62,6 +62,9 @@ def _holds_images(array: NDArray[Any]) -> bool:
 
 def read_planes(path: Path) -> Tensor:
     """Read an image file as a tensor, without its alpha.
+
+    Args:
+        path: The file, in any format that `pysr.imaging.files.read_image` reads.
 
     Returns:
         (C, H, W) float32 in [0, 1]; C is 1 for gray images, of 8 or 16 bits, else 3.
@@ -98,12 +101,12 @@ def read_stacks(place: Path, array: str) -> Iterator[tuple[Path, Tensor]]:
 
 
 def in_colour(planes: Tensor, colour: Colour) -> Tensor:
-    """(..., C, H, W), C being 1 or 3, as a model of that colour takes it: three planes for "rgb", else one of luma."""
+    """Convert (..., C, H, W), C being 1 or 3, to a model's colour: three planes for "rgb", else one of luma."""
     return to_channels(planes, 3) if colour == "rgb" else luma(planes)
 
 
 def digest(place: Path, *, images: bool = True) -> str:
-    """Compute a SHA-256 digest of a data set: of names and contents, whatever the place is called.
+    """Compute a SHA-256 digest of a data set's file names and contents, independent of the place's own name.
 
     It costs little compared with decoding the images: 0.1 s for 38 MB.
 

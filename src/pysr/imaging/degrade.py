@@ -16,7 +16,7 @@ def crop_to_multiple(planes: Tensor, multiple: int) -> Tensor:
         multiple: A positive number of pixels.
 
     Returns:
-        A view without the bottom rows and right columns that are too many.
+        A view without the excess rows at the bottom and columns on the right.
 
     Raises:
         InputError: A side is shorter than ``multiple``.

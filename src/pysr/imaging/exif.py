@@ -1,4 +1,4 @@
-"""Metadata of photographs (EXIF, XMP): the orientation is applied, and the rest kept as it is."""
+"""Metadata of photographs (EXIF, XMP): the orientation is applied, and the rest is kept unchanged."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _TURN_BACK = {
 def upright(image: Image.Image, name: str) -> Image.Image:
     """Turn an image as its EXIF orientation says, and set the orientation in the kept EXIF and XMP to 1.
 
-    `PIL.ImageOps.exif_transpose` cannot be used here: it lays out the EXIF block anew, which moves the maker note, and
-    many cameras address its contents by offsets from the start of the block. So only the few bytes that must change
-    are changed, in place.
+    `PIL.ImageOps.exif_transpose` cannot be used here: it rebuilds the EXIF block, which moves the maker note, and many
+    cameras address its contents by offsets from the start of the block. So only the few bytes that must change are
+    changed, in place.
 
     Args:
         image: A decoded image; EXIF is read from its ``info`` or, in TIFF, from its tags.
@@ -60,7 +60,7 @@ _SHORT = 3  # the TIFF type of a 16-bit number
 
 
 def _upright_exif(image: Image.Image, orientation: int) -> bytes:
-    """Return the EXIF bytes unchanged, except that a turned image gets orientation 1 and loses its turned thumbnail.
+    """Return the EXIF bytes unchanged, except that a rotated image gets orientation 1 and loses its old thumbnail.
 
     The bytes are a TIFF file (TIFF 6.0, section 2), perhaps behind "Exif\\0\\0": byte order, 42, and the offset of the
     first directory; there a count (2 bytes), entries of 12 bytes (tag, type, count, value or its offset), and the

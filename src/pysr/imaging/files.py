@@ -1,6 +1,6 @@
-"""Image files: reading them, writing them, and finding those of a folder. Importing this imports no torch.
+"""Image files: read, write and list them. Importing this module does not import torch.
 
-`read_image` is the only way in which image files come in. Nothing is half-written, half-read, or lost without a word.
+Every image file is read by `read_image`. No file is half-read or half-written, and whatever is lost is logged.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Format:
-    """A format that pysr writes. modes: Pillow's. most_bytes: of the pixels, uncompressed."""
+    """A format that pysr writes. modes: Pillow modes that it holds. most_bytes: limit on the uncompressed pixels."""
 
     name: str
     endings: tuple[str, ...]
@@ -67,7 +67,7 @@ READABLE = (*WRITABLE, ".gif", ".pgm", ".pbm", ".pnm")
 
 
 def image_files(folder: FilePath) -> list[Path]:
-    """Find the images of a folder by the endings of their names (`READABLE`, in upper or lower case).
+    """List the images in a folder, by the endings of their names (`READABLE`, in upper or lower case).
 
     Args:
         folder: A folder; its sub-folders and hidden files are left out.
@@ -202,7 +202,7 @@ def _warn_of_losses(image: ImageFile.ImageFile, name: str) -> None:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """Convert to one of the modes that pysr writes, without what Pillow carries from one TIFF file into another."""
+    """Convert to one of the modes that pysr writes, without the tags that Pillow copies from one TIFF to another."""
     if image.mode in ("I;16B", "I;16L") or (image.mode == "I" and image.format == "PPM"):
         return image.convert("I").convert("I;16")
     if image.mode in ("1", "L", "RGB") and "transparency" in image.info:
@@ -220,7 +220,7 @@ def check_output(path: FilePath, size: tuple[int, int], mode: str, *, transparen
         path: The file to write; its ending chooses the format.
         size: (width, height) of the result in pixels, as Pillow's ``image.size``.
         mode: Its Pillow mode.
-        transparent: Whether a "P", "L" or "RGB" result has transparent colours; other modes say it themselves.
+        transparent: Whether a "P", "L" or "RGB" result has transparent colours; for other modes the mode says it.
 
     Returns:
         The format's name, for example "PNG".
@@ -282,7 +282,7 @@ def write_image(image: Image.Image, path: FilePath, *, quality: int | None = Non
     Args:
         image: In one of the modes that the format holds.
         path: The file to create or replace.
-        quality: Of JPEG and WebP, 1 to 100; default: 95. Other formats lose nothing and ignore it. JPEG keeps the full
+        quality: Of JPEG and WebP, 1 to 100; default: 95. Other formats are lossless and ignore it. JPEG keeps the full
             colour resolution (4:4:4).
 
     Raises:
@@ -306,7 +306,7 @@ def write_image(image: Image.Image, path: FilePath, *, quality: int | None = Non
 
 
 def _metadata(image: Image.Image, kind: str, name: str) -> dict[str, Any]:
-    """What describes the photograph, as arguments of Pillow's ``save``."""
+    """Return the metadata of the photograph as arguments of Pillow's ``save``."""
     kept: dict[str, Any] = {}
     for key in ("icc_profile", "exif", "xmp", "comment"):
         if isinstance(image.info.get(key), bytes) and image.info[key]:

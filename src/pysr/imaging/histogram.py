@@ -1,4 +1,4 @@
-"""Histogram matching: one image gets the tones of another.
+"""Histogram matching: give one image the tones of another.
 
 Gonzalez and Woods, Digital Image Processing, section 3.3, with ranks in place of a fixed number of bins.
 """

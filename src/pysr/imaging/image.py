@@ -1,4 +1,4 @@
-"""Images of every kind as planes for the upscaler, and planes back as the same kind of image.
+"""Conversion of every kind of image to planes for the upscaler, and of planes back to the same kind of image.
 
 Planes are (C, H, W) views of the user's own pixels wherever possible. The result's memory is allocated once, in its
 final layout, and filled in place through views.
@@ -43,7 +43,7 @@ Split = Callable[[Any], tuple[Planes, ...]]
 class OpenedImage:
     """An open image: read the low-resolution planes, fill the high-resolution ones, take the result.
 
-    All calls up to `result` have one scale. `result` gives the memory away: the next call of `parts` begins another
+    All calls up to `result` use the same scale. `result` hands over the memory: the next call of `parts` begins another
     result from the same image.
 
     Attributes:
@@ -58,21 +58,21 @@ class OpenedImage:
         split: Split,
         finish: Callable[[Any], Any],
     ) -> None:
-        """Hold an image's planes, and how a result is made of others.
+        """Hold an image's planes, and how to make a result from others.
 
         Args:
             shape: (height, width) of the image.
             planes: The image's: one for an image, one per item of a batch, two for CMYK.
             empty: Allocates the memory of a result, given its height and width.
             split: Returns views of that memory, in the order of ``planes``.
-            finish: Makes the result of the filled memory.
+            finish: Makes the result from the filled memory.
         """
         self.shape = shape
         self._planes, self._empty, self._split, self._finish = planes, empty, split, finish
         self._memory: Array | None = None
 
     def parts(self, scale: int) -> list[tuple[Array, Array]]:
-        """Return the colours for the model: what to read, and what to fill.
+        """Return the colour planes to read and those to fill.
 
         Args:
             scale: Enlargement per side.
@@ -88,12 +88,12 @@ class OpenedImage:
         return [(low.colour, high.colour) for low, high in self._pairs(scale)]
 
     def alphas(self, scale: int) -> list[tuple[Array, Array]]:
-        """Return alpha: pairs as those of `parts`, of (1, H, W) and (1, H * scale, W * scale); often none."""
+        """Return alpha: pairs like those of `parts`, of (1, H, W) and (1, H * scale, W * scale); often none."""
         pairs = ((low.alpha, high.alpha) for low, high in self._pairs(scale))
         return [(low, high) for low, high in pairs if low is not None and high is not None]
 
     def result(self) -> Any:
-        """Return what was filled, of the type, dtype, mode and device of the image that was opened."""
+        """Return the filled image, of the type, dtype, mode and device of the image that was opened."""
         if self._memory is None:
             raise RuntimeError("result() was called before parts(): nothing has been filled")
         memory, self._memory = self._memory, None
@@ -115,7 +115,7 @@ class OpenedImage:
 def open_image(image: Any) -> OpenedImage:
     """Open a user's image as planes; the image itself is never modified.
 
-    Where alpha is 0, the colour planes show the colours nearby instead of what is hidden there.
+    Where alpha is 0, the colour planes hold nearby colours instead of the hidden ones.
 
     Args:
         image: A PIL image of mode 1, L, LA, P, I;16, RGB, RGBA or CMYK; a NumPy array (H, W) or (H, W, C); or a tensor

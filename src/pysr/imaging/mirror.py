@@ -8,8 +8,8 @@ def mirrored_index(index: Tensor, length: int) -> Tensor:
     """Map positions on an endless mirrored axis to the pixels that are seen there.
 
     Args:
-        index: integers of any shape, at any distance before or beyond the axis.
-        length: pixels of the axis.
+        index: Integers of any shape, at any distance before or beyond the axis.
+        length: Pixels of the axis.
 
     Returns:
         Indices from 0 to length - 1, in the shape of ``index``.

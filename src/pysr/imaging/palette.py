@@ -1,4 +1,4 @@
-"""Palette images: their colours, and back to the nearest colour of the same palette, without dithering."""
+"""Palette images: convert to colours, and back to the nearest colour of the same palette, without dithering."""
 
 from __future__ import annotations
 

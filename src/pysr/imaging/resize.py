@@ -42,7 +42,7 @@ _KERNELS: dict[str, tuple[Callable[[Tensor], Tensor], int]] = {  # name: (functi
 def _weights(centre: Tensor, scale: Fraction, kernel: str) -> tuple[Tensor, Tensor, Tensor]:
     """Compute the taps around centres given in units of 1 / (2 * scale.numerator) input pixels.
 
-    They are computed from integers, so that a pixel gets the same weights in every window that it is computed from.
+    Integers give an output pixel the same weights in every window that it is computed from.
 
     Returns:
         The input pixel left of each centre, (n,); the offsets of the taps from it, (taps,); and the weights,

@@ -10,8 +10,8 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
     """A TIFF image of any size.
 
     Pillow's other readers check `PIL.Image.MAX_IMAGE_PIXELS` only in `PIL.Image.open`, which pysr does not use:
-    `read_image` has a limit of its own. This reader checks it once more when it allocates the image, and raising the
-    limit for the whole process is not a library's business. So the allocation is repeated here without the check:
+    `read_image` has its own limit. This reader checks the limit again when it allocates the image, and a library must
+    not raise it for the whole process. So the allocation is repeated here without the check:
     ``_im`` is the image's memory, None before it is allocated, and ``_tile_size`` the size of it, before the file's
     orientation is applied (as in Pillow 12.3 to 13.0).
     """

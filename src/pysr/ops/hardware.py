@@ -1,4 +1,4 @@
-"""Device and precision: which to use, where an array lies, and the context in which a network computes."""
+"""Device and precision: choose them, find an array's device, and set the context in which a network computes."""
 
 import threading
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def choose_device(device: str | torch.device) -> torch.device:
         The device, with an index where there can be several, so that the calling thread's current device is irrelevant.
 
     Raises:
-        InputError: if nothing can be computed on it here.
+        InputError: Nothing can be computed on it here.
     """
     if device == "auto":
         found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
@@ -48,10 +48,10 @@ def choose_precision(precision: str, device: torch.device) -> torch.dtype:
     Args:
         precision: "auto" (bfloat16 where the hardware multiplies it natively, else float32), "float32", "bfloat16" or
             "float16" (GPUs only).
-        device: where it is to be used.
+        device: Where it is to be used.
 
     Raises:
-        InputError: if it is unknown, or not available on the device.
+        InputError: It is unknown, or not available on the device.
     """
     if precision == "auto":
         return torch.bfloat16 if _has_fast_bfloat16(device) else torch.float32
@@ -79,9 +79,9 @@ def precision_context(
     """Return the context in which a network computes in a precision; for float32, without TF32 rounding.
 
     Args:
-        device: where the network computes.
+        device: Where the network computes.
         dtype: torch.float32, torch.bfloat16 or torch.float16.
-        cached: whether autocast may round weights once and keep them; must be False if they change inside the context.
+        cached: Whether autocast may round weights once and keep them; must be False if they change inside the context.
     """
     if dtype != torch.float32:
         return torch.autocast(device.type, dtype=dtype, cache_enabled=cached)

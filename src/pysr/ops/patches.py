@@ -1,7 +1,7 @@
 """Cut an image into patches, and blend tiles of output together: the native kernels behind typed wrappers.
 
-Both are operations of ``torch.library`` with gradients. Where there is no native kernel, the plain-PyTorch versions of
-`patches_reference` do the same sums in the same order.
+Both are custom operators of ``torch.library`` with gradients. Where there is no native kernel, the plain-PyTorch
+versions in `patches_reference` compute the same sums in the same order.
 """
 
 from collections.abc import Sequence
@@ -46,17 +46,17 @@ def extract_patches(
         image: (C, H, W) view with any strides (for an HWC array pass ``array.transpose(2, 0, 1)``): a NumPy array of
             uint8, uint16, float16 or float32, which may be read-only, reversed or broadcast; or a tensor of these
             dtypes or bfloat16, on any device.
-        origins: (N, 2) integers, top and left of each patch in pixels. What lies outside the image is mirrored,
-            including the edge pixel, at any distance.
+        origins: (N, 2) integers, top and left of each patch in pixels. Outside its borders the image is mirrored, edge
+            pixels included, at any distance.
         shape: (height, width) of every patch in pixels.
         dtype: float32, bfloat16 or float16: dtype of the result.
-        out: where to put the result, (N, C, height, width) with any strides; its dtype is used. Records no gradient.
+        out: Where to put the result, (N, C, height, width) with any strides; its dtype is used. Records no gradient.
 
     Returns:
         (N, C, height, width) on the image's device.
 
     Raises:
-        InputError: for shapes, dtypes or memory that cannot be used.
+        InputError: Shapes, dtypes or memory that cannot be used.
     """
     corners = _corners(origins)
     if out is not None:
@@ -117,23 +117,23 @@ def blend_patches(
     flow to the tiles.
 
     Args:
-        tile_rows: one tensor per row of tiles, top to bottom, each (K, C, h, w) float32, bfloat16 or float16 with any
+        tile_rows: One tensor per row of tiles, top to bottom, each (K, C, h, w) float32, bfloat16 or float16 with any
             strides.
-        rows: where each row of tiles begins in the output, and weights (len(tile_rows), h).
-        columns: where each tile of a row begins in the output, and weights (K, w).
-        span: the output rows [first, last) to make.
-        width: width of the output; by default up to the end of the last tile.
+        rows: Where each row of tiles begins in the output, and weights (len(tile_rows), h).
+        columns: Where each tile of a row begins in the output, and weights (K, w).
+        span: The output rows [first, last) to make.
+        width: Width of the output; by default up to the end of the last tile.
         dtype: uint8 (times 255, clipped, rounded half to even; NaN becomes 0), uint16 (times 65535, likewise), or a
             float dtype; by default that of the tiles.
-        clip: whether floats are clipped to [0, 1].
-        out: where to put the result instead: a tensor or NumPy view of shape (C, last - first, width) with any strides,
+        clip: Whether floats are clipped to [0, 1].
+        out: Where to put the result instead: a tensor or NumPy view of shape (C, last - first, width) with any strides,
             for example rows of an HWC image. Its dtype is used. Records no gradient.
 
     Returns:
         (C, last - first, width), or ``out``.
 
     Raises:
-        InputError: for shapes, dtypes or memory that cannot be used.
+        InputError: Shapes, dtypes or memory that cannot be used.
     """
     first, last = span
     if not len(tile_rows) or not len(columns.starts) or last <= first:
@@ -158,7 +158,7 @@ def blend_patches(
 def to_float(image: Tensor | NDArray[Any]) -> Tensor:
     """Convert (C, H, W) of any supported dtype to float32, white being 1.0, on the image's device.
 
-    The same kernel as `extract_patches`: one pass, any strides.
+    It uses the kernel of `extract_patches`: one pass, any strides.
     """
     return extract_patches(image, [(0, 0)], image.shape[1:])[0]
 
@@ -166,8 +166,8 @@ def to_float(image: Tensor | NDArray[Any]) -> Tensor:
 def from_float(image: Tensor, out: Out) -> Out:
     """Write floats, (C, H, W), into ``out`` of the same shape and any supported dtype, and return it.
 
-    Floats are clipped to [0, 1]; integers are rounded half to even. The same kernel as `blend_patches`: one pass, any
-    strides.
+    Floats are clipped to [0, 1]; integers are rounded half to even. It uses the kernel of `blend_patches`: one pass,
+    any strides.
     """
     _, height, width = image.shape
     rows, columns = Axis([0], torch.ones(1, height)), Axis([0], torch.ones(1, width))
@@ -176,7 +176,7 @@ def from_float(image: Tensor, out: Out) -> Out:
 
 def _refuse_gradient(sources: Sequence[object]) -> None:
     if torch.is_grad_enabled() and any(isinstance(source, Tensor) and source.requires_grad for source in sources):
-        raise InputError("out= records no gradient; leave it out, or work under torch.no_grad()")
+        raise InputError("out= records no gradient; leave it out, or use torch.no_grad()")
 
 
 def _corners(origins: ArrayLike) -> list[int]:
@@ -188,7 +188,7 @@ def _corners(origins: ArrayLike) -> list[int]:
 
 
 def _prepared(axis: AnyAxis, like: Tensor) -> Axis[Tensor]:
-    """The axis with starts as plain integers and weights as a contiguous tensor on the tiles' device."""
+    """Return the axis with starts as plain integers and weights as a contiguous tensor on the tiles' device."""
     weights = axis.weights
     if isinstance(weights, np.ndarray):
         weights = torch.from_numpy(weights if weights.flags.writeable else weights.copy())

@@ -1,7 +1,7 @@
 """`extract_patches` and `blend_patches` in plain PyTorch, and their gradients.
 
-They do the same sums in the same order as the native kernels. They serve devices without kernels and installations
-without the extension, and the tests hold the kernels against them.
+They compute the same sums in the same order as the native kernels. They are used on devices without kernels and in
+installations without the extension, and the tests compare the kernels with them.
 """
 
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ def extract_patches_reference(
 
     Args:
         image: (C, H, W).
-        origins: top, left, top, left, ... of the patches in pixels.
-        height: of every patch.
-        width: of every patch.
-        dtype: of the result.
+        origins: Top, left, top, left, ... of the patches in pixels.
+        height: Height of every patch.
+        width: Width of every patch.
+        dtype: float32, bfloat16 or float16, for the result.
 
     Returns:
         (N, C, height, width).
@@ -48,7 +48,7 @@ def extract_patches_gradient(grad: Tensor, origins: Sequence[int], image: Tensor
 
 
 def _source_pixels(origins: Sequence[int], shape: tuple[int, int], image: Tensor) -> tuple[Tensor, Tensor]:
-    """Row (N, h, 1) and column (N, 1, w) of the image that each pixel of each patch comes from."""
+    """Return the row (N, h, 1) and the column (N, 1, w) of the image that each pixel of each patch comes from."""
     corners = torch.tensor(origins, dtype=torch.int64, device=image.device).view(-1, 2)
     rows, columns = (
         mirrored_index(first[:, None] + torch.arange(side, device=image.device), length)
@@ -99,7 +99,7 @@ def blend_patches_gradient(
 
 
 def _overlap(start: tuple[int, int], shape: Sequence[int], whole: Sequence[int]) -> tuple[slice, slice, slice, slice]:
-    """Where a tile lies inside the output: rows and columns of the output, then rows and columns of the tile."""
+    """Return where a tile overlaps the output: rows and columns of the output, then rows and columns of the tile."""
     spans = [(max(0, -s), max(0, -s, min(n, w - s))) for s, n, w in zip(start, shape, whole, strict=True)]
     of_tile = [slice(a, b) for a, b in spans]
     of_whole = [slice(s + a, s + b) for s, (a, b) in zip(start, spans, strict=True)]

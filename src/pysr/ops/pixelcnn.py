@@ -1,7 +1,8 @@
 """The native PixelCNN sampler: exact, sub-pixel by sub-pixel, in less time than a forward pass of torch.
 
-Every layer is computed once per pixel, and what later pixels need is kept. As a pixel depends on the rows above only up
-to a few columns to its right, pixel (i, j) can be drawn at step j + 4 i: eight rows of a 32 x 32 image at a time.
+Every layer is computed once per pixel, and activations that later pixels need are kept. As a pixel depends on the rows
+above only up to a few columns to its right, pixel (i, j) can be drawn at step j + 4 i: eight rows of a 32 x 32 image at
+a time.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class KnownPixels:
-    """Pixels that are not drawn but stay as given, while the others are drawn to fit them.
+    """Pixels that stay as given, while the others are drawn to fit them.
 
     Attributes:
         levels: uint8, in the shape of the images drawn (or broadcastable to it).
@@ -45,10 +46,10 @@ class KnownPixels:
 
 @dataclass(frozen=True)
 class NoiseSource:
-    """Which random numbers each image is drawn with.
+    """The random numbers that each image is drawn with.
 
     Attributes:
-        image_ids: whole numbers from 0, one per image, which choose the noise of the seed; None for 0, 1, 2, ...
+        image_ids: Whole numbers from 0, one per image, which choose the noise of the seed; None for 0, 1, 2, ...
         values: (count, height * width * planes, 256) float32, used in place of Gumbel noise; None for noise by
             Philox4x32-10, whose key is the seed and whose counter is (block of levels, sub-pixel, image id).
     """
@@ -73,13 +74,13 @@ class PixelCNNSampler:
             network, whose logits are added. Sizes are read from the shapes.
         precision: "float32"; or "bfloat16" where the processor has instructions for it: twice as fast, and an exact
             sampler of the rounded network.
-        threads: the most threads to use; by default as many as torch uses.
+        threads: The largest number of threads to use; by default as many as torch uses.
         device: "cpu", or a CUDA device, on which images, features, noise and logits are tensors, and the precision is
             float32.
 
     Raises:
-        InputError: if weights do not fit together or are not finite, or there are no native kernels for the device.
-        PysrError: if there are no native kernels at all.
+        InputError: Weights do not fit together or are not finite, or there are no native kernels for the device.
+        PysrError: There are no native kernels at all.
     """
 
     def __init__(
@@ -119,22 +120,22 @@ class PixelCNNSampler:
         """Draw images.
 
         Args:
-            count: how many.
+            count: Number of images.
             shape: (height, width) of each in pixels.
-            features: of the conditioning network, (count or 1, height, width, F) float32.
+            features: Output of the conditioning network, (count or 1, height, width, F) float32.
             seed: 0 to 2^64 - 1.
-            temperature: divides the logits, 1e-6 to 1e6; 0 takes the likeliest level of every sub-pixel in turn.
-            known: pixels that stay as given; of shape (count, height, width, planes).
-            noise: which noise each image is drawn with.
-            progress: called as progress(done, total), in pixels, about every 50 ms; an exception that it raises stops
-                the work and is passed on, as Ctrl-C is.
+            temperature: Divides the logits, 1e-6 to 1e6; 0 for greedy decoding.
+            known: Pixels that stay as given; of shape (count, height, width, planes).
+            noise: The noise that each image is drawn with.
+            progress: Called as progress(done, total), in pixels, about every 50 ms; an exception that it raises stops
+                the work and is propagated, as is Ctrl-C.
 
         Returns:
             (count, height, width, planes) uint8: an array, or a tensor on the sampler's CUDA device.
 
         Raises:
-            InputError: for arguments that do not fit.
-            PysrError: if the logits overflow.
+            InputError: Arguments do not fit the network or each other.
+            PysrError: The logits overflow.
         """
         height, width = shape
         if min(count, height, width) < 1:
@@ -165,10 +166,13 @@ class PixelCNNSampler:
 
         Args:
             images: (N, H, W, planes) uint8.
-            features: of the conditioning network, (N or 1, H, W, F) float32.
+            features: Output of the conditioning network, (N or 1, H, W, F) float32.
 
         Returns:
             (N, H, W, planes, 256) float32: an array, or a tensor on the sampler's CUDA device.
+
+        Raises:
+            InputError: Arguments do not fit the network or each other.
         """
         checked = self._checked(images)
         shape = len(checked), checked[0].size, LEVELS
@@ -178,27 +182,31 @@ class PixelCNNSampler:
         return logits.reshape(*checked.shape, LEVELS)
 
     def log_likelihood(self, images: Any, features: Tensor | Numbers | None = None) -> NDArray[np.float64]:
-        """Compute the logarithm of the probability of given images.
+        """Compute the log-likelihood of given images.
 
         Args:
             images: (N, H, W, planes) uint8.
-            features: of the conditioning network, (N or 1, H, W, F) float32.
+            features: Output of the conditioning network, (N or 1, H, W, F) float32.
 
         Returns:
             (N,) float64, in nats.
+
+        Raises:
+            InputError: Arguments do not fit the network or each other.
+            PysrError: The logits overflow.
         """
         checked = self._checked(images)
         rows = np.zeros(checked.shape[:2], np.float64)
         self._score(checked, features, log_likelihood=rows)
         nats: NDArray[np.float64] = rows.sum(1)
         if not np.isfinite(nats).all():
-            raise PysrError("the network's logits became infinite or no numbers; are these weights trained?")
+            raise PysrError("the network's logits became NaN or infinite; are these weights trained?")
         return nats
 
     def flops(self, shape: tuple[int, int]) -> int:
-        """Count the multiplications and additions for one image of (height, width), every value computed once.
+        """Count the multiplications and additions for one image of (height, width), with every value computed once.
 
-        In float32 the processor does a fifth fewer: the vertical sums of two columns share their products.
+        In float32 the CPU does a fifth fewer, as the vertical sums of two columns share their products.
         """
         channels, hidden = channel_groups(self.channels, self.planes), channel_groups(self.hidden, self.planes)
         levels = (LEVELS,) * self.planes
@@ -211,7 +219,7 @@ class PixelCNNSampler:
         return 2 * height * width * (first + self.layers * layer + head)
 
     def _run(self, images: Pixels | Tensor, features: Any, *, image_ids: NDArray[np.uint64], **options: Any) -> None:
-        """Call the native network with these options, and the defaults for the others."""
+        """Call the native network with these options and defaults for the rest."""
         if (features is None) != (self.features == 0):
             known = f"{self.features} features a pixel" if self.features else "no conditioning network"
             raise InputError(f"features {'are missing' if features is None else 'are given'}: the weights have {known}")
@@ -242,7 +250,7 @@ class PixelCNNSampler:
             return self._placed(_as_floats(name, value))
         floats = value.detach().to(self.device, torch.float32).contiguous()
         if not floats.isfinite().all():
-            raise InputError(f"{name} must hold finite floats; {value.dtype} with NaN or infinity came")
+            raise InputError(f"{name} must hold finite floats; got {value.dtype} with NaN or infinity")
         return floats
 
     def _checked(self, images: Any) -> Pixels:
@@ -254,7 +262,7 @@ class PixelCNNSampler:
         return np.require(array, requirements=["C", "W"])
 
 
-_OPTIONS: dict[str, Any] = {  # of the native `draw`, where the caller gives no others
+_OPTIONS: dict[str, Any] = {  # defaults of the native `draw`
     "seed": 0,
     "inverse_temperature": 1.0,
     "noise": None,
@@ -287,12 +295,12 @@ def is_temperature(value: Any) -> bool:
 
 
 def native_device(device: torch.device) -> torch.device:
-    """Return where a sampler can work for a network on that device: there, or on the CPU if it has no kernels."""
+    """Return the device for the sampler of a network on ``device``: the same if it has native kernels, else the CPU."""
     return device if device.type == "cuda" and is_native(device) else torch.device("cpu")
 
 
 def with_memory_of_torch(draw: Callable[[], None], device: torch.device) -> None:
-    """Call ``draw``; if a GPU runs out of memory, release what torch caches there and call it once more."""
+    """Call ``draw``; if a GPU runs out of memory, release torch's cache there and call it once more."""
     try:
         draw()
     except MemoryError:
@@ -323,7 +331,7 @@ def _checked_threads(threads: int | None) -> int:
         return torch.get_num_threads()
     if not isinstance(threads, int) or threads < 1:
         raise InputError(f"threads is {threads!r}; give 1 or more")
-    return min(threads, 4 * (os.cpu_count() or 1))  # more would only wait for each other
+    return min(threads, 4 * (os.cpu_count() or 1))  # more would only wait for one another
 
 
 def _array(value: Any) -> NDArray[Any]:
@@ -336,7 +344,7 @@ def _as_floats(name: str, value: Any) -> Numbers:
     with np.errstate(over="ignore"):
         floats = np.ascontiguousarray(array, dtype=np.float32) if array.dtype.kind == "f" else array
     if floats.dtype != np.float32 or not np.isfinite(floats).all():
-        raise InputError(f"{name} must hold finite floats; {array.dtype} with NaN or infinity, or no floats, came")
+        raise InputError(f"{name} must hold finite floats; got {array.dtype}, perhaps with NaN or infinity")
     return floats
 
 
@@ -348,7 +356,7 @@ def _ids(image_ids: Any, count: int) -> NDArray[np.uint64]:
 
 
 def _sizes(numbers: Mapping[str, Numbers]) -> tuple[int, int, int]:
-    """Planes, features and layers; the kernel checks every shape against them."""
+    """Return the numbers of planes, features and layers; the kernel checks every shape against them."""
     for name in ("first.weight", "widen.weight", "answer.weight"):
         if name not in numbers or numbers[name].ndim != 4:
             raise InputError(f"the weights lack {name} of four dimensions; are they those of a PixelCNN prior?")
@@ -369,6 +377,13 @@ def channel_groups(channels: int, planes: int) -> tuple[int, ...]:
     """Split a layer's channels among the planes: half to the first, which is the hardest to predict.
 
     Equal shares would be slower: whole groups of 16 keep vector registers full while an image is drawn.
+
+    Args:
+        channels: Channels of the layer, 4 or more.
+        planes: 1 (gray) or 3 (RGB).
+
+    Returns:
+        Channels of each plane, in order; they add up to ``channels``.
     """
     return (channels,) if planes == 1 else (channels - 2 * (channels // 4), channels // 4, channels // 4)
 

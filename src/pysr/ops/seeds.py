@@ -1,4 +1,4 @@
-"""Seeds: which values are allowed, and those derived from one seed for each step and process."""
+"""Seeds: check them, and derive one for each step and process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from ..errors import InputError
 
-SEEDS = 2**64  # how many there are: torch.Generator.manual_seed takes 64 bits
+SEEDS = 2**64  # number of seeds: torch.Generator.manual_seed takes 64 bits
 _MULTIPLIER = 1_000_003  # a prime above the length of any training: neighbouring seeds share no step's random numbers
 
 
@@ -17,7 +17,7 @@ def check_seed(seed: Any) -> int:
     """Return the seed as an int.
 
     Raises:
-        InputError: if it is not a whole number from 0 to 2^64 - 1.
+        InputError: It is not a whole number from 0 to 2^64 - 1.
     """
     if not isinstance(seed, Integral) or not 0 <= int(seed) < SEEDS:
         raise InputError(f"seed is {seed!r}; give a whole number from 0 to 2^64 - 1")
@@ -33,7 +33,10 @@ def generator(seed: int, step: int) -> torch.Generator:
     """Return a CPU generator for one step's random choices; the same seed and step give the same numbers.
 
     Args:
-        seed: seed of the whole run, 0 to 2^64 - 1.
-        step: number of the step, from 0.
+        seed: Seed of the whole run, 0 to 2^64 - 1.
+        step: Number of the step, from 0.
+
+    Returns:
+        A new generator, which no other step shares.
     """
     return torch.Generator().manual_seed(step_seed(seed, step))

@@ -29,7 +29,7 @@ class Checkpoints:
     """Files ``step-00000500.safetensors`` in a folder: tensors, facts as JSON, and the digest of both.
 
     Args:
-        folder: where they are; made with the first of them.
+        folder: The folder that holds them, created with the first one.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,12 +37,12 @@ class Checkpoints:
         self._sound: dict[Path, bool] = {}  # of the files written or read by this object
 
     def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Write one atomically, then remove all but the newest `KEPT` sound ones.
+        """Write a checkpoint atomically, then remove all but the newest `KEPT` sound ones.
 
         Args:
-            step: number of steps done.
-            tensors: state of the network, its running mean, the losses and the optimizers.
-            facts: everything else, as JSON types.
+            step: Number of steps done.
+            tensors: State of the network, its running mean, the losses and the optimizers.
+            facts: Everything else, as JSON types.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(facts)
@@ -68,7 +68,7 @@ class Checkpoints:
         Damaged files are skipped with a warning.
 
         Raises:
-            PysrError: if all are damaged.
+            PysrError: All are damaged.
         """
         files = self.files()
         for path in reversed(files):
@@ -107,11 +107,11 @@ def check_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Check that a resumed run has the configuration it was started with.
 
     Args:
-        before: facts from the checkpoint.
-        now: facts of the present run, as JSON types (tuples count as lists).
+        before: Facts from the checkpoint.
+        now: Facts of the current run, as JSON types (tuples count as lists).
 
     Raises:
-        InputError: if they differ; it names the first difference.
+        InputError: They differ; the message names the first difference.
     """
     plain = json.loads(json.dumps(now))
     for name in sorted(before.keys() | plain.keys()):

@@ -1,4 +1,4 @@
-"""What a training is to do: its options, its recipe, and everything that identifies the run."""
+"""Training configuration: options, recipe, and everything that identifies the run."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from .data import check_patch
 from .losses import split_name
 
 PRECISIONS = ("auto", "float32", "bfloat16")  # float16 would need loss scaling, and bfloat16 serves as well
-SCHEDULE_POINTS = 10  # points at which a schedule, which is code, is compared with that of the run to be resumed
+SCHEDULE_POINTS = 10  # a schedule is code: a resumed run compares it with the original at this many points
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """Options of a training that belong to no recipe.
+    """Training options that are not part of a recipe.
 
     Attributes:
-        variant: which of the model's variants; None is its first.
-        seed: seed of everything random, 0 to 2^64 - 1.
+        variant: Which of the model's variants; None is its first.
+        seed: Seed of everything random, 0 to 2^64 - 1.
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", ... Started by torchrun, each process takes a
             GPU of its own for "auto" and "cuda", and an equal part of every batch.
         precision: "auto" (bfloat16 where the hardware has it, else float32), "float32" or "bfloat16". A model that
             needs float32 is trained in bfloat16, which is faster, only on request, and is validated in float32.
-        weights: a safetensors file to start from; None starts from new weights.
-        pre_upsampler: name of a model whose result the network gets instead of the bicubic enlargement, as in
+        weights: A safetensors file to start from; None starts from new weights.
+        pre_upsampler: Name of a model whose result the network gets instead of the bicubic enlargement, as in
             `pysr.load`.
 
     Raises:
-        InputError: for a seed or precision that cannot be.
+        InputError: The seed or the precision is not allowed.
     """
 
     variant: str | None = None
@@ -62,15 +62,15 @@ class TrainingConfig:
     """A complete training request, checked: the model with its recipe, the data, and where the results go.
 
     Attributes:
-        model: what is trained.
-        recipe: how.
-        data: folders of images, or ``.npz`` files of small ones; see `read_images`.
-        out: folder for the results.
-        validation: folder or ``.npz`` file of images that decide which weights are best; None for no validation.
-        options: all the rest.
+        model: The model to train.
+        recipe: How to train it.
+        data: Folders of images, or ``.npz`` files of small ones; see `read_images`.
+        out: Folder for the results.
+        validation: Folder or ``.npz`` file of images that decide which weights are best; None for no validation.
+        options: Everything else.
 
     Raises:
-        InputError: if the model cannot be trained so.
+        InputError: The model cannot be trained this way.
     """
 
     model: Model
@@ -138,7 +138,7 @@ class TrainingConfig:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What identifies the run, as JSON types: noted in weights files, and compared when a run is resumed."""
+        """The facts that identify the run, as JSON types: written to weights files and compared on resuming."""
         return {
             "model": self.model.name,
             "variant": self.variant,
@@ -158,12 +158,12 @@ class TrainingConfig:
     def metadata(self, step: int) -> dict[str, str]:
         """Return the metadata of a weights file.
 
-        ``pysr.initial`` is the pre-upsampler ("" for bicubic), ``pysr.weights`` the name of the file started from,
-        ``pysr.values`` the recipe's values as JSON, ``pysr.data`` the names of folders and files; the others are called
-        as in `identity`.
+        ``pysr.initial`` is the pre-upsampler ("" for bicubic), ``pysr.weights`` the name of the initial weights file,
+        ``pysr.values`` the recipe's values as JSON, ``pysr.data`` the names of folders and files; the other keys are
+        named as in `identity`.
 
         Args:
-            step: steps done; 1 for a fitted model.
+            step: Steps done; 1 for a fitted model.
         """
         run = {name: "" if value is None else value for name, value in self.identity.items()}
         return {
@@ -181,9 +181,9 @@ class TrainingConfig:
         }
 
     def resume_facts(self) -> dict[str, Any]:
-        """Return what must be the same for a run to go on as if it had not been stopped, as JSON types.
+        """Return the facts that must be unchanged for a run to resume exactly, as JSON types.
 
-        Files are compared by their digests: a run may be moved to another folder, but not be given other data.
+        Files are compared by digest: a run may be moved to another folder, but not continue on other data.
         """
         assert isinstance(self.recipe, Recipe)
         schedule, options = self.recipe.schedule, (path for name in self.recipe.losses for path in split_name(name)[1])
@@ -198,27 +198,27 @@ class TrainingConfig:
 
 
 def recipe(model: str | Model, name: str | None = None, **options: str) -> Recipe | Fit:
-    """Build one of a model's recipes, to train by it as it is or changed.
+    """Build one of a model's recipes, to train with as it is or with changes.
 
     >>> from dataclasses import replace
     >>> quick = replace(recipe("vdsr"), steps=500, scales=(2,))   # doctest: +SKIP
 
     Args:
-        model: a name or alias, or a description, which need not be installed.
-        name: which of the model's recipes; None is its first.
-        options: what the recipe asks for, by name, such as the image whose style is to be learnt.
+        model: A name or alias, or a description, which need not be installed.
+        name: Which of the model's recipes; None is its first.
+        options: The recipe's own options, by name, such as the image whose style to learn.
 
     Returns:
-        A `Recipe`, or a `Fit` for a method without gradient steps. A `Fit` is of one scale, its first; replace
+        A `Recipe`, or a `Fit` for a method without gradient steps. A `Fit` has one scale, the first it offers; replace
         ``scales`` to fit another.
 
     Raises:
-        UnknownNameError: if there is no such model.
-        InputError: if the model has no such recipe, or the recipe no such option.
+        UnknownNameError: There is no such model.
+        InputError: The model has no such recipe, or the recipe no such option.
     """
     spec = model if isinstance(model, Model) else registry().model(model)
     if not spec.recipes:
-        raise InputError(f"{spec.name} cannot be trained: its plugin offers no recipe")
+        raise InputError(f"{spec.name} cannot be trained: its plugin offers no recipe; choose another model")
     name = name or next(iter(spec.recipes))
     if name not in spec.recipes:
         raise InputError(f"{spec.name} has no recipe {name!r}; it has {_listed(spec.recipes)}")

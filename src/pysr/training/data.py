@@ -61,7 +61,7 @@ class Batch:
 
 
 class Sampler(Protocol):
-    """A source of training batches. The same step gives the same batch, whenever and in whichever process it is asked.
+    """A source of training batches. The same step gives the same batch at any time and in any process.
 
     Implement it, and name it as a recipe's ``sampler``, for methods whose inputs are not downscaled images.
     """
@@ -75,6 +75,9 @@ class Sampler(Protocol):
             shard: (rank, world_size): make every world_size-th patch only, from the rank-th on, counted through all
                 scales. All shards together are what one process would get; scales of which a shard has no patch are
                 left out.
+
+        Returns:
+            One batch per scale, in the order of ``counts``.
         """
 
 

@@ -22,18 +22,18 @@ T = TypeVar("T")
 
 
 class Distributed:
-    """This process among those that torchrun started to train one network together; usually it is alone.
+    """This process among those that torchrun started to train one network together; usually the only one.
 
     Attributes:
-        rank: number of this process, from 0.
-        world_size: how many processes there are.
-        device: where this process computes.
+        rank: Number of this process, from 0.
+        world_size: Number of processes.
+        device: Where this process computes.
 
     Args:
-        device: as in `pysr.load`; of several processes, each takes a GPU of its own for "auto" and "cuda".
+        device: As in `pysr.load`; of several processes, each takes a GPU of its own for "auto" and "cuda".
 
     Raises:
-        InputError: if the device cannot be used here, or not by this many processes.
+        InputError: The device cannot be used here, or not by this many processes.
     """
 
     def __init__(self, device: str) -> None:
@@ -51,7 +51,7 @@ class Distributed:
         return self.rank, self.world_size
 
     def _join(self, device: str) -> torch.device:
-        # Imported after the group exists, its defaults would keep the group, and gloo's threads, alive to the very end.
+        # Before the group exists: later, its default arguments would keep the group, and gloo's threads, alive to exit.
         import torch.distributed.nn
 
         chosen = _choose_shared_device(device, self.world_size)
@@ -98,13 +98,13 @@ class Distributed:
         self._exchange(tensors, mean)
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace every gradient by its mean over the processes; a process without one counts as zero.
+        """Replace every gradient by its mean over the processes; a missing gradient counts as zero.
 
-        Where no process has a gradient, it stays None, as with one process.
+        If no process has a gradient, it stays None, as with one process.
 
-        Done after the backward pass and by hand, not by DistributedDataParallel, which overlaps it with the backward
-        pass but sums in buckets whose order it learns from the first one: a resumed run, with other buckets, would not
-        end with the bits of an undisturbed one.
+        This runs after the backward pass instead of using DistributedDataParallel, which overlaps the two but sums in
+        buckets whose order it learns from the first pass: a resumed run, with other buckets, would not end bit for bit
+        like an uninterrupted one.
         """
         if self.world_size == 1:
             return
@@ -129,8 +129,8 @@ def _choose_shared_device(device: str, world_size: int) -> torch.device:
     """Choose this process's device among several processes: the GPU of its local rank, or the CPU."""
     if ":" in device:
         raise InputError(
-            f"device {device!r} is a single one, and there are {world_size} processes; "
-            "give 'cuda' or 'auto', and each takes a GPU of its own, or 'cpu'"
+            f"device {device!r} is a single GPU, and there are {world_size} processes; "
+            "give 'cuda' or 'auto' for one GPU per process, or 'cpu'"
         )
     wanted = choose_device(device).type if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     if wanted not in ("cpu", "cuda"):

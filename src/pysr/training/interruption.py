@@ -18,7 +18,7 @@ class Interruption:
     where Python delivers no signals, nothing is ever recorded.
 
     Args:
-        patience: seconds after the first signal in which further ones count as repetitions of it.
+        patience: Seconds after the first signal in which further ones count as repetitions of it.
     """
 
     def __init__(self, patience: float = 0.0) -> None:

@@ -19,15 +19,15 @@ logger = logging.getLogger("pysr")
 
 
 class Log:
-    """A table with a row per validation: step, seconds, mean losses since the row before, scores, and waiting.
+    """A table with a row per validation: step, seconds, mean losses since the previous row, scores, and waiting.
 
-    The column ``waiting`` is the share of the steps' time that was spent waiting for data.
+    The column ``waiting`` is the fraction of step time spent waiting for data.
 
     Attributes:
-        step: step of the last row.
+        step: Step of the last row.
 
     Args:
-        folder: gets ``log.csv`` and ``tensorboard``; None writes no files (in all processes but the main one).
+        folder: Receives ``log.csv`` and ``tensorboard``; None writes no files (in all processes but the main one).
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -59,8 +59,8 @@ class Log:
         """Finish a row.
 
         Args:
-            step: steps done.
-            scores: validation scores by column name; None where nothing was validated.
+            step: Steps done.
+            scores: Validation scores by column name; None where nothing was validated.
         """
         losses = {f"loss_{name}": fmean(values) for name, values in self._losses.items()}
         means = {"loss": sum(losses.values())} | (losses if len(losses) > 1 else {})
@@ -88,7 +88,7 @@ class Log:
         }
 
     def restore(self, facts: Mapping[str, Any]) -> None:
-        """Return to the moment of `state`; rows written after it are dropped."""
+        """Return to a saved `state`; rows written after it are dropped."""
         self.step, self._rows = facts["step"], facts["rows"]
         self._losses, self._metrics = facts["losses"], facts["metrics"]
         self._seconds, self._since = facts["seconds"], time.monotonic()
@@ -120,7 +120,7 @@ class Log:
 
 
 def _open_tensorboard(folder: Path, step: int) -> Any:
-    """Return a writer whose curves go on from a step; points after it, of a run that was killed, are hidden."""
+    """Return a writer that continues curves from a step; later points, left by a killed run, are hidden."""
     from torch.utils.tensorboard import SummaryWriter
 
     return SummaryWriter(str(folder), purge_step=step)

@@ -1,4 +1,4 @@
-"""Train a model: images in, weights out, and nothing lost when it is stopped on the way."""
+"""The training loop: train a model from images, and stop and resume without losing work."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from .validation import Validation
 
 logger = logging.getLogger("pysr")
 
-REPEATED = 2.0  # seconds within which torchrun forwards a Ctrl-C that the terminal has sent to its processes, too
+REPEATED = 2.0  # seconds within which torchrun repeats a Ctrl-C that the terminal has already sent to its processes
 DEFAULTS = TrainingOptions()
 
 
@@ -53,32 +53,32 @@ def train(
     """Train a model by a recipe.
 
     Random number generators, thread count and CUDA settings of the program are restored afterwards. SIGTERM and Ctrl-C
-    write a checkpoint after the present step, and then act as they would have.
+    first write a checkpoint after the current step, and then take their usual effect.
 
     Args:
-        model: a name or alias, or a description, which need not be installed.
-        data: a folder of training images, or an ``.npz`` file of small ones (its array ``train``, or its only array of
+        model: A name or alias, or a description, which need not be installed.
+        data: A folder of training images, or an ``.npz`` file of small ones (its array ``train``, or its only array of
             images, (N, H, W, 3) or (N, H, W) uint8), or several of either.
-        out: folder, made if missing, for ``best.safetensors`` and ``last.safetensors`` (the running mean of the
+        out: Folder, created if missing, for ``best.safetensors`` and ``last.safetensors`` (the running mean of the
             weights), ``log.csv``, ``tensorboard``, ``checkpoints`` and ``samples``.
-        recipe: the name of one of the model's recipes, or a `Recipe` or `Fit`, such as one from `pysr.training.recipe`
+        recipe: The name of one of the model's recipes, or a `Recipe` or `Fit`, such as one from `pysr.training.recipe`
             with changed values; None is the model's first.
-        validation: true images, a folder or an ``.npz`` file (its array ``val``, or its only one of images). Their mean
-            PSNR (`y-shave`), or for stochastic models their bits per sub-pixel, decides which weights are best; without
-            them the last are.
-        options: variant, seed, device, precision, weights to start from, pre-upsampler.
-        resume: continue the run that was stopped in ``out``, to the very bits that it would have had; start one if
-            there is none.
-        progress: called as progress(done, total) after each step, in the main process only.
+        validation: Ground-truth images, a folder or an ``.npz`` file (its array ``val``, or its only array of images).
+            The mean PSNR on them (`y-shave`), or for stochastic models the bits per sub-pixel, decides which weights
+            are best; without them the last are.
+        options: Variant, seed, device, precision, weights to start from, pre-upsampler.
+        resume: Continue the run that was stopped in ``out``, bit for bit as if it had not been; start one if there is
+            none.
+        progress: Called as progress(done, total) after each step, in the main process only.
 
     Returns:
         The path of the best weights.
 
     Raises:
-        UnknownNameError: if there is no such model, loss or pre-upsampler.
-        InputError: if something cannot be trained or read.
-        PysrError: if the loss or the weights become NaN (what was saved before stays), or if the program goes on after
-            a signal that stopped the training.
+        UnknownNameError: There is no such model, loss or pre-upsampler.
+        InputError: Something cannot be trained or read.
+        PysrError: The loss or the weights become NaN or infinite (files saved earlier are kept), or a signal stops the
+            training but not the program.
     """
     spec = model if isinstance(model, Model) else registry().model(model)
     config = TrainingConfig(
@@ -155,7 +155,7 @@ class _TrainingLoop:
             )
 
     def _start_state(self) -> tuple[TrainState, int]:
-        """Make the state before the first step, and the margin in low-resolution pixels that its preprocessors need."""
+        """Make the initial state; return it with the margin, in low-resolution pixels, that its preprocessors need."""
         config, options, device = self.config, self.config.options, self.distributed.device
         torch.manual_seed(options.seed)
         network = self._new_network()
@@ -215,7 +215,7 @@ class _TrainingLoop:
             self.log,
         ):
             if not self.checkpoints.files():
-                self._save_checkpoint()  # so that a folder with weights has a checkpoint, whenever it is stopped
+                self._save_checkpoint()  # so that a folder with weights always has a checkpoint
             while True:
                 if self._validation_is_due() and self.log.step < self.state.step:
                     self._validate(interruption)
@@ -239,7 +239,7 @@ class _TrainingLoop:
         if self.distributed.is_main:
             logger.warning(stopped)
         interruption.deliver(number)
-        raise PysrError(f"{stopped}; resume the training to go on")
+        raise PysrError(f"{stopped}; resume the training to continue")
 
     def _advance(self, batches: Prefetcher, progress: Progress | None) -> None:
         started = time.perf_counter()
@@ -256,7 +256,7 @@ class _TrainingLoop:
                 progress(self.state.step, self.steps)
 
     def _validate(self, interruption: Interruption) -> None:
-        """Measure; write a row, the weights and a checkpoint. If a signal comes in between, write nothing."""
+        """Validate, and write a log row, the weights and a checkpoint; write nothing if a signal arrives meanwhile."""
         if not self.state.is_finite():
             raise self._diverged("the weights became NaN or infinite")
         if self.distributed.is_main:

@@ -17,12 +17,12 @@ class Losses:
     """A weighted set of registered losses.
 
     Attributes:
-        modules: those that are ``nn.Module``, by name.
-        optimizers: those that trainable losses step themselves, in the order of the losses.
+        modules: Those that are ``nn.Module``, by name.
+        optimizers: Those that trainable losses step themselves, in the order of the losses.
 
     Args:
-        weights: weight by name, such as ``{"l1": 1.0, "perceptual:relu2_2": 0.1}``; see `pysr.plugin.Loss`.
-        device: where they compute.
+        weights: Weight by name, such as ``{"l1": 1.0, "perceptual:relu2_2": 0.1}``; see `pysr.plugin.Loss`.
+        device: Where they compute.
     """
 
     def __init__(self, weights: Mapping[str, float], device: torch.device) -> None:
@@ -61,19 +61,21 @@ class Losses:
 
 
 def random_shift(images: Sequence[Tensor], by: int) -> list[Tensor]:
-    """Shift all images by the same random distance, for a network that judges them.
+    """Shift all images by the same random distance, before a network judges them.
 
-    The features of a network with strides or pooling lie on a grid. If that grid keeps step with the grid of an
-    upscaling network, the latter learns to draw it; a shift that changes at every step prevents that. What comes into
-    view beyond a border is mirrored, so that borders are judged, too. The distance is drawn from torch's global
-    generator.
+    The features of a network with strides or pooling lie on a grid. If that grid is aligned with the grid of an
+    upscaling network, the latter learns to draw it; a shift that changes at every step prevents that. Images are
+    mirrored beyond their borders, so that borders are judged too. The distance is drawn from torch's global generator.
 
     Args:
-        images: (N, C, H, W) tensors of one size, which they keep.
-        by: largest distance in pixels, in each of the four directions.
+        images: (N, C, H, W) tensors of one size.
+        by: Largest distance in pixels, in each of the four directions.
+
+    Returns:
+        The shifted images, each of its original shape.
 
     Raises:
-        InputError: if the images are not larger than ``by``.
+        InputError: The images are not larger than ``by``.
     """
     height, width = images[0].shape[-2:]
     if min(height, width) <= by:

@@ -18,7 +18,7 @@ NORM_FLOOR = 1e-7  # as there: a gradient of zeros stays zero
 def orthogonalised(matrix: Tensor) -> Tensor:
     """Approximate the orthogonal matrix nearest to a (rows, columns) one by Newton-Schulz iteration.
 
-    It computes in bfloat16, which is enough for it, but in float32 where bfloat16 is only emulated, many times slower.
+    It computes in bfloat16, whose precision suffices, but in float32 where bfloat16 is emulated and many times slower.
 
     Returns:
         A matrix of the same shape and dtype whose singular values are about 1.
@@ -39,9 +39,9 @@ class Muon(torch.optim.Optimizer):
     Set5 x4, against 29.14 dB with Adam.
 
     Args:
-        parameters: weights of two or more dimensions.
-        lr: learning rate.
-        momentum: decay of the running mean of gradients; 0.95 is Jordan's.
+        parameters: Weights of two or more dimensions.
+        lr: Learning rate.
+        momentum: Decay of the running mean of gradients; 0.95 is Jordan's.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
@@ -58,7 +58,7 @@ class Muon(torch.optim.Optimizer):
         """Update every parameter that has a gradient.
 
         Raises:
-            ValueError: if a closure is given.
+            ValueError: A closure is given.
         """
         if closure is not None:
             raise ValueError("Muon takes no closure; compute the gradients before the step")
@@ -86,10 +86,13 @@ def muon_and_adam(
     """Build Muon for the hidden weights and Adam for all other parameters of a network.
 
     Args:
-        network: what is trained.
-        hidden: weights for Muon, usually of the layers between the first and the last.
-        rates: learning rates of Muon and of Adam.
+        network: The network to train.
+        hidden: Weights for Muon, usually of the layers between the first and the last.
+        rates: Learning rates of Muon and of Adam.
         betas: Adam's decay rates of the first and second moments.
+
+    Returns:
+        The two optimizers, Muon first.
     """
     chosen = {id(parameter) for parameter in hidden}
     others = [parameter for parameter in network.parameters() if id(parameter) not in chosen]

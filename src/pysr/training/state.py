@@ -28,25 +28,25 @@ NUMPY_SEEDS = 2**32  # numpy.random.seed takes 32 bits
 
 
 class TrainState:
-    """All that a training step changes. A step is a function of this state, the seed and the step's number.
+    """Everything that a training step changes. A step is a function of this state, the seed and the step's number.
 
     Attributes:
-        step: steps done.
-        network: what is trained, on its device.
-        average: running mean (EMA) of the network's weights, by name; buffers are copied.
-        losses: the recipe's losses.
-        optimizers: the recipe's optimizers.
-        device: where it computes.
+        step: Steps done.
+        network: The network in training, on its device.
+        average: Running mean (EMA) of the network's weights, by name; buffers are copied.
+        losses: The recipe's losses.
+        optimizers: The recipe's optimizers.
+        device: Where it computes.
         dtype: torch.float32, or the dtype of autocast.
 
     Args:
-        model: the network's description.
-        network: a new network, which is moved to the device.
-        recipe: how it is trained.
-        preprocessors: what runs before the network, by scale.
-        distributed: this process among the others.
+        model: The network's description.
+        network: A new network, which is moved to the device.
+        recipe: How it is trained.
+        preprocessors: The preprocessors that run before the network, by scale.
+        distributed: This process among the others.
         dtype: torch.float32 or torch.bfloat16.
-        seed: seed of everything random in the steps.
+        seed: Seed of everything random in the steps.
     """
 
     def __init__(
@@ -82,8 +82,8 @@ class TrainState:
         """Take one step with this process's part of a batch.
 
         Args:
-            batches: patch pairs of every scale.
-            progress: training progress before this step, 0 to 1, for the schedule.
+            batches: Patch pairs of every scale.
+            progress: Training progress before this step, 0 to 1, for the schedule.
 
         Returns:
             The losses by name, and the metrics of losses that train themselves; both are means over all processes.
@@ -136,7 +136,7 @@ class TrainState:
         """Load what `state` returned, every tensor in the memory layout that it had.
 
         Raises:
-            InputError: if it is the state of another network, other losses or other optimizers.
+            InputError: It is the state of another network, other losses or other optimizers.
         """
         own = {name: value for name, value in tensors.items() if not name.startswith("optimizer.")}
         if found := difference(own, self._own_tensors()):
@@ -203,7 +203,7 @@ class TrainState:
                     nn.utils.clip_grad_value_(group["params"], self.recipe.clip_theta / group["lr"])
 
     def _network_pair(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the network's input, preprocessed and with the margin cut off, and the truth."""
+        """Return the network's input, preprocessed and without the margin, and the ground truth."""
         low, high = batch.low.to(self.device), batch.high.to(self.device)
         preprocessors = self._preprocessors[batch.scale]
         for preprocessor in preprocessors:
@@ -216,14 +216,14 @@ class TrainState:
 
     @torch.no_grad()
     def _update_ema(self) -> None:
-        """Move the running mean towards the present weights.
+        """Move the running mean towards the current weights.
 
         torch.optim.swa_utils.AveragedModel would change the weights: its mean begins with the weights after the first
         step, this one with those before it. It would also need an averaging function of its own, for the warm-up and
         for integer buffers, and a second copy of the network.
         """
-        # Warm-up min(decay, (1 + n) / (10 + n)) of TensorFlow's ExponentialMovingAverage, n counting steps from 0: the
-        # random weights of the beginning are forgotten sooner than the full decay would.
+        # Warm-up min(decay, (1 + n) / (10 + n)) of TensorFlow's ExponentialMovingAverage, n counting steps from 0: it
+        # forgets the random initial weights sooner than the full decay would.
         decay = min(self.recipe.ema_decay, self.step / (self.step + 9))
         for name, value in self.network.state_dict().items():
             if value.is_floating_point():
@@ -242,7 +242,7 @@ def _below(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _in_layout_of(parameter: Tensor, value: Any) -> Any:
-    """Lay an optimizer's tensor out in memory as its parameter: the order of sums depends on it."""
+    """Give an optimizer's tensor the memory layout of its parameter, on which the order of sums depends."""
     if not isinstance(value, Tensor) or value.shape != parameter.shape:
         return value
     return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)

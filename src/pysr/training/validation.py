@@ -27,14 +27,14 @@ class Validation:
     They are in a folder, or are the array ``val`` of an ``.npz`` file. Without any, nothing is measured.
 
     Attributes:
-        columns: names of the scores: the mean PSNR in dB at each scale by the protocol `y-shave`; for a stochastic
+        columns: Names of the scores: the mean PSNR in dB at each scale by the protocol `y-shave`; for a stochastic
             model, whose PSNR says little, the mean of bits per sub-pixel.
 
     Args:
-        config: the training.
+        config: The training.
 
     Raises:
-        InputError: if an image cannot be read or is too small.
+        InputError: An image cannot be read or is too small.
     """
 
     def __init__(self, config: TrainingConfig) -> None:

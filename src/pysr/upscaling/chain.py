@@ -1,4 +1,4 @@
-"""Which models a name stands for: one, or several in a row, each with its part of the enlargement.
+"""Chains of models: parse a name into one or several models, each with its part of the enlargement.
 
 Nothing here imports torch.
 """
@@ -19,13 +19,13 @@ def validate_choice(what: str, value: Any, allowed: tuple[Any, ...], hint: str =
     """Return the value, or for None the first one allowed.
 
     Args:
-        what: name of the choice, for the message.
-        value: what was asked for.
-        allowed: the values that there are; the first is the default.
-        hint: appended to the message.
+        what: Name of the choice, for the message.
+        value: What was asked for.
+        allowed: The allowed values; the first is the default.
+        hint: Appended to the message.
 
     Raises:
-        InputError: if the value is not allowed.
+        InputError: The value is not allowed.
     """
     if value is None and allowed:
         return allowed[0]
@@ -36,11 +36,11 @@ def validate_choice(what: str, value: Any, allowed: tuple[Any, ...], hint: str =
 
 @dataclass(frozen=True)
 class Chain:
-    """Models in a row, the result of one being the input of the next; usually a single one.
+    """One or more models, each of which enlarges the result of the one before it.
 
     Attributes:
-        models: their descriptions.
-        parts: the scale of each, if the user named them, else empty: all the same.
+        models: Their descriptions.
+        parts: The scale of each model if the user named them; empty means equal parts.
     """
 
     models: tuple[Model, ...]
@@ -51,12 +51,12 @@ class Chain:
         """Parse a name, ``"a+b"``, ``"a:2+b:3"``, ``["a", "b"]`` or ``["a:2", "b:3"]``.
 
         Raises:
-            UnknownNameError: if a model is not installed.
-            InputError: for scales that are not numbers, that a model does not offer, or that only some models have.
+            UnknownNameError: A model is not installed.
+            InputError: A scale is not a number, is not offered by its model, or is given for only some models.
         """
         names = model.split("+") if isinstance(model, str) else list(model) if isinstance(model, Sequence) else [model]
         if not names:
-            raise InputError("the list of models is empty; name one model, or several to be used one after the other")
+            raise InputError("the list of models is empty; name one model, or several to apply in turn")
         parsed = [_parse_part(name) for name in names]
         models, parts = tuple(spec for spec, _ in parsed), tuple(part for _, part in parsed if part)
         if parts and len(parts) < len(models):
@@ -65,7 +65,7 @@ class Chain:
 
     @property
     def name(self) -> str:
-        """As the command line takes it: ``"a"``, ``"a+b"`` or ``"a:2+b:3"``."""
+        """The name as the command line takes it: ``"a"``, ``"a+b"`` or ``"a:2+b:3"``."""
         names = [spec.name for spec in self.models]
         return "+".join(map("{}:{}".format, names, self.parts) if self.parts else names)
 
@@ -91,11 +91,11 @@ class Chain:
         """Return the chain with a scale for each model, whose product is ``scale`` (None: the default).
 
         Raises:
-            InputError: if the chain does not offer that scale.
+            InputError: The chain does not offer that scale.
         """
         equal_parts = len(self.models) > 1 and not self.parts
         example = "+".join(f"{spec.name}:{spec.scales[0]}" for spec in self.models)
-        hint = f" (in equal parts); for another name the parts, as in {example}" if equal_parts else ""
+        hint = f" (in equal parts); for any other, name the parts, as in {example}" if equal_parts else ""
         scale = validate_choice(f"scale of {self.name}", scale, self.scales, hint)
         if self.parts:
             return self
@@ -103,10 +103,10 @@ class Chain:
         return replace(self, parts=(part,) * len(self.models))
 
     def describe(self) -> Model:
-        """Return the description of a single model, or one of the whole, of which name, scales and colour hold.
+        """Return the description of a single model, or a combined one whose name, scales and colour alone have meaning.
 
-        The colour of the whole is the richest of the models': "rgb" if any model takes RGB, else "luma" if any takes
-        luma, else "any".
+        The combined colour is the richest of the models': "rgb" if any model takes RGB, else "luma" if any takes luma,
+        else "any".
         """
         first, *others = self.models
         if not others:
@@ -118,7 +118,14 @@ class Chain:
 
 
 def common_scales(offers: Mapping[str, Sequence[int]]) -> list[int]:
-    """Return the scales that all offers, by name, have in common, rising; InputError where there are none."""
+    """Return the scales that all models have in common, in ascending order.
+
+    Args:
+        offers: The scales that each model offers, by its name.
+
+    Raises:
+        InputError: They have no scale in common.
+    """
     if common := set.intersection(*map(set, offers.values())):
         return sorted(common)
     raise InputError(f"these models have no scale in common ({listed_scales(offers)}); name the scales that you want")

@@ -1,4 +1,4 @@
-"""Many image files at once: which file becomes which, checked before the work, and progress over all of them.
+"""Batches of image files: the output of each input, checked before any work, and progress over all of them.
 
 Nothing here imports torch or loads a model.
 """
@@ -27,14 +27,14 @@ class FileJob:
 
 @dataclass(frozen=True)
 class FileResult:
-    """What became of one image file.
+    """The outcome for one image file.
 
     Attributes:
         source: The image file that was read.
-        target: The file that was to be written.
+        target: The file to write.
         size: (width, height) of the result in pixels; None if it failed.
         seconds: Wall time of reading, upscaling and writing.
-        error: Why it failed; None if ``target`` was written.
+        error: The reason for a failure; None if ``target`` was written.
     """
 
     source: Path
@@ -122,7 +122,7 @@ class FilesProgress:
     """Progress over several files, in pixels of output.
 
     Attributes:
-        error: What the caller's callback raised, if it did. It ends the work, unlike the error of a file.
+        error: The exception that the caller's callback raised, if any. Unlike an error in a file, it ends the work.
     """
 
     def __init__(self, report: Progress, sources: Sequence[Path], scale: int) -> None:
@@ -132,7 +132,7 @@ class FilesProgress:
         self._before = [0, *accumulate(self._pixels)]
 
     def of(self, number: int) -> Progress:
-        """The callback for one file; it is told at once that the file is started."""
+        """Report that a file has started, and return the callback for its progress."""
 
         def report(done: int, total: int) -> None:
             try:

@@ -1,4 +1,4 @@
-"""From names to an upscaler: models, their networks and weights, the device and the precision."""
+"""Loading: names to an `Upscaler`, with networks, weights, device and precision."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .weights import load_weights, read_metadata, trained_scales
 Hardware = tuple[torch.device, torch.dtype]
 
 PROBE_SIDE = 32  # pixels a side of the input for calibration: larger than any kernel, and quick
-SAMPLER_PROBE_SIDE = 8  # the same for networks that draw sub-pixel by sub-pixel, which is slow
+SAMPLER_PROBE_SIDE = 8  # likewise, for networks that draw sub-pixel by sub-pixel, which is slow
 AUTOMATIC = Tiling()
 
 logger = logging.getLogger("pysr")
@@ -52,33 +52,34 @@ def load(
     """Load a model once, to upscale any number of images.
 
     Args:
-        model: a name or alias from `pysr.models`; or several models, each of which enlarges the result of the one
-            before it: ``["srcnn", "vdsr"]`` in equal parts, ``["vdsr:2", "vdsr:3"]`` in parts of your own;
+        model: A name or alias from `pysr.models`; or several models, each of which enlarges the result of the one
+            before it: ``["srcnn", "vdsr"]`` in equal parts, ``["vdsr:2", "vdsr:3"]`` in given parts;
             ``"srcnn+vdsr"`` and ``"vdsr:2+vdsr:3"`` mean the same. The options below apply to each of them;
             ``variant``, ``pre_upsampler`` and ``weights`` are for a single model.
-        scale: enlargement per side, of all models together; by default the model's first, the product of the parts, or
-            with ``weights`` the first that these were trained for.
-        variant: one of the model's variants; by default its first.
-        pre_upsampler: a model that makes the first enlargement in place of bicubic, if the model starts with one.
-        weights: a safetensors file to use in place of the weights shipped with the model.
+        scale: Enlargement per side, of all models together; by default the model's first, the product of the parts, or
+            the first that ``weights`` were trained for.
+        variant: One of the model's variants; by default its first.
+        pre_upsampler: A model that replaces bicubic in the enlargement with which the model starts, if it has one.
+        weights: A safetensors file to use in place of the weights shipped with the model.
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps", ...
         precision: "auto" (bfloat16 where the hardware has it, else float32), "float32", "bfloat16", "float16".
             bfloat16 is as good as float32 to a few thousandths of a dB in 8 bits; for 16-bit images use "float32".
             For models that draw their result at random, "auto" is "float32".
-        tiling: how images are cut into patches; by default whatever is exact and fits into memory.
-        match_histogram: whether each colour of the result is given the distribution of values that it has in the image
-            (Johnson et al., ECCV 2016, section 4.2), against changed tones. It uses the whole image, however it is cut.
-        ensemble: whether to average over the eight flips and quarter turns of the image ("geometric self-ensemble",
-            Timofte et al., CVPR 2016; "+" behind a model's name in papers): a little more exact, eight times the work.
+        tiling: How images are cut into patches; by default whatever is exact and fits into memory.
+        match_histogram: Whether to match the histogram of each colour channel to that of the image (Johnson et al.,
+            ECCV 2016, section 4.2), against changed tones. The whole image is matched at once, however it is tiled.
+        ensemble: Whether to average over the eight flips and quarter turns of the image ("geometric self-ensemble",
+            Timofte et al., CVPR 2016; marked "+" after a model's name in papers): slightly more accurate, for eight
+            times the work.
 
     Returns:
         The model, ready for use.
 
     Raises:
-        UnknownNameError: if no such model is installed.
-        InputError: for an option that cannot be used, alone or with the others.
-        WeightsError: if weights are missing, damaged or for another network.
-        PluginError: if a plugin fails to build its network.
+        UnknownNameError: No such model is installed.
+        InputError: An option cannot be used, alone or with the others.
+        WeightsError: Weights are missing, damaged or for another network.
+        PluginError: A plugin fails to build its network.
     """
     chain = Chain.parse(model)
     if len(chain.models) > 1:
@@ -142,16 +143,16 @@ def upscale(
     """Upscale one image: ``pysr.load(model, scale, device=device).upscale(image)``.
 
     Args:
-        image: a PIL image, NumPy array, torch tensor, or the path of an image file; see `Upscaler.upscale`.
-        model: as in `load`.
-        scale: as in `load`.
-        device: as in `load`.
+        image: A PIL image, NumPy array, torch tensor, or the path of an image file; see `Upscaler.upscale`.
+        model: As in `load`.
+        scale: As in `load`.
+        device: As in `load`.
 
     Returns:
         The image, ``scale`` times as large per side, of the same type; for a path, a PIL image.
 
     Raises:
-        InputError: as `load` and `Upscaler.upscale`, whose other errors are raised too.
+        PysrError: As for `load` and `Upscaler.upscale`.
     """
     return load(model, scale, device=device).upscale(image)
 
@@ -166,7 +167,7 @@ def resolve_scale(weights: str | PathLike[str], scale: int | None, offered: Sequ
         return next((candidate for candidate in trained if candidate in offered), None)
     if trained and scale not in trained:
         known = " ".join(map(str, trained))
-        logger.warning("%s was trained for scale %s and is used at scale %s: worse results", weights, known, scale)
+        logger.warning("%s was trained for scale %s, not for %s; expect worse results", weights, known, scale)
     return scale
 
 
@@ -176,27 +177,25 @@ def _check_pre_upsampler(weights: str | PathLike[str], pre_upsampler: str | None
         return
     trained, used = trained or "bicubic", registry().model(pre_upsampler or "bicubic").name
     if trained != used:
-        logger.warning(
-            "%s was trained with the pre-upsampler %s and is used with %s: worse results", weights, trained, used
-        )
+        logger.warning("%s was trained with the pre-upsampler %s, not %s; expect worse results", weights, trained, used)
 
 
 def _refuse_options_of_one(chain: Chain, **options: Any) -> None:
     if given := [name for name, value in options.items() if value is not None]:
         raise InputError(
-            f"{' and '.join(given)} cannot be given for several models ({chain.name}), only for one; load them one by "
-            "one, and upscale by one after the other"
+            f"{' and '.join(given)} cannot be given for several models ({chain.name}), only for one; load the models "
+            "separately and apply them in turn"
         )
 
 
 def _check_stochastic(chain: Chain, tiling: Tiling, *, match_histogram: bool, ensemble: bool) -> None:
     name = chain.models[0].name
     if len(chain.models) > 1:
-        raise InputError(f"of {chain.name} one draws its result at random; such models work only by themselves")
+        raise InputError(f"a model of {chain.name} draws its result at random; use that model by itself")
     if match_histogram:
         raise InputError(f"{name} draws its result at random, tones included; leave match_histogram out")
     if ensemble:
-        raise InputError(f"{name} draws its result at random, and a mean of draws is none; leave ensemble out")
+        raise InputError(f"{name} draws its result at random, and a mean of draws is not a draw; leave ensemble out")
     if tiling != AUTOMATIC:
         raise InputError(f"{name} processes the whole image at once; leave the tiling (patch, mode, max_memory) out")
 
@@ -208,7 +207,7 @@ def _load_stage(
     variant: str | None = None,
     weights: str | PathLike[str] | None = None,
 ) -> Stage:
-    """A model with its weights, shipped or from a file."""
+    """Load a model with its weights, shipped or from a file."""
     variants = model.variants
     variant = validate_choice(f"variant of {model.name}", variant, variants) if variant or variants else None
     network = _build_network(model, scale, variant)
@@ -229,14 +228,14 @@ def make_stage(
     """Prepare a network for use, with its model's preprocessors.
 
     Args:
-        model: the network's description; it need not be installed.
-        scale: enlargement per side.
-        network: what the model built, with its weights; it is copied.
-        hardware: the device, and the dtype in which to compute (float32 if the model needs that).
-        pre_upsampler: a model in place of the preprocessor that enlarges.
+        model: The network's description; it need not be installed.
+        scale: Enlargement per side.
+        network: The model's network, with its weights; it is copied.
+        hardware: The device, and the dtype in which to compute (float32 if the model needs that).
+        pre_upsampler: Name of a model to use in place of the preprocessor that enlarges.
 
     Raises:
-        InputError: if the pre-upsampler cannot be used.
+        InputError: The pre-upsampler cannot be used.
     """
     probe_side = _rounded_up(SAMPLER_PROBE_SIDE if model.stochastic else PROBE_SIDE, model.multiple_of)
     device, dtype = hardware
@@ -283,26 +282,26 @@ def _build_network(model: Model, scale: int, variant: str | None) -> nn.Module:
 
 
 def _load_pre_upsampler(name: str, model: Model, scale: int, hardware: Hardware) -> Stage:
-    """The model called ``name``, which is to make the first enlargement for another one."""
+    """Load the model ``name`` as the pre-upsampler of ``model``."""
     spec = registry().model(name)
     if spec.stochastic:
-        raise InputError(f"{spec.name} draws its result at random and works only by itself, not as a pre-upsampler")
+        raise InputError(f"{spec.name} draws its result at random and cannot be a pre-upsampler; use it by itself")
     if not registry().enlarges_first(model):
         raise InputError(
-            f"{model.name} cannot take the pre-upsampler {spec.name}: it begins with no enlargement (no preprocessor "
-            "such as bicubic) that another model could make; leave it out"
+            f"{model.name} cannot take the pre-upsampler {spec.name}: it has no enlarging preprocessor, such as "
+            "bicubic, to replace; leave it out"
         )
     if scale not in spec.scales:
         offered = ", ".join(map(str, spec.scales))
         raise InputError(
-            f"{spec.name} cannot be the pre-upsampler of {model.name} at scale {scale}, as it offers only {offered}; "
+            f"{spec.name} cannot be the pre-upsampler of {model.name} at scale {scale}: it offers only {offered}; "
             "choose one of these, or another pre-upsampler"
         )
     return _load_stage(spec, scale, hardware)
 
 
 def _with_pre_upsampler(pre_upsampler: Stage, stage: Stage) -> Stage:
-    """The stage with ``pre_upsampler`` in place of its enlarging preprocessor."""
+    """Return the stage with ``pre_upsampler`` in place of its enlarging preprocessor."""
     model = replace(
         stage.model,
         receptive_field=None if pre_upsampler.halo is None else stage.model.receptive_field,
@@ -314,7 +313,7 @@ def _with_pre_upsampler(pre_upsampler: Stage, stage: Stage) -> Stage:
 def _in_place_of_enlarging(
     pre_upsampler: Stage, model: Model, steps: Sequence[BoundPreprocessor]
 ) -> tuple[BoundPreprocessor, ...]:
-    """A model's preprocessors with ``pre_upsampler`` as the one that enlarges."""
+    """Return a model's preprocessors with ``pre_upsampler`` as the one that enlarges."""
     name, summary = pre_upsampler.model.name, pre_upsampler.model.summary
     impl = PreUpsampler(pre_upsampler)
     spec = Preprocessor(name, lambda: impl, summary, reach=pre_upsampler.halo or 0, enlarges=True)

@@ -1,4 +1,4 @@
-"""Memory: how much a network call may use, how large a patch that allows, and what counts as running out of it."""
+"""Memory: the budget of a network call, the patch that fits it, and how to recognise that memory ran out."""
 
 import math
 from pathlib import Path
@@ -29,10 +29,10 @@ def budget(device: torch.device, max_memory: int | None) -> int:
 
 
 def free_memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return the bytes that this process may still allocate, of the computer or of the container that it is in.
+    """Return the bytes that this process may still allocate, within the limits of the computer and of its container.
 
     Args:
-        groups: where Linux shows the container's limits, in either version of its control groups.
+        groups: Where Linux shows the container's limits, in version 1 or 2 of its control groups.
     """
     free = psutil.virtual_memory().available
     for limit, used, cache in _CONTROL_GROUPS:
@@ -49,13 +49,13 @@ def free_memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
 def fit_patch(shape: tuple[int, int], *, area: float, halo: int, multiple_of: int) -> tuple[int, int]:
     """Choose the patch that covers an image with the least work.
 
-    A patch gives all of its pixels but a halo on each interior side, so few large patches waste least.
+    A patch loses a halo on each interior side, so few large patches waste the least.
 
     Args:
         shape: (height, width) of the image in pixels.
-        area: the most pixels of a patch.
-        halo: pixels that a patch loses on each interior side.
-        multiple_of: sides of patches are multiples of this.
+        area: The largest number of pixels in a patch.
+        halo: Pixels that a patch loses on each interior side.
+        multiple_of: Sides of patches are multiples of this.
 
     Returns:
         (height, width) in pixels; the smallest patch that can work if none is as small as ``area``.
@@ -80,7 +80,7 @@ def fit_patch(shape: tuple[int, int], *, area: float, halo: int, multiple_of: in
 
 
 def smallest_patch(halo: int, multiple_of: int) -> int:
-    """Return the smallest side worth computing: four halos and something between, so that a quarter of it is kept."""
+    """Return the smallest side worth computing: over four halos, so that half of it (a quarter of the area) is kept."""
     return math.ceil((4 * halo + multiple_of) / multiple_of) * multiple_of
 
 
@@ -101,12 +101,12 @@ def empty_image(channels: int, shape: tuple[int, int], device: torch.device) -> 
     """Allocate (channels, *shape) float32, for what one stage of a chain passes to the next.
 
     Raises:
-        OutOfMemoryError: if there is no room for it.
+        OutOfMemoryError: There is no room for it.
     """
     try:
         return torch.empty(channels, *shape, dtype=torch.float32, device=device)
     except RuntimeError as error:
         raise OutOfMemoryError(
-            f"what one model of the chain hands to the next, {shape[1]} x {shape[0]} pixels, does not fit into memory; "
-            "choose a smaller scale, or upscale parts of the image"
+            f"the intermediate image of the chain, {shape[1]} x {shape[0]} pixels, does not fit into memory; choose a "
+            "smaller scale, or upscale parts of the image"
         ) from error

@@ -24,7 +24,7 @@ Mode = Literal["exact", "blend", "mean"]
 Weights = NDArray[np.float32]
 
 _GRID = 2.0**24  # weights are multiples of 1 / _GRID, as float32 holds them: those of a pixel add up to exactly one
-_FAR = 2**62  # farther than any image is large
+_FAR = 2**62  # beyond the end of any image
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class AxisPlan:
     """One axis of a plan.
 
     Attributes:
-        length: side of the image, input pixels.
-        patch: side of a patch, input pixels.
-        starts: where each patch begins, input pixels, ascending. What lies beyond the image is filled by mirroring.
-        weights: (len(starts), patch * scale) float32: what each output pixel of each patch counts. Those of all patches
-            that cover an output pixel add up to exactly one; zero where a patch's output is dropped.
+        length: Side of the image, input pixels.
+        patch: Side of a patch, input pixels.
+        starts: Where each patch begins, input pixels, ascending. Patches are filled by mirroring beyond the image.
+        weights: (len(starts), patch * scale) float32: weight of each output pixel of each patch. The weights of all
+            patches that cover an output pixel add up to exactly one; zero where a patch's output is dropped.
     """
 
     length: int
@@ -67,12 +67,12 @@ class AxisPlan:
 
 @dataclass(frozen=True)
 class OutputRows:
-    """Output rows that are final as soon as a row of tiles is there.
+    """Output rows that become final once a row of tiles is computed.
 
     Attributes:
-        tile_row: number of that row of tiles.
-        span: the output rows [first, last).
-        needed: the rows of tiles [first, last) that they are blended from.
+        tile_row: Number of that row of tiles.
+        span: The output rows [first, last).
+        needed: The rows of tiles [first, last) that they are blended from.
     """
 
     tile_row: int
@@ -85,10 +85,10 @@ class Plan:
     """How an image is cut and joined: patch (i, j) begins at rows.starts[i], columns.starts[j].
 
     Attributes:
-        rows: the vertical axis.
-        columns: the horizontal axis.
-        scale: output pixels per input pixel and side.
-        mode: how neighbours are joined.
+        rows: The vertical axis.
+        columns: The horizontal axis.
+        scale: Output pixels per input pixel and side.
+        mode: How neighbours are joined.
     """
 
     rows: AxisPlan
@@ -143,19 +143,19 @@ def plan_tiles(
 
     Args:
         shape: (height, width) of the image, input pixels.
-        scale: output pixels per input pixel and side.
+        scale: Output pixels per input pixel and side.
         patch: (height, width) of a patch, input pixels, rounded up to multiples of ``multiple_of``. An axis that is no
             longer than the patch gets one patch of the image's side, rounded up likewise.
-        halo: input pixels that the network needs to see around what it gets right.
-        overlap: input pixels that neighbours share in "blend" and "mean"; unused in "exact".
-        mode: "exact" keeps of each patch what lies ``halo`` or more inside, and the kept parts touch. "blend" joins
+        halo: Input pixels of context that the network needs around a correct result.
+        overlap: Input pixels that neighbours share in "blend" and "mean"; unused in "exact".
+        mode: "exact" keeps the part of each patch at least ``halo`` inside it, and the kept parts touch. "blend" joins
             neighbours by a linear ramp of ``overlap`` pixels around the line between them, at most two patches per axis
             on a pixel: the ramp is shorter where patches lie closer, and stays ``halo`` away from the patch edges if
-            the patch is large enough for both. "mean" averages all patches that cover a pixel, whole (no halo).
-        multiple_of: starts and sides of patches are multiples of this; the last patch may end beyond the image by less.
+            the patch is large enough for both. "mean" averages all patches that cover a pixel, margins included.
+        multiple_of: Starts and sides of patches are multiples of this; the last patch may end beyond the image by less.
 
     Raises:
-        InputError: if the patch is too small, naming the smallest that works; or for impossible sizes.
+        InputError: The patch is too small (the message names the smallest that works), or a size is impossible.
     """
     height, width = shape
     if mode not in _WEIGHTS:
@@ -216,7 +216,7 @@ def _starts(length: int, patch: int, stride: int, multiple_of: int) -> NDArray[n
     return np.arange(steps + 1, dtype=np.int64) * last // steps * multiple_of
 
 
-# Weights, given where patches of ``side`` begin; all in output pixels.
+# Weights from the starts of patches of ``side``; all in output pixels.
 
 
 def _exact(starts: NDArray[np.int64], side: int, overlap: int) -> Weights:

@@ -12,11 +12,11 @@ def progress_shares(progress: Progress | None, sizes: Sequence[int]) -> Iterator
     """Split a progress callback among the parts of some work.
 
     Args:
-        progress: called as progress(done, total), ``total`` being the sum of the sizes; None: nobody is interested.
-        sizes: how much work each part is.
+        progress: Called as progress(done, total), ``total`` being the sum of the sizes; None reports nothing.
+        sizes: How much work each part is.
 
     Yields:
-        For each part in order, a callback for its own progress, in any units; None if nobody is interested.
+        For each part in order, a callback for its own progress, in any units; None if ``progress`` is None.
     """
     if not progress:
         yield from repeat(None)

@@ -15,8 +15,8 @@ from torch.nn.utils.parametrize import is_parametrized
 from ..ops.hardware import precision_context
 
 _REDUCED = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)  # layers whose weights are stored in low precision
-_SLACK = 1.5  # of the memory estimate: workspace of convolutions and fragmentation, beside a layer's input and output
-_OWN_BYTES = 16  # of the memory estimate: the runner's float32 copies of the network's input and output, per pixel
+_SLACK = 1.5  # factor on a layer's input and output in the memory estimate: workspace of convolutions, fragmentation
+_OWN_BYTES = 16  # per pixel in the memory estimate: the runner's float32 copies of the network's input and output
 
 
 class Float32Layer(nn.Module):
@@ -34,7 +34,7 @@ class Float32Layer(nn.Module):
 class SplitConv(nn.Module):
     """A plain convolution that reads the network's input, at low-precision speed: the input is split into two parts.
 
-    The input rounded to bfloat16 and what the rounding lost, also in bfloat16, have 16 significant bits together.
+    The input rounded to bfloat16 and its rounding error, also in bfloat16, together hold 16 significant bits.
     """
 
     def __init__(self, conv: nn.Conv2d, dtype: torch.dtype) -> None:
@@ -57,13 +57,13 @@ class PreparedNetwork:
     """A network on its device, in its precision. Any number of threads may share it.
 
     Attributes:
-        device: where it computes.
-        dtype: its precision; float32 where a lower one has nothing to gain.
-        bytes_per_pixel: estimate of the working memory per pixel of the network's input.
+        device: Where it computes.
+        dtype: Its precision; float32 if a lower one would gain nothing.
+        bytes_per_pixel: Estimate of the working memory per pixel of the network's input.
 
     Args:
-        network: what to prepare; it is copied, and left as it was.
-        device: where to compute.
+        network: The network to prepare; it is copied and stays unchanged.
+        device: Where to compute.
         dtype: torch.float32, torch.bfloat16 or torch.float16.
         probe_shape: (C, h, w) of an input on which the network is run once, for calibration.
     """
@@ -105,7 +105,7 @@ class PreparedNetwork:
 
 
 def input_readers(network: nn.Module, shape: tuple[int, int, int]) -> list[str]:
-    """Return the names of the layers that read the network's input, of shape (C, h, w), itself."""
+    """Return the names of the layers that read the network's input directly; ``shape`` is its (C, h, w)."""
     return calibrate(copy.deepcopy(network).eval(), shape, torch.float32)[0]
 
 
@@ -128,16 +128,16 @@ def _in_float32(forward: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def calibrate(network: nn.Module, shape: tuple[int, int, int], dtype: torch.dtype) -> tuple[list[str], float]:
-    """Run a network once on a small input, and watch its layers.
+    """Run a network once on a small input to find the layers that read it and estimate the memory needed.
 
     Args:
-        network: in evaluation mode, on the CPU.
+        network: In evaluation mode, on the CPU.
         shape: (C, h, w) of the input.
-        dtype: the precision in which it is to compute later, for the estimate of memory.
+        dtype: The precision in which it will compute, for the memory estimate.
 
     Returns:
-        The names of the layers that read the input itself (the first layer with parameters if the input reaches none
-        as it is, because it is padded or scaled first), and an estimate of the working memory in bytes per pixel.
+        The names of the layers that read the input directly (the first layer with parameters if none does, because the
+        input is padded or scaled first), and an estimate of the working memory in bytes per pixel.
     """
     generator = torch.Generator().manual_seed(0)
     image = torch.rand(1, *shape, generator=generator, dtype=torch.float32, device="cpu")

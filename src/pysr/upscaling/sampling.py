@@ -25,12 +25,12 @@ from .stage import Stage
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How results are drawn; see `Upscaler.sample`.
+    """How to draw results; see `Upscaler.sample`.
 
     Attributes:
-        n: number of samples.
+        n: Number of samples.
         seed: 0 to 2^64 - 1.
-        temperature: divides the logits; 0 for greedy decoding.
+        temperature: Divides the logits; 0 for greedy decoding.
     """
 
     n: int = 1
@@ -42,15 +42,15 @@ class SamplingParams:
         """Check a user's values.
 
         Raises:
-            InputError: if one of them cannot be used.
+            InputError: One of them cannot be used.
         """
         if not isinstance(n, Integral) or int(n) < 1:
             raise InputError(f"n is {n!r}; give the number of samples, 1 or more")
         seed = check_seed(seed)
         if not is_temperature(temperature):
             raise InputError(
-                f"temperature is {temperature!r}; give 1 for the model's own odds, less for safer results, "
-                "0 for the likeliest value of each pixel; other than 0 from 1e-6 to 1e6"
+                f"temperature is {temperature!r}; give 0 for the likeliest value of each pixel, or 1e-6 to 1e6: 1 for "
+                "the model's own probabilities, less for safer results"
             )
         return cls(int(n), seed, float(temperature))
 
@@ -59,19 +59,19 @@ def known_pixels(known: OpenedImage | None, mask: Any, shape: tuple[int, int], c
     """Check a user's known pixels and mask.
 
     Args:
-        known: the image that they are from, or None.
+        known: The image that the pixels are taken from, or None.
         mask: bool (H, W) array or tensor, PIL image of mode 1, or None; True where a pixel is known.
         shape: (height, width) of the result.
-        channels: channels of the result's colours, 1 or 3.
+        channels: Channels of the result's colours, 1 or 3.
 
     Returns:
         Levels (channels, H, W) uint8 and mask (H, W) bool, on the CPU; None if there are none.
 
     Raises:
-        InputError: if only one of them is given, or they do not fit the result.
+        InputError: Only one of them is given, or they do not fit the result.
     """
     if (known is None) != (mask is None):
-        raise InputError("known and mask belong together: known holds the pixels, mask says which of them count")
+        raise InputError("known and mask belong together; give both: known holds the pixels, mask marks those to keep")
     if known is None:
         return None
     checked_mask = _checked_mask(mask)
@@ -82,7 +82,7 @@ def known_pixels(known: OpenedImage | None, mask: Any, shape: tuple[int, int], c
         )
     (image, _), *more = known.parts(1)
     if more or len(image) != channels:
-        raise InputError(f"known has other colours than the image; give {'gray' if channels == 1 else 'RGB'} pixels")
+        raise InputError(f"known and the image differ in colour; give {'gray' if channels == 1 else 'RGB'} pixels")
     return KnownPixels((unit_floats(image) * 255).round().byte(), checked_mask)
 
 
@@ -92,7 +92,7 @@ def _checked_mask(mask: Any) -> Tensor:
     tensor = torch.as_tensor(mask) if isinstance(mask, (np.ndarray, Tensor)) else None
     if tensor is None or tensor.dtype != torch.bool or tensor.ndim != 2:
         raise InputError(
-            "mask cannot be used; give a bool array or tensor of shape (H, W), or a PIL image of mode 1, in which True "
+            "mask cannot be used; give a bool array or tensor of shape (H, W), or a PIL image of mode 1, where True "
             "keeps a pixel"
         )
     return tensor.cpu()
@@ -109,18 +109,18 @@ def samples(
     """Draw results for an image.
 
     Args:
-        stage: a stochastic model.
+        stage: A stochastic model.
         image: (C, H, W) colours, C being 1 or 3.
-        params: how to draw.
-        known: pixels that stay as given, with levels (C, H * scale, W * scale).
-        progress: called as progress(done, total), in pixels.
+        params: How to draw.
+        known: Pixels that stay as given, with levels (C, H * scale, W * scale).
+        progress: Called as progress(done, total), in pixels.
 
     Returns:
         (n, C, H * scale, W * scale) float32 in [0, 1], on the CPU.
 
     Raises:
-        OutOfMemoryError: if that many samples do not fit into memory.
-        PluginError: if the network returns another shape.
+        OutOfMemoryError: That many samples do not fit into memory.
+        PluginError: The network returns a wrong shape.
     """
     channels = stage.model.channels
     low = to_channels(unit_floats(image), channels)[None]
@@ -137,7 +137,7 @@ def samples(
         ) from error
     wanted = (1, params.n, channels, image.shape[1] * stage.scale, image.shape[2] * stage.scale)
     if output.shape != wanted:
-        raise PluginError(f"sample of the model {stage.model.name!r} gave {tuple(output.shape)}, not {wanted}")
+        raise PluginError(f"sample of the model {stage.model.name!r} returned {tuple(output.shape)}, not {wanted}")
     return to_channels(output[0], len(image))
 
 
@@ -145,7 +145,7 @@ def bits_per_dim(stage: Stage, low: Array, high: Array) -> float:
     """Negative log-likelihood of ``high`` given ``low``, in bits per sub-pixel that the network draws.
 
     Args:
-        stage: a stochastic model.
+        stage: A stochastic model.
         low: (C, H, W) colours, C being 1 or 3.
         high: (C, H * scale, W * scale) colours.
     """
@@ -154,8 +154,8 @@ def bits_per_dim(stage: Stage, low: Array, high: Array) -> float:
 
 
 def sample_std(drawn: Tensor) -> Tensor:
-    """Standard deviation of each pixel over samples, (n, C, H, W) in units of white: (H, W) float32.
+    """Standard deviation of each pixel over samples, (n, C, H, W) in [0, 1]: (H, W) float32.
 
-    The root of the mean of the channels' variances.
+    It is the root of the mean of the channels' variances.
     """
     return drawn.double().var(0, correction=0).mean(0).sqrt().float()

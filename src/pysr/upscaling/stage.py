@@ -15,17 +15,17 @@ from ..plugin import Model, Preprocess, Preprocessor
 from .runner import PreparedNetwork
 
 SYMMETRIES = 8  # of a square: four quarter turns, each with and without a flip
-_WINDOW_BYTES = 8  # per value of a window and of its output: float32, and one copy (on its way, or in a row of tiles)
+_WINDOW_BYTES = 8  # per value of a window and of its output: float32, and one copy (in transfer, or in a row of tiles)
 
 
 @dataclass(frozen=True)
 class BoundPreprocessor:
-    """A preprocessor with what it built.
+    """A preprocessor's description together with its built implementation.
 
     Attributes:
-        spec: its description.
-        impl: its two halves.
-        bytes_per_pixel: working memory per pixel of the window, if it is large enough to count.
+        spec: Its description.
+        impl: Its two halves.
+        bytes_per_pixel: Working memory per pixel of the window, if it is large enough to count.
     """
 
     spec: Preprocessor
@@ -35,15 +35,15 @@ class BoundPreprocessor:
 
 @dataclass(frozen=True)
 class Stage:
-    """A loaded model, the only one or one of a chain. It knows nothing of patches. Threads may share it.
+    """A loaded model, alone or in a chain. It knows nothing of patches. Threads may share it.
 
     Attributes:
-        model: its description, as it holds for this stage: halo and multiples of a pre-upsampler are included.
-        scale: enlargement per side.
-        runner: its network.
-        steps: its preprocessors, in order.
-        owner: the distribution that provides the model, for error messages.
-        ensemble: whether the result is the mean over the eight flips and quarter turns of the input.
+        model: Its description, adjusted for this stage: it includes the halo and multiples of a pre-upsampler.
+        scale: Enlargement per side.
+        runner: Its network.
+        steps: Its preprocessors, in order.
+        owner: The distribution that provides the model, for error messages.
+        ensemble: Whether the result is the mean over the eight flips and quarter turns of the input.
     """
 
     model: Model
@@ -55,7 +55,7 @@ class Stage:
 
     @property
     def halo(self) -> int | None:
-        """Pixels of the image around a window that its output depends on; None: unbounded."""
+        """Pixels around a window of the image on which the window's output depends; None: unbounded."""
         halo = self.model.receptive_field
         if halo is None:
             return None
@@ -64,7 +64,7 @@ class Stage:
         return max(halo, *(step.spec.after_reach for step in self.steps), 0)
 
     def bytes_per_pixel(self, channels: int) -> float:
-        """Estimate the working memory per pixel of a window of that many channels, its input and output included."""
+        """Estimate the working memory per pixel of a window of that many channels, in bytes, with input and output."""
         enlarged = self.scale**2 if any(step.spec.enlarges for step in self.steps) else 1
         networks = channels if self.model.colour == "any" else 1
         largest = max(self.runner.bytes_per_pixel * enlarged * networks, *(s.bytes_per_pixel for s in self.steps), 0)
@@ -82,7 +82,7 @@ class Stage:
             (N, C, h * scale, w * scale) float32, on the runner's device.
 
         Raises:
-            PluginError: if the model returns a wrong shape, or NaN or infinite pixels.
+            PluginError: The model returns a wrong shape, or NaN or infinite pixels.
         """
         windows = windows.to(self.runner.device)
         if not self.ensemble:
@@ -128,11 +128,11 @@ class Stage:
             problem += "" if precision == "float32" else "; try precision='float32'"
         else:
             return
-        raise PluginError(f"the model {self.model.name!r} of {self.owner} gave {problem}")
+        raise PluginError(f"the model {self.model.name!r} of {self.owner} returned {problem}")
 
 
 def _turned(image: Tensor, number: int) -> Tensor:
-    """One of the eight symmetries of the square: number % 4 quarter turns, then a flip from 4 on."""
+    """Apply one of the eight symmetries of the square: number % 4 quarter turns, then a flip from 4 on."""
     image = image.rot90(number % 4, (-2, -1))
     return image.flip(-1) if number >= SYMMETRIES // 2 else image
 
@@ -143,7 +143,7 @@ def _turned_back(image: Tensor, number: int) -> Tensor:
 
 
 class PreUpsampler:
-    """A preprocessor that enlarges by another stage: the network starts from that model's result, not from bicubic."""
+    """A preprocessor that enlarges by another stage, so that the network starts from its result instead of bicubic."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage

@@ -30,17 +30,17 @@ class Tiling:
     """How images are cut into patches and joined; by default whatever is exact and fits into memory.
 
     Attributes:
-        patch: side of a patch in pixels of the model's input, or "auto": as large as ``max_memory`` allows. At least
-            four times the margin that a patch loses on each side (halo or overlap), as smaller ones would be all
-            margin; a smaller number is raised to that. With "mean", at least a pixel more than the overlap.
-        mode: how patches are joined. "exact" gives what the whole image would give; "blend" fades neighbours into each
-            other over ``overlap`` pixels; "mean" averages all that overlap; "auto" is "exact" wherever the model's
-            receptive field is bounded, else "blend".
-        overlap: pixels of the model's input that neighbours share in "blend" and "mean".
-        max_memory: bytes that one network call may use; None: a share of what is free, on a CPU at most 2 GiB.
+        patch: Side of a patch in pixels of the model's input, or "auto": as large as ``max_memory`` allows. A side
+            below four times the margin (halo or overlap) that a patch loses on each side is raised to that, as smaller
+            patches would be mostly margin; with "mean" it must exceed the overlap instead.
+        mode: How patches are joined. "exact" gives the same result as the whole image; "blend" fades neighbours into
+            each other over ``overlap`` pixels; "mean" averages all patches that overlap; "auto" is "exact" if the
+            model's receptive field is bounded, else "blend".
+        overlap: Pixels of the model's input that neighbours share in "blend" and "mean".
+        max_memory: Bytes that one network call may use; None: a share of the free memory, on a CPU at most 2 GiB.
 
     Raises:
-        InputError: for a value that is not allowed.
+        InputError: A value is not allowed.
     """
 
     patch: int | Literal["auto"] = "auto"
@@ -64,8 +64,8 @@ class TiledStage:
     """A stage that processes images of any size patch by patch.
 
     Attributes:
-        stage: the loaded model.
-        tiling: how images are cut.
+        stage: The loaded model.
+        tiling: How images are cut.
     """
 
     stage: Stage
@@ -75,7 +75,7 @@ class TiledStage:
         """Plan the patches for an image of shape (C, H, W), each of at most ``max_area`` pixels.
 
         Raises:
-            InputError: if patches cannot be joined in this mode, or are too small for it.
+            InputError: Patches cannot be joined in this mode, or are too small for it.
         """
         channels, height, width = shape
         tiling, halo, multiple_of = self.tiling, self.stage.halo, self.stage.model.multiple_of
@@ -102,12 +102,12 @@ class TiledStage:
 
         Args:
             image: (C, H, W) of any supported dtype, C being 1 or 3.
-            out: where to put the result, (C, H * scale, W * scale).
-            progress: called as progress(done, total), in patches, after each network call.
-            clip: whether floats are clipped to [0, 1].
+            out: Where to put the result, (C, H * scale, W * scale).
+            progress: Called as progress(done, total), in patches, after each network call.
+            clip: Whether floats are clipped to [0, 1].
 
         Raises:
-            OutOfMemoryError: if even the smallest patch does not fit.
+            OutOfMemoryError: Even the smallest patch does not fit.
         """
         plan = self.plan(image.shape)
         self._warn_if_over_budget(plan, len(image))
@@ -119,7 +119,7 @@ class TiledStage:
                 if not is_out_of_memory(error):
                     raise
                 failure = str(error)
-            # outside the except: the traceback kept the tensors alive
+            # outside the except block: its traceback would keep the tensors alive
             size = f"{plan.patch[1]} x {plan.patch[0]}"
             smaller = self.plan(image.shape, max_area=math.prod(plan.patch) // 2)
             if math.prod(smaller.patch) >= math.prod(plan.patch):
@@ -150,7 +150,7 @@ class TiledStage:
     def _tile_row(self, plan: Plan, number: int, image: Array, progress: Progress | None) -> Tensor:
         """The outputs of one row of patches, (K, C, h * scale, w * scale) float32, on the image's device."""
         origins = plan.origins(number)
-        batch = 1  # on a CPU more at a time are not faster
+        batch = 1  # larger batches are not faster on a CPU
         if self.stage.runner.device.type != "cpu":
             batch = max(1, int(self._affordable_area(len(image)) // math.prod(plan.patch)))
         tiles: Tensor | None = None
@@ -176,4 +176,4 @@ class TiledStage:
             return
         if math.prod(plan.patch) > self._affordable_area(channels):
             size = f"{plan.patch[1]} x {plan.patch[0]}"
-            logger.warning("max_memory is too little even for patches of %s pixels; using those", size)
+            logger.warning("max_memory is too small even for patches of %s pixels; using these anyway", size)

@@ -1,4 +1,4 @@
-"""`Upscaler`: an image in, its colours through every stage, alpha through bicubic, and the same kind of image out."""
+"""`Upscaler`: upscales colours by every stage in turn and alpha by bicubic, and returns the same kind of image."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Upscaler:
     """Loaded models, ready for use, made by `pysr.load`. Stateless: any number of threads may share one.
 
     Attributes:
-        model: the model's description; for a chain, or with a pre-upsampler, one that names them all.
-        scale: enlargement per side, of all models together.
+        model: The model's description; for a chain, or with a pre-upsampler, a combined one that names all models.
+        scale: Enlargement per side, of all models together.
     """
 
     def __init__(
@@ -94,12 +94,12 @@ class Upscaler:
         rounded. Alpha is enlarged by bicubic. Colours are bled into transparent pixels first, so that edges stay clean.
 
         Args:
-            image: a PIL image of mode 1, L, LA, P, I;16, RGB, RGBA or CMYK; a NumPy array (H, W) or (H, W, C), uint8,
+            image: A PIL image of mode 1, L, LA, P, I;16, RGB, RGBA or CMYK; a NumPy array (H, W) or (H, W, C), uint8,
                 uint16, float16 or float32; a torch tensor (C, H, W) or (N, C, H, W), uint8, uint16, float16, bfloat16
                 or float32, on any device; or the path of an image file. C is 1 (gray), 2 (gray and alpha), 3 (RGB) or 4
                 (RGB and alpha). Floats are in [0, 1].
-            seed: for models that draw their result at random, 0 to 2^64 - 1; by default 0.
-            progress: called as progress(done, total), in patches, after each network call; an exception that it raises
+            seed: For models that draw their result at random, 0 to 2^64 - 1; by default 0.
+            progress: Called as progress(done, total), in patches, after each network call; an exception that it raises
                 stops the work.
 
         Returns:
@@ -107,9 +107,9 @@ class Upscaler:
             upright PIL image.
 
         Raises:
-            InputError: for an image that cannot be used, or a seed for a model that draws nothing at random.
-            OutOfMemoryError: if even the smallest patch, or the result, does not fit into memory.
-            PluginError: if the model breaks its contract.
+            InputError: The image cannot be used, or a seed is given for a model that draws nothing at random.
+            OutOfMemoryError: Even the smallest patch, or the result, does not fit into memory.
+            PluginError: The model breaks its contract.
         """
         if self.model.stochastic:
             params = sampling.SamplingParams.checked(seed=seed or 0)
@@ -177,22 +177,22 @@ class Upscaler:
         """Draw several results, from a model that draws them at random (`Model.stochastic`).
 
         Args:
-            image: as in `upscale`.
-            n: number of results.
-            seed: 0 to 2^64 - 1; the same seed gives the same results. The first is what `upscale` gives.
-            temperature: divides the logits, 1e-6 to 1e6: below 1, safer results; 0: greedy decoding.
-            known: an image of the result's size, whose pixels are kept where ``mask`` is True, while the others are
-                drawn to fit them.
+            image: As in `upscale`.
+            n: Number of results, 1 or more.
+            seed: 0 to 2^64 - 1; the same seed gives the same results. The first equals the result of `upscale`.
+            temperature: Divides the logits, 1e-6 to 1e6: below 1, safer results; 0: greedy decoding.
+            known: An image of the result's size; its pixels are kept where ``mask`` is True, and the others are drawn
+                to fit them.
             mask: bool (H, W) array or tensor, or a PIL image of mode 1.
-            progress: called as progress(done, total) about every 50 ms; an exception that it raises stops the work.
+            progress: Called as progress(done, total) about every 50 ms; an exception that it raises stops the work.
 
         Returns:
             ``n`` results as `upscale` gives them: a list of PIL images, an array (n, H, W) or (n, H, W, C), or a tensor
             (n, C, H, W) or (n, N, C, H, W).
 
         Raises:
-            InputError: for a model that draws nothing at random, and for arguments that cannot be used.
-            OutOfMemoryError: if that many results do not fit into memory.
+            InputError: The model draws nothing at random, or an argument cannot be used.
+            OutOfMemoryError: That many results do not fit into memory.
         """
         results = self._sample(image, sampling.SamplingParams.checked(n, seed, temperature), known, mask, progress)
         if isinstance(results[0], np.ndarray):
@@ -205,17 +205,18 @@ class Upscaler:
         """Measure how much ``n`` samples of an image differ, pixel by pixel.
 
         Args:
-            image: as in `upscale`.
-            n: number of samples.
-            seed: as in `sample`.
-            temperature: as in `sample`.
+            image: As in `upscale`.
+            n: Number of samples.
+            seed: As in `sample`.
+            temperature: As in `sample`.
 
         Returns:
-            (H, W), or (N, H, W) for a batch: standard deviations over the samples in units of white, 0 to 0.5 (the root
-            of the mean of the colours' variances).
+            (H, W), or (N, H, W) for a batch: standard deviations over the samples as a fraction of white, 0 to 0.5 (the
+            root of the mean of the colours' variances).
 
         Raises:
-            InputError: as `sample`.
+            InputError: As for `sample`.
+            OutOfMemoryError: As for `sample`.
         """
         stage, opened = self._stochastic_stage(), _opened(image)
         params = sampling.SamplingParams.checked(n, seed, temperature)
@@ -230,14 +231,14 @@ class Upscaler:
         A dimension is a sub-pixel that the model draws: gray counts as RGB for a model of RGB.
 
         Args:
-            low: an image as in `upscale`.
-            high: an image of the same kind, ``scale`` times as large, in 8 bits.
+            low: An image as in `upscale`.
+            high: An image of the same kind, ``scale`` times as large, in 8 bits.
 
         Returns:
             Bits per dimension; for a batch, the mean.
 
         Raises:
-            InputError: for a model without a likelihood, and for images of wrong sizes or different kinds.
+            InputError: The model has no likelihood, or the images have wrong sizes or differ in kind.
         """
         stage, small, large = self._stochastic_stage(), _opened(low), _opened(high)
         shape = small.shape[0] * self.scale, small.shape[1] * self.scale
@@ -247,7 +248,7 @@ class Upscaler:
             )
         lows, highs = ([image for image, _ in opened.parts(1)] for opened in (small, large))
         if [len(image) for image in lows] != [len(image) for image in highs]:
-            raise InputError("low and high are of different kinds; give both as gray or RGB, and batches of one size")
+            raise InputError("low and high are of different kinds; give both as gray or RGB, in batches of equal size")
         return fmean(sampling.bits_per_dim(stage, *pair) for pair in zip(lows, highs, strict=True))
 
     def upscale_file(
@@ -259,17 +260,18 @@ class Upscaler:
         noted by a camera is applied, and the colour profile is kept.
 
         Args:
-            source: an image file.
-            target: the file to write; its extension determines the format.
-            progress: as in `upscale`.
+            source: An image file.
+            target: The file to write; its extension determines the format.
+            progress: As in `upscale`.
 
         Returns:
             (width, height) of the result in pixels.
 
         Raises:
-            InputError: before any work if the source cannot be read, or the target cannot hold the result or is the
+            InputError: Before any work, if the source cannot be read, or the target cannot hold the result or is the
                 source itself.
-            OutOfMemoryError: as `upscale`.
+            OutOfMemoryError: As for `upscale`.
+            PluginError: As for `upscale`.
         """
         if Path(target).exists() and Path(source).exists() and Path(target).samefile(source):
             raise InputError(f"{target} is the input and would be overwritten; choose another name for the output")
@@ -299,7 +301,7 @@ class Upscaler:
                 after each patch; an exception raised in it ends the work.
 
         Returns:
-            One result per file, in the order of their names. An error of one file is in its result and is not raised.
+            One result per file, in the order of their names. An error in a file is recorded in its result, not raised.
 
         Raises:
             InputError: At once, if ``source`` has no images, ``format`` cannot be written, a file of ``source`` would
@@ -308,7 +310,15 @@ class Upscaler:
         return self.upscale_files(plan_folder(source, target, format=format, suffix=suffix), progress=progress)
 
     def upscale_files(self, jobs: Sequence[FileJob], *, progress: Progress | None = None) -> Iterator[FileResult]:
-        """Upscale planned files one by one; see `upscale_folder`."""
+        """Upscale planned files one by one.
+
+        Args:
+            jobs: The files to read and to write.
+            progress: As in `upscale_folder`.
+
+        Yields:
+            One result per file, in order. An error in one file is recorded in its result, not raised.
+        """
         reports = FilesProgress(progress, [job.source for job in jobs], self.scale) if progress else None
         for number, job in enumerate(jobs):
             report = reports.of(number) if reports else None
@@ -335,7 +345,7 @@ class Upscaler:
         mask: Mask | None = None,
         progress: Progress | None = None,
     ) -> list[Any]:
-        """The results of `sample`, each by itself."""
+        """Return the results of `sample` as a list."""
         stage, opened = self._stochastic_stage(), _opened(image)
         opened_known = _opened(known) if known is not None else None
         parts = opened.parts(self.scale)
@@ -353,7 +363,7 @@ class Upscaler:
         return results
 
     def _patch_counts(self, shape: Sequence[int]) -> Iterator[int]:
-        """Patches of each stage for an image of shape (C, H, W)."""
+        """Yield the number of patches of each stage for an image of shape (C, H, W)."""
         for tiled in self._stages:
             plan = tiled.plan(shape)
             yield plan.count
@@ -370,7 +380,7 @@ class Upscaler:
         last.upscale(low, high, progress=next(reports))
 
     def _finish(self, opened: OpenedImage) -> Image.Image | PixelArray:
-        """Enlarge alpha and take the result, whose colours are filled."""
+        """Enlarge alpha and return the result, whose colours are already filled."""
         for low, high in opened.alphas(self.scale):
             white = white_of(low.dtype)
             if (low == white).all():  # opaque, as most are

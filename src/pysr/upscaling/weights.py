@@ -1,7 +1,7 @@
 """Weights files: read, checked and written. safetensors only, so that no file can run code.
 
 Metadata written by trainings: ``pysr.scales``, the scales that the weights were trained for, separated by spaces; and
-``pysr.initial``, the pre-upsampler, empty for bicubic. The others are for people.
+``pysr.initial``, the pre-upsampler, empty for bicubic. The other keys are for readers only.
 """
 
 import hashlib
@@ -23,11 +23,11 @@ def load_weights(network: nn.Module, weights: Weights | str | Path) -> None:
     """Fill a network from a safetensors file.
 
     Args:
-        network: what to fill; numbers are converted to its dtypes.
-        weights: a plugin's `Weights`, whose sha256 must match, or a path.
+        network: The network to fill; numbers are converted to its dtypes.
+        weights: A plugin's `Weights`, whose sha256 must match, or a path.
 
     Raises:
-        WeightsError: if the file cannot be read or is damaged, or if it does not hold exactly the network's tensors,
+        WeightsError: The file cannot be read or is damaged, or it does not hold exactly the network's tensors,
             each of the right shape and finite. The network is then left as it was.
     """
     path = weights.file if isinstance(weights, Weights) else Path(weights)
@@ -41,15 +41,15 @@ def save_weights(network_or_tensors: nn.Module | Mapping[str, Tensor], path: Pat
     """Write weights as safetensors, atomically.
 
     Args:
-        network_or_tensors: a network, or tensors by name.
-        path: the file to write.
-        metadata: text by key; see this module for the keys that pysr reads.
+        network_or_tensors: A network, or tensors by name.
+        path: The file to write.
+        metadata: Text by key; see this module for the keys that pysr reads.
 
     Returns:
         The file's sha256, in lower-case hex.
 
     Raises:
-        InputError: if the file cannot be written.
+        InputError: The file cannot be written.
     """
     tensors = network_or_tensors.state_dict() if isinstance(network_or_tensors, nn.Module) else network_or_tensors
     copies = {  # safetensors refuses tensors that share memory
@@ -73,21 +73,21 @@ def read_metadata(path: Path) -> dict[str, str]:
     """Return the metadata that `save_weights` wrote: what the weights were trained on, how, and under which terms.
 
     Raises:
-        WeightsError: if the file cannot be read as safetensors.
+        WeightsError: The file cannot be read as safetensors.
     """
     try:
         with safe_open(path, "pt") as file:
             return file.metadata() or {}
     except (OSError, SafetensorError) as error:
         _refuse_pickle(path, _read(path)[:4])
-        raise WeightsError(f"{path} cannot be read as safetensors: {error}") from None
+        raise WeightsError(f"{path} cannot be read as safetensors ({error}); use another copy of it") from None
 
 
 def trained_scales(path: Path) -> tuple[int, ...]:
     """Return the scales that weights were trained for; empty if the file does not say.
 
     Raises:
-        WeightsError: if the file cannot be read as safetensors.
+        WeightsError: The file cannot be read as safetensors.
     """
     return tuple(int(scale) for scale in read_metadata(path).get("pysr.scales", "").split())
 
@@ -96,7 +96,9 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise WeightsError(f"weights file {path} cannot be read: {error.strerror or error}") from None
+        raise WeightsError(
+            f"weights file {path} cannot be read ({error.strerror or error}); check its name and permissions"
+        ) from None
 
 
 def _parse(path: Path, data: bytes) -> dict[str, Tensor]:
@@ -105,11 +107,11 @@ def _parse(path: Path, data: bytes) -> dict[str, Tensor]:
         return load(data)
     except (SafetensorError, ValueError, KeyError, RecursionError) as error:
         _refuse_pickle(path, data[:4])
-        raise WeightsError(f"{path} is not a sound safetensors file: {error}") from None
+        raise WeightsError(f"{path} is not a sound safetensors file ({error}); use another copy of it") from None
 
 
 def _refuse_pickle(path: Path, start: bytes) -> None:
-    """Raise WeightsError for a file that begins as torch's own do (zip or pickle); no safetensors file does."""
+    """Raise WeightsError for a file that begins like torch's own (zip or pickle), as no safetensors file does."""
     if start == b"PK\x03\x04" or (start[:1] == b"\x80" and start[2:3] != b"\0"):
         raise WeightsError(f"{path} is a pickle (.pth), which can run code; convert it to safetensors first") from None
 
@@ -131,7 +133,7 @@ def _fitting(path: Path, tensors: Mapping[str, Tensor], network: nn.Module) -> d
     """Check keys, shapes and numbers, and return the tensors in the network's dtypes."""
     wanted = network.state_dict()
     if found := difference(tensors, wanted):
-        raise WeightsError(f"{path} is not for the network {type(network).__name__}: {found}")
+        raise WeightsError(f"{path} is not for the network {type(network).__name__}: {found}; use the model's own file")
     converted = {key: tensor.to(wanted[key].dtype) for key, tensor in tensors.items()}
     if broken := [key for key, tensor in converted.items() if not torch.isfinite(tensor).all()]:
         raise WeightsError(f"{path} holds NaN or infinite numbers in {_few(broken)}; train again or use another file")

@@ -43,7 +43,7 @@ class APlus(nn.Module):
         self.register_buffer("regressors", torch.zeros(anchors, features, self.side**2, dtype=torch.float16))
 
     def features(self, planes: Tensor) -> Tensor:
-        """(N, 1, H, W) -> (N, d, rows, columns): of every patch that lies inside with its margin."""
+        """(N, 1, H, W) -> (N, d, rows, columns): features of every patch that lies inside with its margin."""
         return functional.conv2d(planes, self.kernel, stride=self.scale)
 
     def forward(self, enlarged: Tensor) -> Tensor:  # (N, 1, H, W)
@@ -82,8 +82,8 @@ class APlus(nn.Module):
     def _weights(self, features: Tensor) -> Tensor:
         """(P, d) -> (P, K): the weight of each anchor for each patch; they add up to one, and most are zero.
 
-        An anchor's weight falls to zero as its similarity falls below the best. The residual is thus continuous in the
-        features: where two anchors are almost equally near, rounding does not decide.
+        An anchor's weight falls to zero as its similarity falls below the best. This makes the residual continuous in
+        the features: where two anchors are almost equally near, rounding does not decide between them.
         """
         similarity = (features @ self.anchors.T).abs_()
         best = similarity.amax(1, keepdim=True).clamp_min_(1e-12)  # a flat patch resembles none, and gets no residual
@@ -92,5 +92,5 @@ class APlus(nn.Module):
 
 
 def build(scale: int, variant: str | None) -> APlus:
-    """The network of the model `aplus`."""
+    """Build the network of the model `aplus`."""
     return APlus(scale)

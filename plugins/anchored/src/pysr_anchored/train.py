@@ -40,14 +40,14 @@ def fit(network: nn.Module, images: Sequence[TrainingImage], scale: int, seed: i
         images: Luma images: ``high`` is (1, H, W) uint8, ``low`` has the version for that scale.
         scale: Upscaling factor.
         seed: Seed of the choice of samples and of the first anchors.
-        progress: Called with the rounds of k-means and the regressors that are done.
+        progress: Called with the number of rounds of k-means and regressors that are done.
 
     Raises:
         InputError: An image is not luma, or there are too few patches that are not flat.
     """
     assert isinstance(network, APlus)
     if channels := [len(image.high) for image in images if len(image.high) != 1]:
-        raise InputError(f"A+ is fitted to luma, and an image of {channels[0]} channels came; give images of one")
+        raise InputError(f"A+ is fitted to luma, but an image has {channels[0]} channels; give images with one")
     generator = torch.Generator().manual_seed(seed)
     anchors = len(network.anchors)
     total = ROUNDS + anchors
@@ -72,7 +72,7 @@ def fit(network: nn.Module, images: Sequence[TrainingImage], scale: int, seed: i
 
 
 def _kernel(network: APlus, images: Sequence[TrainingImage], generator: torch.Generator) -> Tensor:
-    """(d, 1, reach, reach): gradients, then the principal components of patches of them, as one convolution.
+    """(d, 1, reach, reach): gradients and then the principal components of their patches, as one convolution.
 
     The components are those of the second moments, without a mean: flat patches have no features.
     """
@@ -112,7 +112,7 @@ def _patches(network: APlus, planes: Tensor) -> Tensor:
 def _drawn(
     network: APlus, images: Sequence[TrainingImage], wanted: int, cut: Cut, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, ...]]:
-    """What ``cut`` makes of each image's enlargement and residual, for about ``wanted`` patches in all.
+    """Apply ``cut`` to each image's enlargement and residual, and yield about ``wanted`` patches in all.
 
     Consecutive images get different symmetries of the square, so that the reduced copies of one show all directions.
     """

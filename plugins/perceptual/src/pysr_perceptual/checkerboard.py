@@ -9,9 +9,9 @@ from pysr.errors import InputError
 
 
 def unevenness(output: Tensor, target: Tensor, period: int) -> Tensor:
-    """How much the positions in the cells of a grid differ in their mean error.
+    """Measure how much the positions in the cells of a grid differ in their mean error.
 
-    A network that enlarges computes each position of a cell of ``period`` x ``period`` pixels by its own weights, and
+    A network that enlarges computes each position of a cell of ``period`` x ``period`` pixels by different weights, and
     the cheapest way to look detailed is to draw the same in every cell (Odena et al., "Deconvolution and Checkerboard
     Artifacts", 2016). In photographs no position is special. So the error, and the error of the detail (the absolute
     Laplacian), are averaged at each position over all cells of all images; the loss is the mean absolute deviation of
@@ -21,6 +21,9 @@ def unevenness(output: Tensor, target: Tensor, period: int) -> Tensor:
         output: (N, C, H, W) float in [0, 1].
         target: The same shape and range.
         period: Side of a cell in pixels. Pixels beyond whole cells are ignored.
+
+    Returns:
+        A scalar, 0 if no position is special.
 
     Raises:
         InputError: The images are smaller than a cell and its border of one pixel.
@@ -46,13 +49,16 @@ def detail(images: Tensor) -> Tensor:
 
 
 def checkerboard(period: str = "4") -> Callable[[Tensor, Tensor], Tensor]:
-    """The loss called "checkerboard".
+    """Build the loss "checkerboard".
 
     Args:
         period: Period of the grid in pixels, 2 to 16: the scale of the enlargement.
 
+    Returns:
+        `unevenness` with that period.
+
     Raises:
-        InputError: Another period.
+        InputError: The period is not one of these.
     """
     if period not in map(str, range(2, 17)):
         raise InputError(f"checkerboard takes a period of 2 to 16 pixels, as in 'checkerboard:4'; got {period!r}")

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .features import Features, unit_distance
 
-NETWORK = "squeezenet"  # not the network that training uses: outputs are optimised for that one
+NETWORK = "squeezenet"  # not the network used in training, for which outputs are optimised
 LAYERS = ("relu1", "fire3", "fire5", "fire6", "fire7", "fire8", "fire9")
 
 
@@ -18,7 +18,7 @@ def _features() -> Features:
 
 @torch.inference_mode()
 def perceptual_distance(output: Tensor, target: Tensor) -> float:
-    """How different two images look to SqueezeNet: 0 for equal images, up to 2, lower is better.
+    """Measure how different two images look to SqueezeNet.
 
     Features are scaled to length one over the channels; squared differences are summed over the channels, then averaged
     over positions and over the seven layers. This is the form of LPIPS (Zhang et al., CVPR 2018, equation 1) with equal
@@ -27,6 +27,9 @@ def perceptual_distance(output: Tensor, target: Tensor) -> float:
     Args:
         output: (C, H, W) float in [0, 1], C being 1 or 3.
         target: The same shape and range.
+
+    Returns:
+        0 for equal images, up to 2; lower is better.
 
     Raises:
         InputError: A side is shorter than 31 pixels.

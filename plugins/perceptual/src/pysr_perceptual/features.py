@@ -26,8 +26,8 @@ class Download:
     """A state dict in torchvision's format that is not shipped. The file's name ends in the start of its sha256.
 
     Attributes:
-        url: Where it is public.
-        megabytes: Its size.
+        url: Its public address.
+        megabytes: Its size in MB.
         licence: Its terms, as far as they are stated.
     """
 
@@ -37,7 +37,7 @@ class Download:
 
     @property
     def file(self) -> Path:
-        """Its path on this machine: the cache of torch.hub, and so of torchvision."""
+        """Its path on this machine: in the cache of torch.hub, which torchvision uses too."""
         return Path(torch.hub.get_dir()) / "checkpoints" / self.url.rpartition("/")[2]
 
     @property
@@ -55,7 +55,7 @@ class FeatureNetwork:
         trunk: Builds it untrained; children whose names start with "relu" or "fire" are its layers.
         order: Order of the channels that it was trained on.
         mean: Of each channel, subtracted from values in [0, 1].
-        std: Of each channel, which the difference is divided by.
+        std: Of each channel; the difference is divided by it.
         weights: Its weights.
     """
 
@@ -203,10 +203,16 @@ class Features(nn.Module):
 
 
 def unit_distance(found: Tensor, wanted: Tensor) -> Tensor:
-    """Squared distance of two (N, C, h, w) whose vectors are scaled to length one, averaged over positions.
+    """Squared distance of two feature maps whose vectors are scaled to length one, averaged over positions.
 
-    From 0 to 2 for features that are not negative. Vectors shorter than a tenth stay shorter than one, and zero stays
-    zero.
+    Vectors shorter than a tenth stay shorter than one, and zero stays zero.
+
+    Args:
+        found: (N, C, h, w) features.
+        wanted: The same shape.
+
+    Returns:
+        A scalar, 0 to 2 for non-negative features.
     """
     return (_unit(found) - _unit(wanted)).square().sum(1).mean()
 
@@ -229,7 +235,7 @@ def _fill(spec: FeatureNetwork, trunk: nn.Sequential, file: Path | None) -> None
 
 
 def _downloaded(spec: FeatureNetwork) -> Path:
-    """The file of a network that is not shipped, once its digest has been checked."""
+    """Return the file of a network that is not shipped, after checking its digest."""
     assert isinstance(spec.weights, Download)
     path = spec.weights.file
     if not path.is_file():
@@ -248,14 +254,14 @@ def _downloaded(spec: FeatureNetwork) -> Path:
 
 
 def _read(path: Path) -> Any:
-    """The contents of a weights file; nothing in it can run code."""
+    """Read a weights file; nothing in it can run code."""
     try:
         return load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except (OSError, SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
-        raise WeightsError(f"{path} cannot be read as a state dict: {error}") from None
+        raise WeightsError(f"{path} cannot be read as a state dict ({error}); use another copy of it") from None
 
 
 def _of_convolutions(tensors: Mapping[str, Tensor]) -> list[Tensor]:
-    """Weight and bias of each convolution of a torchvision state dict, in order."""
+    """Return weight and bias of each convolution of a torchvision state dict, in order."""
     indices = {int(key.split(".")[1]) for key in tensors if key.startswith("features.")}
     return [tensors[f"features.{index}.{kind}"] for index in sorted(indices) for kind in ("weight", "bias")]

@@ -20,7 +20,7 @@ from .features import Features, unit_distance
 NETWORK = "vgg19-distilled"
 STYLE_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 SHIFT = re.compile("shift[1-9][0-9]*")
-STYLE_SIDE = 512  # pixels: the longer side of the style image, as much as its texture needs
+STYLE_SIDE = 512  # pixels: limit on the style image's longer side, enough for its texture
 
 
 class FeatureReconstruction(nn.Module):
@@ -32,8 +32,8 @@ class FeatureReconstruction(nn.Module):
         features: The feature network and its layers.
         shift: Both images are first shifted by up to this many pixels; see `pysr.training.random_shift`.
         unit: Scale the features at each position to length one, and sum squared differences over the channels, as LPIPS
-            does: then what is faint in the target counts like what is strong, and no layer counts more because its
-            features are larger. Equation 2 takes them as they are.
+            does: faint and strong features of the target then count the same, and no layer dominates because its
+            features are larger. Equation 2 takes them unscaled.
     """
 
     def __init__(self, features: Features, shift: int = 0, *, unit: bool = False) -> None:
@@ -89,12 +89,12 @@ def gram(planes: Tensor) -> Tensor:
 
 
 def total_variation(output: Tensor, target: Tensor) -> Tensor:
-    """Mean squared difference of neighbours, down plus across (section 3.2). The target does not matter."""
+    """Mean squared difference of vertical plus horizontal neighbours (section 3.2). The target is ignored."""
     return output.diff(dim=-2).square().mean() + output.diff(dim=-1).square().mean()
 
 
 def perceptual(*options: str) -> FeatureReconstruction:
-    """The loss called "perceptual".
+    """Build the loss "perceptual".
 
     Args:
         options: Layers, as `features_of` takes them (default relu2_2); ``unit``; and ``shiftN`` to shift the images by
@@ -114,7 +114,7 @@ def perceptual(*options: str) -> FeatureReconstruction:
 
 
 def style(*options: str) -> StyleReconstruction:
-    """The loss called "style".
+    """Build the loss "style".
 
     Args:
         options: The style image's file, if any (recognised by its extension), then layers (default: the paper's four).
@@ -129,7 +129,7 @@ def style(*options: str) -> StyleReconstruction:
 
 
 def features_of(options: Sequence[str]) -> Features:
-    """The features that a loss's options name.
+    """Build the features that a loss's options name.
 
     Args:
         options: "LAYER", or "NETWORK/LAYER" for a network other than vgg19-distilled; all of the same network.
@@ -147,7 +147,7 @@ def features_of(options: Sequence[str]) -> Features:
 
 
 def _style_image(path: Path) -> Tensor:
-    """An image file as (C, H, W) in [0, 1], with sides of at most `STYLE_SIDE`."""
+    """Read an image file as (C, H, W) in [0, 1], reduced to sides of at most `STYLE_SIDE`."""
     planes = read_planes(path)
     shrink = min(Fraction(1), Fraction(STYLE_SIDE, max(planes.shape[-2:])))
     return resize(planes, shrink).clamp(0, 1)

@@ -36,7 +36,7 @@ class Residual(nn.Module):
 
 
 class Transformation(nn.Module):
-    """Layers whose output a scaled tanh turns into an image."""
+    """Layers followed by a scaled tanh, which turns their output into an image."""
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class SuperResolution(Transformation):
 
 
 class StyleTransfer(Transformation):
-    """The network for style transfer (supplement, table 1): the content of an image in the style it was trained for.
+    """The network for style transfer (supplement, table 1): draws an image in the style it was trained for.
 
     Input and output: (N, 3, H, W) float RGB in [0, 1], sides being multiples of 4. The input is padded by 40 mirrored
     pixels on every side, which the residual blocks consume, as they have no padding. Half receptive field: 54 pixels.
@@ -103,10 +103,10 @@ def _reflected(length: int, margin: int) -> Tensor:
 
 
 def build_super_resolution(scale: int, variant: str | None) -> SuperResolution:
-    """The network of the model `perceptual`, the same for both variants."""
+    """Build the network of the model `perceptual`, the same for both variants."""
     return SuperResolution(scale)
 
 
 def build_style_transfer(scale: int, variant: str | None) -> StyleTransfer:
-    """The network of the model `perceptual-style`."""
+    """Build the network of the model `perceptual-style`."""
     return StyleTransfer()

@@ -36,7 +36,7 @@ def pysr_models() -> list[Model]:
             name="perceptual-style",
             scales=(1,),
             network=lazy("pysr_perceptual.network:build_style_transfer"),
-            summary="The image in the style that it was trained for, at the same size",
+            summary="Redraws the image in the style that it was trained for, at the same size",
             domain="style",
             receptive_field=54,
             multiple_of=4,
@@ -64,12 +64,12 @@ def pysr_losses() -> list[Loss]:
         Loss(
             "projected",
             lazy("pysr_perceptual.projected:projected"),
-            "The verdict of discriminators of features that learn beside the network",
+            "Discriminators on features, trained along with the network",
         ),
         Loss(
             "checkerboard",
             lazy("pysr_perceptual.checkerboard:checkerboard"),
-            "Grids that the target does not have; checkerboard:4, the scale",
+            "Grid patterns that the target does not have; checkerboard:4 for scale 4",
         ),
     ]
 

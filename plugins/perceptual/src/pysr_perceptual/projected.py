@@ -1,4 +1,4 @@
-"""An adversarial loss whose discriminators see features instead of pixels, and so learn within hundreds of steps."""
+"""An adversarial loss whose discriminators see features instead of pixels and thus learn within hundreds of steps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .losses import features_of
 
 LAYERS = ("relu1_2", "relu2_2", "relu3_4", "relu4_4", "relu5_1")
 RATE = 4e-4  # of the discriminators' Adam
-DRIFT = 0.01  # weight of squared verdicts in the discriminators' loss: otherwise a common offset would be free
+DRIFT = 0.01  # weight of squared verdicts in the discriminators' loss: without it a common offset would cost nothing
 SHIFT = 8  # pixels
 
 
@@ -76,7 +76,7 @@ class Projected(nn.Module):
         return torch.stack([softplus(wanted[layer] - found[layer]).mean() for layer in wanted]).mean()
 
     def update(self, output: Tensor, target: Tensor) -> dict[str, float]:
-        """One step of the discriminators, on detached images.
+        """Take one step of the discriminators, on detached images.
 
         Args:
             output: As for `forward`.
@@ -84,7 +84,7 @@ class Projected(nn.Module):
 
         Returns:
             Their loss, and by layer the fraction of positions at which they rate the target above the output: one half
-            if they cannot tell.
+            if they cannot tell them apart.
         """
         output, target = random_shift((output, target), SHIFT)
         with torch.no_grad():
@@ -109,5 +109,5 @@ class Projected(nn.Module):
 
 
 def projected(*options: str) -> Projected:
-    """The loss called "projected". options: layers, as `features_of` takes them (default `LAYERS`)."""
+    """Build the loss "projected". options: layers, as `features_of` takes them (default `LAYERS`)."""
     return Projected(features_of(options or LAYERS))

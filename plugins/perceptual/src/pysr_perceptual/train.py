@@ -24,8 +24,8 @@ def muon(network: nn.Module) -> list[Optimizer]:
 def recipe() -> Recipe:
     """Training of the shipped weights. Differs from the paper (section 4.2: VGG-16, 200,000 steps of 4 crops of 288).
 
-    Start it from the weights of `pixel`: features alone first drive a network with random weights into saturated
-    patterns, which only a long training leaves again.
+    Start from the weights of `pixel`: features alone first drive a network with random weights into saturated patterns,
+    from which only long training recovers.
     """
     return Recipe(
         losses={"perceptual:relu2_2,shift4": 1.0, "l1": 300.0, "checkerboard:4": 1000.0},
@@ -80,13 +80,13 @@ def style(style: str | None = None) -> Recipe:
     """Section 4.1, for one style.
 
     Args:
-        style: An image file, whose style the network is to learn.
+        style: Image file of the style to learn.
 
     Raises:
         InputError: No file is given.
     """
     if style is None:
-        raise InputError("a network learns one style, and no style image came; give one, as in -o style=image.jpg")
+        raise InputError("a network learns one style, and no style image was given; give one: -o style=image.jpg")
     return Recipe(
         losses={"perceptual:relu3_3": 1.0, f"style:{style}": 0.1, "tv": 10.0},
         optimizers=adam(1e-3),

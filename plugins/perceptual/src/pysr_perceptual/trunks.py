@@ -13,15 +13,15 @@ def vgg(
     padding_mode: Literal["zeros", "reflect"] = "zeros",
     first: nn.Module | None = None,
 ) -> nn.Sequential:
-    """Simonyan and Zisserman's networks: blocks of 3x3 convolutions with ReLU, and 2x2 max pooling between them.
+    """Build a VGG network (Simonyan and Zisserman): 3x3 convolutions with ReLU, and 2x2 max pooling between blocks.
 
     Args:
         blocks: (channels, convolutions) of each block.
         padding_mode: How convolutions pad.
-        first: A layer called ``conv0`` before all others.
+        first: A layer to put before all others, called ``conv0``.
 
     Returns:
-        Children ``conv1_1, relu1_1, ..., pool1, conv2_1, ...``, without pooling after the last block.
+        A network with children ``conv1_1, relu1_1, ..., pool1, conv2_1, ...``, without pooling after the last block.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict({"conv0": first} if first else {})
     channels = 3
@@ -50,7 +50,7 @@ class Fire(nn.Module):
 
 
 def squeezenet() -> nn.Sequential:
-    """Iandola et al.'s SqueezeNet 1.1. Children: ``conv1, relu1, pool1, fire2, fire3, pool3, ..., fire9``."""
+    """Build SqueezeNet 1.1 (Iandola et al.). Children: ``conv1, relu1, pool1, fire2, fire3, pool3, ..., fire9``."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(conv1=nn.Conv2d(3, 64, 3, stride=2), relu1=nn.ReLU(inplace=True))
     channels = 64
     for number, (squeezed, expanded) in enumerate(((16, 64), (32, 128), (48, 192), (64, 256))):
@@ -63,7 +63,7 @@ def squeezenet() -> nn.Sequential:
 
 
 def smallest_side(trunk: nn.Sequential) -> int:
-    """The smallest side in pixels of an image that the last layer can be computed for."""
+    """Return the smallest side in pixels of an image for which the last layer can be computed."""
     side = 1
     for layer in reversed(trunk):
         if isinstance(layer, nn.Conv2d):

@@ -2,9 +2,9 @@
 
     python -m pysr_pixelcnn.corners --data MNIST --out DIR
 
-MNIST: the folder with t10k-images-idx3-ubyte.gz. Writes table.json and corners.png: for how many test digits a head
-lights exactly one corner, both or none, and what that looks like. A corner is lit if its mean exceeds 20 % of the
-digit's. All heads use the same conditioning network: squared error, cross-entropy of each pixel alone, and PixelCNN.
+MNIST: the folder with t10k-images-idx3-ubyte.gz. Writes table.json, the fractions of test digits for which a head
+lights exactly one corner, both or none, and corners.png, which shows some. A corner is lit if its mean exceeds 20 % of
+the digit's. All heads use the same conditioning network: squared error, cross-entropy of single pixels, and PixelCNN.
 """
 
 import argparse
@@ -112,14 +112,14 @@ def sample_independently(logits: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def lit(outputs: Tensor, digits: Tensor) -> tuple[Tensor, Tensor]:
-    """Whether the top left, and whether the bottom right corner is lit, for each of (N, 1, 56, 56) outputs."""
+    """Return whether the top left and the bottom right corner is lit, (N,) bool each, in (N, 1, 56, 56) outputs."""
     threshold = LIT * digits.mean((1, 2, 3))
     top, bottom = outputs[..., :SIDE, :SIDE], outputs[..., SIDE:, SIDE:]
     return top.mean((1, 2, 3)) > threshold, bottom.mean((1, 2, 3)) > threshold
 
 
 def fractions(outputs: Tensor, digits: Tensor) -> dict[str, float]:
-    """Fractions of the outputs with one corner lit, both or none; top_left: fraction of those with one."""
+    """Return the fractions of outputs with one corner lit, both or none; top_left: share of it among those with one."""
     top, bottom = lit(outputs, digits)
     one = top ^ bottom
     count = len(digits)
@@ -132,7 +132,7 @@ def fractions(outputs: Tensor, digits: Tensor) -> dict[str, float]:
 
 
 def sheet(digits: Tensor, outputs: Mapping[str, Tensor], truths: Tensor) -> Image.Image:
-    """A row for each of the first digits: input, the three results, and one of the two equally likely truths."""
+    """Draw a row for each of the first digits: input, the three results, and one of the two equally likely truths."""
     panels = []
     for number in range(min(SHOWN, len(digits))):
         canvas = torch.zeros(1, 2 * SIDE, 2 * SIDE)

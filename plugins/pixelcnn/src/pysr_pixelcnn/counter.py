@@ -6,7 +6,7 @@ from pysr.plugin import Progress
 
 
 def counter(text: str) -> Progress:
-    """A progress callback that shows "TEXT DONE/TOTAL" in one line of the terminal, and nothing elsewhere."""
+    """Make a progress callback that shows "TEXT DONE/TOTAL" in one line of a terminal, and nothing elsewhere."""
 
     def show(done: int, total: int) -> None:
         if sys.stderr.isatty():

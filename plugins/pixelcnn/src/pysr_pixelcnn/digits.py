@@ -1,4 +1,4 @@
-"""The corners: a digit in the top left or bottom right of a canvas, and nothing in the input says which."""
+"""The corners data set: a digit in the top left or bottom right of a canvas; the input does not say which."""
 
 import gzip
 import zlib
@@ -19,8 +19,8 @@ from .prior import Prior
 SIDE = 28  # of MNIST's images, in pixels
 MAGIC = 0x803  # of an idx file of unsigned bytes in three dimensions
 CHANNELS = 32  # of the conditioning network
-BRIGHT = 48  # the lowest level that counts as bright: strokes have hundreds, backgrounds 0
-JOINT_BRIGHT = 40.0  # weight of one bit among the hundreds that the levels of a digit take
+BRIGHT = 48  # the lowest level that counts as bright: strokes are brighter, the background is 0
+JOINT_BRIGHT = 40.0  # weight of one bit among the hundreds that encode the levels of a digit
 
 
 def read_digits(folder: Path, part: str) -> Tensor:
@@ -62,8 +62,8 @@ def place(digits: Tensor, generator: torch.Generator) -> Tensor:
 class CornersConditioning(nn.Module):
     """(N, 1, h, w) digits in [-0.5, 0.5] to (N, 32, 2 h, 2 w) features.
 
-    Convolutions do not move a digit by half a canvas, so the input is repeated in all four corners, with the position
-    of each pixel in two more planes, before the residual blocks.
+    Convolutions cannot move a digit by half a canvas. So the input is repeated in all four corners before the residual
+    blocks, with the position of each pixel in two more planes.
     """
 
     def __init__(self, blocks: int = 4) -> None:
@@ -80,7 +80,7 @@ class CornersConditioning(nn.Module):
 
 
 def build_corners(scale: int = 2, variant: str | None = None) -> PixelCNN:
-    """The network of the model `pixelcnn-mnist-corners`: 18 layers see 39 rows up, and so the other corner's digit."""
+    """Build the network of `pixelcnn-mnist-corners`: 18 layers see 39 rows up, and so the digit in the other corner."""
     return PixelCNN(CornersConditioning(), CHANNELS, Prior(planes=1, channels=32, layers=18, hidden=128))
 
 
@@ -119,9 +119,9 @@ class CornersSampler:
 
 
 def corner_losses(network: PixelCNN, low: Tensor, high: Tensor) -> dict[str, Tensor]:
-    """The cross-entropies of the levels, and, weighted, those of whether a pixel is bright at all.
+    """The cross-entropies of the levels and, weighted, those of whether a pixel is bright at all.
 
-    The corner of the digit is one bit among the hundreds that its levels take: without the weight, training hardly
+    The corner of the digit is one bit among the hundreds that encode its levels: without the weight, training hardly
     learns it.
     """
     conditioning, joint = network.logits(low, high)

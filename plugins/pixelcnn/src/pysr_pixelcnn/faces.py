@@ -1,4 +1,4 @@
-"""Measure the faces: bits per sub-pixel, and whether downscaled samples match their input.
+"""Measure the model of faces: bits per sub-pixel, and how well downscaled samples match their input.
 
     python -m pysr_pixelcnn.faces --data faces.npz [--count 400]
 
@@ -39,11 +39,14 @@ def main() -> None:
 
 @torch.inference_mode()
 def measured(data: Path, count: int) -> dict[str, float]:
-    """Means over the first faces of a file, by what they measure.
+    """Measure the model on the first faces of a file.
 
     Args:
-        data: A .npz file with an array ``val`` of (N, 32, 32, 3) uint8.
-        count: How many faces.
+        data: An .npz file with an array ``val`` of (N, 32, 32, 3) uint8.
+        count: Number of faces.
+
+    Returns:
+        Means over the faces, by the name of the measure.
     """
     high = torch.from_numpy(read_array(data, "val")[:count]).permute(0, 3, 1, 2).float() / 255
     low = (bicubic_downscale(high, SCALE).clamp(0, 1) * 255).round() / 255

@@ -82,7 +82,7 @@ class PixelCNN(nn.Module):
         self._samplers = Samplers()
 
     def forward(self, low: Tensor) -> Tensor:
-        """(N, P, h, w) in [0, 1] to the first of `sample`, (N, P, H, W), with seed 0."""
+        """(N, P, h, w) in [0, 1] to the first sample with seed 0, (N, P, H, W)."""
         return self.sample(low, 1, seed=0)[:, 0]
 
     def logits(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,7 +114,7 @@ class PixelCNN(nn.Module):
             temperature: Divides the logits; 0 is greedy decoding.
             known: (N, P, H, W) uint8 levels, kept wherever ``mask`` is True.
             mask: (N, H, W) bool.
-            progress: Called with the pixels that are done.
+            progress: Called with the number of pixels drawn so far.
 
         Returns:
             (N, n, P, H, W) in [0, 1], multiples of 1 / 255.
@@ -154,9 +154,9 @@ class PixelCNN(nn.Module):
 
 
 class Samplers:
-    """Caches the native sampler of a network's current weights; not copied with the network.
+    """A cache of the native sampler for a network's current weights; not copied with the network.
 
-    Sums reveal changed weights: a version counter would miss changes through ``data``.
+    Changed weights are detected by their sums: a version counter would miss changes through ``data``.
     """
 
     def __init__(self) -> None:
@@ -167,7 +167,7 @@ class Samplers:
         return Samplers, ()
 
     def of(self, network: PixelCNN) -> PixelCNNSampler:
-        """The sampler, on the network's device if it has kernels, else on the CPU; there in bfloat16 under autocast."""
+        """Return the sampler, on the network's device if it has kernels, else on the CPU (bfloat16 under autocast)."""
         device = network.condition.weight.device
         reduced = torch.is_autocast_enabled(device.type) and native_device(device).type == "cpu"
         precision, target = "bfloat16" if reduced else "float32", native_device(device)
@@ -191,7 +191,7 @@ def levels(image: Tensor) -> Tensor:
 
 
 def cross_entropies(network: PixelCNN, low: Tensor, high: Tensor) -> dict[str, Tensor]:
-    """The training losses: of A + B, and of A alone so that the prior does not learn to ignore it (section 3)."""
+    """The training losses: of A + B, and of A alone, so that the prior does not learn to ignore A (section 3)."""
     conditioning, joint = network.logits(low.clamp(0, 1), high)  # bicubic downscaling overshoots; users' images do not
     target = levels(high).flatten()
     return {
@@ -201,5 +201,5 @@ def cross_entropies(network: PixelCNN, low: Tensor, high: Tensor) -> dict[str, T
 
 
 def build_faces(scale: int = 4, variant: str | None = None) -> PixelCNN:
-    """The network of the model `pixelcnn-faces`: 3 residual blocks per size, and a prior of 10 layers."""
+    """Build the network of the model `pixelcnn-faces`: 3 residual blocks per size, and a prior of 10 layers."""
     return PixelCNN(Conditioning(planes=3, scale=scale, channels=32, blocks=3), 32, Prior(3, 32, 10, 512))

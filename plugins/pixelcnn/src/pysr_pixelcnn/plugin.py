@@ -41,7 +41,7 @@ def pysr_models() -> list[Model]:
             aliases=("pixelcnn",),
             scales=(4,),
             network=lazy("pysr_pixelcnn.network:build_faces"),
-            summary="Draws faces pixel by pixel: each sample is another face that the small image may have been",
+            summary="Draws faces pixel by pixel: each sample is another face that fits the small image",
             domain="face",
             weights={4: FACES},
             stochastic=True,

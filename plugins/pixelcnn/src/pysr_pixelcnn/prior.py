@@ -17,7 +17,7 @@ PREGATE_GAIN = 1.7  # keeps the variance of tanh(a) * sigmoid(b) from layer to l
 
 
 def _membership(channels: int, planes: int) -> Tensor:
-    """The plane that each channel belongs to."""
+    """Return the plane that each channel belongs to."""
     sizes = torch.tensor(channel_groups(channels, planes))
     return torch.arange(planes).repeat_interleave(sizes)
 
@@ -60,7 +60,7 @@ class GatedLayer(nn.Module):
         self.out = Masked(channels, channels, (1, 1), _sees(member, member)[:, :, None, None])
 
     def forward(self, above: Tensor, here: Tensor) -> tuple[Tensor, Tensor]:
-        """Both stacks, (N, C, H, W) each, to those of the next layer."""
+        """Compute the vertical and the horizontal stack of the next layer from this layer's, (N, C, H, W) each."""
         height = above.shape[2]
         vertical = self.vertical(F.pad(above, (2, 2, 2, 0))[:, :, : height + 1])
         horizontal = self.horizontal(F.pad(here, (2, 0))) + self.across(vertical)
@@ -122,7 +122,7 @@ class Prior(nn.Module):
 
 
 def masked(prior: Prior) -> dict[str, Tensor]:
-    """Its weights by their names in the state dict, with the masks applied."""
+    """Return a prior's weights by their names in the state dict, with the masks applied."""
     weights = {name: value.detach() for name, value in prior.named_parameters()}
     layers = {name: layer for name, layer in prior.named_modules() if isinstance(layer, Masked)}
     return weights | {f"{name}.weight": (layer.weight * layer.mask).detach() for name, layer in layers.items()}

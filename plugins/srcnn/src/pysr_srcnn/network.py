@@ -36,5 +36,5 @@ def _convolution(inputs: int, outputs: int, side: int) -> nn.Conv2d:
 
 
 def build(scale: int, variant: str | None) -> SRCNN:
-    """The network of the model `srcnn`, the same for every scale. variant: "955" (also for None) or "915"."""
+    """Build the network of the model `srcnn`, the same for every scale. variant: "955" (also for None) or "915"."""
     return SRCNN(middle=1 if variant == "915" else 5)

@@ -1,4 +1,4 @@
-"""The adversarial loss (section 2.2.2): the verdict of a discriminator that learns beside the network."""
+"""The adversarial loss (section 2.2.2): a discriminator trained along with the network judges its output."""
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ class Adversarial(nn.Module):
 
     Called with an output and a target, (N, 3, side, side) in [0, 1], which are shifted by up to `SHIFT` pixels. D
     learns from targets and outputs in one batch and judges with its running statistics, because batch normalisation
-    removes what all images of a batch have in common, such as a grid. Raises InputError for images of another size, and
+    removes what all images of a batch share, such as a grid. Raises InputError for images of another size, and
     PysrError once D has been certain of everything for `SATURATED` steps: the network then learns nothing from it.
 
     Args:
@@ -43,7 +43,7 @@ class Adversarial(nn.Module):
         return softplus(-verdict).mean()
 
     def update(self, output: Tensor, target: Tensor) -> dict[str, float]:
-        """One step of the discriminator on detached images; returns its loss and its mean verdicts."""
+        """Take one step of the discriminator on detached images; returns its loss and its mean verdicts."""
         real, generated = self.discriminator(torch.cat(self._shifted(target, output))).chunk(2)
         loss = softplus(-real).mean() + softplus(generated).mean()
         self.optimizers[0].zero_grad()
@@ -74,7 +74,7 @@ class Adversarial(nn.Module):
 
 
 def adversarial(*options: str) -> Adversarial:
-    """The loss called "adversarial".
+    """Build the loss "adversarial".
 
     Args:
         options: The side of the patches in pixels (default 96), and the discriminator's learning rate (default 1e-4).

@@ -41,7 +41,7 @@ class ShuffledConv2d(nn.Conv2d):
         super().__init__(in_channels, out_channels, kernel_size)
 
     def forward(self, planes: Tensor) -> Tensor:
-        side = self.kernel_size[0] + 1  # one more, for kernels that start at odd pixels; an even number
+        side = self.kernel_size[0] + 1  # one more for kernels that start at odd pixels, which makes it even
         wide = self.weight.new_zeros(self.out_channels, 2, 2, self.in_channels, side, side)
         for row in range(2):
             for column in range(2):
@@ -111,7 +111,7 @@ class Discriminator(nn.Module):
 
 @torch.no_grad()
 def begin_small(network: nn.Module) -> None:
-    """Start as a nearly linear enlargement: residual blocks add nothing yet."""
+    """Start as a nearly linear enlargement, with residual blocks that add nothing."""
     for layer in network.modules():
         if isinstance(layer, ResidualBlock):
             norm = layer.body[-1]
@@ -120,5 +120,5 @@ def begin_small(network: nn.Module) -> None:
 
 
 def build(scale: int, variant: str | None) -> SRResNet:
-    """The network of the models `srresnet` and `srgan`."""
+    """Build the network of the models `srresnet` and `srgan`."""
     return SRResNet(scale)

@@ -48,5 +48,5 @@ def pysr_models() -> list[Model]:
 
 @hookimpl
 def pysr_losses() -> list[Loss]:
-    summary = "The verdict of a discriminator that learns beside the network; adversarial:96,1e-4"
+    summary = "Discriminator on pixels, trained along with the network; adversarial:96,1e-4"
     return [Loss("adversarial", lazy("pysr_srgan.losses:adversarial"), summary)]

@@ -28,5 +28,5 @@ class VDSR(nn.Module):
 
 
 def build(scale: int, variant: str | None) -> VDSR:
-    """The network of the model `vdsr`, the same for every scale."""
+    """Build the network of the model `vdsr`, the same for every scale."""
     return VDSR()

@@ -57,7 +57,7 @@ def paper() -> Recipe:
         clip_theta=1e-4,
         ema_decay=0.0,
         reasons={
-            "losses": "half the squared error, summed over a patch: with its mean, a rate of 0.1 changes little",
+            "losses": "half the squared error, summed over a patch: with the mean, a rate of 0.1 changes little",
             "schedule": "divided by ten every 20 of 80 epochs",
             "steps": "80 epochs of the paper's set",
             "patch": "41 in the paper; a multiple of 2, 3 and 4 here, so that low and high patches fit each other",
