@@ -73,7 +73,7 @@ def test_options_that_cannot_be_are_said() -> None:
         perceptual("shift2", "shift4")
     with pytest.raises(InputError, match="was given unit twice"):
         perceptual("relu2_2", "unit", "unit")
-    with pytest.raises(InputError, match="48 x 48 pixels cannot be moved by 48"):
+    with pytest.raises(InputError, match="48 x 48 pixels cannot be shifted by 48"):
         perceptual("shift48")(*PAIR)
     with pytest.raises(InputError, match="shift0"):
         perceptual("shift0")
