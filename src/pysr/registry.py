@@ -36,6 +36,8 @@ PROVIDERS = {  # what this repository's plugins provide, for the "not installed"
         "perceptual-style": "pysr-perceptual",
         "srresnet": "pysr-srgan",
         "srgan": "pysr-srgan",
+        "photo": "pysr-photo",
+        "photo-sharp": "pysr-photo",
         "pixelcnn": "pysr-pixelcnn",
         "pixelcnn-faces": "pysr-pixelcnn",
         "pixelcnn-mnist-corners": "pysr-pixelcnn",
