@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 
 from pysr.imaging.datasets import read_planes
-from pysr.imaging.degrade import Degrade, FixedDegradation, bicubic, crop_to_multiple, photo_medium, photo_mild, photo_strong
+from pysr.imaging.degrade import (
+    Degrade,
+    FixedDegradation,
+    bicubic,
+    crop_to_multiple,
+    photo_medium,
+    photo_mild,
+    photo_strong,
+)
 
 FIXED = [photo_mild, photo_medium, photo_strong]
 PHOTO = Path(__file__).parents[2] / "examples" / "chelsea.png"

@@ -1,4 +1,4 @@
-"""The core's own models, losses, preprocessors, metrics and degradations, through the same hooks as everybody else's."""
+"""The core's own models, losses and so on, through the same hooks as everybody else's."""
 
 from ..plugin import Degradation, Loss, Metric, Model, Preprocessor, hookimpl, lazy
 

@@ -18,7 +18,7 @@ from torch.nn.functional import pad
 
 _TAIL = 4  # standard deviations, beyond which a Gaussian is cut off: less than 1 / 10,000 of it
 _GENERALIZED_REACH = 10  # pixels; the paper's largest kernels are 21 x 21
-_WEBP_METHOD = 2  # of 0 to 6, fastest to smallest file: four times as fast as 4, with much the same artefacts
+_WEBP_METHOD = 2  # of 0 to 6, fastest to smallest file; 4, the default, takes a third longer for a 40 x 40 patch
 
 
 def gaussian_kernel(
