@@ -33,13 +33,14 @@ def matplotlib() -> Any:
 def test_models_lie_where_their_scores_are() -> None:
     (axes,) = plot([evaluation("a", 28.0, 0.8), evaluation("b", 30.0, 0.9), evaluation("$c$", 31.0, 0.85)]).axes
     (dots,) = axes.collections
+    annotations: list[Any] = list(axes.texts)
     assert dots.get_offsets().tolist() == [[28.0, 0.8], [30.0, 0.9], [31.0, 0.85]]
-    assert [(name.get_text(), name.xy) for name in axes.texts] == [
+    assert [(name.get_text(), name.xy) for name in annotations] == [
         ("a", (28.0, 0.8)),
         ("b", (30.0, 0.9)),
         ("$c$", (31.0, 0.85)),
     ]
-    assert [name.get_horizontalalignment() for name in axes.texts] == ["left", "right", "right"]
+    assert [name.get_horizontalalignment() for name in annotations] == ["left", "right", "right"]
     assert axes.get_xlabel() == "PSNR in dB (higher is better)"
     assert axes.get_ylabel() == "a distance (lower is better)"
     assert axes.get_title() == "Set5 x4"

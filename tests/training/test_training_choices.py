@@ -1,6 +1,6 @@
 """What a training is asked for: recipes, options, weights to start from, and what it refuses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import pysr.training
 from pysr import InputError, UnknownNameError, WeightsError, load
 from pysr.evaluation.metrics import psnr
-from pysr.plugin import Degradation, Fit
+from pysr.plugin import Degradation, Fit, Recipe
 from pysr.training import TrainingImage, TrainingOptions, train
 from pysr.training.data import read_images
 from pysr.upscaling.weights import load_weights, read_metadata, save_weights
@@ -97,8 +97,10 @@ def test_precisions_that_do_not_train_are_refused(precision: str, message: str) 
 def test_a_recipe_may_be_named_or_given_or_left_out(install: Install, pictures: Path, tmp_path: Path) -> None:
     install(replace(tiny(), recipes={"first": lambda: recipe(steps=1), "second": lambda: recipe(steps=2)}))
     options = TrainingOptions(device="cpu", precision="float32")
+    second = pysr.training.recipe("tiny", "second")
+    assert isinstance(second, Recipe)
     found: dict[str, str] = {}
-    for chosen in (None, "second", replace(pysr.training.recipe("tiny", "second"), steps=3), recipe(steps=4)):
+    for chosen in (None, "second", replace(second, steps=3), recipe(steps=4)):
         metadata = read_metadata(train("tiny", pictures, tmp_path / str(len(found)), recipe=chosen, options=options))
         found[metadata["pysr.step"]] = metadata["pysr.recipe"]
     assert found == {"1": "first", "2": "second", "3": "second", "4": ""}  # the last is none of the model's
@@ -167,10 +169,11 @@ def test_recipes_scales_and_variants_are_chosen_by_name(install: Install, pictur
 def test_a_fitted_model_is_made_in_one_call(install: Install, pictures: Path, tmp_path: Path) -> None:
     given: list[object] = []
 
-    def fit(network: nn.Module, data: list[TrainingImage], scale: int, seed: int, progress: Any) -> None:
+    def fit(network: nn.Module, data: Sequence[TrainingImage], scale: int, seed: int, progress: Any) -> None:
         given.extend([len(data), scale, seed])
         assert (tmp_path / "out").is_dir() or (tmp_path / "default").is_dir()  # a result needs a place
         progress(1, 1)
+        assert isinstance(network, Sharpen)
         with torch.no_grad():
             network.conv.weight.fill_(0.01)
 
@@ -231,16 +234,18 @@ def test_a_network_learns_to_go_on_from_another_models_result(install: Install, 
     assert losses(tmp_path / "nearest") != losses(tmp_path / "lanczos")
 
 
-class Seeing(Sharpen):
-    """Notes what it gets."""
+class Recording(nn.Module):
+    """A convolution that records what it gets."""
 
     def __init__(self, channels: int, seen: list[Tensor]) -> None:
-        super().__init__(channels)
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 1)
         self.seen = seen
 
     def forward(self, enlarged: Tensor) -> Tensor:
         self.seen.append(enlarged)
-        return super().forward(enlarged)
+        output: Tensor = self.conv(enlarged)
+        return output
 
 
 def test_the_degradation_of_a_recipe_makes_what_the_network_sees(
@@ -252,7 +257,7 @@ def test_the_degradation_of_a_recipe_makes_what_the_network_sees(
         return torch.zeros(len(high), high.shape[1] // scale, high.shape[2] // scale)
 
     black = Degradation("black", lambda: blacken, "")
-    install(tiny(lambda: Seeing(1, seen), steps=2, degradation="black"), degradations=[black])
+    install(tiny(lambda: Recording(1, seen), steps=2, degradation="black"), degradations=[black])
     best = run(pictures, tmp_path / "out")
     assert seen and not any(low.any() for low in seen)
     assert '"degradation": "black"' in read_metadata(best)["pysr.values"]
@@ -266,7 +271,7 @@ def test_the_degradation_of_a_recipe_makes_what_the_network_sees(
 def test_neutral_patches_of_a_recipe_have_no_colour(install: Install, pictures: Path, tmp_path: Path) -> None:
     seen: list[Tensor] = []
     about = {"colour": "rgb", "preprocess": ("bicubic",)}
-    install(tiny(lambda: Seeing(3, seen), about, steps=1))
+    install(tiny(lambda: Recording(3, seen), about, steps=1))
     for fraction in (0.0, 1.0):
         run(pictures, tmp_path / str(fraction), neutral_fraction=fraction, scales=(2,))
     colours = [float((low - low.mean(1, keepdim=True)).abs().max()) for low in seen]
