@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pysr.plugin import Loss, Metric, Model, Preprocessor, hookimpl
+from pysr.plugin import Degradation, Loss, Metric, Model, Preprocessor, hookimpl
 from pysr.registry import Source, core, override
 
 
@@ -23,7 +23,7 @@ def pytest_configure() -> None:
 
 @pytest.fixture
 def install() -> Iterator[Callable[..., None]]:
-    """Call it with models, losses, preprocessors and metrics: until the test ends, a plugin "fake" provides them."""
+    """Call it with models, losses and so on: until the test ends, a plugin "fake" provides them."""
     with ExitStack() as overrides:
 
         def install(
@@ -31,6 +31,7 @@ def install() -> Iterator[Callable[..., None]]:
             losses: Sequence[Loss] = (),
             preprocessors: Sequence[Preprocessor] = (),
             metrics: Sequence[Metric] = (),
+            degradations: Sequence[Degradation] = (),
         ) -> None:
             module = ModuleType("fake")
             vars(module).update(
@@ -38,6 +39,7 @@ def install() -> Iterator[Callable[..., None]]:
                 pysr_losses=hookimpl(lambda: list(losses)),
                 pysr_preprocessors=hookimpl(lambda: list(preprocessors)),
                 pysr_metrics=hookimpl(lambda: list(metrics)),
+                pysr_degradations=hookimpl(lambda: list(degradations)),
             )
             overrides.enter_context(override([core(), Source("fake", "fake", "1", lambda: module)]))
 

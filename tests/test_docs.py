@@ -29,19 +29,20 @@ def test_the_readmes_python_runs(tmp_path: Path) -> None:
 def test_the_tutorials_plugin_works_as_written(tmp_path: Path) -> None:
     toml = blocks("docs/plugins.md", "toml")[0]
     files = re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)```", (ROOT / "docs/plugins.md").read_text(), re.DOTALL)
-    assert [name for name, _ in files] == ["plugin.py", "network.py", "train.py"]
+    assert [name for name, _ in files] == ["plugin.py", "network.py", "train.py", "film.py", "plugin.py"]
     package = tmp_path / "pysr_double"
     package.mkdir()
     (package / "__init__.py").touch()
     for name, code in files:
-        (package / name).write_text(code)
+        with (package / name).open("a") as file:  # a later section adds to the plugin's module
+            file.write(code)
     info = tmp_path / "pysr_double-0.1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pysr-double\nVersion: 0.1.0\n")
     entry = re.search(r'\[project.entry-points.pysr\]\n(\w+) = "([\w.]+)"', toml)
     assert entry, "the tutorial's pyproject.toml has no entry point"
     (info / "entry_points.txt").write_text(f"[pysr]\n{entry[1]} = {entry[2]}\n")
-    check = "from pysr.testing import check_model; check_model('double')"
+    check = "from pysr.testing import check_degradation, check_model; check_model('double'); check_degradation('film')"
     train = "from pysr_double.train import recipe; assert recipe().scales == (2,)"
     program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {check}; {train}"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pysr import UnknownNameError
-from pysr.plugin import Loss, Metric, Model, Preprocessor, hookimpl
+from pysr.plugin import Degradation, Loss, Metric, Model, Preprocessor, hookimpl
 from pysr.registry import PROVIDERS, Plugin, Registry, Source, core, models, override, registry
 
 
@@ -154,25 +154,31 @@ def test_a_refused_model_leaves_no_alias_behind() -> None:
     assert found.plugins[1].models == ("fresh",)
 
 
-def test_losses_preprocessors_and_metrics_come_the_same_way() -> None:
+def test_everything_else_comes_the_same_way() -> None:
     loss, step = Loss("edges", nothing, ""), Preprocessor("gamma", nothing, "")
-    metric = Metric("niqe", nothing, "", "NIQE")
+    metric, degradation = Metric("niqe", nothing, "", "NIQE"), Degradation("rain", nothing, "")
     members = {
         "pysr_losses": hookimpl(lambda: [loss]),
         "pysr_preprocessors": hookimpl(lambda: [step]),
         "pysr_metrics": hookimpl(lambda: [metric]),
+        "pysr_degradations": hookimpl(lambda: [degradation]),
     }
     found = Registry([CORE, source("more", module(**members))])
     assert found.loss("edges") is loss
     assert found.preprocessor("gamma") is step
     assert found.metric("niqe") is metric
-    assert found.plugins[1] == Plugin("more", "more", "1.0", "ok", None, (), ("edges",), ("gamma",), ("niqe",))
+    assert found.degradation("rain") is degradation
+    assert found.plugins[1] == Plugin(
+        "more", "more", "1.0", "ok", None, (), ("edges",), ("gamma",), ("niqe",), ("rain",)
+    )
     with pytest.raises(UnknownNameError, match=r"no loss called 'vgg' \(installed: .*edges"):
         found.loss("vgg")
     with pytest.raises(UnknownNameError, match="no preprocessor called 'gama'; did you mean 'gamma'"):
         found.preprocessor("gama")
     with pytest.raises(UnknownNameError, match=r"no metric called 'lpips' \(installed: niqe, psnr, ssim\)"):
         found.metric("lpips")
+    with pytest.raises(UnknownNameError, match=r"no degradation called 'photo-midl'; did you mean 'photo-mild'"):
+        found.degradation("photo-midl")
 
 
 def message(found: Registry, name: Any) -> str:
@@ -307,5 +313,5 @@ def test_the_names_of_packages_that_may_be_missing_are_those_of_the_repository()
         provided["model"] |= dict.fromkeys((*plugin.models, *aliases), plugin.distribution)
         provided["loss"] |= dict.fromkeys(plugin.losses, plugin.distribution)
         provided["metric"] |= dict.fromkeys(plugin.metrics, plugin.distribution)
-        assert not plugin.preprocessors
+        assert not plugin.preprocessors + plugin.degradations
     assert provided == PROVIDERS

@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from pysr.errors import InputError, PluginError
-from pysr.plugin import Model
-from pysr.testing import check_model, measured_receptive_field
+from pysr.plugin import Degradation, Model
+from pysr.registry import registry
+from pysr.testing import check_degradation, check_model, measured_receptive_field
 
 
 class Doubling(nn.Module):
@@ -116,3 +118,58 @@ def test_a_wrong_size_is_found(install: Callable[..., None]) -> None:
 def test_the_receptive_field_is_measured(radius: int) -> None:
     network = nn.Conv2d(1, 1, 2 * radius + 1, padding=radius)
     assert measured_receptive_field(network, 1, 1, reach=8) == radius
+
+
+@pytest.mark.parametrize("name", registry().degradations)
+def test_installed_degradations_keep_the_contract(name: str) -> None:
+    check_degradation(name)
+
+
+def reduce(high: Tensor, scale: int, rng: np.random.Generator) -> Tensor:
+    """Sound: every n-th pixel; the functions below break one thing each."""
+    return high[:, ::scale, ::scale].clone()
+
+
+def reduce_in_place(high: Tensor, scale: int, rng: np.random.Generator) -> Tensor:
+    return reduce(high.mul_(0.9), scale, rng)
+
+
+def reduce_too_much(high: Tensor, scale: int, rng: np.random.Generator) -> Tensor:
+    return reduce(high, scale, rng)[:, 1:]
+
+
+def to_float64(high: Tensor, scale: int, rng: np.random.Generator) -> Tensor:
+    return reduce(high, scale, rng).double()
+
+
+def overexpose(high: Tensor, scale: int, rng: np.random.Generator) -> Tensor:
+    return reduce(high, scale, rng) * 2
+
+
+def add_noise_of_its_own(high: Tensor, scale: int, rng: np.random.Generator) -> Tensor:
+    low = reduce(high, scale, rng)
+    return (low + 0.1 * torch.rand(low.shape)).clamp(0, 1)
+
+
+def mirror(high: Tensor, scale: int, rng: np.random.Generator) -> Tensor:
+    return reduce(high, scale, rng).flip(-1)
+
+
+@pytest.mark.parametrize(
+    ("degrade", "message"),
+    [
+        (reduce_in_place, r"probe x2 of \(3, 32, 40\) changed the image"),
+        (reduce_too_much, r"gave \(3, 15, 20\), not \(3, 16, 20\)"),
+        (to_float64, "gave torch.float64, not torch.float32"),
+        (overexpose, r"left \[0, 1\]"),
+        (add_noise_of_its_own, "another image for the same random numbers"),
+        (mirror, "a flipped image"),
+    ],
+)
+def test_a_broken_degradation_is_told_what_is_wrong(
+    install: Callable[..., None], degrade: Callable[[Tensor, int, np.random.Generator], Tensor], message: str
+) -> None:
+    install(degradations=[Degradation("probe", lambda: degrade, ""), Degradation("sound", lambda: reduce, "")])
+    check_degradation("sound")
+    with pytest.raises(AssertionError, match=message):
+        check_degradation("probe")

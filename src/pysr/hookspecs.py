@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from .plugin import Loss, Metric, Model, Preprocessor
+    from .plugin import Degradation, Loss, Metric, Model, Preprocessor
 
 hookspec = pluggy.HookspecMarker("pysr")
 hookimpl = pluggy.HookimplMarker("pysr")
@@ -33,3 +33,8 @@ def pysr_preprocessors() -> "list[Preprocessor]":  # type: ignore[empty-body]
 @hookspec
 def pysr_metrics() -> "list[Metric]":  # type: ignore[empty-body]
     """Metrics for `pysr evaluate` that this plugin provides."""
+
+
+@hookspec
+def pysr_degradations() -> "list[Degradation]":  # type: ignore[empty-body]
+    """Degradations for recipes and `pysr evaluate` that this plugin provides."""

@@ -21,7 +21,7 @@ import pluggy
 
 from . import hookspecs
 from .errors import PysrError, UnknownNameError, format_error
-from .plugin import Loss, Metric, Model, Preprocessor
+from .plugin import Degradation, Loss, Metric, Model, Preprocessor
 
 logger = logging.getLogger("pysr")
 
@@ -36,6 +36,8 @@ PROVIDERS = {  # what this repository's plugins provide, for the "not installed"
         "perceptual-style": "pysr-perceptual",
         "srresnet": "pysr-srgan",
         "srgan": "pysr-srgan",
+        "photo": "pysr-photo",
+        "photo-sharp": "pysr-photo",
         "pixelcnn": "pysr-pixelcnn",
         "pixelcnn-faces": "pysr-pixelcnn",
         "pixelcnn-mnist-corners": "pysr-pixelcnn",
@@ -45,7 +47,7 @@ PROVIDERS = {  # what this repository's plugins provide, for the "not installed"
     "metric": {"perceptual": "pysr-perceptual"},
 }
 
-Description = TypeVar("Description", Model, Loss, Preprocessor, Metric)
+Description = TypeVar("Description", Model, Loss, Preprocessor, Metric, Degradation)
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Plugin:
         losses: Names of its losses.
         preprocessors: Names of its preprocessors.
         metrics: Names of its metrics.
+        degradations: Names of its degradations.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Plugin:
     losses: tuple[str, ...] = ()
     preprocessors: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
+    degradations: tuple[str, ...] = ()
 
 
 @dataclass
@@ -124,6 +128,7 @@ class Registry:
         self._losses: _Namespace[Loss] = _Namespace("loss", Loss)
         self._preprocessors: _Namespace[Preprocessor] = _Namespace("preprocessor", Preprocessor)
         self._metrics: _Namespace[Metric] = _Namespace("metric", Metric)
+        self._degradations: _Namespace[Degradation] = _Namespace("degradation", Degradation)
         self.plugins = tuple(self._load(source) for source in sources)
 
     @property
@@ -146,6 +151,11 @@ class Registry:
         """Installed metrics by name."""
         return self._metrics.items
 
+    @property
+    def degradations(self) -> Mapping[str, Degradation]:
+        """Installed degradations by name."""
+        return self._degradations.items
+
     def model(self, name: str) -> Model:
         """The model of that name or alias. Raises UnknownNameError, which lists what is installed."""
         return self._models.find(name)
@@ -162,6 +172,10 @@ class Registry:
         """The metric of that name. Raises UnknownNameError, which lists what is installed."""
         return self._metrics.find(name)
 
+    def degradation(self, name: str) -> Degradation:
+        """The degradation of that name. Raises UnknownNameError, which lists what is installed."""
+        return self._degradations.find(name)
+
     def enlarges_first(self, model: Model) -> bool:
         """Whether a preprocessor of the model enlarges, so that its network works at output size."""
         return any(self.preprocessor(name).enlarges for name in model.preprocess)
@@ -177,7 +191,13 @@ class Registry:
             return Plugin(source.name, source.distribution, source.version, "failed", format_error(error))
         names: dict[str, tuple[str, ...]] = {}
         refused: list[str] = []
-        namespaces: tuple[_Namespace[Any], ...] = (self._models, self._losses, self._preprocessors, self._metrics)
+        namespaces: tuple[_Namespace[Any], ...] = (
+            self._models,
+            self._losses,
+            self._preprocessors,
+            self._metrics,
+            self._degradations,
+        )
         for namespace, items in zip(namespaces, contributions, strict=True):
             names[namespace.kind] = tuple(_register(namespace, items, source.distribution, refused))
         usable = any(names.values()) or not refused
@@ -191,6 +211,7 @@ class Registry:
             losses=names["loss"],
             preprocessors=names["preprocessor"],
             metrics=names["metric"],
+            degradations=names["degradation"],
         )
 
 
@@ -220,7 +241,13 @@ def _collect(module: ModuleType) -> list[list[Any]]:
     if not manager.get_hookcallers(module):
         raise PysrError(f"{module.__name__} has no hook; mark functions of the right name with pysr.plugin.hookimpl")
     hook = manager.hook
-    calls = (hook.pysr_models, hook.pysr_losses, hook.pysr_preprocessors, hook.pysr_metrics)
+    calls = (
+        hook.pysr_models,
+        hook.pysr_losses,
+        hook.pysr_preprocessors,
+        hook.pysr_metrics,
+        hook.pysr_degradations,
+    )
     return [[item for items in call() for item in items] for call in calls]
 
 
@@ -284,7 +311,7 @@ def override(sources: Iterable[Source]) -> Iterator[Registry]:
 
 
 def core() -> Source:
-    """The core's own models, losses, preprocessors and metrics, which come through the same hooks as all others."""
+    """The core's own models, losses and so on, which come through the same hooks as all others."""
     return Source("core", CORE, _version(), lambda: import_module("pysr.builtin.plugin"))
 
 

@@ -1,4 +1,4 @@
-"""Conformance checks for models: for plugin authors' tests, and for pysr's own.
+"""Conformance checks for models and degradations: for plugin authors' tests, and for pysr's own.
 
 >>> from pysr.testing import check_model
 >>> check_model("bicubic")
@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from .imaging.degrade import bicubic
 from .plugin import Model
 from .registry import registry
 from .upscaling.loading import load
@@ -23,7 +24,7 @@ from .upscaling.tiling import Tiling
 from .upscaling.upscaler import Upscaler
 from .upscaling.weights import load_weights
 
-__all__ = ["check_model", "measured_receptive_field", "photo"]
+__all__ = ["check_degradation", "check_model", "measured_receptive_field", "photo"]
 
 SIZES = ((1, 1), (2, 3), (3, 41), (17, 16), (30, 23))  # (height, width): one pixel, and odd and thin images
 
@@ -55,6 +56,40 @@ def check_model(name: str, *, scales: tuple[int, ...] | None = None) -> None:
             _check_tiled(upscaler, variant)
             _check_receptive_field(model, scale, variant)
             _check_state_dict(model, scale, variant)
+
+
+def check_degradation(name: str) -> None:
+    """Check that an installed degradation keeps its contract.
+
+    Checked at the scales 2 to 4, in colour and gray: shape, dtype and range of the result; equal results for equal
+    random numbers; that the image it is given stays as it was; and that the result is nearer to a plain reduction than
+    to a flipped one.
+
+    Args:
+        name: Name of the degradation.
+
+    Raises:
+        AssertionError: The degradation breaks the contract; the message says how.
+        UnknownNameError: No such degradation is installed.
+    """
+    degrade = registry().degradation(name).build()
+    for scale in (2, 3, 4):
+        for channels in (3, 1):
+            image = photo(16 * scale, 20 * scale)[..., :channels]
+            high = torch.from_numpy(image).permute(2, 0, 1).contiguous()
+            before = high.clone()
+            low = degrade(high, scale, np.random.default_rng(0))
+            what = f"{name} x{scale} of {tuple(high.shape)}"
+            assert torch.equal(high, before), f"{what} changed the image that it was given"
+            assert low.shape == (channels, 16, 20), f"{what} gave {tuple(low.shape)}, not {(channels, 16, 20)}"
+            assert low.dtype == torch.float32, f"{what} gave {low.dtype}, not torch.float32"
+            assert low.isfinite().all() and low.min() >= 0 and low.max() <= 1, f"{what} left [0, 1]"
+            again = degrade(high, scale, np.random.default_rng(0))
+            assert torch.equal(low, again), f"{what} gave another image for the same random numbers"
+            plain = bicubic(high, scale)
+            flips = [plain.flip(-1), plain.flip(-2), plain.flip(-1, -2)]
+            distance, *others = ((low - each).abs().mean() for each in (plain, *flips))
+            assert distance < min(others), f"{what} shows something else than a plain reduction, or a flipped image"
 
 
 def photo(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:

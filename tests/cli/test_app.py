@@ -98,6 +98,7 @@ def test_plugins_as_json(broken_plugin: Any, capsys: pytest.CaptureFixture[str])
         "losses",
         "preprocessors",
         "metrics",
+        "degradations",
     ]
     assert core["models"] == ["bicubic"]
     assert (hat["state"], hat["error"]) == ("failed", BROKEN.error)

@@ -28,6 +28,11 @@ def run(*args: Any) -> Any:
         ),
         (["--data", ".", "/"], "'/' is not a model; every folder needs its own option, as in --data /"),
         (["--data", ".", "Set99"], "there is no model called 'Set99'"),
+        (
+            ["--degradation", "photo-mild", "photo-strong"],
+            "'photo-strong' is not a model; a degradation needs its option",
+        ),
+        (["--degradation", "photo-midl"], "there is no degradation called 'photo-midl'; did you mean 'photo-mild'?"),
         (["--metric", "psnr,sssim"], "there is no metric called 'sssim'; did you mean 'ssim'?"),
         (["--scale", "2,3.5"], "'3.5' is not a scale"),
         (["--scale", "2,"], "'' is not a scale"),
@@ -56,7 +61,7 @@ def test_evaluate_side_by_side(photo: Any, capsys: pytest.CaptureFixture[str]) -
     assert [model["model"] for model in facts] == ["nearest", "bicubic"]
     assert [result["scale"] for result in facts[0]["results"]] == [2, 3]
     for model in facts:
-        assert list(model) == ["model", "data", "protocol", "results"]
+        assert list(model) == ["model", "data", "protocol", "degradation", "results"]
         for result in model["results"]:
             assert list(result) == ["scale", "psnr", "ssim", "seconds", "images"]
             assert [list(image) for image in result["images"]] == [["name", "psnr", "ssim", "seconds"]]

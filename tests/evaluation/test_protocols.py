@@ -1,4 +1,5 @@
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain, repeat
@@ -18,7 +19,7 @@ from pysr.evaluation.metrics import psnr, ssim
 from pysr.evaluation.protocols import evaluate, measure
 from pysr.imaging.datasets import read_planes
 from pysr.imaging.degrade import bicubic
-from pysr.plugin import Metric, Model
+from pysr.plugin import Degradation, Metric, Model
 from pysr.testing import photo
 from pysr.upscaling.weights import save_weights
 
@@ -42,7 +43,7 @@ def test_one_entry_a_model_with_means_over_images(folder: Path) -> None:
     assert seen == [(i, 12) for i in range(1, 13)]
     for evaluation in found:
         facts = evaluation.as_dict()
-        assert set(facts) == {"model", "data", "protocol", "results"}
+        assert set(facts) == {"model", "data", "protocol", "degradation", "results"}
         assert facts["data"] == folder.name
         assert [r["scale"] for r in facts["results"]] == [2, 3]
         for result in facts["results"]:
@@ -318,3 +319,49 @@ def test_every_set_is_checked_before_the_first_is_measured(folder: Path) -> None
     with pytest.raises(InputError, match="two folders are called 'good'"):
         evaluate(["nearest"], [good, f"{good}/"], [2], progress=lambda *now: seen.append(now))
     assert seen == []
+
+
+def test_a_degradation_makes_scores_worse_and_is_recorded(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
+    Image.fromarray(pixels).resize((96, 80), Image.Resampling.BICUBIC).save(tmp_path / "a.png")
+    names = (None, "photo-mild", "photo-strong")
+    found = [evaluate(["bicubic"], tmp_path, [2], degradation=name)[0] for name in names]
+    scores = [evaluation.results[0].psnr for evaluation in found]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] > scores[-1] + 1
+    assert tuple(evaluation.degradation for evaluation in found) == names
+    assert evaluate(["bicubic"], tmp_path, [2], degradation="photo-strong")[0].results[0].psnr == scores[-1]
+    with pytest.raises(UnknownNameError, match="no degradation called 'photo-stong'; did you mean 'photo-strong'"):
+        evaluate(["bicubic"], tmp_path, [2], degradation="photo-stong")
+
+
+@pytest.mark.parametrize("colour", ["rgb", "luma"])
+def test_a_degraded_image_is_what_the_model_gets(
+    colour: Literal["rgb", "luma"], install: Callable[..., None], folder: Path
+) -> None:
+    """Each pixel of it is seeded by the file's name; a luma model gets its luma."""
+    seen: list[Tensor] = []
+    seeded: list[float] = []
+
+    class Seeing(Upsample):
+        def forward(self, low: Tensor) -> Tensor:
+            seen.append(low)
+            return super().forward(low)
+
+    def degrade(high: Tensor, scale: int, rng: np.random.Generator) -> Tensor:
+        seeded.append(rng.random())
+        assert high.shape[-2] % scale == high.shape[-1] % scale == 0
+        return bicubic(high, scale).float().clamp(0, 1) * 0 + 51 / 255
+
+    def network(scale: int, variant: str | None) -> nn.Module:
+        return Seeing(scale_factor=scale)
+
+    steps = ("luma",) if colour == "luma" else ()
+    install(
+        Model("seeing", (2,), network, "", colour=colour, preprocess=steps, receptive_field=0),
+        degradations=[Degradation("dark", lambda: degrade, "")],
+    )
+    evaluate(["seeing"], folder, [2], degradation="dark", metrics=["psnr"])
+    assert seeded == [np.random.default_rng(zlib.crc32(name)).random() for name in (b"gray", b"photo0", b"photo1")]
+    shown = {round(float(level) * 255) for low in seen[-3:] for level in low.flatten()}
+    assert shown == {51} if colour == "rgb" else shown <= {51, round(16 + 51 * 219 / 255)}

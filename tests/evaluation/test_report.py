@@ -3,6 +3,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -79,7 +80,10 @@ def test_scores_of_a_metric_that_is_no_longer_installed_are_printed(capsys: pyte
     ]
     assert to_markdown(found).splitlines()[0] == "distance in furlongs, protocol `y-shave`"
     assert table(*found)[2:] == ["| a | 0.2 |", "| b | **0.1** |"]
-    assert to_csv(found).splitlines()[:2] == ["data,model,scale,image,gone,seconds", "Set5,a,2,i,0.250,1.0000"]
+    assert to_csv(found).splitlines()[:2] == [
+        "data,model,scale,image,gone,seconds,degradation",
+        "Set5,a,2,i,0.250,1.0000,",
+    ]
     print_table(evaluation_table(found))
     assert "0.250" in capsys.readouterr().out
 
@@ -95,6 +99,7 @@ def test_csv_has_a_line_an_image() -> None:
         "psnr": "33.6612",
         "ssim": "0.951234",
         "seconds": "0.5000",
+        "degradation": "",
     }
     assert float(second["psnr"]) == float("inf")
 
@@ -104,8 +109,17 @@ def test_json_is_a_list_of_everything() -> None:
     a, b = json.loads(to_json(found))
     image = {"name": "a, b", "psnr": 30.0, "ssim": 0.9, "seconds": 0.5}
     result = {"scale": 2, "psnr": 30.0, "ssim": 0.9, "seconds": 0.5, "images": [image]}
-    assert a == {"model": "a", "data": "Set5", "protocol": "y-shave", "results": [result]}
+    assert a == {"model": "a", "data": "Set5", "protocol": "y-shave", "degradation": None, "results": [result]}
     assert b["results"][0]["psnr"] is None
+
+
+def test_a_degradation_is_named_in_every_format(capsys: pytest.CaptureFixture[str]) -> None:
+    found = [replace(evaluation("a", "Set5", {2: (30.0, 0.9)}), degradation="photo-mild")]
+    assert to_markdown(found).startswith("PSNR in dB / SSIM, protocol `y-shave`, degradation `photo-mild`\n")
+    assert to_csv(found).splitlines()[1].endswith(",photo-mild")
+    assert json.loads(to_json(found))[0]["degradation"] == "photo-mild"
+    print_table(evaluation_table(found))
+    assert "photo-mild" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("module", ["pysr.evaluation.report", "pysr.cli.terminal"])

@@ -1,5 +1,6 @@
 """Seeds: those that are allowed, and those derived from them."""
 
+import zlib
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from pysr.errors import InputError
-from pysr.ops.seeds import check_seed, generator, step_seed
+from pysr.ops.seeds import check_seed, generator, generator_for, step_seed
 
 
 @pytest.mark.parametrize("seed", [0, 2**64 - 1, np.uint64(2**63), np.int32(5)])
@@ -32,3 +33,9 @@ def test_a_step_has_its_own_numbers_each_time() -> None:
     first, again, next_one = (torch.rand(4, generator=generator(3, step)) for step in (5, 5, 6))
     assert torch.equal(first, again)
     assert not torch.equal(first, next_one)
+
+
+def test_the_numbers_of_an_image_follow_from_its_name() -> None:
+    expected = np.random.default_rng(zlib.crc32(b"lena")).random()
+    assert generator_for("lena").random() == expected != generator_for("barbara").random()
+    assert generator_for("\udcff").random() != expected  # a file name may hold any bytes

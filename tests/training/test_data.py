@@ -16,6 +16,7 @@ from pysr.imaging.datasets import digest, read_planes
 from pysr.imaging.degrade import bicubic, crop_to_multiple
 from pysr.imaging.resize import resize
 from pysr.training.data import Batch, PatchSampler, Prefetcher, TrainingImage, read_images
+from pysr.training.degradations import photo
 
 
 def write(path: Path, height: int, width: int, seed: int = 0, mode: str = "RGB") -> np.ndarray[Any, Any]:
@@ -333,3 +334,43 @@ def test_the_next_batch_is_made_while_this_one_is_used() -> None:
     assert made[:4] == [7, 8, 9, 10]
     with Prefetcher(lambda step: 1 / 0) as broken, pytest.raises(ZeroDivisionError):  # type: ignore[arg-type,return-value]
         broken.get(0)
+
+
+def colourful() -> TrainingImage:
+    generator = torch.Generator().manual_seed(0)
+    high = torch.randint(0, 256, (3, 96, 120), dtype=torch.uint8, generator=generator)
+    return TrainingImage(high, {4: bicubic(high.float() / 255, 4)})
+
+
+def test_degraded_patches_follow_from_seed_and_step_and_lie_where_the_truth_does() -> None:
+    smooth = torch.nn.functional.avg_pool2d(colourful().high.float()[None], 9, 1, 4)[0].round().byte()
+    image = TrainingImage(smooth, {4: bicubic(smooth.float() / 255, 4)})
+    sampler = PatchSampler([image], patch=48, seed=3, degrade=photo, margin=2)
+    (pairs,) = sampler.batch(5, {4: 32})
+    assert pairs.low.shape == (32, 3, 16, 16)
+    assert pairs.high.shape == (32, 3, 48, 48)
+    inner = pairs.low[..., 2:-2, 2:-2]
+    errors = (inner - bicubic(pairs.high, 4)).abs().mean((1, 2, 3))
+    assert (errors == 0).sum() < 32 / 2 and errors.median() < 0.06
+    shifted = (inner - bicubic(pairs.high, 4).roll(1, -1)).abs().mean((1, 2, 3))
+    assert errors.median() < shifted.median()
+    assert equal([pairs], PatchSampler([image], patch=48, seed=3, degrade=photo, margin=2).batch(5, {4: 32}))
+    assert not equal([pairs], sampler.batch(6, {4: 32}))
+    shards = [sampler.batch(5, {4: 32}, (rank, 2))[0] for rank in range(2)]
+    assert torch.equal(shards[1].low, pairs.low[1::2])
+
+
+def test_neutral_patches_have_no_colour_and_flat_ones_may_be_degraded() -> None:
+    (pairs,) = PatchSampler([colourful()], patch=48, seed=0, neutral_fraction=1.0).batch(0, {4: 16})
+    for planes in (pairs.low, pairs.high):
+        assert (planes - planes[:, :1]).abs().max() == 0
+    assert len(set(pairs.high.std((1, 2, 3)).tolist())) > 8
+    torch.testing.assert_close(pairs.low[..., 3:-3, 3:-3], bicubic(pairs.high, 4)[..., 3:-3, 3:-3])
+    (pairs,) = PatchSampler([colourful()], patch=48, seed=0, flat_fraction=1.0, degrade=photo).batch(0, {4: 16})
+    assert pairs.high.std((2, 3)).max() == 0 < pairs.low.std((2, 3)).max() < 0.2
+
+
+def test_neutral_patches_leave_the_choice_of_the_others_as_it_is() -> None:
+    (plain,) = PatchSampler([colourful()], patch=48, seed=0, flat_fraction=0.5).batch(0, {4: 8})
+    (some,) = PatchSampler([colourful()], patch=48, seed=0, flat_fraction=0.5, neutral_fraction=1e-9).batch(0, {4: 8})
+    assert torch.equal(plain.low, some.low)

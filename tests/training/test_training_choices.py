@@ -5,15 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tiny_training import Sharpen, losses, recipe, rows, run, tiny
-from torch import nn
+from torch import Tensor, nn
 
 import pysr.training
 from pysr import InputError, UnknownNameError, WeightsError, load
 from pysr.evaluation.metrics import psnr
-from pysr.plugin import Fit, Recipe
+from pysr.plugin import Degradation, Fit, Recipe
 from pysr.training import TrainingImage, TrainingOptions, train
 from pysr.training.data import read_images
 from pysr.upscaling.weights import load_weights, read_metadata, save_weights
@@ -231,3 +232,47 @@ def test_a_network_learns_to_go_on_from_another_models_result(install: Install, 
     assert abs(score - float(found["nearest"]["psnr_x2"])) < 3  # one of the two pictures
     install(tiny(losses={"l1": 1.0}))
     assert losses(tmp_path / "nearest") != losses(tmp_path / "lanczos")
+
+
+class Recording(nn.Module):
+    """A convolution that records what it gets."""
+
+    def __init__(self, channels: int, seen: list[Tensor]) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 1)
+        self.seen = seen
+
+    def forward(self, enlarged: Tensor) -> Tensor:
+        self.seen.append(enlarged)
+        output: Tensor = self.conv(enlarged)
+        return output
+
+
+def test_the_degradation_of_a_recipe_makes_what_the_network_sees(
+    install: Install, pictures: Path, tmp_path: Path
+) -> None:
+    seen: list[Tensor] = []
+
+    def blacken(high: Tensor, scale: int, rng: np.random.Generator) -> Tensor:
+        return torch.zeros(len(high), high.shape[1] // scale, high.shape[2] // scale)
+
+    black = Degradation("black", lambda: blacken, "")
+    install(tiny(lambda: Recording(1, seen), steps=2, degradation="black"), degradations=[black])
+    best = run(pictures, tmp_path / "out")
+    assert seen and not any(low.any() for low in seen)
+    assert '"degradation": "black"' in read_metadata(best)["pysr.values"]
+    with pytest.raises(InputError, match="the run to be resumed had degradation = 'black', and now it is None"):
+        run(pictures, tmp_path / "out", degradation=None, resume=True)
+    with pytest.raises(UnknownNameError, match="no degradation called 'back'; did you mean 'black'"):
+        run(pictures, tmp_path / "new", degradation="back")
+    assert not (tmp_path / "new").exists()
+
+
+def test_neutral_patches_of_a_recipe_have_no_colour(install: Install, pictures: Path, tmp_path: Path) -> None:
+    seen: list[Tensor] = []
+    about = {"colour": "rgb", "preprocess": ("bicubic",)}
+    install(tiny(lambda: Recording(3, seen), about, steps=1))
+    for fraction in (0.0, 1.0):
+        run(pictures, tmp_path / str(fraction), neutral_fraction=fraction, scales=(2,))
+    colours = [float((low - low.mean(1, keepdim=True)).abs().max()) for low in seen]
+    assert colours[0] > 0.1 and colours[1] < 1e-6

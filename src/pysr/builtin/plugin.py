@@ -1,6 +1,6 @@
-"""The core's own models, losses, preprocessors and metrics, through the same hooks as everybody else's."""
+"""The core's own models, losses and so on, through the same hooks as everybody else's."""
 
-from ..plugin import Loss, Metric, Model, Preprocessor, hookimpl, lazy
+from ..plugin import Degradation, Loss, Metric, Model, Preprocessor, hookimpl, lazy
 
 SCALES = (2, 3, 4, 5, 6, 7, 8)  # 8 is the largest that super-resolution papers report
 
@@ -85,5 +85,31 @@ def pysr_metrics() -> list[Metric]:
             "Structural similarity of luma (Wang et al. 2004)",
             "SSIM",
             smallest=11,  # its window
+        ),
+    ]
+
+
+@hookimpl
+def pysr_degradations() -> list[Degradation]:
+    return [
+        Degradation(
+            "photo",
+            lambda: lazy("pysr.training.degradations:photo"),
+            "Random blur, resizing, noise, sharpening and compression, to train on",
+        ),
+        Degradation(
+            "photo-mild",
+            lazy("pysr.imaging.degrade:photo_mild"),
+            "To evaluate by: blur of sigma 0.6, gray noise of sigma 3 / 255, JPEG of quality 80",
+        ),
+        Degradation(
+            "photo-medium",
+            lazy("pysr.imaging.degrade:photo_medium"),
+            "To evaluate by: blur of sigma 1.6, noise of sigma 7 / 255, JPEG of quality 55",
+        ),
+        Degradation(
+            "photo-strong",
+            lazy("pysr.imaging.degrade:photo_strong"),
+            "To evaluate by: blur of sigma 2.8 x 1.6, noise of 60 photons and sigma 6 / 255, JPEG of quality 35",
         ),
     ]

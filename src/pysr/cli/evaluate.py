@@ -48,6 +48,11 @@ STDOUT = Path("-")
     help="Metrics, in this order; see `pysr plugins`.",
 )
 @click.option("--protocol", metavar="NAME", default="y-shave", show_default=True, help="Evaluation protocol.")
+@click.option(
+    "--degradation",
+    metavar="NAME",
+    help="What the inputs went through, such as photo-medium; see `pysr plugins`. Default: bicubic reduction alone.",
+)
 @click.option("--images", is_flag=True, help="Also show the scores of each image.")
 @click.option("--json", metavar="FILE", type=PATH, help="Write all scores as JSON; - prints them instead of the table.")
 @click.option("--markdown", metavar="FILE", type=PATH, help="Write Markdown tables; - prints them instead.")

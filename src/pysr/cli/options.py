@@ -77,6 +77,8 @@ def hint_for_stray(*arguments: str) -> str:
             return f"several scales are separated by commas, as in --scale 2,{argument}"
         if argument in registry().metrics:
             return f"several metrics are separated by commas, as in --metric psnr,{argument}"
+        if argument in registry().degradations:
+            return f"a degradation needs its option, as in --degradation {argument}"
         if Path(argument).exists():
             return f"every folder needs its own option, as in --data {argument}"
     return ""

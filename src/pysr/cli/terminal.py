@@ -169,7 +169,7 @@ def plugins_table(plugins: Iterable[Plugin]) -> Table:
 
     table = _table("plugin", "distribution", "version", "state", "provides")
     for plugin in plugins:
-        kinds = ("models", "losses", "preprocessors", "metrics")
+        kinds = ("models", "losses", "preprocessors", "metrics", "degradations")
         lines = [f"{kind}: {', '.join(names)}" for kind in kinds if (names := getattr(plugin, kind))]
         provides = Text("\n".join(lines))
         if plugin.error:
@@ -187,7 +187,9 @@ def evaluation_table(evaluations: Sequence[Evaluation], *, images: bool = False)
 
     blocks = by_data(evaluations)
     metrics = evaluations[0].metrics
-    table = _table(metric_titles(evaluations), *dict.fromkeys(evaluation.model for evaluation in evaluations))
+    titles, degradation = metric_titles(evaluations), evaluations[0].degradation
+    heading = f"{titles}\n{degradation}" if degradation else titles
+    table = _table(heading, *dict.fromkeys(evaluation.model for evaluation in evaluations))
     for data, block in blocks.items():
         table.add_row(Text(data, "bold"))
         for scale in scales_of(block):

@@ -77,7 +77,8 @@ def plot(evaluations: Sequence[Evaluation]) -> Figure:
         axes.annotate(
             evaluation.model, (x, y), (gap, 0), textcoords="offset points", va="center", ha=side, parse_math=False
         )
-    axes.set_title(f"{data[0]} x{scales[0]}", parse_math=False)
+    degraded = f", {evaluations[0].degradation}" if evaluations[0].degradation else ""
+    axes.set_title(f"{data[0]} x{scales[0]}{degraded}", parse_math=False)
     axes.set(xlabel=_label(metrics[0]), ylabel=_label(metrics[-1]))
     axes.margins(_MARGIN)
     axes.grid(alpha=0.3)

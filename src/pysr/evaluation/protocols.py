@@ -17,10 +17,11 @@ from torch import Tensor
 
 from ..atomic import FilePath
 from ..errors import InputError
-from ..imaging import degrade
 from ..imaging.colour import luma
 from ..imaging.datasets import read_planes
+from ..imaging.degrade import Degrade, bicubic, crop_to_multiple
 from ..imaging.files import image_files
+from ..ops.seeds import generator_for
 from ..plugin import Metric, Progress
 from ..registry import registry
 from ..upscaling.chain import Chain, common_scales, listed_scales
@@ -88,6 +89,7 @@ class Evaluation:
         protocol: The name of the protocol.
         metrics: The metrics measured, in order, with all that is needed to print or plot their scores.
         results: One for each scale.
+        degradation: The name of what the inputs went through; None for the protocol's own reduction alone.
     """
 
     model: str
@@ -95,6 +97,7 @@ class Evaluation:
     protocol: str
     metrics: tuple[Metric, ...]
     results: tuple[ScaleResult, ...]
+    degradation: str | None = None
 
     def at(self, scale: int) -> ScaleResult | None:
         """Return the result at a scale; None if the model was not measured at it."""
@@ -103,7 +106,13 @@ class Evaluation:
     def as_dict(self) -> dict[str, Any]:
         """Convert to plain lists and dicts, for JSON, which has no infinity: the PSNR of a perfect output is None."""
         results = [asdict(result, dict_factory=_finite) for result in self.results]
-        return {"model": self.model, "data": self.data, "protocol": self.protocol, "results": results}
+        return {
+            "model": self.model,
+            "data": self.data,
+            "protocol": self.protocol,
+            "degradation": self.degradation,
+            "results": results,
+        }
 
 
 def _finite(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -120,6 +129,7 @@ def evaluate(
     *,
     metrics: Sequence[str] = METRICS,
     protocol: str = "y-shave",
+    degradation: str | None = None,
     progress: Progress | None = None,
 ) -> list[Evaluation]:
     """Measure models on test sets.
@@ -139,6 +149,9 @@ def evaluate(
         metrics: Names of installed metrics, measured in this order. Luma metrics compare as the protocol says. Colour
             metrics compare the 8-bit RGB that a user gets from the shrunk RGB, rounded to 8 bits.
         protocol: One of `PROTOCOLS`.
+        degradation: Name of an installed `pysr.plugin.Degradation`, such as "photo-medium", that makes the inputs in
+            place of the protocol's bicubic. Its random numbers are seeded by the CRC-32 of each file's name without the
+            ending. Luma models get the luma of the degraded image.
         progress: Called as ``progress(done, total)`` after each image, with the total over all models, sets and scales.
 
     Returns:
@@ -147,13 +160,14 @@ def evaluate(
     Raises:
         InputError: Arguments that cannot be used, a scale that no model offers, a model that offers none of the
             scales, or an image that is too small; before anything is computed where that is possible.
-        UnknownNameError: No such model or metric is installed.
+        UnknownNameError: No such model, metric or degradation is installed.
         WeightsError: The weights of a model cannot be used.
     """
     _check_arguments(models, scales, metrics, protocol)
     models = list(dict.fromkeys(models))
     scales = _default_scales(models) if scales is None else list(scales)
     built = build_metrics(metrics)
+    degrade = registry().degradation(degradation).build() if degradation else None
     sets = _image_sets([data] if isinstance(data, (str, os.PathLike)) else data)
     rows = _load_rows(models, offered_scales(models, scales))
     for path in chain(*sets.values()):
@@ -164,7 +178,7 @@ def evaluate(
     total, done = len(upscalers) * sum(map(len, sets.values())), count(1)
 
     def measured(upscaler: Upscaler, path: Path) -> ImageResult:
-        result = measure(upscaler, path.stem, read_planes(path), built)
+        result = measure(upscaler, path.stem, read_planes(path), built, degrade)
         if progress:
             progress(next(done), total)
         return result
@@ -176,6 +190,7 @@ def evaluate(
             protocol,
             tuple(built),
             tuple(_summarise(upscaler.scale, [measured(upscaler, path) for path in paths]) for upscaler in row),
+            degradation,
         )
         for folder, paths in sets.items()
         for name, row in rows
@@ -285,26 +300,31 @@ def build_metrics(names: Iterable[str]) -> BuiltMetrics:
     return {metric: metric.build() for metric in map(registry().metric, names)}
 
 
-def measure(upscaler: Upscaler, name: str, image: Tensor, metrics: BuiltMetrics) -> ImageResult:
+def measure(
+    upscaler: Upscaler, name: str, image: Tensor, metrics: BuiltMetrics, degrade: Degrade | None = None
+) -> ImageResult:
     """Shrink an image, upscale it, and compare the result by the protocol `y-shave`; see `evaluate`.
 
     Args:
         upscaler: A model at its scale.
-        name: What to call the image in the result.
+        name: What to call the image in the result. The random numbers of a degradation are seeded by it.
         image: The ground truth, (C, H, W) float in [0, 1], C being 1 or 3.
         metrics: The result of `build_metrics`.
+        degrade: Makes the input, in place of the antialiased bicubic.
     """
     scale = upscaler.scale
-    image = degrade.crop_to_multiple(image, scale).double()
+    image = crop_to_multiple(image, scale).double()
     truths = {"rgb": image, "luma": _round(luma(image))}
-    low = (degrade.bicubic(image, scale).clamp(0, 1) * 255).round().to(torch.uint8)
+    reduced = degrade(image, scale, generator_for(name)) if degrade else bicubic(image, scale)
+    low = (reduced.clamp(0, 1) * 255).round().to(torch.uint8)
     outputs: dict[str, Tensor] = {}
     if upscaler.model.colour == "rgb":
         outputs["rgb"], seconds = _timed(upscaler, low)
         outputs["rgb"] /= 255
         outputs["luma"] = luma(outputs["rgb"])
     else:
-        output, seconds = _timed(upscaler, degrade.bicubic(truths["luma"], scale).float())
+        low_luma = luma(reduced) if degrade else bicubic(truths["luma"], scale)
+        output, seconds = _timed(upscaler, low_luma.float())
         outputs["luma"] = _round(output)
         if any(metric.colour == "rgb" for metric in metrics):
             outputs["rgb"] = upscaler.upscale(low).double() / 255

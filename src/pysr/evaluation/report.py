@@ -25,19 +25,22 @@ def to_csv(evaluations: Iterable[Evaluation]) -> str:
     metrics = evaluations[0].metrics
     text = io.StringIO()
     write = csv.writer(text, lineterminator="\n").writerow
-    write(("data", "model", "scale", "image", *(metric.name for metric in metrics), "seconds"))
+    write(("data", "model", "scale", "image", *(metric.name for metric in metrics), "seconds", "degradation"))
     for evaluation in evaluations:
         for result in evaluation.results:
             for image in result.images:
                 scores = [format_score(metric, image.scores[metric.name], extra_decimals=2) for metric in metrics]
-                write((evaluation.data, evaluation.model, result.scale, image.name, *scores, f"{image.seconds:.4f}"))
+                row = (evaluation.data, evaluation.model, result.scale, image.name, *scores, f"{image.seconds:.4f}")
+                write((*row, evaluation.degradation))
     return text.getvalue()
 
 
 def to_markdown(evaluations: Sequence[Evaluation]) -> str:
     """Format scores as one table per data set: see `markdown_table`."""
     tables = [markdown_table(data, block) for data, block in by_data(evaluations).items()]
-    return "\n".join([f"{metric_titles(evaluations)}, protocol `{evaluations[0].protocol}`\n", *tables])
+    first = evaluations[0]
+    degraded = f", degradation `{first.degradation}`" if first.degradation else ""
+    return "\n".join([f"{metric_titles(evaluations)}, protocol `{first.protocol}`{degraded}\n", *tables])
 
 
 def markdown_table(title: str, evaluations: Sequence[Evaluation]) -> str:

@@ -1,10 +1,12 @@
-"""Seeds: check them, and derive one for each step and process."""
+"""Seeds: which values are allowed, and those derived for each step and process, or from the name of an image."""
 
 from __future__ import annotations
 
+import zlib
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..errors import InputError
@@ -40,3 +42,8 @@ def generator(seed: int, step: int) -> torch.Generator:
         A new generator, which no other step shares.
     """
     return torch.Generator().manual_seed(step_seed(seed, step))
+
+
+def generator_for(name: str) -> np.random.Generator:
+    """Return the generator of a named image, seeded by the CRC-32 of its name: the same on every machine."""
+    return np.random.default_rng(zlib.crc32(name.encode("utf-8", "surrogateescape")))

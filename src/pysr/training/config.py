@@ -104,6 +104,8 @@ class TrainingConfig:
         if recipe.steps < 1:
             raise InputError(f"steps is {recipe.steps}; give 1 or more")
         check_patch(recipe.patch, self.scales)
+        if recipe.degradation:
+            registry().degradation(recipe.degradation)
         works_at_output_size = registry().enlarges_first(self.model) and not self.model.stochastic
         if len(self.scales) > 1 and not works_at_output_size:
             raise InputError(

@@ -13,15 +13,18 @@ from math import lcm
 from pathlib import Path
 from typing import Protocol, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import InputError
 from ..imaging import degrade
 from ..imaging.datasets import Colour, in_colour, read_stacks
+from ..imaging.degrade import Degrade
 from ..imaging.mirror import mirrored_index
 from ..imaging.resize import resize
 from ..ops import seeds
+from .neutral import neutral
 
 logger = logging.getLogger("pysr")
 
@@ -30,6 +33,8 @@ Shard = tuple[int, int]  # (rank, world_size): which part of every batch a proce
 # Flat patches imitate drawings: paper and ink are pure white and black, areas have pale colours of any brightness.
 WHITE_SHARE, BLACK_SHARE = 1 / 6, 1 / 6
 TINT = 0.15  # largest difference of a channel from the gray
+
+_SURROUNDINGS = 8  # low-resolution pixels, a JPEG block: what is degraded with a patch, as filters reach beyond it
 
 
 @dataclass(frozen=True)
@@ -158,12 +163,16 @@ class _PatchChoice:
         positions: relative position (down, right) of each candidate, in [0, 1).
         symmetry: which of the square's eight symmetries the patch gets.
         flat: levels of one colour, (C,) uint8, that the whole patch has instead.
+        neutral: whether the patch becomes an image without colour.
+        seed: of the random choices of the patch's degradation and neutral image.
     """
 
     images: list[int]
     positions: list[tuple[float, float]]
     symmetry: int
     flat: Tensor | None = None
+    neutral: bool = False
+    seed: int = 0
 
 
 class PatchSampler:
@@ -182,6 +191,9 @@ class PatchSampler:
             left to right.
         flat_fraction: share of patches that have a single random colour, a sixth of these white and a sixth black:
             photographs hardly have such areas, drawings do.
+        neutral_fraction: share of the others that become images without colour; see `pysr.training.neutral`.
+        degrade: makes each low patch from the high one and its surroundings, in place of the antialiased bicubic; its
+            random numbers depend on the seed, the step and the patch's number.
 
     Raises:
         InputError: if no image is as large as a patch.
@@ -197,6 +209,8 @@ class PatchSampler:
         hard_mining_candidates: int = 2,
         rotate: bool = True,
         flat_fraction: float = 0.0,
+        neutral_fraction: float = 0.0,
+        degrade: Degrade | None = None,
     ) -> None:
         self._images = [image for image in images if min(image.high.shape[-2:]) >= patch]
         if not self._images:
@@ -204,7 +218,8 @@ class PatchSampler:
         shapes = [image.high.shape[-2:] for image in self._images]
         self._positions = torch.tensor([float((h - patch + 1) * (w - patch + 1)) for h, w in shapes])
         self._patch, self._seed, self._margin, self._candidates = patch, seed, margin, hard_mining_candidates
-        self._rotate, self._flat_fraction = rotate, flat_fraction
+        self._rotate, self._flat_fraction, self._neutral_fraction = rotate, flat_fraction, neutral_fraction
+        self._degrade = degrade
 
     def batch(self, step: int, counts: Mapping[int, int], shard: Shard = (0, 1)) -> list[Batch]:
         """Make the batch of one step; see `Sampler.batch`."""
@@ -236,7 +251,14 @@ class PatchSampler:
                 colour if chance < self._flat_fraction else None
                 for colour, chance in zip(colours, chances, strict=True)
             ]
-        return [_PatchChoice(*values) for values in zip(images, positions, symmetries, flats, strict=True)]
+        neutrals = [False] * count
+        if self._neutral_fraction:
+            neutrals = (torch.rand(count, generator=generator) < self._neutral_fraction).tolist()
+        patch_seeds = [0] * count
+        if self._neutral_fraction or self._degrade:
+            patch_seeds = torch.randint(2**62, (count,), generator=generator).tolist()
+        values = zip(images, positions, symmetries, flats, neutrals, patch_seeds, strict=True)
+        return [_PatchChoice(*each) for each in values]
 
     def _make_batch(self, scale: int, choices: Sequence[_PatchChoice]) -> Batch:
         crops = [self._crop(scale, choice) for choice in choices]
@@ -249,7 +271,7 @@ class PatchSampler:
     def _crop(self, scale: int, choice: _PatchChoice) -> tuple[Tensor, Tensor]:
         """Crop the candidate with most detail, (C, k + 2m, k + 2m), and its truth, or make both flat."""
         side = self._patch // scale
-        if choice.flat is not None:
+        if choice.flat is not None and not self._degrade:
             low = (choice.flat / 255)[:, None, None].expand(-1, *[side + 2 * self._margin] * 2)
             return low, choice.flat[:, None, None].expand(-1, self._patch, self._patch)
         candidates = []
@@ -259,8 +281,35 @@ class PatchSampler:
         lows = [self._crop_low(scale, *candidate) for candidate in candidates]
         best = max(range(len(lows)), key=lambda i: _detail(lows[i])) if len(lows) > 1 else 0
         index, top, left = candidates[best]
+        if choice.neutral or self._degrade:
+            return self._make_pair(scale, index, (top, left), choice)
         high = self._images[index].high[:, top * scale :, left * scale :][:, : self._patch, : self._patch]
         return lows[best], high
+
+    def _make_pair(
+        self, scale: int, index: int, corner: tuple[int, int], choice: _PatchChoice
+    ) -> tuple[Tensor, Tensor]:
+        """Make a low patch, (C, k + 2m, k + 2m), from the high one and its surroundings; return both.
+
+        Args:
+            corner: (top, left) of the patch in low-resolution pixels.
+        """
+        rng = np.random.default_rng(choice.seed)
+        around = max(_SURROUNDINGS, self._margin)
+        image = self._images[index].high
+        rows, columns = (
+            mirrored_index(torch.arange((start - around) * scale, (start + around) * scale + self._patch), length)
+            for start, length in zip(corner, image.shape[-2:], strict=True)
+        )
+        high = image[:, rows][:, :, columns]
+        if choice.flat is not None:
+            high = choice.flat[:, None, None].expand_as(high)
+        elif choice.neutral:
+            gray = high.float().mean(0).round().byte().numpy()
+            high = torch.from_numpy(neutral(gray, scale, rng)).expand_as(high)
+        low = self._degrade(high / 255, scale, rng) if self._degrade else degrade.bicubic(high / 255, scale)
+        crop, inside = around - self._margin, slice(around * scale, around * scale + self._patch)
+        return low[:, crop : low.shape[1] - crop, crop : low.shape[2] - crop], high[:, inside, inside]
 
     def _crop_low(self, scale: int, index: int, top: int, left: int) -> Tensor:
         low, side, margin = self._images[index].low[scale], self._patch // scale, self._margin

@@ -204,6 +204,8 @@ class _TrainingLoop:
             hard_mining_candidates=recipe.hard_mining_candidates,
             rotate=recipe.rotate,
             flat_fraction=recipe.flat_fraction,
+            neutral_fraction=recipe.neutral_fraction,
+            degrade=registry().degradation(recipe.degradation).build() if recipe.degradation else None,
         )
 
     def run(self, progress: Progress | None) -> Path:

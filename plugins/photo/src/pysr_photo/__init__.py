@@ -1,0 +1,1 @@
+"""Upscaling of compressed, noisy and soft photographs for pysr."""
