@@ -90,7 +90,7 @@ def test_json_has_a_line_per_file(photo, capsys):
     assert (good["model"], good["scale"], good["device"]) == ("nearest", 4, "cpu")
 
 
-@pytest.mark.parametrize("form", ["png", "jpg", "webp", "tif", "bmp", "ppm"])
+@pytest.mark.parametrize("form", ["png", "jpg", "webp", "avif", "tif", "bmp", "ppm"])
 def test_results_beyond_pillows_limit_are_reported(photo, monkeypatch, capsys, form):
     Image.open(photo).save(photo.with_name("another.png"))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # it warns above that and raises above twice that
