@@ -1,7 +1,7 @@
 # make demo     set everything up and upscale a photograph          make test      run the tests
 # make lint     style and types                                     make sanitize  kernel tests under ASan and UBSan
 # make format   put files into the house style                      make tidy      check the native code with clang-tidy
-# make clean     remove what these commands made
+# make dev      editable installs, for working on pysr              make clean     remove what these commands made
 # PYSR_CUDA=OFF or ON instead of AUTO decides whether the CUDA kernels are built.
 
 PYTHON ?= python3
@@ -12,7 +12,7 @@ PLUGINS := $(wildcard plugins/*/pyproject.toml)
 NATIVE := $(shell find csrc tests/emulation -type f -not -name '*.md')
 SOURCES := pyproject.toml CMakeLists.txt $(NATIVE) $(shell find src plugins -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test lint tidy format sanitize clean
+.PHONY: demo test dev lint tidy format sanitize clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
@@ -20,6 +20,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+dev: $(VENV)/.dev
+	$(PIP) install -q --no-build-isolation --no-deps -C build-dir=build/editable -e .
+	$(PIP) install -q --no-build-isolation --no-deps $(patsubst %/pyproject.toml,-e ./%,$(PLUGINS))
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -57,5 +61,5 @@ $(VENV)/.installed: $(VENV)/.environment $(SOURCES)
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(PIP) install -q -c constraints.txt clang-format hypothesis import-linter matplotlib mypy pytest ruff types-psutil
+	$(PIP) install -q -c constraints.txt $$($(BIN)/python tests/requirements.py dev plot)
 	touch $@

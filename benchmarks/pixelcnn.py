@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -140,7 +141,7 @@ def speeds(prior: Prior, batch: int, rounds: int) -> dict[str, float]:
     work: dict[str, Callable[[], object]] = {
         "forward": lambda: prior(images),
         "cached": lambda: [cached.row(row) for row in range(1, 1 + ROWS[batch])],
-        **{name: lambda sampler=sampler: sampler.sample(batch, (SIDE, SIDE)) for name, sampler in samplers.items()},
+        **{name: partial(sampler.sample, batch, (SIDE, SIDE)) for name, sampler in samplers.items()},
         "exercise": lambda: _kernels.exercise(EXERCISE, False),
     }
     times: dict[str, list[float]] = {name: [] for name in work}

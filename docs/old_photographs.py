@@ -1,7 +1,7 @@
-"""The pictures of old-photographs.md.
+"""The images of old-photographs.md.
 
     python docs/old_photographs.py inputs --originals site-packages/skimage/data
-    python docs/old_photographs.py pictures
+    python docs/old_photographs.py comparisons
 
 The first command makes photographs as people have them of three good ones that are free of rights and come with
 scikit-image (pip install scikit-image): web.jpg, phone.jpg and print.jpg in the folder old-photographs beside this
@@ -92,7 +92,7 @@ def make_inputs(originals: Path) -> None:
         (HERE / f"{name}.jpg").write_bytes(example.make(read_image(originals / example.original).convert("RGB")))
 
 
-def draw_pictures() -> None:
+def draw_comparisons() -> None:
     upscalers = {name: pysr.load(name, SCALE) for name in MODELS}
     for name, example in EXAMPLES.items():
         image = read_image(HERE / f"{name}.jpg")
@@ -103,16 +103,16 @@ def draw_pictures() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Make the pictures of old-photographs.md.")
+    parser = argparse.ArgumentParser(description="Make the images of old-photographs.md.")
     commands = parser.add_subparsers(dest="command", required=True)
     inputs = commands.add_parser("inputs", help="make web.jpg, phone.jpg and print.jpg")
     inputs.add_argument("--originals", type=Path, required=True, help="the folder skimage/data of scikit-image")
-    commands.add_parser("pictures", help="enlarge them and draw the results")
+    commands.add_parser("comparisons", help="enlarge them and draw the results")
     options = parser.parse_args()
     if options.command == "inputs":
         make_inputs(options.originals)
     else:
-        draw_pictures()
+        draw_comparisons()
 
 
 if __name__ == "__main__":

@@ -73,12 +73,12 @@ def test_the_public_surface_is_as_written_down() -> None:
 
 
 def test_a_change_of_a_signature_is_seen() -> None:
-    def before(image: int, *, seed: int | None = None) -> int: ...
+    def before(image: int, *, seed: int | None = None) -> None: ...
 
-    def after(image: int, *, seed: int = 0) -> int: ...
+    def after(image: int, *, seed: int = 0) -> None: ...
 
-    assert described(before) == ["(image: int, *, seed: int | None=None) -> int"]
-    assert described(after) == ["(image: int, *, seed: int=0) -> int"]
+    assert described(before) == ["(image: int, *, seed: int | None=None) -> None"]
+    assert described(after) == ["(image: int, *, seed: int=0) -> None"]
 
 
 if __name__ == "__main__":

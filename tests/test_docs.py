@@ -20,7 +20,7 @@ def blocks(file: str, language: str) -> list[str]:
 def test_the_readmes_python_runs(tmp_path: Path) -> None:
     pytest.importorskip("pysr_vdsr", reason="the plugin pysr-vdsr is not installed")
     Image.fromarray((photo(40, 50) * 255).astype("uint8")).save(tmp_path / "photo.jpg")
-    for code in blocks("README.md", "python"):
+    for code in blocks("README.md", "python") + blocks("docs/combining.md", "python")[:1]:
         subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=120)
     with Image.open(tmp_path / "photo_x3.png") as made:
         assert made.size == (150, 120)
@@ -61,3 +61,18 @@ def test_no_page_has_a_gap() -> None:
     assert len(pages) > 8
     for page in pages:
         assert not re.search(r"^\{\w+\}", page.read_text(), re.MULTILINE), page
+
+
+def test_the_files_that_the_architecture_names_exist() -> None:
+    page = (ROOT / "docs/architecture.md").read_text()
+    named = [name for name in re.findall(r"`([\w/]+(?:/|\.\w+))`", page) if "/" in name or name.endswith(".py")]
+    assert len(named) > 60
+    homes = (ROOT, ROOT / "src" / "pysr")
+    missing = [name for name in named if not any((home / name).exists() for home in homes)]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs").glob("*.md")))
+def test_links_between_pages_lead_somewhere(page: str) -> None:
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / "docs" / page).read_text()):
+        assert (ROOT / "docs" / link.strip()).exists(), link

@@ -167,11 +167,11 @@ def test_losses_preprocessors_and_metrics_come_the_same_way() -> None:
     assert found.preprocessor("gamma") is step
     assert found.metric("niqe") is metric
     assert found.plugins[1] == Plugin("more", "more", "1.0", "ok", None, (), ("edges",), ("gamma",), ("niqe",))
-    with pytest.raises(UnknownNameError, match=r"no loss called 'vgg'; installed: .*edges"):
+    with pytest.raises(UnknownNameError, match=r"no loss called 'vgg' \(installed: .*edges"):
         found.loss("vgg")
     with pytest.raises(UnknownNameError, match="no preprocessor called 'gama'; did you mean 'gamma'"):
         found.preprocessor("gama")
-    with pytest.raises(UnknownNameError, match=r"no metric called 'lpips'; installed: niqe, psnr, ssim"):
+    with pytest.raises(UnknownNameError, match=r"no metric called 'lpips' \(installed: niqe, psnr, ssim\)"):
         found.metric("lpips")
 
 
@@ -182,13 +182,13 @@ def message(found: Registry, name: Any) -> str:
 
 
 def test_unknown_model_lists_what_is_installed() -> None:
-    assert message(Registry([CORE]), "qqq") == "there is no model called 'qqq'; installed: bicubic, lanczos, nearest"
-    assert message(Registry([]), "qqq") == "there is no model called 'qqq'; installed: none"
+    assert message(Registry([CORE]), "qqq") == "there is no model called 'qqq' (installed: bicubic, lanczos, nearest)"
+    assert message(Registry([]), "qqq") == "there is no model called 'qqq' (installed: none)"
 
 
 @pytest.mark.parametrize("name", ["bicubc", "BICUBIC", "Bicubik"])
 def test_unknown_model_gives_the_nearest_spelling(name: str) -> None:
-    assert "; did you mean 'bicubic'; installed: " in message(Registry([CORE]), name)
+    assert "; did you mean 'bicubic'? (installed: " in message(Registry([CORE]), name)
 
 
 def test_unknown_model_names_the_package_that_provides_it() -> None:

@@ -24,7 +24,8 @@ class Sharpen(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, enlarged: Tensor) -> Tensor:
-        return enlarged + self.conv(enlarged)
+        output: Tensor = enlarged + self.conv(enlarged)
+        return output
 
 
 class Normed(nn.Module):
@@ -33,7 +34,8 @@ class Normed(nn.Module):
         self.body = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 1))
 
     def forward(self, enlarged: Tensor) -> Tensor:
-        return enlarged + self.body(enlarged)
+        output: Tensor = enlarged + self.body(enlarged)
+        return output
 
 
 def recipe(**changes: Any) -> Recipe:
@@ -51,7 +53,7 @@ def recipe(**changes: Any) -> Recipe:
 
 
 def tiny(network: Callable[[], nn.Module] = Sharpen, about: dict[str, Any] | None = None, **changes: Any) -> Model:
-    values = {"colour": "luma", "preprocess": ("luma", "bicubic"), "receptive_field": 1} | (about or {})
+    values: dict[str, Any] = {"colour": "luma", "preprocess": ("luma", "bicubic"), "receptive_field": 1} | (about or {})
     values["recipes"] = {"shipped": lambda: recipe(**changes)}
     return Model("tiny", (2, 3), lambda scale, variant: network(), "for tests", **values)
 
@@ -77,7 +79,7 @@ def run(
     **given: Any,
 ) -> Path:
     """Train on the CPU in float32. given: fields of TrainingOptions, values of the recipe, and arguments of `train`."""
-    options = {"device": "cpu", "precision": "float32"}
+    options: dict[str, Any] = {"device": "cpu", "precision": "float32"}
     options |= {item.name: given.pop(item.name) for item in fields(TrainingOptions) if item.name in given}
     arguments = {name: given.pop(name) for name in ("validation", "resume", "progress") if name in given}
     chosen = replace(pysr.training.recipe(model, recipe, **(recipe_options or {})), **given)

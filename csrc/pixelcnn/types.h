@@ -74,7 +74,7 @@ struct ThreadGroup {
     std::int64_t rank, size;
     void (*arrive)(void* self);                        // this thread has finished its share of a phase
     bool (*wait)(void* self);                          // until all have arrived as often as this one; false: stop
-    bool (*advance)(void* self, std::int64_t pixels);  // this thread has drawn so many pixels; false: stop
+    bool (*advance)(void* self, std::int64_t pixels);  // report pixels that this thread has drawn; false: stop
 };
 
 /// The wavefront: pixel (i, j) is drawn at step j + kLag * i, by when everything it depends on is known.

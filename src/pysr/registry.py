@@ -103,8 +103,8 @@ class _Namespace(Generic[Description]):
         if isinstance(name, str) and (found := self.items.get(self.aliases.get(name, name))):
             return found
         raise UnknownNameError(
-            f"there is no {self.kind} called {name!r}{self._hint(str(name).lower())}; "
-            f"installed: {', '.join(sorted(self.items)) or 'none'}"
+            f"there is no {self.kind} called {name!r}{self._hint(str(name).lower())} "
+            f"(installed: {', '.join(sorted(self.items)) or 'none'})"
         )
 
     def _hint(self, name: str) -> str:
@@ -113,7 +113,7 @@ class _Namespace(Generic[Description]):
         if name in providers.keys() - spelling:
             return f"; it comes with the package {providers[name]}, which is not installed or failed to load"
         near = difflib.get_close_matches(name, spelling, n=1)
-        return f"; did you mean {spelling[near[0]]!r}" if near else ""
+        return f"; did you mean {spelling[near[0]]!r}?" if near else ""
 
 
 class Registry:

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ thread.join()
 """
 
 
-def measured(**environment):
+def measured(**environment: Any) -> Any:
     """Whether the allocator was tuned; the page faults of taking 32,768 pages again, without and in a thread."""
     own = {name: value for name, value in os.environ.items() if "MALLOC" not in name and name != "GLIBC_TUNABLES"}
     command = [sys.executable, "-c", FAULTS]
@@ -47,7 +48,7 @@ needs_glibc = pytest.mark.skipif(
 
 
 @needs_glibc
-def test_a_tuned_allocator_reuses_large_buffers():
+def test_a_tuned_allocator_reuses_large_buffers() -> None:
     tuned, faults, in_thread = measured()
     assert tuned
     assert faults < 1000
@@ -55,13 +56,13 @@ def test_a_tuned_allocator_reuses_large_buffers():
 
 
 @needs_glibc
-def test_the_users_own_tuning_stays():
+def test_the_users_own_tuning_stays() -> None:
     tuned, faults, in_thread = measured(GLIBC_TUNABLES="glibc.malloc.check=0")
     assert not tuned
     assert min(faults, in_thread) > 20_000
 
 
-def test_without_glibc_nothing_is_tuned(monkeypatch):
+def test_without_glibc_nothing_is_tuned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     monkeypatch.setattr(sys, "platform", "darwin")
     assert tune_allocator() is False

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -15,43 +17,43 @@ from pysr.registry import Plugin, override
 HEAVY = {"torch", "numpy", "rich", "PIL", "importlib.metadata", "ctypes"}
 
 
-def run(*args):
+def run(*args: Any) -> Any:
     return app.main([str(arg) for arg in args])
 
 
-def python(code, *args, check=True):
+def python(code: Any, *args: Any, check: bool = True) -> Any:
     return subprocess.run([sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, check=check)
 
 
 @pytest.mark.parametrize("args", [["--help"], ["--version"], ["upscale", "--help"], ["train", "-h"], []])
-def test_help_and_version_import_nothing_heavy(args):
+def test_help_and_version_import_nothing_heavy(args: Any) -> None:
     code = "import sys; from pysr.cli.app import main; main(sys.argv[1:]); print('MODULES', *sys.modules)"
     shown, modules = python(code, *args).stdout.split("MODULES")
     assert "pysr" in shown
     assert not HEAVY & {name for name in modules.split() if not name.startswith("pysr")}
 
 
-def test_lists_do_not_import_torch():
+def test_lists_do_not_import_torch() -> None:
     code = (
         "import sys; from pysr.cli.app import main; main(['models']); main(['plugins']); print('torch' in sys.modules)"
     )
     assert python(code).stdout.endswith("False\n")
 
 
-def test_without_click_it_says_what_to_install():
+def test_without_click_it_says_what_to_install() -> None:
     done = python("import sys; sys.modules['click'] = None; import pysr.cli.app", check=False)
     assert done.returncode
     assert done.stderr.count("\n") == 1
     assert "pip install 'pysr-sdk[cli]'" in done.stderr
 
 
-def test_help_tells_the_exit_codes(capsys):
+def test_help_tells_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--help") == 0
     out = capsys.readouterr().out
     assert all(f"\n    {code} " in out for code in (0, 1, 2, 3, 4, 130, 143))
 
 
-def test_models_as_json(capsys):
+def test_models_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("models", "--json") == 0
     bicubic = next(model for model in json.loads(capsys.readouterr().out) if model["name"] == "bicubic")
     assert bicubic["scales"][0] == 2
@@ -59,7 +61,7 @@ def test_models_as_json(capsys):
     assert bicubic["weights"] == []
 
 
-def test_models_as_a_table(capsys):
+def test_models_as_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("models") == 0
     out = capsys.readouterr().out
     assert "bicubic" in out
@@ -70,20 +72,20 @@ BROKEN = Plugin("hat", "pysr-hat", "1.2", "failed", "ImportError: " + "no module
 
 
 @pytest.fixture
-def broken_plugin():
+def broken_plugin() -> Iterator[Any]:
     with override([]) as found:
         found.plugins = (Plugin("core", "pysr-sdk", "0.1", "ok", models=("bicubic",)), BROKEN)
         yield
 
 
-def test_a_broken_plugin_is_shown_with_its_whole_error(broken_plugin, capsys):
+def test_a_broken_plugin_is_shown_with_its_whole_error(broken_plugin: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("plugins") == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "failed" in out
     assert BROKEN.error in out
 
 
-def test_plugins_as_json(broken_plugin, capsys):
+def test_plugins_as_json(broken_plugin: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("plugins", "--json") == 0
     core, hat = json.loads(capsys.readouterr().out)
     assert list(core) == [
@@ -124,7 +126,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_being_stopped_is_clean(photo, number, code):
+def test_being_stopped_is_clean(photo: Any, number: Any, code: int) -> None:
     target = photo.with_name("big.png")
     target.write_bytes(b"old")
     command = [sys.executable, "-c", SLOW, "upscale", photo, "-o", target, "-m", "nearest"]
@@ -137,7 +139,7 @@ def test_being_stopped_is_clean(photo, number, code):
     assert sorted(path.name for path in photo.parent.iterdir()) == ["big.png", "photo.png"]
 
 
-def test_a_signal_that_was_ignored_stays_so(photo):
+def test_a_signal_that_was_ignored_stays_so(photo: Any) -> None:
     """As a shell ignores Ctrl-C for what it runs in the background."""
     command = [sys.executable, "-c", f"import signal; signal.signal(2, signal.SIG_IGN)\n{SLOW}", "upscale", photo]
     with subprocess.Popen([*command, "-m", "nearest"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -150,7 +152,7 @@ def test_a_signal_that_was_ignored_stays_so(photo):
     assert process.returncode == 143
 
 
-def test_a_bar_is_drawn_on_a_terminal(photo):
+def test_a_bar_is_drawn_on_a_terminal(photo: Any) -> None:
     ours, its = pty.openpty()
     command = [sys.executable, "-c", SLOW, "upscale", photo, "-o", photo.with_name("big.png"), "-m", "nearest"]
     environment = os.environ | {"COLUMNS": "100", "TERM": "xterm"}

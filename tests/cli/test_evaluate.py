@@ -1,6 +1,8 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from pysr.registry import registry
 from pysr.upscaling.weights import save_weights
 
 
-def run(*args):
+def run(*args: Any) -> Any:
     return app.main([str(arg) for arg in args])
 
 
@@ -31,14 +33,16 @@ def run(*args):
         (["--scale", "2,"], "'' is not a scale"),
     ],
 )
-def test_values_that_belong_to_an_option_get_a_hint(photo, capsys, args, message):
+def test_values_that_belong_to_an_option_get_a_hint(
+    photo: Any, capsys: pytest.CaptureFixture[str], args: list[str], message: str
+) -> None:
     assert run("evaluate", "bicubic", "--data", photo.parent, *args) == 2
     captured = capsys.readouterr()
     assert message in captured.err
     assert captured.err.count("\n") == 1
 
 
-def test_evaluate_side_by_side(photo, capsys):
+def test_evaluate_side_by_side(photo: Any, capsys: pytest.CaptureFixture[str]) -> None:
     written = photo.with_name("scores.json")
     code = run(
         "evaluate", "nearest", "bicubic", "--data", photo.parent, "--scale", "2,x3", "--json", written, "--images"
@@ -60,15 +64,15 @@ def test_evaluate_side_by_side(photo, capsys):
 
 
 @pytest.fixture
-def evaluated(monkeypatch):
+def evaluated(monkeypatch: pytest.MonkeyPatch) -> Any:
     """What `load` and `evaluate` of the library are asked for, in place of doing it."""
     asked = []
 
-    def load(name, scale, **options):
+    def load(name: Any, scale: Any, **options: Any) -> Any:
         model = Model(name, (scale,), lambda scale, variant: None, "")
         return SimpleNamespace(model=model, scale=scale, options=options)
 
-    def evaluate(models, data, scales, **options):
+    def evaluate(models: Any, data: Any, scales: Any, **options: Any) -> Any:
         names = [model if isinstance(model, str) else model.model.name for model in models]
         loaded = [(model.scale, model.options) for model in models if not isinstance(model, str)]
         asked.append((names, list(data), list(scales), options["protocol"], loaded))
@@ -86,7 +90,9 @@ FORMATS = {"--json": '"psnr": 30.0', "--markdown": "| nearest | 30.00 / 30.0000 
 
 
 @pytest.mark.parametrize("option", FORMATS)
-def test_evaluate_prints_nothing_but_the_format_asked_for(evaluated, tmp_path, capsysbinary, option):
+def test_evaluate_prints_nothing_but_the_format_asked_for(
+    evaluated: Any, tmp_path: Path, capsysbinary: Any, option: Any
+) -> None:
     command = ("evaluate", "nearest", "--data", "a", "--scale", "2", option)
     assert run(*command, "-") == 0
     printed = capsysbinary.readouterr().out
@@ -97,12 +103,12 @@ def test_evaluate_prints_nothing_but_the_format_asked_for(evaluated, tmp_path, c
     assert (tmp_path / "file").read_bytes() == printed
 
 
-def test_evaluate_takes_the_scales_that_all_models_have(evaluated):
+def test_evaluate_takes_the_scales_that_all_models_have(evaluated: Any) -> None:
     assert run("evaluate", "nearest", "bicubic", "--data", ".") == 0
     assert evaluated == [(["nearest", "bicubic"], [Path(".")], [2, 3, 4, 5, 6, 7, 8], "y-shave", [])]
 
 
-def test_evaluate_loads_models_by_the_options_of_loading(evaluated):
+def test_evaluate_loads_models_by_the_options_of_loading(evaluated: Any) -> None:
     hardware = {"device": "cpu", "precision": "float32"}
     arguments = "nearest bicubic --data . --scale 2,3 --device cpu --precision float32"
     assert run("evaluate", *arguments.split()) == 0
@@ -111,7 +117,7 @@ def test_evaluate_loads_models_by_the_options_of_loading(evaluated):
     assert loaded == [(2, hardware), (3, hardware)] * 2
 
 
-def test_evaluate_takes_several_metrics(evaluated, capsys):
+def test_evaluate_takes_several_metrics(evaluated: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("evaluate", "--metric", "ssim,psnr", "nearest", "--data", ".", "--scale", "2") == 0
     assert evaluated[0][0] == ["nearest"]
     assert "SSIM / PSNR in dB   " in capsys.readouterr().out
@@ -119,7 +125,7 @@ def test_evaluate_takes_several_metrics(evaluated, capsys):
     assert evaluated[0] == evaluated[1]
 
 
-def test_evaluate_takes_several_data_sets(evaluated, capsys):
+def test_evaluate_takes_several_data_sets(evaluated: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("evaluate", "nearest", "--data", "a/Set5", "--data", "Set14", "--scale", "2", "--data", "b") == 0
     assert evaluated[0][1] == [Path("a/Set5"), Path("Set14"), Path("b")]
     words = capsys.readouterr().out.split()
@@ -135,14 +141,23 @@ def test_evaluate_takes_several_data_sets(evaluated, capsys):
         (["--markdown", "a", "--csv", "./a"], "--markdown and --csv both name 'a'"),
     ],
 )
-def test_a_wrong_file_name_is_found_before_the_work(evaluated, tmp_path, monkeypatch, capsys, args, message):
+def test_a_wrong_file_name_is_found_before_the_work(
+    evaluated: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    args: list[str],
+    message: str,
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert run("evaluate", "nearest", "--data", ".", "--scale", "2", *args) == 2
     assert message in capsys.readouterr().err
     assert evaluated == []
 
 
-def test_a_variant_and_weights_are_passed_on_with_their_scales(evaluated, tmp_path, capsys):
+def test_a_variant_and_weights_are_passed_on_with_their_scales(
+    evaluated: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "w.safetensors"
     for noted in ({"pysr.scales": "3 4"}, {}):
         save_weights({"a": torch.zeros(1)}, file, noted)
@@ -154,7 +169,9 @@ def test_a_variant_and_weights_are_passed_on_with_their_scales(evaluated, tmp_pa
     assert "--weights need a single model, and 2 are named" in capsys.readouterr().err
 
 
-def test_scales_without_weights_are_left_out_unless_named(evaluated, install, tmp_path):
+def test_scales_without_weights_are_left_out_unless_named(
+    evaluated: Any, install: Callable[..., None], tmp_path: Path
+) -> None:
     weights = Weights(tmp_path / "w.safetensors", "", "", "")
     recipes = {"only": lambda: None}
     install(
@@ -168,13 +185,13 @@ def test_scales_without_weights_are_left_out_unless_named(evaluated, install, tm
     assert [scales for _, _, scales, *_ in evaluated] == [[3, 4], [3, 4], [2], [2, 3], [9, 16]]
 
 
-def test_weights_for_no_scale_of_the_model_are_refused(tmp_path, capsys):
+def test_weights_for_no_scale_of_the_model_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_weights({"a": torch.zeros(1)}, tmp_path / "w.safetensors", {"pysr.scales": "11"})
     assert run("evaluate", "bicubic", "--data", tmp_path, "--weights", tmp_path / "w.safetensors") == 2
     assert "no scale in common (bicubic: 2 3 4 5 6 7 8, w.safetensors: 11)" in capsys.readouterr().err
 
 
-def test_the_scales_of_chains_and_of_the_initial_count(evaluated, install):
+def test_the_scales_of_chains_and_of_the_initial_count(evaluated: Any, install: Callable[..., None]) -> None:
     install(Model("few", (3, 2, 4), lambda scale, variant: None, ""))
     assert run("evaluate", "nearest", "few+bicubic", "--data", ".") == 0
     assert run("evaluate", "nearest", "bicubic", "--pre-upsampler", "few", "--data", ".") == 0

@@ -3,7 +3,9 @@ import pty
 import subprocess
 import sys
 from types import SimpleNamespace
+from typing import Any
 
+import pytest
 from rich.table import Table
 
 from pysr.cli.terminal import Bar, evaluation_table, print_table
@@ -13,19 +15,21 @@ from pysr.plugin import Metric
 SHOW = "from rich.table import Table; from pysr.cli.terminal import print_table; print_table(Table('word ' * 60))"
 
 
-def shown(capsys, *columns):
+def shown(capsys: pytest.CaptureFixture[str], *columns: Any) -> Any:
     print_table(Table(*columns))
     return capsys.readouterr().out.splitlines()
 
 
-def test_a_table_in_a_pipe_is_as_wide_as_its_content(capsys, monkeypatch):
+def test_a_table_in_a_pipe_is_as_wide_as_its_content(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for terminal in ("20", "500"):  # what is set for the terminal does not count there
         monkeypatch.setenv("COLUMNS", terminal)
         assert {len(line) for line in shown(capsys, "PSNR", "SSIM")} == {15}
         assert any("x" * 300 in line for line in shown(capsys, "x" * 300))
 
 
-def test_a_table_on_a_terminal_stays_within_it():
+def test_a_table_on_a_terminal_stays_within_it() -> None:
     ours, its = pty.openpty()
     environment = os.environ | {"COLUMNS": "60", "TERM": "xterm"}
     subprocess.run([sys.executable, "-c", SHOW], stdout=its, env=environment, check=True)
@@ -36,7 +40,7 @@ def test_a_table_on_a_terminal_stays_within_it():
     assert max(map(len, lines)) < 100  # 60 and what makes letters bold
 
 
-def test_the_rate_is_that_since_the_first_report(monkeypatch):
+def test_the_rate_is_that_since_the_first_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was done before, by a training that is resumed, took no time now."""
     shown, clock = [], iter([10.0, 12.0])
     task = SimpleNamespace(update=lambda task, **changes: shown.append(changes.get("rate")))
@@ -49,8 +53,8 @@ def test_the_rate_is_that_since_the_first_report(monkeypatch):
     assert shown == [None, "2 steps/s"]
 
 
-def test_an_evaluation_has_a_block_a_data_set_and_gaps(capsys):
-    def at(scale, psnr):
+def test_an_evaluation_has_a_block_a_data_set_and_gaps(capsys: pytest.CaptureFixture[str]) -> None:
+    def at(scale: Any, psnr: Any) -> Any:
         scores = {"psnr": psnr, "ssim": 0.5}
         return ScaleResult(scale, scores, 1.0, (ImageResult("[x]", scores, 1.0),))
 

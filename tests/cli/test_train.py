@@ -1,6 +1,8 @@
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,11 +11,11 @@ from pysr.plugin import Fit, Model, Recipe
 from pysr.training import TrainingOptions
 
 
-def run(*args):
+def run(*args: Any) -> Any:
     return app.main([str(arg) for arg in args])
 
 
-def shipped(**options):
+def shipped(**options: Any) -> Any:
     return Recipe(
         losses={options.get("loss", "l1"): 1.0},
         optimizers=lambda network: [],
@@ -25,7 +27,7 @@ def shipped(**options):
     )
 
 
-def test_train_passes_everything_on(monkeypatch, install):
+def test_train_passes_everything_on(monkeypatch: pytest.MonkeyPatch, install: Callable[..., None]) -> None:
     asked, tuned = [], []
     recipes = {"shipped": shipped, "other": lambda loss, size: replace(shipped(loss=loss), batch=int(size))}
     install(Model("tiny", (2, 3, 4), lambda scale, variant: None, "", recipes=recipes))
@@ -54,7 +56,7 @@ def test_train_passes_everything_on(monkeypatch, install):
     assert (recipe.name, recipe.steps, recipe.scales) == ("shipped", 20, (2, 3, 4))
 
 
-def test_a_fitted_model_takes_no_steps(install, capsys):
+def test_a_fitted_model_takes_no_steps(install: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
     install(Model("fitted", (2, 3), lambda scale, variant: None, "", recipes={"only": lambda: Fit(print, (2, 3))}))
     assert run("train", "fitted", "--data", "a", "--out", "run", "--steps", "9") == 2
     assert "fitted is fitted in one go; leave --steps out" in capsys.readouterr().err
@@ -63,12 +65,18 @@ def test_a_fitted_model_takes_no_steps(install, capsys):
 
 
 @pytest.mark.parametrize(("rank", "said"), [("0", True), ("1", False)])
-def test_of_several_processes_the_first_speaks_for_all(rank, said, install, monkeypatch, capsys):
+def test_of_several_processes_the_first_speaks_for_all(
+    rank: str,
+    said: bool,
+    install: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setenv("RANK", rank)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     bars = []
 
-    def train(*_, progress, **options):
+    def train(*_: Any, progress: Any, **options: Any) -> None:
         logging.getLogger("pysr").info("3 training images")
         bars.append(progress.__self__.shown)
 
@@ -87,11 +95,11 @@ def test_of_several_processes_the_first_speaks_for_all(rank, said, install, monk
         (["--data", "a", "srcnn"], "got 'vdsr' 'srcnn'; name one model"),
     ],
 )
-def test_a_second_model_gets_a_hint(args, message, capsys):
+def test_a_second_model_gets_a_hint(args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("train", "vdsr", "--out", "run", *args) == 2
     assert message in capsys.readouterr().err
 
 
-def test_an_option_of_a_recipe_has_a_name_and_a_value(capsys):
+def test_an_option_of_a_recipe_has_a_name_and_a_value(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("train", "vdsr", "--data", "a", "--out", "run", "-o", "style") == 2
     assert "'style' is not a recipe option; write NAME=VALUE" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -11,16 +12,16 @@ from pysr.cli import app
 from pysr.errors import InputError, OutOfMemoryError
 
 
-def run(*args):
+def run(*args: Any) -> Any:
     return app.main([str(arg) for arg in args])
 
 
-def size(path):
+def size(path: Any) -> Any:
     with Image.open(path) as image:
         return image.size
 
 
-def test_one_file(photo, capsys):
+def test_one_file(photo: Any, capsys: pytest.CaptureFixture[str]) -> None:
     target = photo.with_name("big.jpg")
     assert run("upscale", photo, "-o", target, "-m", "bicubic", "-s", "3") == 0
     assert size(target) == (90, 60)
@@ -31,25 +32,27 @@ def test_one_file(photo, capsys):
 
 
 @pytest.mark.parametrize("given", ["3", "x3", "3x", "X3"])
-def test_without_output_the_result_lies_beside_the_input(photo, given):
+def test_without_output_the_result_lies_beside_the_input(photo: Any, given: str) -> None:
     assert run("upscale", "-i", photo, "-n", "nearest", "-s", given, "-q") == 0
     assert size(photo.with_name("photo_x3.png")) == (90, 60)
 
 
-def test_without_scale_it_is_the_models_first(photo):
+def test_without_scale_it_is_the_models_first(photo: Any) -> None:
     assert run("upscale", photo, "-m", "nearest") == 0
     assert size(photo.with_name("photo_x2.png")) == (60, 40)
 
 
 @pytest.mark.parametrize(("model", "scale", "side"), [("nearest+bicubic", 4, 4), ("nearest:2+bicubic:3", None, 6)])
-def test_models_in_a_row(photo, capsys, model, scale, side):
+def test_models_in_a_row(
+    photo: Any, capsys: pytest.CaptureFixture[str], model: str, scale: int | None, side: int
+) -> None:
     assert run("upscale", photo, "-m", model, *(["-s", scale] if scale else []), "--json") == 0
     assert size(photo.with_name(f"photo_x{side}.png")) == (30 * side, 20 * side)
     facts = json.loads(capsys.readouterr().out)
     assert (facts["model"], facts["scale"]) == (f"nearest:2+bicubic:{side // 2}", side)
 
 
-def test_a_folder_goes_into_a_folder(photo):
+def test_a_folder_goes_into_a_folder(photo: Any) -> None:
     Image.open(photo).save(photo.with_name("other.JPG"))
     photo.with_name("notes.txt").write_text("not an image")
     photo.with_name(".hidden.png").write_bytes(b"not an image")
@@ -58,14 +61,14 @@ def test_a_folder_goes_into_a_folder(photo):
     assert sorted(path.name for path in out.iterdir()) == ["other.png", "photo.png"]
 
 
-def test_existing_outputs_are_replaced(photo):
+def test_existing_outputs_are_replaced(photo: Any) -> None:
     target = photo.with_name("photo_x2.png")
     target.write_bytes(b"old")
     assert run("upscale", photo, "-m", "nearest") == 0
     assert size(target) == (60, 40)
 
 
-def test_one_bad_file_costs_only_itself(photo, capsys):
+def test_one_bad_file_costs_only_itself(photo: Any, capsys: pytest.CaptureFixture[str]) -> None:
     photo.with_name("a-bad.png").write_bytes(photo.read_bytes()[:200])
     out = photo.parent / "out"
     assert run("upscale", photo.parent, "-o", out, "-m", "nearest") == 3
@@ -76,7 +79,7 @@ def test_one_bad_file_costs_only_itself(photo, capsys):
     assert lines[-1].endswith("a-bad.png")
 
 
-def test_json_has_a_line_per_file(photo, capsys):
+def test_json_has_a_line_per_file(photo: Any, capsys: pytest.CaptureFixture[str]) -> None:
     photo.with_name("a-bad.png").write_bytes(b"")
     assert (
         run(
@@ -91,7 +94,9 @@ def test_json_has_a_line_per_file(photo, capsys):
 
 
 @pytest.mark.parametrize("form", ["png", "jpg", "webp", "avif", "tif", "bmp", "ppm"])
-def test_results_beyond_pillows_limit_are_reported(photo, monkeypatch, capsys, form):
+def test_results_beyond_pillows_limit_are_reported(
+    photo: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
     Image.open(photo).save(photo.with_name("another.png"))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # it warns above that and raises above twice that
     code = run("upscale", photo.parent, "-o", photo.parent / "out", "-m", "nearest", "-s", "3", "-f", form, "--json")
@@ -100,21 +105,21 @@ def test_results_beyond_pillows_limit_are_reported(photo, monkeypatch, capsys, f
     assert [(fact["width"], fact["height"]) for fact in facts] == [(90, 60)] * 2
 
 
-def test_comparison(photo):
+def test_comparison(photo: Any) -> None:
     target = photo.with_name("comparison.png")
     assert run("upscale", photo, "-m", "lanczos", "--comparison", target) == 0
     assert size(target)[0] > 1000
 
 
-def test_quiet_says_nothing(photo, capsys):
+def test_quiet_says_nothing(photo: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("upscale", photo, "-m", "nearest", "-q") == 0
     assert capsys.readouterr() == ("", "")
 
 
-def test_options_reach_load(photo, monkeypatch):
+def test_options_reach_load(photo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def load(*args, **options):
+    def load(*args: Any, **options: Any) -> None:
         asked.append((args, options))
         raise InputError("enough")
 
@@ -169,7 +174,9 @@ def test_options_reach_load(photo, monkeypatch):
         (["photo.png", "-m", "nearest", "--comparison", "photo.png"], "--comparison"),
     ],
 )
-def test_wrong_usage_is_one_sentence(photo, monkeypatch, capsys, args, message):
+def test_wrong_usage_is_one_sentence(
+    photo: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], args: list[str], message: str
+) -> None:
     monkeypatch.chdir(photo.parent)
     Path("empty").mkdir()
     assert run("upscale", *args) == 2
@@ -180,13 +187,15 @@ def test_wrong_usage_is_one_sentence(photo, monkeypatch, capsys, args, message):
     assert message in captured.err
 
 
-def links(photo):
+def links(photo: Any) -> Any:
     photo.with_name("soft.png").symlink_to(photo)
     os.link(photo, photo.with_name("hard.png"))
     return ["photo.png", "soft.png", "hard.png", "../" + photo.parent.name + "/photo.png"]
 
 
-def test_an_input_is_never_overwritten(photo, monkeypatch, capsys):
+def test_an_input_is_never_overwritten(
+    photo: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(photo.parent)
     before = photo.read_bytes()
     for target in links(photo):
@@ -201,10 +210,10 @@ def test_an_input_is_never_overwritten(photo, monkeypatch, capsys):
 
 
 @pytest.fixture
-def fails_with(photo, monkeypatch):
+def fails_with(photo: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Returns a command that upscales a photo and makes upscaling raise an error."""
 
-    def prepare(error):
+    def prepare(error: Any) -> Any:
         monkeypatch.setattr("pysr.upscaling.upscaler.Upscaler.upscale_file", Mock(side_effect=error))
         return "upscale", photo, "-m", "nearest"
 
@@ -221,7 +230,9 @@ def fails_with(photo, monkeypatch):
         (ZeroDivisionError("division by zero"), 1, "this is a bug; please report it"),
     ],
 )
-def test_errors_are_one_line_and_a_code(fails_with, capsys, error, code, message):
+def test_errors_are_one_line_and_a_code(
+    fails_with: Any, capsys: pytest.CaptureFixture[str], error: Any, code: int, message: str
+) -> None:
     command = fails_with(error)
     assert run(*command) == code
     err = capsys.readouterr().err

@@ -1,3 +1,6 @@
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,11 +14,11 @@ RED = (255, 59, 48)  # the outline of the detail
 GREEN = (10, 125, 56)  # the best score
 
 
-def noise(width=90, height=60, seed=0):
+def noise(width: int = 90, height: int = 60, seed: int = 0) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 200, (height, width, 3), np.uint8))
 
 
-def count(image, colour):
+def count(image: Any, colour: Any) -> Any:
     return int((np.asarray(image) == colour).all(-1).sum())
 
 
@@ -27,7 +30,9 @@ def count(image, colour):
     scored=st.booleans(),
     mode=st.sampled_from(["1", "L", "LA", "P", "I;16", "RGB", "RGBA", "CMYK"]),
 )
-def test_any_number_of_images_of_any_size_and_mode_fits(width, height, panels, scored, mode):
+def test_any_number_of_images_of_any_size_and_mode_fits(
+    width: Any, height: Any, panels: Any, scored: Any, mode: Any
+) -> None:
     image = Image.new(mode, (width, height))
     scores = (20.0, 0.5) if scored else ()
     sheet = draw([Panel(f"model {number}", image, *scores) for number in range(panels)])
@@ -35,7 +40,7 @@ def test_any_number_of_images_of_any_size_and_mode_fits(width, height, panels, s
     assert sheet.width <= WIDEST
 
 
-def test_every_panel_is_shown_whole_and_magnified_without_smoothing():
+def test_every_panel_is_shown_whole_and_magnified_without_smoothing() -> None:
     image = Image.new("RGB", (40, 40), "blue")
     image.paste((255, 255, 0), (10, 10, 14, 14))
     sheet = draw([Panel("one", image)], (8, 8, 16, 16))
@@ -45,7 +50,7 @@ def test_every_panel_is_shown_whole_and_magnified_without_smoothing():
     assert colours == {(0, 0, 255), (255, 255, 0)}
 
 
-def test_the_first_panel_alone_is_outlined():
+def test_the_first_panel_alone_is_outlined() -> None:
     image = noise()
     sheet = draw([Panel("one", image), Panel("two", image)], (10, 10, 40, 30))
     left, right = sheet.crop((0, 0, sheet.width // 2, sheet.height)), sheet.crop((sheet.width // 2, 0, *sheet.size))
@@ -53,7 +58,7 @@ def test_the_first_panel_alone_is_outlined():
     assert count(right, RED) == 0
 
 
-def test_the_best_scores_are_coloured():
+def test_the_best_scores_are_coloured() -> None:
     image = noise()
     better, worse = Panel("better", image, 30.0, 0.9), Panel("worse", image, 20.0, 0.5)
     sheet = draw([better, worse])
@@ -63,7 +68,7 @@ def test_the_best_scores_are_coloured():
     assert count(draw([better]), GREEN) == 0
 
 
-def test_many_panels_wrap_into_rows():
+def test_many_panels_wrap_into_rows() -> None:
     image = noise()
     two, five, six = (draw([Panel("x", image)] * count) for count in (2, 5, 6))
     assert five.height < 1.1 * two.height
@@ -71,7 +76,7 @@ def test_many_panels_wrap_into_rows():
     assert six.width < five.width <= WIDEST
 
 
-def test_the_automatic_detail_is_where_the_fine_structure_is():
+def test_the_automatic_detail_is_where_the_fine_structure_is() -> None:
     smooth = Image.linear_gradient("L").resize((300, 200))
     smooth.paste(noise(30, 20), (200, 120))
     left, top, right, bottom = fine_structure(smooth, (60, 40))
@@ -83,17 +88,17 @@ def test_the_automatic_detail_is_where_the_fine_structure_is():
 
 
 @pytest.mark.parametrize("box", [(-1, 0, 5, 5), (0, 0, 91, 5), (5, 5, 5, 9), (0, 50, 9, 40)])
-def test_a_detail_outside_the_image_fails(box):
+def test_a_detail_outside_the_image_fails(box: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="does not lie within the 90 x 60 pixels"):
         draw([Panel("one", noise())], box)
 
 
-def test_panels_of_different_sizes_fail():
+def test_panels_of_different_sizes_fail() -> None:
     with pytest.raises(InputError, match="one is 90 x 60 and two 30 x 20"):
         draw([Panel("one", noise()), Panel("two", noise(30, 20))])
 
 
-def test_a_contact_sheet_has_rows_of_thumbnails():
+def test_a_contact_sheet_has_rows_of_thumbnails() -> None:
     panels = [Panel("x", noise(8, 6))] * 5
     one, two = contact_sheet(panels, 5), contact_sheet(panels, 3)
     assert one.width == 5 * 160 + 6 * 24
@@ -103,23 +108,23 @@ def test_a_contact_sheet_has_rows_of_thumbnails():
             contact_sheet(panels, columns)
 
 
-def test_no_panels_fail():
+def test_no_panels_fail() -> None:
     with pytest.raises(InputError, match="at least one"):
         draw([])
 
 
-def test_a_long_title_keeps_its_beginning():
+def test_a_long_title_keeps_its_beginning() -> None:
     image = noise()
     one, other = (draw([Panel(first + "w" * 200, image)]) for first in "AB")
     assert one != other
 
 
-def test_transparent_pixels_are_paper():
+def test_transparent_pixels_are_paper() -> None:
     image = Image.new("RGBA", (40, 40), (255, 0, 0, 0))
     assert count(draw([Panel("one", image)], (0, 0, 8, 8)), (255, 0, 0)) == 0
 
 
-def test_files_are_compared_with_nearest_and_bicubic(tmp_path):
+def test_files_are_compared_with_nearest_and_bicubic(tmp_path: Path) -> None:
     low, high, target = tmp_path / "low.png", tmp_path / "high.jpg", tmp_path / "comparison.png"
     noise(30, 20).save(low)
     noise(90, 60).save(high)

@@ -1,6 +1,8 @@
 """Plots of models by two metrics."""
 
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,27 +19,28 @@ PSNR = Metric("psnr", lambda: None, "", "PSNR in dB")
 DISTANCE = Metric("distance", lambda: None, "", "a distance", lower_is_better=True)
 
 
-def evaluation(model, psnr, distance, *, data="Set5", scale=4):
+def evaluation(model: Any, psnr: Any, distance: Any, *, data: str = "Set5", scale: int = 4) -> Any:
     scores = {"psnr": psnr, "distance": distance}
     return Evaluation(model, data, "y-shave", (PSNR, DISTANCE), (ScaleResult(scale, scores, 1.0, ()),))
 
 
 @pytest.fixture
-def matplotlib():
+def matplotlib() -> Any:
     return pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 
 
 @pytest.mark.usefixtures("matplotlib")
-def test_models_lie_where_their_scores_are():
+def test_models_lie_where_their_scores_are() -> None:
     (axes,) = plot([evaluation("a", 28.0, 0.8), evaluation("b", 30.0, 0.9), evaluation("$c$", 31.0, 0.85)]).axes
     (dots,) = axes.collections
+    annotations: list[Any] = list(axes.texts)
     assert dots.get_offsets().tolist() == [[28.0, 0.8], [30.0, 0.9], [31.0, 0.85]]
-    assert [(name.get_text(), name.xy) for name in axes.texts] == [
+    assert [(name.get_text(), name.xy) for name in annotations] == [
         ("a", (28.0, 0.8)),
         ("b", (30.0, 0.9)),
         ("$c$", (31.0, 0.85)),
     ]
-    assert [name.get_horizontalalignment() for name in axes.texts] == ["left", "right", "right"]
+    assert [name.get_horizontalalignment() for name in annotations] == ["left", "right", "right"]
     assert axes.get_xlabel() == "PSNR in dB (higher is better)"
     assert axes.get_ylabel() == "a distance (lower is better)"
     assert axes.get_title() == "Set5 x4"
@@ -45,7 +48,7 @@ def test_models_lie_where_their_scores_are():
 
 @pytest.mark.usefixtures("matplotlib")
 @pytest.mark.parametrize(("ending", "magic"), [(".png", b"\x89PNG"), (".PDF", b"%PDF"), (".svg", b"<?xml")])
-def test_the_ending_names_the_format(tmp_path, ending, magic):
+def test_the_ending_names_the_format(tmp_path: Path, ending: str, magic: bytes) -> None:
     target = tmp_path / f"plot{ending}"
     write_plot([evaluation("a" * 30, 28.0, 0.8), evaluation("b" * 30, 28.0, 0.8)], target)  # equal scores, long names
     assert target.read_bytes().startswith(magic)
@@ -62,12 +65,12 @@ def test_the_ending_names_the_format(tmp_path, ending, magic):
         ([evaluation("b", float("inf"), 1.0)], "infinite score"),
     ],
 )
-def test_what_makes_no_plot(others, message):
+def test_what_makes_no_plot(others: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         plot([evaluation("a", 28.0, 0.8), *others])
 
 
-def test_without_matplotlib_it_says_what_to_install(tmp_path, monkeypatch):
+def test_without_matplotlib_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
     with pytest.raises(PysrError, match=r"plots need matplotlib; install it with: pip install 'pysr-sdk\[plot\]'"):
@@ -75,7 +78,9 @@ def test_without_matplotlib_it_says_what_to_install(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("matplotlib")
-def test_the_command_writes_it(tmp_path, capsys, monkeypatch):
+def test_the_command_writes_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     Image.fromarray((photo(40, 40) * 255).astype(np.uint8)).save(tmp_path / "a.png")
     command = ["evaluate", "nearest", "bicubic", "--data", str(tmp_path), "--scale", "2", "--plot"]
     assert app.main([*command, str(tmp_path / "plot.pdf")]) == 0

@@ -201,7 +201,7 @@ def test_a_colour_model_gets_rounded_colour(folder: Path, monkeypatch: pytest.Mo
     import pysr.evaluation.protocols as module
 
     given = []
-    real = module.load
+    from pysr.upscaling.loading import load as real
 
     def as_colour(*args: object, **kwargs: object) -> object:
         upscaler = real(*args, **kwargs)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@ import io
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -14,18 +15,18 @@ from pysr.plugin import Metric
 METRICS = Metric("psnr", lambda: None, "", "PSNR in dB", decimals=2), Metric("ssim", lambda: None, "", "SSIM")
 
 
-def evaluation(model, data, scores):
+def evaluation(model: Any, data: Any, scores: Any) -> Any:
     """scores: by scale, those of its only image."""
     named = {scale: dict(zip(("psnr", "ssim"), both, strict=True)) for scale, both in scores.items()}
     results = [ScaleResult(scale, both, 0.5, (ImageResult("a, b", both, 0.5),)) for scale, both in named.items()]
     return Evaluation(model, data, "y-shave", METRICS, tuple(results))
 
 
-def table(*evaluations):
+def table(*evaluations: Any) -> Any:
     return to_markdown(evaluations).splitlines()[2:]
 
 
-def test_markdown_has_a_table_a_data_set_and_the_best_in_bold():
+def test_markdown_has_a_table_a_data_set_and_the_best_in_bold() -> None:
     assert (
         to_markdown(
             [
@@ -49,7 +50,7 @@ PSNR in dB / SSIM, protocol `y-shave`
     )
 
 
-def test_a_scale_that_a_model_does_not_offer_is_a_gap():
+def test_a_scale_that_a_model_does_not_offer_is_a_gap() -> None:
     a, b = evaluation("a", "Set5", {4: (28.0, 0.8)}), evaluation("b", "Set5", {3: (30.0, 0.9), 4: (27.0, 0.7)})
     assert table(a, b) == [
         "| Set5 | x3 | x4 |",
@@ -59,17 +60,17 @@ def test_a_scale_that_a_model_does_not_offer_is_a_gap():
     ]
 
 
-def test_what_prints_alike_is_best_alike():
+def test_what_prints_alike_is_best_alike() -> None:
     a, b = evaluation("a", "Set5", {2: (float("inf"), 0.90001)}), evaluation("b", "Set5", {2: (29.0, 0.90002)})
     assert [line.split("|")[2] for line in table(a, b)[2:]] == [" **inf** / **0.9000** ", " 29.00 / **0.9000** "]
 
 
-def test_a_name_breaks_no_table():
+def test_a_name_breaks_no_table() -> None:
     head, _, row = table(evaluation("a|b", "Set|5", {2: (30.0, 0.9)}))
     assert (head, row) == (r"| Set\|5 | x2 |", r"| a\|b | 30.00 / 0.9000 |")
 
 
-def test_scores_of_a_metric_that_is_no_longer_installed_are_printed(capsys):
+def test_scores_of_a_metric_that_is_no_longer_installed_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     gone = Metric("gone", lambda: None, "", "distance in furlongs", lower_is_better=True, decimals=1)
     scores = {"a": {"gone": 0.25}, "b": {"gone": 0.14}}
     found = [
@@ -83,7 +84,7 @@ def test_scores_of_a_metric_that_is_no_longer_installed_are_printed(capsys):
     assert "0.250" in capsys.readouterr().out
 
 
-def test_csv_has_a_line_an_image():
+def test_csv_has_a_line_an_image() -> None:
     text = to_csv([evaluation("a", "Set5", {2: (33.66123, 0.9512345), 3: (float("inf"), 1.0)})])
     first, second = csv.DictReader(io.StringIO(text))
     assert first == {
@@ -98,7 +99,7 @@ def test_csv_has_a_line_an_image():
     assert float(second["psnr"]) == float("inf")
 
 
-def test_json_is_a_list_of_everything():
+def test_json_is_a_list_of_everything() -> None:
     found = [evaluation("a", "Set5", {2: (30.0, 0.9)}), evaluation("b", "Set5", {2: (float("inf"), 1.0)})]
     a, b = json.loads(to_json(found))
     image = {"name": "a, b", "psnr": 30.0, "ssim": 0.9, "seconds": 0.5}
@@ -108,6 +109,6 @@ def test_json_is_a_list_of_everything():
 
 
 @pytest.mark.parametrize("module", ["pysr.evaluation.report", "pysr.cli.terminal"])
-def test_importing_does_not_import_torch(module):
+def test_importing_does_not_import_torch(module: str) -> None:
     script = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -25,7 +25,7 @@ def signatures(body: list[ast.stmt], prefix: str = "") -> dict[str, list[str]]:
 
 def registered(owner: object, prefix: str = "") -> dict[str, list[str]]:
     """The same, from the docstrings that pybind11 writes."""
-    found = {}
+    found: dict[str, list[str]] = {}
     for name, value in vars(owner).items():
         if isinstance(value, type):
             found |= registered(value, f"{name}.")

@@ -1,5 +1,7 @@
 """What the kernels refuse, and how they say it: every check of the bindings."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -44,7 +46,7 @@ WHOLE = Axis([0], ONE)
         ({"image": torch.zeros(3, 8, 8, requires_grad=True), "out": torch.zeros(1, 3, 4, 4)}, "no gradient"),
     ],
 )
-def test_patches_that_cannot_be_cut(change, message):
+def test_patches_that_cannot_be_cut(change: Any, message: str) -> None:
     arguments = {"image": IMAGE, "origins": [(0, 0)], "shape": (4, 4)} | change
     with pytest.raises(InputError, match=message):
         extract_patches(**arguments)
@@ -75,13 +77,13 @@ def test_patches_that_cannot_be_cut(change, message):
         ({"out": torch.zeros(200, dtype=torch.uint8).as_strided((3, 8, 8), (64, 7, 1))}, "share memory"),
     ],
 )
-def test_rows_that_cannot_be_blended(change, message):
+def test_rows_that_cannot_be_blended(change: Any, message: str) -> None:
     arguments = {"tile_rows": [torch.zeros(1, 3, 8, 8)], "rows": WHOLE, "columns": WHOLE, "span": (0, 8)} | change
     with pytest.raises(InputError, match=message):
         blend_patches(**arguments)
 
 
-def test_starts_that_descend_are_refused():
+def test_starts_that_descend_are_refused() -> None:
     tile_rows = [torch.zeros(1, 3, 8, 8)] * 2
     with pytest.raises(InputError, match="row starts must ascend"):
         blend_patches(tile_rows, Axis([4, 0], ONE.repeat(2, 0)), WHOLE, span=(0, 8))
@@ -89,7 +91,7 @@ def test_starts_that_descend_are_refused():
 
 @some
 @given(st.one_of(st.integers(-900, 900), st.sampled_from([-193, -192, -191, 191, 192, 193])))
-def test_output_must_not_share_memory_with_input(shift):
+def test_output_must_not_share_memory_with_input(shift: Any) -> None:
     memory = torch.zeros(3000)
     image, out = memory[1000:1192].view(3, 8, 8), memory[1000 + shift : 1192 + shift].view(1, 3, 8, 8)
     if abs(shift) >= 192:
@@ -102,7 +104,7 @@ def test_output_must_not_share_memory_with_input(shift):
         blend_patches([out], WHOLE, WHOLE, span=(0, 8), out=image)
 
 
-def test_what_is_no_array_is_refused():
+def test_what_is_no_array_is_refused() -> None:
     how = {"threads": 1, "stream": 0}
     with pytest.raises(InputError, match="NumPy array or a tensor"):
         _kernels.extract_patches([1], [0, 0], torch.zeros(1, 1, 1, 1), **how)
@@ -110,21 +112,21 @@ def test_what_is_no_array_is_refused():
         _kernels.extract_patches(IMAGE, [0, 0], torch.zeros(1, 3, 1, 1), threads=0, stream=0)
 
 
-def test_memory_of_any_computer():
+def test_memory_of_any_computer() -> None:
     far = np.lib.stride_tricks.as_strided(IMAGE, (3, 2**30, 2**30), (0, 2**62, 0))
     with pytest.raises(InputError, match="beyond the memory of any computer"):
         extract_patches(far, [(0, 0)], (4, 4))
 
 
-def test_libraries_that_know_only_the_old_dlpack():
+def test_libraries_that_know_only_the_old_dlpack() -> None:
     class Old:
-        def __init__(self, tensor):
+        def __init__(self, tensor: Any) -> None:
             self.tensor = tensor
 
-        def __dlpack__(self):
+        def __dlpack__(self) -> Any:
             return self.tensor.__dlpack__()
 
-        def __dlpack_device__(self):
+        def __dlpack_device__(self) -> Any:
             return self.tensor.__dlpack_device__()
 
     out = torch.zeros(1, 3, 4, 4)

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,12 +23,12 @@ ISAS = _kernels.isas()
 
 
 @pytest.fixture(autouse=True)
-def fastest_isa_afterwards():
+def fastest_isa_afterwards() -> Iterator[Any]:
     yield
     _kernels.isa(ISAS[0])
 
 
-def test_isas_are_chosen_by_name():
+def test_isas_are_chosen_by_name() -> None:
     assert ISAS[-1] == "baseline"
     for isa in ISAS:
         assert _kernels.isa(isa) == _kernels.isa() == isa
@@ -35,7 +37,7 @@ def test_isas_are_chosen_by_name():
 
 
 @pytest.mark.parametrize(("isa", "expected"), [("baseline", "baseline"), ("mmx", "InputError"), ("", ISAS[0])])
-def test_the_environment_chooses_an_isa(isa, expected):
+def test_the_environment_chooses_an_isa(isa: str, expected: Any) -> None:
     code = (
         "from pysr import _kernels\ntry: print(_kernels.isa())\nexcept Exception as error: print(type(error).__name__)"
     )
@@ -44,14 +46,14 @@ def test_the_environment_chooses_an_isa(isa, expected):
     assert run.stdout.strip() == expected
 
 
-def test_ctrl_c_stops_a_long_call():
+def test_ctrl_c_stops_a_long_call() -> None:
     """Sixteen thousand samples for each pixel: many seconds of work in little memory."""
     tile_rows = [torch.ones(1, 1, 4096, 512).expand(1000, 1, 4096, 512)] * 16
     rows = Axis([0] * 16, np.ones((16, 4096), np.float32))
     columns = Axis([0] * 1000, np.ones((1000, 512), np.float32))
     pressed = []
 
-    def press():
+    def press() -> None:
         pressed.append(time.perf_counter())
         signal.raise_signal(signal.SIGINT)
 
@@ -63,7 +65,7 @@ def test_ctrl_c_stops_a_long_call():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Python 3.12: a test with threads before
-def test_kernels_work_in_a_forked_child():
+def test_kernels_work_in_a_forked_child() -> None:
     image = np.full((3, 64, 2048), 255, np.uint8)
     extract_patches(image, [(0, 0)] * 8, (64, 2048))
     results, write = os.pipe()
@@ -81,12 +83,12 @@ def test_kernels_work_in_a_forked_child():
     assert os.waitpid(child, 0)[1] == 0
 
 
-def test_calls_from_several_threads_do_not_disturb_each_other():
+def test_calls_from_several_threads_do_not_disturb_each_other() -> None:
     image = np.random.default_rng(0).integers(0, 256, (3, 200, 300), dtype=np.uint8)
     expected = extract_patches(image, [(-5, -5)], (210, 310))
-    right = []
+    right: list[bool] = []
 
-    def work():
+    def work() -> None:
         right.extend(extract_patches(image, [(-5, -5)], (210, 310)).equal(expected) for _ in range(20))
 
     threads = [threading.Thread(target=work) for _ in range(4)]

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from pysr.ops.patches import blend_patches, extract_patches
 _kernels = pytest.importorskip("pysr._kernels", reason="built without the native kernels")
 
 
-def same_bits(a, b):
+def same_bits(a: Any, b: Any) -> Any:
     whole = {1: torch.uint8, 2: torch.int16, 4: torch.int32}[a.element_size()]
     return a.dtype == b.dtype and a.shape == b.shape and a.view(whole).equal(b.view(whole))
 
@@ -21,7 +22,7 @@ def same_bits(a, b):
 GRID = ([0, 4], [0, 5])
 
 
-def weights_for(tile_rows):
+def weights_for(tile_rows: Any) -> Any:
     random = np.random.default_rng(1)
     down = random.random((len(tile_rows), tile_rows[0].shape[2]), dtype=np.float32)
     across = random.random((tile_rows[0].shape[0], tile_rows[0].shape[3]), dtype=np.float32)
@@ -29,7 +30,7 @@ def weights_for(tile_rows):
     return torch.from_numpy(down), torch.from_numpy(across)
 
 
-def test_opcheck():
+def test_opcheck() -> None:
     image = torch.rand(3, 9, 11, requires_grad=True)
     torch.library.opcheck(torch.ops.pysr.extract_patches.default, (image, [0, 0, -3, 5], 6, 7, torch.float32))
     tile_rows = [torch.rand(2, 3, 6, 8, requires_grad=True) for _ in range(2)]
@@ -38,11 +39,11 @@ def test_opcheck():
     torch.library.opcheck(torch.ops.pysr.blend_patches.default, (tile_rows, GRID[0], down, GRID[1], across), size)
 
 
-def test_gradients():
-    def cut(image):
+def test_gradients() -> None:
+    def cut(image: Any) -> Any:
         return extract_patches(image, [(0, 0), (-3, 5), (40, -9)], (6, 7))
 
-    def put(*tile_rows):
+    def put(*tile_rows: Any) -> Any:
         return blend_patches(tile_rows, Axis(GRID[0], down), Axis(GRID[1], across), span=(2, 9), width=12)
 
     exact = {"eps": 2.0**-6, "atol": 1e-3, "rtol": 1e-3}  # both are linear: a long step loses nothing
@@ -55,7 +56,7 @@ def test_gradients():
         assert torch.autograd.gradcheck(put, tuple(tile_rows), **exact)
 
 
-def test_gradients_reach_through_clipping_and_16_bits():
+def test_gradients_reach_through_clipping_and_16_bits() -> None:
     image = torch.rand(1, 4, 4).to(torch.bfloat16).requires_grad_()
     tile = extract_patches(image, [(0, 0)], (4, 4), dtype=torch.bfloat16)
     whole = Axis([0], np.ones((1, 4), np.float32))
@@ -64,12 +65,12 @@ def test_gradients_reach_through_clipping_and_16_bits():
     assert image.grad.equal(2 * (image <= 0.5).to(torch.bfloat16))
 
 
-def test_meta_tensors_have_shapes():
+def test_meta_tensors_have_shapes() -> None:
     patches = extract_patches(torch.empty(3, 8, 9, device="meta"), [(0, 0)], (4, 5), dtype=torch.float16)
     assert (patches.shape, patches.dtype) == ((1, 3, 4, 5), torch.float16)
 
 
-def test_the_module_imports_without_the_extension():
+def test_the_module_imports_without_the_extension() -> None:
     code = (
         "import sys; sys.modules['pysr._kernels'] = None; import numpy, pysr.ops.patches as k;"
         "print(k.extract_patches(numpy.full((1, 2, 2), 255, 'uint8'), [(0, 0)], (2, 2)).sum().item())"
@@ -80,7 +81,7 @@ def test_the_module_imports_without_the_extension():
 @pytest.mark.cuda
 @pytest.mark.skipif(not (torch.cuda.is_available() and _kernels.cuda), reason="needs a CUDA GPU and a build for it")
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.float32, torch.float16, torch.bfloat16])
-def test_cuda_gives_the_same_bits(dtype):
+def test_cuda_gives_the_same_bits(dtype: Any) -> None:
     torch.manual_seed(0)
     image = torch.randint(0, 256, (3, 300, 400), dtype=torch.uint8)
     origins = [(y, x) for y in range(-9, 300, 24) for x in range(-9, 400, 24)]  # more than one launch takes

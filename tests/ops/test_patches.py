@@ -1,5 +1,8 @@
 """The kernels against a reference written for the tests alone, in float64 and one pixel at a time."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -22,7 +25,7 @@ some = settings(derandomize=True, deadline=None, max_examples=60)
 
 
 @pytest.fixture(autouse=True)
-def fastest_isa_and_two_threads():
+def fastest_isa_and_two_threads() -> Iterator[Any]:
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     yield
@@ -33,17 +36,17 @@ def fastest_isa_and_two_threads():
 # ---- reference and strategies ---------------------------------------------------------------------------------------
 
 
-def mirrored(i, length):
+def mirrored(i: Any, length: Any) -> Any:
     while not 0 <= i < length:
         i = -1 - i if i < 0 else 2 * length - 1 - i
     return i
 
 
-def widened(image):
+def widened(image: Any) -> Any:
     return image.astype(np.float64) / WHITE.get(image.dtype.name, 1)
 
 
-def extracted(image, origins, size):
+def extracted(image: Any, origins: Any, size: Any) -> Any:
     """What `extract_patches` promises, in float64."""
     planes = widened(image)
     patches = np.empty((len(origins), image.shape[0], *size))
@@ -54,7 +57,7 @@ def extracted(image, origins, size):
     return patches
 
 
-def blended(arguments, span, width):
+def blended(arguments: Any, span: Any, width: Any) -> Any:
     """What `blend_patches` promises, in float64, before it is clipped and rounded."""
     tile_rows, (tops, row_weights), (lefts, column_weights) = arguments
     total = np.zeros((tile_rows[0].shape[1], span[1] - span[0], width))
@@ -67,20 +70,20 @@ def blended(arguments, span, width):
     return total
 
 
-def sliced(array):
+def sliced(array: Any) -> Any:
     large = np.zeros([2 * n + 3 for n in array.shape], array.dtype)
     view = large[1 : 1 + 2 * array.shape[0] : 2, 2 : 2 + 2 * array.shape[1] : 2, 3 : 3 + array.shape[2]]
     view[...] = array
     return view
 
 
-def unaligned(array):
+def unaligned(array: Any) -> Any:
     view = np.zeros(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
     view[...] = array
     return view
 
 
-def read_only(array):
+def read_only(array: Any) -> Any:
     array.flags.writeable = False
     return array
 
@@ -99,7 +102,7 @@ sides = st.one_of(st.integers(1, 67), st.sampled_from([15, 16, 17, 31, 32, 33, 6
 
 
 @st.composite
-def images(draw):
+def images(draw: Any) -> Any:
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     shape = draw(st.sampled_from([1, 2, 3, 3, 3, 4, 5])), draw(sides), draw(sides)
     dtype = draw(st.sampled_from(["uint8", "uint8", "uint16", "float16", "float32"]))
@@ -114,7 +117,7 @@ origins_near = st.lists(st.tuples(st.integers(-90, 90), st.integers(-90, 90)), m
 
 
 @st.composite
-def blends(draw, channels=(1, 2, 3, 4), dtypes=tuple(FLOATS)):
+def blends(draw: Any, channels: tuple[int, ...] = (1, 2, 3, 4), dtypes: Any = tuple(FLOATS)) -> Any:
     """Tiles of random numbers on random places with random weights, many of them zero or one; and NaN under zeros."""
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     height, width, planes = draw(sides), draw(sides), draw(st.sampled_from(channels))
@@ -139,7 +142,7 @@ def blends(draw, channels=(1, 2, 3, 4), dtypes=tuple(FLOATS)):
     return (tile_rows, Axis(starts[0], weights[0]), Axis(starts[1], weights[1])), span, draw(st.integers(1, 120))
 
 
-def axis_weights(random, count, size):
+def axis_weights(random: Any, count: Any, size: Any) -> Any:
     """Runs of ones and zeros and ramps between, as plans have them, and some noise."""
     weights = np.ones((count, size), np.float32)
     for row in weights:
@@ -151,7 +154,7 @@ def axis_weights(random, count, size):
     return weights
 
 
-def same_bits(a, b):
+def same_bits(a: Any, b: Any) -> Any:
     whole = {1: torch.uint8, 2: torch.int16, 4: torch.int32}[a.element_size()]
     return a.dtype == b.dtype and a.shape == b.shape and a.view(whole).equal(b.view(whole))
 
@@ -161,7 +164,7 @@ def same_bits(a, b):
 
 @many
 @given(images(), origins_near, st.tuples(sides, sides), st.sampled_from(list(FLOATS)), st.sampled_from(ISAS))
-def test_patches_are_the_mirrored_image(image, origins, size, dtype, isa):
+def test_patches_are_the_mirrored_image(image: Any, origins: Any, size: Any, dtype: Any, isa: Any) -> None:
     _kernels.isa(isa)
     patches = extract_patches(image, origins, size, dtype=dtype)
     assert patches.shape == (len(origins), image.shape[0], *size)
@@ -172,10 +175,10 @@ def test_patches_are_the_mirrored_image(image, origins, size, dtype, isa):
 
 @some
 @given(images(), origins_near, st.tuples(sides, sides), st.sampled_from(list(FLOATS)))
-def test_patches_are_the_same_bits_everywhere(image, origins, size, dtype):
+def test_patches_are_the_same_bits_everywhere(image: Any, origins: Any, size: Any, dtype: Any) -> None:
     tensor = torch.from_numpy(np.array(image))
     flat = [i for origin in origins for i in origin]
-    expected = extract_patches_reference(tensor, flat, *size, dtype)
+    expected = extract_patches_reference(tensor, flat, size[0], size[1], dtype)
     for isa in ISAS:
         _kernels.isa(isa)
         for threads in (1, 2, 3, 7):
@@ -186,7 +189,7 @@ def test_patches_are_the_same_bits_everywhere(image, origins, size, dtype):
 
 @some
 @given(images(), origins_near, st.tuples(sides, sides), st.sampled_from(["channels_last", "sliced"]))
-def test_patches_go_into_any_tensor(image, origins, size, layout):
+def test_patches_go_into_any_tensor(image: Any, origins: Any, size: Any, layout: Any) -> None:
     shape = len(origins), image.shape[0], *size
     if layout == "channels_last":
         out = torch.zeros(shape).to(memory_format=torch.channels_last)
@@ -198,7 +201,7 @@ def test_patches_go_into_any_tensor(image, origins, size, layout):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("width", [301, 304])  # rows off and on the cache lines
-def test_many_patches_are_written_past_the_caches(isa, width):
+def test_many_patches_are_written_past_the_caches(isa: Any, width: int) -> None:
     _kernels.isa(isa)
     image = np.random.default_rng(0).integers(0, 256, (300, 2000, 3), dtype=np.uint8).transpose(2, 0, 1)
     origins = [(-3, x) for x in range(-5, 2000, 100)]
@@ -208,7 +211,7 @@ def test_many_patches_are_written_past_the_caches(isa, width):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
-def test_integers_come_back_exactly(isa, dtype):
+def test_integers_come_back_exactly(isa: Any, dtype: str) -> None:
     _kernels.isa(isa)
     values = np.arange(WHITE[dtype] + 1, dtype=dtype).reshape(1, -1, 256).repeat(3, 0)
     for image in (values, LAYOUTS["hwc"](values)):
@@ -220,7 +223,7 @@ def test_integers_come_back_exactly(isa, dtype):
         np.testing.assert_array_equal(back, values)
 
 
-def test_16_bit_floats_of_every_value():
+def test_16_bit_floats_of_every_value() -> None:
     bits = np.arange(65536, dtype=np.uint16).reshape(1, 256, 256)
     patch = extract_patches(bits.view(np.float16), [(0, 0)], (256, 256))
     np.testing.assert_array_equal(patch[0].numpy(), bits.view(np.float16).astype(np.float32))
@@ -230,7 +233,7 @@ def test_16_bit_floats_of_every_value():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_rounding_to_16_bits_is_that_of_torch(dtype):
+def test_rounding_to_16_bits_is_that_of_torch(dtype: Any) -> None:
     bits = torch.arange(0, 2**32, 65521, dtype=torch.int64).to(torch.int32).view(torch.float32)
     near = torch.tensor([65504.0, 65519.9, 65520.0, 65536.0, 2.0**-24, 2.0**-25, 1.5 * 2.0**-24, 2.0**-14, 0.0, -0.0])
     image = torch.cat([bits[~bits.isnan()], near, torch.tensor([torch.inf, -torch.inf])])[None, None]
@@ -239,13 +242,13 @@ def test_rounding_to_16_bits_is_that_of_torch(dtype):
     assert extract_patches(torch.full((1, 1, 1), torch.nan), [(0, 0)], (1, 1), dtype=dtype).isnan().all()
 
 
-def test_origins_may_be_at_any_distance():
+def test_origins_may_be_at_any_distance() -> None:
     image = np.arange(35, dtype=np.uint8).reshape(1, 5, 7)
     patch = extract_patches(image, [(10 * 2**40, -14 * 2**40)], (5, 7))  # whole periods of the mirror
     np.testing.assert_array_equal(patch[0], extract_patches(image, [(0, 0)], (5, 7))[0])
 
 
-def test_images_beyond_32_bit_offsets():
+def test_images_beyond_32_bit_offsets() -> None:
     stride = 2**31 + 64
     memory = np.empty(3 * stride, np.uint8)  # of which hardly a page is touched
     image = np.lib.stride_tricks.as_strided(memory, (1, 3, 64), (1, stride, 1))
@@ -259,7 +262,7 @@ def test_images_beyond_32_bit_offsets():
 
 @many
 @given(blends(), st.sampled_from(ISAS), st.sampled_from(list(FLOATS)))
-def test_rows_are_the_weighted_sum(blend, isa, dtype):
+def test_rows_are_the_weighted_sum(blend: Any, isa: Any, dtype: Any) -> None:
     _kernels.isa(isa)
     arguments, span, width = blend
     expected = blended(arguments, span, width)
@@ -273,7 +276,7 @@ def test_rows_are_the_weighted_sum(blend, isa, dtype):
 @given(
     blends(), st.sampled_from(ISAS), st.sampled_from(["uint8", "uint16"]), st.sampled_from(["plain", "hwc", "sliced"])
 )
-def test_integer_rows_are_rounded_and_clipped(blend, isa, dtype, layout):
+def test_integer_rows_are_rounded_and_clipped(blend: Any, isa: Any, dtype: Any, layout: Any) -> None:
     _kernels.isa(isa)
     arguments, span, width = blend
     expected = blended(arguments, span, width) * WHITE[dtype]
@@ -289,7 +292,7 @@ def test_integer_rows_are_rounded_and_clipped(blend, isa, dtype, layout):
 
 @many
 @given(blends(channels=[3], dtypes=[torch.float32]), st.sampled_from(ISAS), st.integers(0, 5))
-def test_rgb_pixels_are_the_same_and_nothing_beside_them_is_written(blend, isa, margin):
+def test_rgb_pixels_are_the_same_and_nothing_beside_them_is_written(blend: Any, isa: Any, margin: Any) -> None:
     _kernels.isa(isa)
     arguments, span, width = blend
     expected = blended(arguments, span, width) * 255
@@ -301,7 +304,7 @@ def test_rgb_pixels_are_the_same_and_nothing_beside_them_is_written(blend, isa, 
 
 @some
 @given(blends(), st.sampled_from([torch.uint8, torch.uint16, *FLOATS]))
-def test_rows_are_the_same_bits_everywhere(blend, dtype):
+def test_rows_are_the_same_bits_everywhere(blend: Any, dtype: Any) -> None:
     (tile_rows, *axes), span, width = blend
     tensors = [Axis(starts, torch.from_numpy(weights)) for starts, weights in axes]
     expected = blend_patches_reference(tile_rows, *tensors, span=span, width=width, dtype=dtype)
@@ -316,7 +319,7 @@ def test_rows_are_the_same_bits_everywhere(blend, dtype):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize(("dtype", "channels"), [(torch.uint8, 3), (torch.uint8, 1), (torch.uint16, 3)])
-def test_halves_round_to_even_and_nan_is_black(isa, dtype, channels):
+def test_halves_round_to_even_and_nan_is_black(isa: Any, dtype: Any, channels: int) -> None:
     _kernels.isa(isa)
     white = 255 if dtype == torch.uint8 else 65535
     halves = (np.arange(200) + 0.5).astype(np.float32)
@@ -338,7 +341,7 @@ def test_halves_round_to_even_and_nan_is_black(isa, dtype, channels):
             assert plane[0].tolist() == expected
 
 
-def test_more_patches_on_a_pixel_than_the_fast_way_takes():
+def test_more_patches_on_a_pixel_than_the_fast_way_takes() -> None:
     tile_rows = [torch.rand(5, 3, 9, 21) for _ in range(6)]
     down, across = np.full((6, 9), 1 / 6, np.float32), np.full((5, 21), 1 / 5, np.float32)
     arguments = tile_rows, Axis([0] * 6, down), Axis([0, 1, 2, 3, 4], across)
@@ -347,14 +350,14 @@ def test_more_patches_on_a_pixel_than_the_fast_way_takes():
     assert np.abs(result - expected * 255).max() <= 0.5 + 1e-3
 
 
-def test_tiles_in_any_strides_and_halves_of_rows():
+def test_tiles_in_any_strides_and_halves_of_rows() -> None:
     half = torch.rand(2, 3, 40, 100)[:, :, ::2, ::2]
     rows, columns = Axis([0], np.ones((1, 20), np.float32)), Axis([0, 50], np.ones((2, 50), np.float32))
     result = blend_patches([half], rows, columns, span=(3, 17))
     assert result.equal(torch.cat([half[0], half[1]], 2)[:, 3:17])
 
 
-def test_gpus_that_the_kernels_are_not_compiled_for_are_left_to_torch(monkeypatch):
+def test_gpus_that_the_kernels_are_not_compiled_for_are_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pysr.ops.native.devices", ("cpu", "cuda"))
     for capability, works in (((7, 5), False), ((8, 0), True), ((8, 9), True), ((12, 0), True)):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, found=capability: found)
@@ -364,7 +367,7 @@ def test_gpus_that_the_kernels_are_not_compiled_for_are_left_to_torch(monkeypatc
 
 @some
 @given(blends(), images())
-def test_without_the_extension_plain_torch_gives_the_same(blend, image):
+def test_without_the_extension_plain_torch_gives_the_same(blend: Any, image: Any) -> None:
     arguments, span, width = blend
     native = blend_patches(*arguments, span=span, width=width), extract_patches(image, [(-3, 4)], (5, 6))
     out = np.zeros(native[0].shape, np.uint8)
@@ -378,7 +381,7 @@ def test_without_the_extension_plain_torch_gives_the_same(blend, image):
 
 @some
 @given(images())
-def test_conversion_to_float_and_back_keeps_every_value(image):
+def test_conversion_to_float_and_back_keeps_every_value(image: Any) -> None:
     floats = to_float(image)
     np.testing.assert_array_equal(floats.numpy(), widened(image).astype(np.float32))
     out = np.zeros(image.shape, image.dtype)

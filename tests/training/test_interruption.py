@@ -22,7 +22,8 @@ def test_a_first_signal_is_recorded_and_a_second_one_acts(acted: list[int]) -> N
     with Interruption() as interruption:
         assert interruption.signal_number is None
         signal.raise_signal(signal.SIGTERM)
-        assert (interruption.signal_number, acted) == (signal.SIGTERM, [])
+        first: object = interruption.signal_number
+        assert (first, acted) == (signal.SIGTERM, [])
         signal.raise_signal(signal.SIGINT)
         assert acted == [signal.SIGINT]
 

@@ -175,30 +175,36 @@ def test_only_training_moves_running_statistics(
             self.norm, self.conv = nn.BatchNorm2d(1, momentum=1.0), nn.Conv2d(1, 1, 1)
 
         def forward(self, enlarged: Tensor) -> Tensor:
-            return enlarged + self.conv(self.norm(enlarged))
+            output: Tensor = enlarged + self.conv(self.norm(enlarged))
+            return output
 
     install(tiny(Blank, ema_decay=0.0))
     best = run(pictures, tmp_path / "out", validation=pictures, precision=precision, steps=1)
     trained = Blank()
     load_weights(trained, best)
-    assert int(trained.norm.num_batches_tracked) == 1
+    assert int(trained.state_dict()["norm.num_batches_tracked"]) == 1
 
 
 def test_the_schedule_multiplies_every_learning_rate(install: Install, pictures: Path, tmp_path: Path) -> None:
     made: list[torch.optim.Optimizer] = []
 
     def optimizers(network: nn.Module) -> list[torch.optim.Optimizer]:
-        groups = [{"params": [network.conv.weight], "lr": 0.2}, {"params": [network.conv.bias], "lr": 0.02}]
+        weight, bias = (network.get_parameter(f"conv.{name}") for name in ("weight", "bias"))
+        groups = [{"params": [weight], "lr": 0.2}, {"params": [bias], "lr": 0.02}]
         made.append(torch.optim.SGD(groups))
         return list(made)
 
-    shares: list[float] = []
-    install(tiny(optimizers=optimizers, schedule=lambda done: shares.append(done) or 1 - done))
+    def schedule(progress: float) -> float:
+        asked.append(progress)
+        return 1 - progress
+
+    asked: list[float] = []
+    install(tiny(optimizers=optimizers, schedule=schedule))
     rates: list[list[float]] = []
     run(pictures, tmp_path / "out", steps=4, progress=lambda *_: rates.append([g["lr"] for g in made[0].param_groups]))
-    shares = shares[-4:]  # a training may look at its schedule beforehand
-    assert shares == [0, 0.25, 0.5, 0.75]
-    np.testing.assert_allclose(rates, [[0.2 * (1 - done), 0.02 * (1 - done)] for done in shares])
+    asked = asked[-4:]  # a training may look at its schedule beforehand
+    assert asked == [0, 0.25, 0.5, 0.75]
+    np.testing.assert_allclose(rates, [[0.2 * (1 - done), 0.02 * (1 - done)] for done in asked])
 
 
 def test_losses_are_weighted_and_summed(install: Install, pictures: Path, tmp_path: Path) -> None:
@@ -261,7 +267,7 @@ def test_a_training_leaves_the_program_as_it_was(install: Install, pictures: Pat
         return [
             torch.get_rng_state().tolist(),
             random.getstate(),
-            np.random.get_state()[1].tolist(),
+            np.random.get_state(legacy=False)["state"]["key"].tolist(),
             settings,
             torch.get_num_threads(),
             os.environ.get(CUBLAS_WORKSPACE),

@@ -119,7 +119,7 @@ def test_options_stand_behind_the_name(install: Install, pictures: Path, tmp_pat
 def test_unknown_losses_and_options_are_said(install: Install, pictures: Path, tmp_path: Path) -> None:
     install(losses=LOSSES)
     with pytest.raises(
-        UnknownNameError, match=r"no loss called .beauty.; installed: charbonnier, critic, l1, mse, power"
+        UnknownNameError, match=r"no loss called .beauty. .installed: charbonnier, critic, l1, mse, power"
     ):
         run(pictures, tmp_path / "out", {"beauty:much": 1.0})
     with pytest.raises(InputError, match="the loss 'l1' cannot be built from 'l1:a,b'"):

@@ -84,8 +84,9 @@ def test_parameters_without_a_gradient_stay() -> None:
 
 def test_muon_takes_the_hidden_weights_and_adam_all_others() -> None:
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3))
-    muon, adam = muon_and_adam(network, [network[1].weight], (0.02, 0.001), betas=(0.8, 0.95))
-    assert [p.shape for group in muon.param_groups for p in group["params"]] == [network[1].weight.shape]
+    hidden = network.get_parameter("1.weight")
+    muon, adam = muon_and_adam(network, [hidden], (0.02, 0.001), betas=(0.8, 0.95))
+    assert [p.shape for group in muon.param_groups for p in group["params"]] == [hidden.shape]
     names = [name for name, p in network.named_parameters() if any(p is q for q in adam.param_groups[0]["params"])]
     assert names == ["0.weight", "0.bias", "1.bias"]
     assert (muon.defaults["lr"], adam.defaults["lr"], adam.defaults["betas"]) == (0.02, 0.001, (0.8, 0.95))

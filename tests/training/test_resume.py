@@ -1,6 +1,5 @@
 """A training that is killed and resumed ends with the very bits of one that was not."""
 
-import json
 import os
 import random
 import signal
@@ -14,80 +13,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from resumable_training import MODEL, assert_same, final, finish, is_under_way, start
 from tiny_training import run
 
 from pysr.errors import InputError, PysrError
 from pysr.training.checkpoints import Checkpoints
 
 KILLS = int(os.environ.get("PYSR_KILLS", "3"))  # of each kind; the long tier takes 20
-
-MODEL = """
-import os, signal, sys
-from pathlib import Path
-
-import torch
-from torch import nn
-
-from pysr.plugin import Model, Recipe
-from pysr.training import Muon, cosine
-
-
-class Noisy(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.2), nn.Conv2d(8, 8, 3, padding=1),
-            nn.ReLU(), nn.Conv2d(8, 1, 3, padding=1),
-        )
-
-    def forward(self, enlarged):
-        return enlarged + self.body(enlarged)
-
-
-def optimizers(network):
-    hidden = [network.body[4].weight]
-    rest = [p for p in network.parameters() if p is not hidden[0]]
-    return [Muon(hidden, 0.01), torch.optim.Adam(rest, 0.01)]
-
-
-def recipe():
-    return Recipe(losses={"l1": 1.0, "mse": 0.5}, optimizers=optimizers, schedule=cosine, steps=STEPS, batch=6,
-                  patch=12, scales=(2, 3), hard_mining_candidates=2, ema_decay=0.9, validate_every=5, clip_theta=0.01)
-
-
-STEPS = 24
-MODEL = Model("noisy", (2, 3), lambda scale, variant: Noisy(), "for tests", colour="luma",
-              preprocess=("luma", "bicubic"), receptive_field=3, recipes={"only": recipe})
-"""
-
-PROGRAM = (
-    MODEL
-    + '''
-from pysr.training import TrainingOptions, train
-
-data, out, kind, when = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-real, calls = os.replace, 0
-
-
-def replace(source, target):
-    """SIGKILL just before or just after the renaming that completes the file number `when` of that kind."""
-    global calls
-    calls += (kind == "checkpoint") == ("checkpoints" in str(target))
-    if kind != "none" and calls == when and kind.startswith("after") is False:
-        os.kill(os.getpid(), signal.SIGKILL)
-    real(source, target)
-    if kind == "after" and calls == when:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-if kind in ("checkpoint", "file", "after"):
-    os.replace = replace
-slow = float(os.environ.get("SLOW", "0"))
-train(MODEL, [data], out, validation=data, resume=True, progress=lambda *_: __import__("time").sleep(slow),
-      options=TrainingOptions(seed=3, device="cpu", precision=os.environ["PRECISION"]))
-'''
-)
 
 
 @pytest.fixture(scope="module")
@@ -98,47 +30,6 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
         waves = np.sin(x / (2 + i) + np.cos(y / 3)) * 100 + 128
         Image.fromarray(waves.astype(np.uint8)).save(folder / f"{i}.png")
     return folder
-
-
-def start(pictures: Path, out: Path, kind: str = "none", when: int = 0, **environment: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", PROGRAM, str(pictures), str(out), kind, str(when)]
-    environment = {"PRECISION": "float32", **environment}
-    return subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.PIPE, text=True)
-
-
-def finish(pictures: Path, out: Path, **environment: str) -> None:
-    process = start(pictures, out, **environment)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-
-
-def final(out: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    found = Checkpoints(out / "checkpoints").newest()
-    assert found
-    tensors, facts = found
-    log = facts["log"]
-    rows = [{name: cell for name, cell in row.items() if name not in ("seconds", "waiting")} for row in log["rows"]]
-    facts["log"] = {
-        "step": log["step"],
-        "losses": log["losses"],
-        "metrics": log["metrics"],
-        "rows": rows,
-    }  # without times
-    return tensors, facts
-
-
-def assert_same(one: Path, other: Path) -> None:
-    (tensors, facts), (others, other_facts) = final(one), final(other)
-    assert facts == other_facts
-    assert tensors.keys() == others.keys()
-    assert all(torch.equal(value, others[name]) for name, value in tensors.items())
-    for name in ("best.safetensors", "last.safetensors"):
-        mine, its = load_file(one / name), load_file(other / name)
-        assert all(torch.equal(value, its[key]) for key, value in mine.items())
-    strip = lambda path: [line.split(",")[2:-1] for line in (path / "log.csv").read_text().splitlines()]  # noqa: E731
-    assert strip(one) == strip(other)
-    left_over = [path for path in other.rglob(".pysr-*") if path.is_file()]
-    assert not left_over
 
 
 @pytest.fixture(scope="module", params=["float32", "bfloat16"])
@@ -177,11 +68,6 @@ def test_a_kill_inside_a_write_changes_no_bit(
     assert process.returncode == -signal.SIGKILL
     finish(pictures, out, PRECISION=precision)
     assert_same(whole, out)
-
-
-def is_under_way(out: Path) -> bool:
-    """Whether there is a checkpoint besides that of the beginning."""
-    return len(list((out / "checkpoints").glob("step-*.safetensors"))) > 1
 
 
 def test_sigterm_writes_a_checkpoint_and_exits_with_143(pictures: Path, tmp_path: Path) -> None:
@@ -360,66 +246,3 @@ def test_resume_where_there_is_nothing_begins(pictures: Path, tmp_path: Path) ->
     trained(pictures, tmp_path / "one", resume=True, steps=6)
     trained(pictures, tmp_path / "two", steps=6)
     assert_same(tmp_path / "one", tmp_path / "two")
-
-
-def start_two(program: Path, pictures: Path, out: Path, **environment: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PRECISION": "float32", **environment}
-    return subprocess.Popen(
-        [*command, str(program), str(pictures), str(out), "none", "0"],
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish_two(program: Path, pictures: Path, out: Path) -> None:
-    process = start_two(program, pictures, out)
-    _, errors = process.communicate(timeout=180)
-    assert process.returncode == 0, errors
-
-
-def test_two_processes_stop_at_ctrl_c_and_resume_to_the_same_bits(pictures: Path, tmp_path: Path) -> None:
-    """Ctrl-C comes twice: from the terminal, and from torchrun. Normalisation, dropout and two optimizers take part."""
-    program, out = tmp_path / "two.py", tmp_path / "parts"
-    pids = f"(Path({str(tmp_path)!r}) / f'pid-{{os.environ[\"RANK\"]}}').write_text(str(os.getpid()))\n"
-    program.write_text(MODEL + pids + PROGRAM.removeprefix(MODEL))
-    process = start_two(program, pictures, out, SLOW="0.3")
-    deadline = time.monotonic() + 120
-    while not is_under_way(out) and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.05)
-    for rank in range(2):
-        os.kill(int((tmp_path / f"pid-{rank}").read_text()), signal.SIGINT)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode != 0
-    assert errors.count("a checkpoint is in") == 1
-    assert 5 <= final(out)[1]["step"] < 24
-    finish_two(program, pictures, out)
-    finish_two(program, pictures, tmp_path / "whole")
-    assert_same(tmp_path / "whole", out)
-
-
-def test_two_processes_have_the_losses_of_one(pictures: Path, tmp_path: Path) -> None:
-    """Batch normalisation and dropout would differ by design; the network has neither here."""
-    program = tmp_path / "two.py"
-    plain = MODEL.replace("nn.BatchNorm2d(8), ", "").replace("nn.Dropout(0.2), ", "")
-    plain = plain.replace("network.body[4]", "network.body[2]")
-    program.write_text(
-        plain + "\nfrom pysr.training import TrainingOptions, train\n"
-        f"train(MODEL, [Path({str(pictures)!r})], Path(sys.argv[1]),\n"
-        "      options=TrainingOptions(seed=3, device='cpu', precision='float32'))\n"
-    )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, str(program), str(tmp_path / "one")], env=environment, check=True, timeout=120)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += [str(program), str(tmp_path / "both")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=180)
-    assert done.returncode == 0, done.stderr
-    one, both = (
-        [[float(cell) for cell in line.split(",")[2:5]] for line in (out / "log.csv").read_text().splitlines()[1:]]
-        for out in (tmp_path / "one", tmp_path / "both")
-    )
-    assert len(one) == 5
-    np.testing.assert_allclose(one, both, rtol=1e-3)
-    assert json.loads(json.dumps(final(tmp_path / "both")[1]["run"]["world_size"])) == 2

@@ -1,6 +1,6 @@
 """What a training is asked for: recipes, options, weights to start from, and what it refuses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from torch import nn
 import pysr.training
 from pysr import InputError, UnknownNameError, WeightsError, load
 from pysr.evaluation.metrics import psnr
-from pysr.plugin import Fit
+from pysr.plugin import Fit, Recipe
 from pysr.training import TrainingImage, TrainingOptions, train
 from pysr.training.data import read_images
 from pysr.upscaling.weights import load_weights, read_metadata, save_weights
@@ -96,8 +96,10 @@ def test_precisions_that_do_not_train_are_refused(precision: str, message: str) 
 def test_a_recipe_may_be_named_or_given_or_left_out(install: Install, pictures: Path, tmp_path: Path) -> None:
     install(replace(tiny(), recipes={"first": lambda: recipe(steps=1), "second": lambda: recipe(steps=2)}))
     options = TrainingOptions(device="cpu", precision="float32")
-    found = {}
-    for chosen in (None, "second", replace(pysr.training.recipe("tiny", "second"), steps=3), recipe(steps=4)):
+    second = pysr.training.recipe("tiny", "second")
+    assert isinstance(second, Recipe)
+    found: dict[str, str] = {}
+    for chosen in (None, "second", replace(second, steps=3), recipe(steps=4)):
         metadata = read_metadata(train("tiny", pictures, tmp_path / str(len(found)), recipe=chosen, options=options))
         found[metadata["pysr.step"]] = metadata["pysr.recipe"]
     assert found == {"1": "first", "2": "second", "3": "second", "4": ""}  # the last is none of the model's
@@ -166,10 +168,11 @@ def test_recipes_scales_and_variants_are_chosen_by_name(install: Install, pictur
 def test_a_fitted_model_is_made_in_one_call(install: Install, pictures: Path, tmp_path: Path) -> None:
     given: list[object] = []
 
-    def fit(network: nn.Module, data: list[TrainingImage], scale: int, seed: int, progress: Any) -> None:
+    def fit(network: nn.Module, data: Sequence[TrainingImage], scale: int, seed: int, progress: Any) -> None:
         given.extend([len(data), scale, seed])
         assert (tmp_path / "out").is_dir() or (tmp_path / "default").is_dir()  # a result needs a place
         progress(1, 1)
+        assert isinstance(network, Sharpen)
         with torch.no_grad():
             network.conv.weight.fill_(0.01)
 

@@ -28,8 +28,9 @@ def test_running_statistics_are_saved_and_used(install: Install, pictures: Path,
     best = run(pictures, tmp_path / "out", validation=pictures)
     trained = Normed()
     load_weights(trained, best)
-    assert int(trained.body[1].num_batches_tracked) in (5, 10, 15, 20)  # batches of the training, nothing else
-    assert not torch.equal(trained.body[1].running_mean, torch.zeros(4))
+    statistics = trained.state_dict()
+    assert int(statistics["body.1.num_batches_tracked"]) in (5, 10, 15, 20)  # batches of the training, nothing else
+    assert not torch.equal(statistics["body.1.running_mean"], torch.zeros(4))
 
 
 def test_the_best_weights_are_those_of_the_best_validation(install: Install, pictures: Path, tmp_path: Path) -> None:
@@ -75,7 +76,7 @@ def test_the_saved_weights_are_the_running_mean(install: Install, pictures: Path
             return result
 
     def optimizers(network: nn.Module) -> list[torch.optim.Optimizer]:
-        steps.append(network.conv.weight.detach().clone())
+        steps.append(network.get_parameter("conv.weight").detach().clone())
         return [Watched(network.parameters(), 0.05)]
 
     install(tiny(optimizers=optimizers, ema_decay=0.6))
@@ -123,10 +124,10 @@ class Guess(nn.Module):
         return low.repeat_interleave(2, -1).repeat_interleave(2, -2)
 
     def sample(self, low: Tensor, n: int, seed: int, temperature: float, **_: Any) -> Tensor:
-        return self(low)[:, None].expand(-1, n, -1, -1, -1)
+        return self.forward(low)[:, None].expand(-1, n, -1, -1, -1)
 
     def log_likelihood(self, low: Tensor, high: Tensor) -> Tensor:
-        z = (high.float() - self(low)) * 255 / 32 / self.width
+        z = (high.float() - self.forward(low)) * 255 / 32 / self.width
         density = -z.square() / 2 - (self.width * 32 * math.sqrt(2 * math.pi)).log()
         return density.double().flatten(1).sum(1)
 

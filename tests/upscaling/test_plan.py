@@ -1,5 +1,7 @@
 """Plans are checked against what they promise, with a NumPy cut and blend written for the tests alone."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +15,7 @@ some = settings(derandomize=True, deadline=None, max_examples=40)
 
 
 @st.composite
-def plans(draw, modes=("exact", "blend", "mean"), largest=70):
+def plans(draw: Any, modes: tuple[str, ...] = ("exact", "blend", "mean"), largest: int = 70) -> Any:
     """A valid request and its plan; patches are large enough for the mode."""
     multiple_of = draw(st.sampled_from([1, 1, 2, 4, 8]))
     halo = draw(st.integers(0, 6))
@@ -32,7 +34,7 @@ def plans(draw, modes=("exact", "blend", "mean"), largest=70):
     return request, plan_tiles(draw(sizes), **request)
 
 
-def both(a_plan):
+def both(a_plan: Any) -> Any:
     return a_plan.rows, a_plan.columns
 
 
@@ -79,7 +81,7 @@ def convolved(image: np.ndarray, layer: np.ndarray) -> np.ndarray:
 
 @many
 @given(plans())
-def test_weights_of_every_output_pixel_add_up_to_exactly_one(drawn):
+def test_weights_of_every_output_pixel_add_up_to_exactly_one(drawn: Any) -> None:
     for axis in both(drawn[1]):
         assert (placed(axis).sum(0) == 1).all()
         assert axis.weights.dtype == np.float32
@@ -88,7 +90,7 @@ def test_weights_of_every_output_pixel_add_up_to_exactly_one(drawn):
 
 @many
 @given(plans())
-def test_patches_have_one_shape_and_lie_inside_at_aligned_places(drawn):
+def test_patches_have_one_shape_and_lie_inside_at_aligned_places(drawn: Any) -> None:
     request, made = drawn
     multiple_of = request["multiple_of"]
     for axis, wanted in zip(both(made), request["patch"], strict=True):
@@ -105,7 +107,7 @@ def test_patches_have_one_shape_and_lie_inside_at_aligned_places(drawn):
 
 @many
 @given(plans())
-def test_an_axis_no_longer_than_the_patch_is_one_patch(drawn):
+def test_an_axis_no_longer_than_the_patch_is_one_patch(drawn: Any) -> None:
     request, made = drawn
     for axis, wanted in zip(both(made), request["patch"], strict=True):
         if axis.length <= wanted:
@@ -115,7 +117,7 @@ def test_an_axis_no_longer_than_the_patch_is_one_patch(drawn):
 
 @many
 @given(plans(modes=["exact"]))
-def test_exact_keeps_every_pixel_once_and_a_halo_away_from_inner_edges(drawn):
+def test_exact_keeps_every_pixel_once_and_a_halo_away_from_inner_edges(drawn: Any) -> None:
     request, made = drawn
     for axis in both(made):
         weights = placed(axis)
@@ -130,7 +132,7 @@ def test_exact_keeps_every_pixel_once_and_a_halo_away_from_inner_edges(drawn):
 
 @many
 @given(plans(modes=["blend"]))
-def test_blend_meets_at_most_two_patches_and_ramps_are_straight(drawn):
+def test_blend_meets_at_most_two_patches_and_ramps_are_straight(drawn: Any) -> None:
     request, made = drawn
     for axis in both(made):
         weights = placed(axis)
@@ -144,7 +146,7 @@ def test_blend_meets_at_most_two_patches_and_ramps_are_straight(drawn):
             assert ((row > 0) & (row < 1)).sum() <= 2 * request["overlap"] * made.scale
 
 
-def test_blend_uses_the_whole_overlap_and_keeps_the_halo_where_there_is_room():
+def test_blend_uses_the_whole_overlap_and_keeps_the_halo_where_there_is_room() -> None:
     axis = plan_tiles((1000, 1), scale=2, patch=(100, 100), halo=8, overlap=20, mode="blend").rows
     for i, (start, row) in enumerate(zip(axis.output_starts, placed(axis), strict=True)):
         assert ((row > 0) & (row < 1)).sum() in ({80} if 0 < i < len(axis.starts) - 1 else {40})
@@ -153,7 +155,7 @@ def test_blend_uses_the_whole_overlap_and_keeps_the_halo_where_there_is_room():
         assert counted.max() < start + 200 - 16 or i == len(axis.starts) - 1
 
 
-def test_a_ramp_has_the_values_it_should():
+def test_a_ramp_has_the_values_it_should() -> None:
     axis = plan_tiles((12, 1), scale=1, patch=(8, 8), halo=0, overlap=4, mode="blend").rows
     assert axis.starts == (0, 4)
     np.testing.assert_array_equal(axis.weights[0], [1, 1, 1, 1, 0.875, 0.625, 0.375, 0.125])
@@ -162,7 +164,7 @@ def test_a_ramp_has_the_values_it_should():
 
 @many
 @given(plans(modes=["mean"]))
-def test_mean_weighs_all_patches_of_a_pixel_alike(drawn):
+def test_mean_weighs_all_patches_of_a_pixel_alike(drawn: Any) -> None:
     for axis in both(drawn[1]):
         starts = np.array(axis.starts)[:, None] * drawn[1].scale
         pixels = np.arange(axis.length * drawn[1].scale)
@@ -173,7 +175,7 @@ def test_mean_weighs_all_patches_of_a_pixel_alike(drawn):
 
 @many
 @given(plans())
-def test_output_rows_follow_each_other_and_know_what_they_need(drawn):
+def test_output_rows_follow_each_other_and_know_what_they_need(drawn: Any) -> None:
     made = drawn[1]
     finished = list(made.output_rows())
     rows = placed(made.rows)
@@ -189,7 +191,7 @@ def test_output_rows_follow_each_other_and_know_what_they_need(drawn):
 
 @some
 @given(plans(largest=40), st.integers(0, 2**32 - 1))
-def test_cutting_and_blending_changes_nothing(drawn, seed):
+def test_cutting_and_blending_changes_nothing(drawn: Any, seed: Any) -> None:
     made = drawn[1]
     image = np.random.default_rng(seed).random((made.rows.length, made.columns.length))
     enlarged = image.repeat(made.scale, 0).repeat(made.scale, 1)
@@ -199,14 +201,14 @@ def test_cutting_and_blending_changes_nothing(drawn, seed):
 
 @some
 @given(plans(modes=["exact"], largest=60), st.integers(0, 2**32 - 1))
-def test_exact_is_the_whole_image_for_convolutions_of_that_radius(drawn, seed):
+def test_exact_is_the_whole_image_for_convolutions_of_that_radius(drawn: Any, seed: Any) -> None:
     request, made = drawn
     random = np.random.default_rng(seed)
     layers = [random.standard_normal((3, 3)) for _ in range(request["halo"])]
     image = random.random((made.rows.length, made.columns.length))
     beyond = [(0, -length % request["multiple_of"]) for length in image.shape]
 
-    def network(patch):  # pads itself with zeros at each layer and has biases: a wrong border would show
+    def network(patch: Any) -> Any:  # pads itself with zeros at each layer and has biases: a wrong border would show
         for layer in layers:
             patch = np.maximum(convolved(patch, layer) + 0.1, -0.5)
         return patch.repeat(made.scale, 0).repeat(made.scale, 1)
@@ -216,30 +218,30 @@ def test_exact_is_the_whole_image_for_convolutions_of_that_radius(drawn, seed):
     np.testing.assert_allclose(put_together(patches, made), whole, rtol=1e-10, atol=1e-10)
 
 
-def test_origins_are_the_corners_of_a_row():
+def test_origins_are_the_corners_of_a_row() -> None:
     made = plan_tiles((20, 30), scale=2, patch=(16, 12), halo=2)
     assert made.origins(1).tolist() == [[made.rows.starts[1], left] for left in made.columns.starts]
     assert made.grid == (len(made.rows.starts), len(made.columns.starts))
 
 
-def test_a_patch_that_is_all_halo_names_the_smallest_that_works():
+def test_a_patch_that_is_all_halo_names_the_smallest_that_works() -> None:
     with pytest.raises(InputError, match="patches of 24 pixels are too small for a halo of 12 pixels; use at least 32"):
         plan_tiles((100, 100), scale=2, patch=(20, 64), halo=12, multiple_of=8)
     plan_tiles((100, 100), scale=2, patch=(32, 64), halo=12, multiple_of=8)
     plan_tiles((20, 100), scale=2, patch=(20, 64), halo=12, multiple_of=8)  # goes whole: no halo inside
 
 
-def test_an_overlap_as_large_as_the_patch_is_refused():
+def test_an_overlap_as_large_as_the_patch_is_refused() -> None:
     with pytest.raises(InputError, match="use at least 33"):
         plan_tiles((100, 100), scale=2, patch=(32, 32), halo=0, overlap=32, mode="mean")
 
 
 @pytest.mark.parametrize("wrong", [{"scale": 0}, {"halo": -1}, {"overlap": -1}, {"multiple_of": 0}, {"patch": (0, 8)}])
-def test_sizes_that_make_no_sense_are_refused(wrong):
+def test_sizes_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="sizes start at 1"):
         plan_tiles((10, 10), **({"scale": 2, "patch": (8, 8), "halo": 1} | wrong))
 
 
-def test_an_unknown_mode_is_refused():
+def test_an_unknown_mode_is_refused() -> None:
     with pytest.raises(InputError, match="'seam'; use one of exact, blend, mean"):
         plan_tiles((10, 10), scale=2, patch=(8, 8), halo=1, mode="seam")

@@ -32,7 +32,7 @@ _TITLE_SIZE, _SCORE_SIZE = 19, 16  # of the fonts
 _DETAIL = 1 / 8  # width of an automatic detail within the image, ...
 _MAGNIFIED = 4  # ... unless it would be magnified more than that
 _DETAIL_ASPECT = 2 / 3  # its height by its width, as of most photographs
-_FINE = 3  # structure is fine if it is lost when an image is reduced so many times
+_FINE = 3  # structure is fine if it is lost when an image is reduced by this factor
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from .data import check_patch
 from .losses import split_name
 
 PRECISIONS = ("auto", "float32", "bfloat16")  # float16 would need loss scaling, and bfloat16 serves as well
-SCHEDULE_POINTS = 10  # at so many intervals a schedule, which is code, is compared with that of the run to be resumed
+SCHEDULE_POINTS = 10  # points at which a schedule, which is code, is compared with that of the run to be resumed
 
 
 @dataclass(frozen=True)

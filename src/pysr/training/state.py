@@ -112,7 +112,7 @@ class TrainState:
     def _descend(self, losses: Mapping[str, Tensor]) -> None:
         for optimizer in self.optimizers:
             optimizer.zero_grad()
-        torch.stack([loss.float() for loss in losses.values()]).sum().backward()  # type: ignore[no-untyped-call]
+        torch.stack([loss.float() for loss in losses.values()]).sum().backward()
         for optimizer in self.optimizers:
             self._average_gradients(optimizer)
         self._clip_gradients()

@@ -119,7 +119,7 @@ def samples(
         (n, C, H * scale, W * scale) float32 in [0, 1], on the CPU.
 
     Raises:
-        OutOfMemoryError: if so many samples do not fit into memory.
+        OutOfMemoryError: if that many samples do not fit into memory.
         PluginError: if the network returns another shape.
     """
     channels = stage.model.channels

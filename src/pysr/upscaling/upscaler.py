@@ -193,7 +193,7 @@ class Upscaler:
 
         Raises:
             InputError: for a model that draws nothing at random, and for arguments that cannot be used.
-            OutOfMemoryError: if so many results do not fit into memory.
+            OutOfMemoryError: if that many results do not fit into memory.
         """
         results = self._sample(image, sampling.SamplingParams.checked(n, seed, temperature), known, mask, progress)
         if isinstance(results[0], np.ndarray):
