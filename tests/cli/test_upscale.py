@@ -93,7 +93,7 @@ def test_json_has_a_line_per_file(photo: Any, capsys: pytest.CaptureFixture[str]
     assert (good["model"], good["scale"], good["device"]) == ("nearest", 4, "cpu")
 
 
-@pytest.mark.parametrize("form", ["png", "jpg", "webp", "tif", "bmp", "ppm"])
+@pytest.mark.parametrize("form", ["png", "jpg", "webp", "avif", "tif", "bmp", "ppm"])
 def test_results_beyond_pillows_limit_are_reported(
     photo: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], form: str
 ) -> None:

@@ -17,7 +17,15 @@ from PIL import Image, ImageFile, PngImagePlugin
 from pysr.errors import InputError
 from pysr.imaging.files import read_image
 
-FORMATS = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp", "PPM": ".ppm"}
+FORMATS = {
+    "PNG": ".png",
+    "JPEG": ".jpg",
+    "WEBP": ".webp",
+    "AVIF": ".avif",
+    "TIFF": ".tif",
+    "BMP": ".bmp",
+    "PPM": ".ppm",
+}
 ORIENTATION, MAKE, EXIF_IFD, TAKEN, THUMBNAIL_LENGTH = 0x0112, 0x010F, 0x8769, 0x9003, 0x0202
 
 
@@ -56,6 +64,7 @@ TINY = {
     "jpeg progressive": encoded(make_image(), "JPEG", progressive=True),
     "jpeg cmyk": encoded(make_image("CMYK"), "JPEG"),
     "webp": encoded(make_image(), "WEBP"),
+    "avif": encoded(make_image(), "AVIF"),
     "tiff": encoded(make_image(), "TIFF"),
     "tiff lzw": encoded(make_image(), "TIFF", compression="tiff_lzw"),
     "bmp": encoded(make_image(), "BMP"),

@@ -11,7 +11,15 @@ from PIL import Image, PngImagePlugin
 
 from pysr.imaging.files import read_image, write_image
 
-FORMATS = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp", "PPM": ".ppm"}
+FORMATS = {
+    "PNG": ".png",
+    "JPEG": ".jpg",
+    "WEBP": ".webp",
+    "AVIF": ".avif",
+    "TIFF": ".tif",
+    "BMP": ".bmp",
+    "PPM": ".ppm",
+}
 ORIENTATION, MAKE, EXIF_IFD, TAKEN, THUMBNAIL_LENGTH = 0x0112, 0x010F, 0x8769, 0x9003, 0x0202
 
 
@@ -19,7 +27,7 @@ def make_image() -> Image.Image:
     return Image.linear_gradient("L").resize((12, 8)).convert("RGB")
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "AVIF", "TIFF"])
 def test_profile_exif_xmp_and_resolution_are_kept(tmp_path: Path, kind: str) -> None:
     exif = Image.Exif()
     exif[MAKE] = "Camera & Söhne".encode()
@@ -36,7 +44,7 @@ def test_profile_exif_xmp_and_resolution_are_kept(tmp_path: Path, kind: str) -> 
     assert result.getexif()[MAKE].encode("latin-1").decode() == "Camera & Söhne"
     assert result.info["xmp"].startswith(b"<x:xmpmeta/>")
     assert result.getexif().get_ifd(EXIF_IFD)[TAKEN] == "2020:02:03 04:05:06"
-    assert kind == "WEBP" or abs(result.info["dpi"][0] - 240) < 0.1
+    assert kind in ("WEBP", "AVIF") or abs(result.info["dpi"][0] - 240) < 0.1
 
 
 def test_what_a_format_cannot_hold_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -58,7 +66,7 @@ def test_damaged_metadata_do_not_cost_the_image(tmp_path: Path, kind: str, caplo
     image.info.update(exif=b"Exif\0\0nonsense", dpi=(float("nan"), 0), comment=7, icc_profile=b"no profile")
     write_image(image, tmp_path / f"a{FORMATS[kind]}")
     assert read_image(tmp_path / f"a{FORMATS[kind]}").size == image.size
-    assert kind not in ("PNG", "JPEG", "WEBP") or "EXIF" in caplog.text
+    assert kind not in ("PNG", "JPEG", "WEBP", "AVIF") or "EXIF" in caplog.text
 
 
 STORED_AS = {  # how a camera with this orientation has turned what is upright
@@ -74,7 +82,7 @@ STORED_AS = {  # how a camera with this orientation has turned what is upright
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "AVIF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_images_come_out_upright(tmp_path: Path, kind: str, orientation: int, order: str) -> None:
     upright = np.kron(np.array([[40, 90, 140], [190, 240, 15]]), np.ones((16, 16)))[..., None].repeat(3, 2)
@@ -82,7 +90,7 @@ def test_images_come_out_upright(tmp_path: Path, kind: str, orientation: int, or
     exif = Image.Exif()
     exif.endian = order
     exif[ORIENTATION], exif[MAKE] = orientation, "Camera"
-    lossless = {"lossless": True} if kind == "WEBP" else {"quality": 100} if kind == "JPEG" else {}
+    lossless = {"lossless": True} if kind == "WEBP" else {"quality": 100} if kind in ("JPEG", "AVIF") else {}
     stored.save(tmp_path / "a", kind, exif=exif, **lossless)
     image = read_image(tmp_path / "a")
     assert image.size == (48, 32)

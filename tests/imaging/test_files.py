@@ -24,7 +24,15 @@ from pysr.imaging.files import READABLE, WRITABLE, check_output, image_files, re
 from pysr.imaging.tiff import TiffFile
 from pysr.upscaling.folder import plan_files
 
-FORMATS = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp", "PPM": ".ppm"}
+FORMATS = {
+    "PNG": ".png",
+    "JPEG": ".jpg",
+    "WEBP": ".webp",
+    "AVIF": ".avif",
+    "TIFF": ".tif",
+    "BMP": ".bmp",
+    "PPM": ".ppm",
+}
 ORIENTATION, MAKE, EXIF_IFD, TAKEN, THUMBNAIL_LENGTH = 0x0112, 0x010F, 0x8769, 0x9003, 0x0202
 
 
@@ -76,7 +84,16 @@ def test_lossless_formats_return_every_mode_as_it_was(
 
 
 @pytest.mark.parametrize(
-    ("kind", "mode"), [("JPEG", "L"), ("JPEG", "RGB"), ("JPEG", "CMYK"), ("WEBP", "RGB"), ("WEBP", "RGBA")]
+    ("kind", "mode"),
+    [
+        ("JPEG", "L"),
+        ("JPEG", "RGB"),
+        ("JPEG", "CMYK"),
+        ("WEBP", "RGB"),
+        ("WEBP", "RGBA"),
+        ("AVIF", "L"),
+        ("AVIF", "RGBA"),
+    ],
 )
 def test_lossy_formats_come_close(tmp_path: Path, kind: str, mode: str) -> None:
     image = make_image(mode, 64, 64).resize((64, 64)).reduce(2).resize((64, 64))
@@ -155,14 +172,14 @@ def test_our_limit_is_exact_and_pillows_is_left_alone(
 ) -> None:
     path = tmp_path / f"a{FORMATS[kind]}"
     write_image(make_image(), path)
-    if kind != "WEBP":
+    if kind not in ("WEBP", "AVIF"):
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 7)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert read_image(path, max_pixels=12 * 8).size == (12, 8)
         with pytest.raises(InputError, match="12 x 8"):
             read_image(path, max_pixels=12 * 8 - 1)
-    assert kind == "WEBP" or Image.MAX_IMAGE_PIXELS == 7
+    assert kind in ("WEBP", "AVIF") or Image.MAX_IMAGE_PIXELS == 7
 
 
 def test_a_tiff_is_read_by_our_limit_and_not_by_pillows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +209,7 @@ def test_no_memory_is_an_input_error(tmp_path: Path, monkeypatch: pytest.MonkeyP
         read_image(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("kind", ["GIF", "TIFF", "WEBP", "PNG"])
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "WEBP", "AVIF", "PNG"])
 def test_of_several_images_the_first_is_read_with_a_warning(
     tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -307,6 +324,7 @@ def test_every_ending_that_is_written_is_read(tmp_path: Path) -> None:
         ("n" * 255 + ".png", (1, 1), "RGB", "too long"),
         ("a.jpg", (65_501, 1), "RGB", "65500"),
         ("a.webp", (1, 16_384), "RGB", "16383"),
+        ("a.avif", (1, 16_385), "RGB", "16384"),
         ("a.bmp", (40_000, 40_000), "RGB", "4 GB"),
         ("a.tiff", (40_000, 40_000), "RGB", "4 GB"),
         ("a.jpg", (1, 1), "RGBA", "transparent.*PNG"),

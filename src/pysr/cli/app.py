@@ -24,6 +24,7 @@ from .evaluate import evaluate
 from .models import list_models, list_plugins
 from .options import CliState
 from .sample import sample
+from .shrink import shrink
 from .train import train
 from .upscale import upscale
 
@@ -76,7 +77,7 @@ def commands(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (upscale, sample, list_models, list_plugins, evaluate, train):
+for command in (upscale, shrink, sample, list_models, list_plugins, evaluate, train):
     commands.add_command(command)
 
 

@@ -53,7 +53,10 @@ if TYPE_CHECKING:
 )
 @variant_options
 @weights_option("Safetensors file to use in place of the weights shipped with the model.")
-@scale_option("Enlargement per side: 3, x3 or 3x. Default: the model's first, or the first in --weights.")
+@scale_option(
+    "Enlargement per side: 3, x3 or 3x. Default: that noted by `pysr shrink`, or the model's first, or the first in"
+    " --weights."
+)
 @click.option(
     "-t",
     "--tile",
@@ -93,8 +96,8 @@ def upscale(state: CliState, /, **options: Any) -> int:
 
     IN is an image file or a folder; sub-folders are ignored. Outputs keep the name and the format of the input
     unless -o, --suffix or -f say otherwise (GIF becomes PNG). Existing outputs are replaced, but only by complete
-    files, and inputs are never overwritten. If a file fails, the others are still processed, and the failed ones are
-    listed at the end.
+    files, and inputs are never overwritten. Files made by `pysr shrink` get the size of their originals back. If a
+    file fails, the others are still processed, and the failed ones are listed at the end.
     """
     return _upscale(state, UpscaleOptions(**options))
 
@@ -107,8 +110,8 @@ def _upscale(state: CliState, options: UpscaleOptions) -> int:
     from ..upscaling.folder import plan_files
     from ..upscaling.loading import load
 
-    upscaler = load(options.model, options.scale, **options.for_load())
     inputs = options.inputs + options.more_inputs
+    upscaler = load(options.model, options.scale or _noted_scale(options.model, inputs), **options.for_load())
     jobs = plan_files(inputs, options.output, scale=upscaler.scale, format=options.format, suffix=options.suffix)
     if options.comparison:
         _check_comparison(options.comparison, jobs)
@@ -120,6 +123,21 @@ def _upscale(state: CliState, options: UpscaleOptions) -> int:
 
         compare_files(jobs[0].source, jobs[0].target, options.comparison, title=upscaler.model.name)
     return 3 if failed else 0
+
+
+def _noted_scale(model: str, inputs: Sequence[Path]) -> int | None:
+    """The scale that files made by `pysr shrink` note; None if there are none."""
+    from ..upscaling.chain import Chain
+    from ..upscaling.folder import noted_scale
+
+    scale = noted_scale(inputs)
+    offered = Chain.parse(model).scales
+    if scale and scale not in offered:
+        raise InputError(
+            f"what is to be upscaled was shrunk by {scale}, and {model} offers {', '.join(map(str, offered))};"
+            " choose another model (-m), or the scale (-s)"
+        )
+    return scale
 
 
 def _check_comparison(path: Path, jobs: Sequence[FileJob]) -> None:

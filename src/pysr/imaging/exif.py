@@ -56,6 +56,15 @@ def upright(image: Image.Image, name: str) -> Image.Image:
     return image
 
 
+def readable_exif(exif: bytes) -> bool:
+    """Tell whether Pillow can read EXIF bytes."""
+    try:
+        Image.Exif().load(exif)
+    except Exception:  # damaged EXIF raises anything
+        return False
+    return True
+
+
 _SHORT = 3  # the TIFF type of a 16-bit number
 
 

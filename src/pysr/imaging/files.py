@@ -10,13 +10,14 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from PIL import (
+    AvifImagePlugin,
     BmpImagePlugin,
     ExifTags,
     GifImagePlugin,
@@ -30,7 +31,7 @@ from PIL import (
 
 from ..atomic import FilePath, atomic_write, check_place, file_name
 from ..errors import InputError, format_error
-from .exif import described, upright
+from .exif import described, readable_exif, upright
 from .tiff import TiffFile
 
 MAX_PIXELS = 2**29  # 537 million: 2 GiB as Pillow holds RGB
@@ -56,6 +57,7 @@ _FORMATS = (
     _Format("PNG", (".png",), ("1", "L", "LA", "P", "I;16", "RGB", "RGBA")),
     _Format("TIFF", (".tif", ".tiff"), ("1", "L", "LA", "P", "I;16", "RGB", "RGBA", "CMYK"), most_bytes=_4_GB),
     _Format("WEBP", (".webp",), ("1", "L", "LA", "P", "RGB", "RGBA"), 16383),  # 14 bits
+    _Format("AVIF", (".avif",), ("L", "LA", "RGB", "RGBA"), 16384),  # libavif decodes at most 2^28 pixels, this squared
     _Format("JPEG", (".jpg", ".jpeg"), ("L", "RGB", "CMYK"), 65500),  # JPEG_MAX_DIMENSION of libjpeg
     _Format("BMP", (".bmp",), ("1", "L", "P", "RGB"), most_bytes=_4_GB),
     _Format("PPM", (".ppm",), ("1", "L", "I;16", "RGB")),
@@ -100,6 +102,7 @@ _MAGIC: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
     (rb"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
     (rb"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
     (rb"RIFF....WEBP", WebPImagePlugin.WebPImageFile),
+    (rb"....ftyp(avi[fs]|mif1)", AvifImagePlugin.AvifImageFile),
     (rb"II[*+]\0|MM\0[*+]", TiffFile),
     (rb"GIF8[79]a", GifImagePlugin.GifImageFile),
     (rb"BM", BmpImagePlugin.BmpImageFile),
@@ -108,7 +111,7 @@ _MAGIC: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
 
 
 def read_image(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Read and decode an image file: PNG, JPEG, WebP, TIFF, BMP, GIF or PPM, whatever the ending of its name.
+    """Read and decode an image file: PNG, JPEG, WebP, AVIF, TIFF, BMP, GIF or PPM, whatever the ending of its name.
 
     Args:
         path: The file.
@@ -145,6 +148,16 @@ def image_size(path: FilePath) -> tuple[int, int]:
         return image.size
 
 
+def image_info(path: FilePath) -> dict[Any, Any]:
+    """Read what the header of an image file says beside its size: metadata as in `PIL.Image.Image.info`.
+
+    Raises:
+        InputError: The file is missing, unreadable or not an image.
+    """
+    with _opened(file_name(path)) as image:
+        return dict(image.info)
+
+
 @contextmanager
 def _opened(name: str) -> Iterator[ImageFile.ImageFile]:
     with _open_for_reading(name) as file:
@@ -178,7 +191,7 @@ def _plugin(file: IO[bytes], name: str) -> type[ImageFile.ImageFile]:
         if re.match(magic, start, re.DOTALL):
             return plugin
     what = "is empty" if not start else "is not an image that pysr can read"
-    raise InputError(f"{name!r} {what}; give a PNG, JPEG, WebP, TIFF, BMP, GIF or PPM file")
+    raise InputError(f"{name!r} {what}; give a PNG, JPEG, WebP, AVIF, TIFF, BMP, GIF or PPM file")
 
 
 def _check_pixels(size: tuple[int, int], max_pixels: int, name: str) -> None:
@@ -282,26 +295,60 @@ def write_image(image: Image.Image, path: FilePath, *, quality: int | None = Non
     Args:
         image: In one of the modes that the format holds.
         path: The file to create or replace.
-        quality: Of JPEG and WebP, 1 to 100; default: 95. Other formats are lossless and ignore it. JPEG keeps the full
-            colour resolution (4:4:4).
+        quality: Of JPEG, WebP and AVIF, 1 to 100; default: 95. Other formats are lossless and ignore it. JPEG keeps the
+            full colour resolution (4:4:4).
 
     Raises:
         InputError: As for `check_output`, for a quality out of range, and where writing fails (disk full).
     """
-    name = file_name(path)
     if quality is not None and not 1 <= quality <= 100:
         raise InputError(f"the quality is {quality}; give a number from 1 to 100")
+    encode = image_encoder(image, path)
+    with open_for_writing(path) as file:
+        encode(file, quality)
+
+
+def image_encoder(image: Image.Image, path: FilePath) -> Callable[[IO[bytes], int | None], None]:
+    """Prepare to encode an image in the format named by a file's ending, once or several times.
+
+    What the format cannot hold is logged here, as a warning.
+
+    Args:
+        image: As for `write_image`.
+        path: The file that the bytes are for; it is not touched.
+
+    Returns:
+        A callable ``encode(file, quality)`` that writes the bytes of the image into an open binary file.
+
+    Raises:
+        InputError: As for `check_output`.
+    """
+    name = file_name(path)
     kind = check_output(name, image.size, image.mode, transparent=image.has_transparency_data)
-    options = _metadata(image, kind, name) | _encoding(image, kind, quality or _QUALITY)
+    metadata = _metadata(image, kind, name)
+
+    def encode(file: IO[bytes], quality: int | None) -> None:
+        image.save(file, kind, **metadata | _encoding(image, kind, quality or _QUALITY))
+
+    return encode
+
+
+@contextmanager
+def open_for_writing(path: FilePath) -> Iterator[IO[bytes]]:
+    """Open an image file as `atomic_write` does.
+
+    Raises:
+        InputError: It cannot be written, or the ``with`` block raised an `Exception`; the old file is unchanged.
+    """
     try:
-        with atomic_write(name) as file:
-            image.save(file, kind, **options)
+        with atomic_write(path) as file:
+            yield file
     except InputError:
         raise
     except Exception as error:  # encoders raise anything, as decoders do
         raise InputError(
-            f"{name!r} could not be written ({format_error(error)}), and what was there is unchanged; check the"
-            " disk, or choose another place"
+            f"{file_name(path)!r} could not be written ({format_error(error)}), and what was there is unchanged;"
+            " check the disk, or choose another place"
         ) from error
 
 
@@ -317,6 +364,8 @@ def _metadata(image: Image.Image, kind: str, name: str) -> dict[str, Any]:
     if kind == "PNG" and "xmp" in kept:
         kept["pnginfo"] = PngImagePlugin.PngInfo()
         kept["pnginfo"].add_itxt("XML:com.adobe.xmp", kept["xmp"].decode("utf-8", "replace"))
+    if kind == "AVIF" and "exif" in kept and not readable_exif(kept["exif"]):  # Pillow's writer would fail
+        _log.warning("%r: the EXIF data of this image are damaged and left out (%d bytes)", name, len(kept.pop("exif")))
     if kind == "JPEG":
         kept.setdefault("comment", b"")  # otherwise Pillow takes one of any length from the image
     with suppress(TypeError, ValueError, ZeroDivisionError, KeyError):
@@ -331,7 +380,7 @@ def _encoding(image: Image.Image, kind: str, quality: int) -> dict[str, Any]:
         return {"compress_level": 2}  # 5 times as fast as the default, 6, and 8 % larger
     if kind == "JPEG":
         return {"quality": quality, "subsampling": "4:4:4"}
-    if kind == "WEBP":
+    if kind in ("WEBP", "AVIF"):
         return {"quality": quality}
     if kind == "TIFF":
         return {"compression": "raw", "tiffinfo": _tiff_tags(image)}  # Pillow's compressors lose EXIF

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
 from ..atomic import FilePath
 from ..errors import InputError
-from ..imaging.files import READABLE, WRITABLE, image_files, image_size
+from ..imaging.files import READABLE, WRITABLE, image_files, image_info, image_size
+from ..imaging.original import noted_original
 from ..plugin import Progress
 
 
@@ -77,11 +79,40 @@ def plan_files(
             raise InputError(f"{output} names the file to write; leave out format and suffix, or give a folder")
         jobs = [FileJob(inputs[0], output)]
     else:
-        sources = [path for given in inputs for path in (image_files(given) if given.is_dir() else [given])]
         name = f"x{scale}" if suffix is None and output is None else suffix or ""
-        jobs = _jobs_into(sources, output, format, name)
+        jobs = _jobs_into(_sources(inputs), output, format, name)
     _check_targets(jobs)
     return jobs
+
+
+def noted_scale(inputs: Sequence[Path]) -> int | None:
+    """Find the scale by which files were shrunk (see `pysr.imaging.original`).
+
+    Args:
+        inputs: Image files and folders, as for `plan_files`.
+
+    Returns:
+        The scale; None if none of the files notes one.
+
+    Raises:
+        InputError: They note different scales, or a folder has no images.
+    """
+    found: dict[int, Path] = {}
+    for source in _sources(inputs):
+        with suppress(InputError):  # reported when the file's turn comes
+            if original := noted_original(image_info(source)):
+                found.setdefault(original.scale, source)
+    if len(found) > 1:
+        (one, first), (other, second), *_ = found.items()
+        raise InputError(
+            f"{first} was shrunk by {one}, and {second} by {other}; give the scale, or upscale them separately"
+        )
+    return next(iter(found), None)
+
+
+def _sources(inputs: Sequence[Path]) -> list[Path]:
+    """The files, and for each folder the images in it."""
+    return [path for given in inputs for path in (image_files(given) if given.is_dir() else [given])]
 
 
 def _names_file(output: Path, inputs: Sequence[Path]) -> bool:

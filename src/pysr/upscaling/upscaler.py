@@ -22,6 +22,7 @@ from ..imaging import files
 from ..imaging.colour import white_of
 from ..imaging.histogram import match_histogram
 from ..imaging.image import Array, OpenedImage, open_image
+from ..imaging.original import remove_note, restored_size
 from ..ops.hardware import device_of
 from ..ops.patches import from_float
 from ..plugin import Model, Progress
@@ -257,7 +258,8 @@ class Upscaler:
         """Read an image file, upscale it and write it.
 
         The target appears only when it is complete; an older file of that name is kept until then. The orientation
-        noted by a camera is applied, and the colour profile is kept.
+        noted by a camera is applied, and the colour profile is kept. A file made by ``pysr shrink`` gets its original's
+        size back, to the pixel; where the note of it contradicts the file or the scale, a warning is logged instead.
 
         Args:
             source: An image file.
@@ -276,9 +278,11 @@ class Upscaler:
         if Path(target).exists() and Path(source).exists() and Path(target).samefile(source):
             raise InputError(f"{target} is the input and would be overwritten; choose another name for the output")
         image = files.read_image(Path(source))
-        size = image.width * self.scale, image.height * self.scale
+        size = restored_size(image, self.scale, str(source))
         files.check_output(Path(target), size, image.mode, transparent=image.has_transparency_data)
-        files.write_image(self.upscale(image, progress=progress), Path(target))
+        remove_note(image.info)
+        result = self.upscale(image, progress=progress)
+        files.write_image(result if result.size == size else result.crop((0, 0, *size)), Path(target))
         return size
 
     def upscale_folder(
