@@ -21,6 +21,7 @@ from ..ops.hardware import choose_device, choose_precision
 from ..plugin import Model, Preprocessor
 from ..registry import registry
 from .chain import Chain, validate_choice
+from .plan import round_up
 from .runner import PreparedNetwork
 from .stage import BoundPreprocessor, PreUpsampler, Stage
 from .tiling import Tiling
@@ -237,7 +238,7 @@ def make_stage(
     Raises:
         InputError: The pre-upsampler cannot be used.
     """
-    probe_side = _rounded_up(SAMPLER_PROBE_SIDE if model.stochastic else PROBE_SIDE, model.multiple_of)
+    probe_side = round_up(SAMPLER_PROBE_SIDE if model.stochastic else PROBE_SIDE, model.multiple_of)
     device, dtype = hardware
     runner = PreparedNetwork(
         network, device, torch.float32 if model.needs_float32 else dtype, (model.channels, probe_side, probe_side)
@@ -319,7 +320,3 @@ def _in_place_of_enlarging(
     spec = Preprocessor(name, lambda: impl, summary, reach=pre_upsampler.halo or 0, enlarges=True)
     step = BoundPreprocessor(spec, impl, pre_upsampler.bytes_per_pixel(1 if model.colour == "luma" else 3))
     return tuple(step if s.spec.enlarges else s for s in steps)
-
-
-def _rounded_up(side: int, multiple_of: int) -> int:
-    return math.ceil(side / multiple_of) * multiple_of
