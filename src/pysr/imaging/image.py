@@ -44,7 +44,7 @@ Split = Callable[[Any], tuple[Planes, ...]]
 class OpenedImage:
     """An open image: read the low-resolution planes, fill the high-resolution ones, take the result.
 
-    All calls up to `result` use the same scale. `result` hands over the memory: the next call of `parts` begins another
+    All calls up to `result` use the same scale. `result` gives the memory away: the next call of `parts` begins another
     result from the same image.
 
     Attributes:
