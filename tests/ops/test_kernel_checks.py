@@ -69,7 +69,7 @@ def test_patches_that_cannot_be_cut(change: Any, message: str) -> None:
         ({"rows": Axis([0], ONE[:, :7])}, "float32 of shape .1, 8."),
         ({"columns": Axis([0], ONE.astype(np.float16))}, "float32 of shape .1, 8."),
         ({"out": torch.zeros(2, 8, 8)}, "out has 2 channels but bands have 3"),
-        ({"out": torch.zeros(3, 7, 8)}, "8 rows of width"),
+        ({"out": torch.zeros(3, 7, 8)}, "8 rows are asked for"),
         ({"out": torch.zeros(3, 8, 8), "width": 9}, "rows of width 9"),
         ({"out": np.zeros((3, 8, 8))}, "uint8, uint16, float16 or float32"),
         ({"out": np.broadcast_to(np.zeros((1, 8, 8), np.uint8), (3, 8, 8))}, "read-only"),

@@ -143,7 +143,9 @@ def blend_patches(
     if out is not None:
         if tuple(out.shape[1:]) != (last - first, out.shape[-1] if width is None else width):
             raise InputError(
-                f"out has shape {tuple(out.shape)}, but {last - first} rows of width {width} are asked for"
+                f"out has shape {tuple(out.shape)}, but {last - first} rows"
+                + (f" of width {width}" if width is not None else "")
+                + " are asked for; give one of that shape"
             )
         _refuse_gradient(tile_rows)
         _blend_into(out, tile_rows, down, across, first_row=first, clip=clip)

@@ -23,6 +23,7 @@ from ..imaging.datasets import Colour, in_colour, read_stacks
 from ..imaging.degrade import Degrade
 from ..imaging.mirror import mirrored_index
 from ..imaging.resize import resize
+from ..imaging.symmetry import transform
 from ..ops import seeds
 from .neutral import neutral
 
@@ -262,10 +263,8 @@ class PatchSampler:
 
     def _make_batch(self, scale: int, choices: Sequence[_PatchChoice]) -> Batch:
         crops = [self._crop(scale, choice) for choice in choices]
-        low = torch.stack([_transform(low, choice.symmetry) for (low, _), choice in zip(crops, choices, strict=True)])
-        high = torch.stack(
-            [_transform(high, choice.symmetry) for (_, high), choice in zip(crops, choices, strict=True)]
-        )
+        low = torch.stack([transform(low, choice.symmetry) for (low, _), choice in zip(crops, choices, strict=True)])
+        high = torch.stack([transform(high, choice.symmetry) for (_, high), choice in zip(crops, choices, strict=True)])
         return Batch(scale, low, high.float() / 255)
 
     def _crop(self, scale: int, choice: _PatchChoice) -> tuple[Tensor, Tensor]:
@@ -362,9 +361,3 @@ def _flat_colours(count: int, channels: int, generator: torch.Generator) -> Tens
 def _detail(low: Tensor) -> float:
     """Mean absolute gradient, down plus across."""
     return float(low.diff(dim=1).abs().mean() + low.diff(dim=2).abs().mean())
-
-
-def _transform(image: Tensor, symmetry: int) -> Tensor:
-    """Apply one of the eight symmetries of the square to (C, s, s): quarter turns 0 to 3, the same mirrored 4 to 7."""
-    image = image.rot90(symmetry % 4, (-2, -1))
-    return image.flip(-1) if symmetry >= 4 else image

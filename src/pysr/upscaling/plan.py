@@ -181,7 +181,7 @@ class _Rules:
 
 
 def _plan_axis(length: int, patch: int, rules: _Rules) -> AxisPlan:
-    patch = min(_rounded_up(patch, rules.multiple_of), _rounded_up(length, rules.multiple_of))
+    patch = min(round_up(patch, rules.multiple_of), round_up(length, rules.multiple_of))
     starts = np.zeros(1, dtype=np.int64)
     if patch < length:
         starts = _starts(length, patch, _stride(patch, rules), rules.multiple_of)
@@ -193,7 +193,7 @@ def _plan_axis(length: int, patch: int, rules: _Rules) -> AxisPlan:
     return AxisPlan(length, patch, tuple(starts.tolist()), weights)
 
 
-def _rounded_up(size: int, multiple_of: int) -> int:
+def round_up(size: int, multiple_of: int) -> int:
     return -(-size // multiple_of) * multiple_of
 
 
@@ -202,7 +202,7 @@ def _stride(patch: int, rules: _Rules) -> int:
     shared = 2 * rules.halo if rules.mode == "exact" else rules.overlap
     if patch < shared + rules.multiple_of:
         reason = f"a halo of {rules.halo}" if rules.mode == "exact" else f"an overlap of {rules.overlap}"
-        smallest = _rounded_up(shared + rules.multiple_of, rules.multiple_of)
+        smallest = round_up(shared + rules.multiple_of, rules.multiple_of)
         raise InputError(f"patches of {patch} pixels are too small for {reason} pixels; use at least {smallest}")
     if rules.mode == "blend":  # respect the halo too, but advance by at least half of what is left of the patch
         shared += min(2 * rules.halo, (patch - shared) // 2)

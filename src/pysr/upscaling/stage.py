@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ..errors import PluginError
 from ..imaging.colour import to_channels
+from ..imaging.symmetry import SYMMETRIES, transform, transform_back
 from ..plugin import Model, Preprocess, Preprocessor
 from .runner import PreparedNetwork
 
-SYMMETRIES = 8  # of a square: four quarter turns, each with and without a flip
 _WINDOW_BYTES = 8  # per value of a window and of its output: float32, and one copy (in transfer, or in a row of tiles)
 
 
@@ -89,8 +89,8 @@ class Stage:
             return self._process_once(windows)
         total = self._process_once(windows)
         for number in range(1, SYMMETRIES):
-            turned = self._process_once(_turned(windows, number).contiguous())
-            total += _turned_back(turned, number)
+            turned = self._process_once(transform(windows, number).contiguous())
+            total += transform_back(turned, number)
         return total / SYMMETRIES
 
     def _process_once(self, windows: Tensor) -> Tensor:
@@ -129,17 +129,6 @@ class Stage:
         else:
             return
         raise PluginError(f"the model {self.model.name!r} of {self.owner} returned {problem}")
-
-
-def _turned(image: Tensor, number: int) -> Tensor:
-    """Apply one of the eight symmetries of the square: number % 4 quarter turns, then a flip from 4 on."""
-    image = image.rot90(number % 4, (-2, -1))
-    return image.flip(-1) if number >= SYMMETRIES // 2 else image
-
-
-def _turned_back(image: Tensor, number: int) -> Tensor:
-    """Undo `_turned`."""
-    return (image.flip(-1) if number >= SYMMETRIES // 2 else image).rot90(-number % 4, (-2, -1))
 
 
 class PreUpsampler:
