@@ -16,7 +16,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(NATIVE) $(shell find src plugins -typ
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
-	@echo "Your own: $(BIN)/pysr upscale PHOTO -s 3"
+	@echo "Your own: $(BIN)/pysr upscale PHOTO -s 4"
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import pysr
 from pysr.testing import photo
 
 ROOT = Path(__file__).parents[1]
@@ -62,6 +63,17 @@ def test_no_page_has_a_gap() -> None:
     assert len(pages) > 8
     for page in pages:
         assert not re.search(r"^\{\w+\}", page.read_text(), re.MULTILINE), page
+
+
+def test_the_scores_that_models_are_chosen_by_are_the_measured_ones() -> None:
+    page = (ROOT / "docs/results.md").read_text()
+    rows = re.findall(r"^\| (\w+) \| (.*) \|$", page[page.index("## Set5") : page.index("## Set14")], re.MULTILINE)
+    measured = {name: [cell.split(" / ")[0].strip("*") for cell in cells.split(" | ")] for name, cells in rows}
+    models = [model for model in pysr.models() if model.name in measured]
+    assert "bicubic" in {model.name for model in models}
+    for model in models:
+        scores = [f"{model.scores[scale]:.2f}" if scale in model.scores else "-" for scale in (2, 3, 4)]
+        assert scores == measured[model.name], model.name
 
 
 def test_the_files_that_the_architecture_names_exist() -> None:

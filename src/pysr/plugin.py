@@ -139,6 +139,10 @@ class Weights:
         return found
 
 
+def _find(weights: Mapping[int | tuple[int, str], Weights], scale: int, variant: str | None) -> Weights | None:
+    return weights.get(scale) or weights.get((scale, variant or ""))
+
+
 @dataclass(frozen=True)
 class Model:
     """A named way to upscale: everything that the core needs to know about it, as data.
@@ -155,6 +159,12 @@ class Model:
         domain: What kind of image it is made for.
         preprocess: Names of preprocessors, in order. With `bicubic` among them the network works at output size.
         weights: Shipped weights by scale, or by (scale, variant); empty for networks that need none.
+        scores: PSNR in dB on Set5 by the protocol `y-shave`, by scale, of the shipped weights (of the first variant).
+            Of the models made for an image, the one with the highest is used where the user names none.
+        made_for: The images that its weights were trained for: "clean" ones, or "compressed" ones, from which it also
+            removes the traces of lossy compression.
+        strength_from: Weights of the same network, by scale or by (scale, variant), for clean images, from which the
+            training of ``weights`` began. Users may then choose any mixture of the two, ``pysr.load(strength=)``.
         variants: Named versions; the first is the default.
         receptive_field: Half width, in pixels of the network's input, beyond which an input pixel cannot influence an
             output pixel; None if unbounded (attention, global pooling): tiles of such models are blended.
@@ -185,6 +195,9 @@ class Model:
     domain: Literal["photo", "face", "digit", "style"] = "photo"
     preprocess: tuple[str, ...] = ()
     weights: Mapping[int | tuple[int, str], Weights] = field(default_factory=dict)
+    scores: Mapping[int, float] = field(default_factory=dict)
+    made_for: Literal["clean", "compressed"] = "clean"
+    strength_from: Mapping[int | tuple[int, str], Weights] = field(default_factory=dict)
     variants: tuple[str, ...] = ()
     receptive_field: int | None = None
     multiple_of: int = 1
@@ -204,7 +217,11 @@ class Model:
 
     def weights_for(self, scale: int, variant: str | None = None) -> Weights | None:
         """Return the shipped weights for a scale and a variant (None for models without); None if there are none."""
-        return self.weights.get(scale) or self.weights.get((scale, variant or ""))
+        return _find(self.weights, scale, variant)
+
+    def clean_weights_for(self, scale: int, variant: str | None = None) -> Weights | None:
+        """Return the weights of strength 0 for a scale and a variant; None if the model has no strength there."""
+        return _find(self.strength_from, scale, variant)
 
     @property
     def trained_scales(self) -> tuple[int, ...]:

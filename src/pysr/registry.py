@@ -27,6 +27,7 @@ logger = logging.getLogger("pysr")
 
 GROUP = "pysr"
 CORE = "pysr-sdk"
+AUTO = "auto"  # in a model's place: choose one for each image
 PROVIDERS = {  # what this repository's plugins provide, for the "not installed" message
     "model": {
         "srcnn": "pysr-srcnn",
@@ -94,6 +95,8 @@ class _Namespace(Generic[Description]):
         if not isinstance(item, self.type):
             raise ValueError(f"pysr_{self.kind}s gave {item!r}, which is not a {self.type.__name__}")
         names = (item.name, *getattr(item, "aliases", ()))
+        if self.kind == "model" and AUTO in names:
+            raise ValueError(f"a model cannot be called {AUTO!r}, the word for choosing among all models; rename it")
         for name in names:
             if taken := self.owners.get(name):
                 raise ValueError(f"the {self.kind} name {name!r} is already taken by {taken}")
@@ -112,6 +115,8 @@ class _Namespace(Generic[Description]):
         )
 
     def _hint(self, name: str) -> str:
+        if self.kind == "model" and name == AUTO:
+            return ", the word for choosing among all models, which stands alone in load and upscale"
         spelling = {known.lower(): known for known in self.owners}
         providers = PROVIDERS.get(self.kind, {})
         if name in providers.keys() - spelling:

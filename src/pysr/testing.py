@@ -34,7 +34,8 @@ def check_model(name: str, *, scales: tuple[int, ...] | None = None) -> None:
 
     Checked for each scale and variant: output sizes of odd inputs, value range and dtypes; equal results from tiles and
     from the whole image; the receptive field, measured by gradients, within the declared one; equal results when run
-    again, and from several threads; the round trip of the state dict.
+    again, and from several threads; the round trip of the state dict; and that `Model.strength_from` can be mixed
+    with the shipped weights.
 
     Args:
         name: Name or alias of the model.
@@ -56,6 +57,8 @@ def check_model(name: str, *, scales: tuple[int, ...] | None = None) -> None:
             _check_tiled(upscaler, variant)
             _check_receptive_field(model, scale, variant)
             _check_state_dict(model, scale, variant)
+            if model.clean_weights_for(scale, variant):
+                _check_strength(name, scale, variant)
 
 
 def check_degradation(name: str) -> None:
@@ -228,3 +231,16 @@ def _check_state_dict(model: Model, scale: int, variant: str | None) -> None:
     low = torch.rand(1, model.channels, side, side)
     with torch.inference_mode():
         assert torch.equal(first(low), second(low)), "a network loaded from another's state dict gives another output"
+
+
+def _check_strength(name: str, scale: int, variant: str | None) -> None:
+    image = photo(20, 20)
+    low, half, high = (
+        load(name, scale, variant=variant, strength=strength, device="cpu", precision="float32").upscale(image)
+        for strength in (0.0, 0.5, 1.0)
+    )
+    assert np.abs(low - high).max() > 0, f"{name} is the same at the strengths 0 and 1"
+    between = float(np.abs(2 * half - low - high).mean())
+    assert between <= float(np.abs(high - low).mean()), (
+        f"the strength 0.5 of {name} is not between 0 and 1: did its training begin from strength_from?"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,13 @@ def test_the_receiver_gets_exactly_the_size_back(odd: Path, scale: int, ending: 
     assert restored.crop((0, 0, scale, scale)).getcolors() is not None  # a block of one colour: nothing has moved
     assert len(restored.crop((0, 0, scale, scale)).getcolors() or []) == 1
     assert noted_original(restored.info) is None
+
+
+def test_the_noted_scale_holds_without_a_model(odd: Path, install: Callable[..., None]) -> None:
+    install()
+    assert run("shrink", odd, "-o", odd.with_name("small.webp"), "-s", 4) == 0
+    assert run("upscale", odd.with_name("small.webp"), "-o", odd.with_name("large.png")) == 0
+    assert read_image(odd.with_name("large.png")).size == (29, 19)
 
 
 def test_one_line_says_what_was_done(odd: Path, capsys: pytest.CaptureFixture[str]) -> None:

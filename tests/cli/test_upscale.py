@@ -1,15 +1,18 @@
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 from PIL import Image
+from torch.nn import Upsample
 
 from pysr import Tiling
 from pysr.cli import app
 from pysr.errors import InputError, OutOfMemoryError
+from pysr.plugin import Model
 
 
 def run(*args: Any) -> Any:
@@ -142,6 +145,7 @@ def test_options_reach_load(photo: Any, monkeypatch: pytest.MonkeyPatch) -> None
     )
     run(*arguments, "--patch", "0", "--device", "cpu", "--precision", "bfloat16")
     run(*arguments[:2], "-s", "3", "--variant", "thin", "--pre-upsampler", "lanczos", "--weights", "my.safetensors")
+    run(*arguments, "--strength", "0.5")
     defaults = {
         "device": "auto",
         "precision": "auto",
@@ -149,8 +153,8 @@ def test_options_reach_load(photo: Any, monkeypatch: pytest.MonkeyPatch) -> None
         "match_histogram": False,
         "ensemble": False,
     }
-    defaults |= {"variant": None, "pre_upsampler": None, "weights": None}
-    assert [args for args, _ in asked] == [("vdsr", 3)] * 4
+    defaults |= {"variant": None, "pre_upsampler": None, "weights": None, "strength": None}
+    assert [args for args, _ in asked] == [("vdsr", 3)] * 3 + [("auto", 3), ("vdsr", 3)]
     assert [options for _, options in asked] == [
         defaults,
         defaults
@@ -163,6 +167,7 @@ def test_options_reach_load(photo: Any, monkeypatch: pytest.MonkeyPatch) -> None
         },
         defaults | {"device": "cpu", "precision": "bfloat16"},
         defaults | {"variant": "thin", "pre_upsampler": "lanczos", "weights": Path("my.safetensors")},
+        defaults | {"strength": 0.5},
     ]
 
 
@@ -256,3 +261,53 @@ def test_errors_are_one_line_and_a_code(
     assert message in err
     assert run(*command, "-v") == code
     assert "Traceback" in capsys.readouterr().err
+
+
+def repeating(name: str, **fields: Any) -> Model:
+    """A model that repeats pixels."""
+    return Model(
+        name, (2,), lambda scale, _: Upsample(scale_factor=scale), "", colour="any", receptive_field=0, **fields
+    )
+
+
+@pytest.fixture
+def mixed(photo: Path, install: Callable[..., None]) -> Path:
+    """A folder of a PNG file and two of JPEG, and a model each for clean and for compressed images."""
+    install(repeating("sharp", scores={2: 50.0}), repeating("mending", made_for="compressed"))
+    with Image.open(photo) as image:
+        for quality in (20, 60):
+            image.save(photo.with_name(f"quality-{quality}.jpg"), quality=quality)
+    return photo.parent
+
+
+def test_without_a_model_each_file_gets_the_right_one(mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("upscale", mixed, "-o", mixed / "out", "--json") == 0
+    captured = capsys.readouterr()
+    assert [json.loads(line)["model"] for line in captured.out.splitlines()] == ["sharp", "mending", "mending"]
+    first, second = captured.err.splitlines()
+    assert first.startswith("pysr: sharp is chosen for ")
+    assert second.startswith("pysr: mending is chosen for ")
+    assert "quality-20.jpg (JPEG of quality 20) because " in second
+    assert run("upscale", mixed, "-o", mixed / "out", "-q") == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_named_model_stays_and_a_better_one_is_hinted_at_once(
+    mixed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("upscale", mixed, "-o", mixed / "out", "-m", "sharp", "--json") == 0
+    captured = capsys.readouterr()
+    assert {json.loads(line)["model"] for line in captured.out.splitlines()} == {"sharp"}
+    assert captured.err.count("\n") == 1
+    assert "quality-20.jpg is a JPEG of quality 20, and sharp is made for clean images; -m mending also" in captured.err
+    for arguments in (["-m", "mending"], ["-m", "sharp", "-q"]):
+        assert run("upscale", mixed, "-o", mixed / "out", *arguments) == 0
+        assert "hint" not in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("mixed")
+def test_the_comparison_names_the_chosen_model(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    titles: list[str] = []
+    monkeypatch.setattr("pysr.evaluation.comparison.compare_files", lambda *paths, title: titles.append(title))
+    assert run("upscale", photo, "--comparison", photo.with_name("comparison.png"), "-q") == 0
+    assert titles == ["sharp"]

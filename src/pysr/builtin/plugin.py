@@ -14,6 +14,7 @@ def pysr_models() -> list[Model]:
             lazy("pysr.builtin.network:bicubic"),
             "Cubic convolution, as MATLAB's imresize",
             colour="any",
+            scores={2: 33.66, 3: 30.39, 4: 28.42},
             receptive_field=2,
             paper="Keys 1981",
         ),
@@ -23,6 +24,7 @@ def pysr_models() -> list[Model]:
             lazy("pysr.builtin.network:nearest"),
             "Every pixel repeated",
             colour="any",
+            scores={2: 30.85, 3: 27.92, 4: 26.25},
             receptive_field=0,
         ),
         Model(
@@ -31,6 +33,7 @@ def pysr_models() -> list[Model]:
             lazy("pysr.builtin.network:lanczos"),
             "Windowed sinc of three lobes",
             colour="any",
+            scores={2: 34.30, 3: 30.81, 4: 28.80},
             receptive_field=3,
             paper="Duchon 1979",
         ),

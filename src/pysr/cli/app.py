@@ -70,7 +70,7 @@ def commands(ctx: click.Context) -> None:
     """Image super-resolution: upscale images, compare models, train your own.
 
     \b
-    pysr upscale photo.jpg -m vdsr -s 2     write photo_x2.jpg
+    pysr upscale photo.jpg -s 2             write photo_x2.jpg
     pysr models                             list the installed models
     """
     if ctx.invoked_subcommand is None:

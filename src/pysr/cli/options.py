@@ -167,6 +167,7 @@ class UpscaleOptions:
     variant: str | None
     pre_upsampler: str | None
     weights: Path | None
+    strength: float | None
     scale: int | None
     patch: int
     gpu_id: int | None
@@ -198,6 +199,7 @@ class UpscaleOptions:
             "variant": self.variant,
             "pre_upsampler": self.pre_upsampler,
             "weights": self.weights,
+            "strength": self.strength,
             "device": self.device if self.gpu_id is None else f"cuda:{self.gpu_id}",
             "precision": "float32" if self.fp32 else self.precision,
             "tiling": Tiling(self.patch or "auto", self.mode, max_memory=self.max_memory),

@@ -47,15 +47,16 @@ if TYPE_CHECKING:
     "--model-name",
     "model",
     metavar="NAME",
-    default="vdsr",
+    default="auto",
     show_default=True,
-    help="Model; see `pysr models`. A+B: apply A, then B.",
+    help="Model; see `pysr models`. auto: chosen for each file by how it was compressed. A+B: apply A, then B.",
 )
 @variant_options
 @weights_option("Safetensors file to use in place of the weights shipped with the model.")
+@click.option("--strength", metavar="X", type=float, help="How much a model for compressed images does, 0 to 1 (all).")
 @scale_option(
-    "Enlargement per side: 3, x3 or 3x. Default: that noted by `pysr shrink`, or the model's first, or the first in"
-    " --weights."
+    "Enlargement per side: 3, x3 or 3x. Default: that noted by `pysr shrink`, or the model's first (2 for auto), or the"
+    " first in --weights."
 )
 @click.option(
     "-t",
@@ -98,6 +99,9 @@ def upscale(state: CliState, /, **options: Any) -> int:
     unless -o, --suffix or -f say otherwise (GIF becomes PNG). Existing outputs are replaced, but only by complete
     files, and inputs are never overwritten. Files made by `pysr shrink` get the size of their originals back. If a
     file fails, the others are still processed, and the failed ones are listed at the end.
+
+    Without -m, files that lost much to compression (JPEG below quality 92, lossy WebP, AVIF) get the most exact
+    model that is made for them, if one is installed for that scale; others the most exact one for clean images.
     """
     return _upscale(state, UpscaleOptions(**options))
 
@@ -105,8 +109,9 @@ def upscale(state: CliState, /, **options: Any) -> int:
 def _upscale(state: CliState, options: UpscaleOptions) -> int:
     from .allocator import tune_allocator
 
-    state.show_log()
+    state.show_log("INFO")  # which model is chosen, and why
     tune_allocator()
+    from ..registry import AUTO
     from ..upscaling.folder import plan_files
     from ..upscaling.loading import load
 
@@ -115,23 +120,39 @@ def _upscale(state: CliState, options: UpscaleOptions) -> int:
     jobs = plan_files(inputs, options.output, scale=upscaler.scale, format=options.format, suffix=options.suffix)
     if options.comparison:
         _check_comparison(options.comparison, jobs)
+    if options.model != AUTO and not options.weights and not state.quiet:
+        _hint_at_better_model(upscaler, jobs)
     failed = _run(state, upscaler, jobs, as_json=options.json)
     if failed:
         eprint(f"{len(failed)} of {len(jobs)} images failed: {', '.join(str(result.source) for result in failed)}")
     elif options.comparison:
         from ..evaluation.comparison import compare_files
 
-        compare_files(jobs[0].source, jobs[0].target, options.comparison, title=upscaler.model.name)
+        source, target = jobs[0].source, jobs[0].target
+        compare_files(source, target, options.comparison, title=upscaler.chosen_for(source).model.name)
     return 3 if failed else 0
+
+
+def _hint_at_better_model(upscaler: Upscaler, jobs: Sequence[FileJob]) -> None:
+    from ..upscaling.auto import better_model
+
+    if better := better_model(upscaler.model, upscaler.scale, [job.source for job in jobs]):
+        source, compression, model = better
+        eprint(
+            f"pysr: hint: {source} is a {compression.name}, and {upscaler.model.name} is made for clean images; "
+            f"-m {model.name} also removes the traces of compression"
+        )
 
 
 def _noted_scale(model: str, inputs: Sequence[Path]) -> int | None:
     """The scale that files made by `pysr shrink` note; None if there are none."""
+    from ..registry import AUTO
+    from ..upscaling.auto import auto_scales
     from ..upscaling.chain import Chain
     from ..upscaling.folder import noted_scale
 
     scale = noted_scale(inputs)
-    offered = Chain.parse(model).scales
+    offered = auto_scales() if model == AUTO else Chain.parse(model).scales
     if scale and scale not in offered:
         raise InputError(
             f"what is to be upscaled was shrunk by {scale}, and {model} offers {', '.join(map(str, offered))};"
@@ -162,7 +183,7 @@ def _run(state: CliState, upscaler: Upscaler, jobs: Sequence[FileJob], *, as_jso
         for result in upscaler.upscale_files(jobs, progress=show if bar.shown else None):
             results.append(result)
             if as_json:
-                print(json.dumps(_facts(result, upscaler)), flush=True)
+                print(json.dumps(_facts(result)), flush=True)
             elif result.size and not state.quiet:
                 eprint(_summary(result, result.size))
             if result.error:
@@ -179,11 +200,12 @@ def _summary(result: FileResult, size: tuple[int, int]) -> str:
     return f"{result.source} -> {result.target}  {width} x {height} pixels in {result.seconds:.1f} s, {rate:.3g} MP/s"
 
 
-def _facts(result: FileResult, upscaler: Upscaler) -> dict[str, Any]:
+def _facts(result: FileResult) -> dict[str, Any]:
     facts: dict[str, Any] = {"input": str(result.source), "output": str(result.target)}
     if result.error:
         return facts | {"error": explain_error(result.error)}
-    width, height = result.size or (0, 0)
+    upscaler, (width, height) = result.upscaler, result.size or (0, 0)
+    assert upscaler is not None  # what was upscaled was upscaled by something
     return facts | {
         "model": upscaler.model.name,
         "scale": upscaler.scale,

@@ -25,7 +25,7 @@ SCALES = (2, 3, 4)  # that models are trained for
 LOSSY = (".webp", ".jpg", ".jpeg", ".avif")
 ENDINGS = (*LOSSY, ".png")  # formats that hold the note of the original's size
 Encode = Callable[[IO[bytes], int | None], None]
-_QUALITY = 80  # of 100: more bytes are spent better on a smaller scale (docs/studies/bandwidth.md)
+_QUALITY = 80  # of 100: much above, a smaller scale is better spent bytes (docs/studies/bandwidth.md)
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,9 @@ class Chain:
         return replace(self, parts=(part,) * len(self.models))
 
     def describe(self) -> Model:
-        """Return the description of a single model, or a combined one whose name, scales and colour alone have meaning.
+        """Return the description of a single model, or a combined one.
+
+        Of a combined one, only name, scales and colour have meaning, and what its first model is made for.
 
         The combined colour is the richest of the models': "rgb" if any model takes RGB, else "luma" if any takes luma,
         else "any".
@@ -114,7 +116,15 @@ class Chain:
         colours = {spec.colour for spec in self.models}
         colour: Literal["rgb", "luma", "any"] = "rgb" if "rgb" in colours else "luma" if "luma" in colours else "any"
         summary = "One model after the other"
-        return Model(self.name, self.scales, first.network, summary, colour=colour, domain=first.domain)
+        return Model(
+            self.name,
+            self.scales,
+            first.network,
+            summary,
+            colour=colour,
+            domain=first.domain,
+            made_for=first.made_for,
+        )
 
 
 def common_scales(offers: Mapping[str, Sequence[int]]) -> list[int]:

@@ -11,12 +11,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..atomic import FilePath
 from ..errors import InputError
 from ..imaging.files import READABLE, WRITABLE, image_files, image_info, image_size
 from ..imaging.original import noted_original
 from ..plugin import Progress
+
+if TYPE_CHECKING:
+    from .upscaler import Upscaler
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class FileResult:
         size: (width, height) of the result in pixels; None if it failed.
         seconds: Wall time of reading, upscaling and writing.
         error: The reason for a failure; None if ``target`` was written.
+        upscaler: What upscaled it; None if it failed before a model was chosen.
     """
 
     source: Path
@@ -44,6 +49,7 @@ class FileResult:
     size: tuple[int, int] | None
     seconds: float
     error: Exception | None = None
+    upscaler: Upscaler | None = None
 
 
 def plan_folder(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, overload
@@ -19,14 +19,15 @@ from torch import Tensor, nn
 from ..errors import InputError, PluginError, PysrError
 from ..ops.hardware import choose_device, choose_precision
 from ..plugin import Model, Preprocessor
-from ..registry import registry
+from ..registry import AUTO, registry
+from .auto import AutoUpscaler, auto_scale
 from .chain import Chain, validate_choice
 from .plan import round_up
 from .runner import PreparedNetwork
 from .stage import BoundPreprocessor, PreUpsampler, Stage
 from .tiling import Tiling
 from .upscaler import ImageLike, Pixel, PixelArray, Upscaler
-from .weights import load_weights, read_metadata, trained_scales
+from .weights import interpolate_weights, load_weights, read_metadata, trained_scales
 
 Hardware = tuple[torch.device, torch.dtype]
 
@@ -44,6 +45,7 @@ def load(
     variant: str | None = None,
     pre_upsampler: str | None = None,
     weights: str | PathLike[str] | None = None,
+    strength: float | None = None,
     device: str | torch.device = "auto",
     precision: str = "auto",
     tiling: Tiling = AUTOMATIC,
@@ -52,16 +54,20 @@ def load(
 ) -> Upscaler:
     """Load a model once, to upscale any number of images.
 
+    ``variant``, ``pre_upsampler``, ``weights`` and ``strength`` belong to one model and need a single name; the other
+    options apply to whatever models are loaded.
+
     Args:
-        model: A name or alias from `pysr.models`; or several models, each of which enlarges the result of the one
-            before it: ``["srcnn", "vdsr"]`` in equal parts, ``["vdsr:2", "vdsr:3"]`` in given parts;
-            ``"srcnn+vdsr"`` and ``"vdsr:2+vdsr:3"`` mean the same. The options below apply to each of them;
-            ``variant``, ``pre_upsampler`` and ``weights`` are for a single model.
-        scale: Enlargement per side, of all models together; by default the model's first, the product of the parts, or
-            the first that ``weights`` were trained for.
+        model: A name or alias from `pysr.models`; "auto" to choose one for each image, by how its file was compressed;
+            or several models, each of which enlarges the result of the one before it: ``["srcnn", "vdsr"]`` in equal
+            parts, ``["vdsr:2", "vdsr:3"]`` in given parts; ``"srcnn+vdsr"`` and ``"vdsr:2+vdsr:3"`` mean the same.
+        scale: Enlargement per side, of all models together; by default the model's first (2 for "auto"), the product of
+            the parts, or the first that ``weights`` were trained for.
         variant: One of the model's variants; by default its first.
         pre_upsampler: A model that replaces bicubic in the enlargement with which the model starts, if it has one.
         weights: A safetensors file to use in place of the weights shipped with the model.
+        strength: How much a model that is made for compressed images does: 1, the default, is the model itself, and 0
+            the model for clean images from which its training began. Few models have it (`Model.strength_from`).
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps", ...
         precision: "auto" (bfloat16 where the hardware has it, else float32), "float32", "bfloat16", "float16".
             bfloat16 is as good as float32 to a few thousandths of a dB in 8 bits; for 16-bit images use "float32".
@@ -82,9 +88,15 @@ def load(
         WeightsError: Weights are missing, damaged or for another network.
         PluginError: A plugin fails to build its network.
     """
+    own = {"variant": variant, "pre_upsampler": pre_upsampler, "weights": weights, "strength": strength}
+    if model == AUTO:
+        _refuse_options_of_one("the choice among all models ('auto')", "name one model", own)
+        load_model = partial(load, tiling=tiling, match_histogram=match_histogram, ensemble=ensemble)
+        return _load_auto(scale, device, precision, load_model)
     chain = Chain.parse(model)
     if len(chain.models) > 1:
-        _refuse_options_of_one(chain, variant=variant, pre_upsampler=pre_upsampler, weights=weights)
+        whole = f"several models ({chain.name}), only for one"
+        _refuse_options_of_one(whole, "load the models separately and apply them in turn", own)
     chain = chain.at(resolve_scale(weights, scale, chain.scales) if weights else scale)
     if any(spec.stochastic for spec in chain.models):
         _check_stochastic(chain, tiling, match_histogram=match_histogram, ensemble=ensemble)
@@ -94,13 +106,15 @@ def load(
     spec = chain.describe()
     with torch.device("cpu"):  # whatever torch's default device is
         stages = tuple(
-            _load_stage(part, part_scale, hardware, variant, weights)
+            _load_stage(part, part_scale, hardware, variant, weights, strength)
             for part, part_scale in zip(chain.models, chain.parts, strict=True)
         )
         if pre_upsampler is not None:
             first = _load_pre_upsampler(pre_upsampler, chain.models[0], chain.parts[0], hardware)
             stages = (_with_pre_upsampler(first, stages[0]),)
             spec = replace(stages[0].model, name=f"{spec.name}, pre_upsampler {first.model.name}")
+    if strength is not None:
+        spec = replace(spec, name=f"{spec.name}, strength {strength:g}")
     if weights:
         _check_pre_upsampler(weights, pre_upsampler)
     if ensemble:
@@ -113,7 +127,7 @@ def load(
 @overload
 def upscale(
     image: Image.Image | str | PathLike[str],
-    model: str | Sequence[str] = "vdsr",
+    model: str | Sequence[str] = "auto",
     scale: int | None = None,
     *,
     device: str | torch.device = "auto",
@@ -121,7 +135,7 @@ def upscale(
 @overload
 def upscale(
     image: NDArray[Pixel],
-    model: str | Sequence[str] = "vdsr",
+    model: str | Sequence[str] = "auto",
     scale: int | None = None,
     *,
     device: str | torch.device = "auto",
@@ -129,14 +143,14 @@ def upscale(
 @overload
 def upscale(
     image: Tensor,
-    model: str | Sequence[str] = "vdsr",
+    model: str | Sequence[str] = "auto",
     scale: int | None = None,
     *,
     device: str | torch.device = "auto",
 ) -> Tensor: ...
 def upscale(
     image: ImageLike,
-    model: str | Sequence[str] = "vdsr",
+    model: str | Sequence[str] = "auto",
     scale: int | None = None,
     *,
     device: str | torch.device = "auto",
@@ -181,12 +195,18 @@ def _check_pre_upsampler(weights: str | PathLike[str], pre_upsampler: str | None
         logger.warning("%s was trained with the pre-upsampler %s, not %s; expect worse results", weights, trained, used)
 
 
-def _refuse_options_of_one(chain: Chain, **options: Any) -> None:
+def _load_auto(
+    scale: int | None, device: str | torch.device, precision: str, load_model: Callable[..., Upscaler]
+) -> AutoUpscaler:
+    scale, torch_device = auto_scale(scale), choose_device(device)
+    hardware = torch_device, choose_precision(precision, torch_device)
+    load_here = partial(load_model, scale=scale, device=device, precision=precision)
+    return AutoUpscaler(scale, load_here, bicubic_stage(scale), hardware)
+
+
+def _refuse_options_of_one(whole: str, remedy: str, options: Mapping[str, Any]) -> None:
     if given := [name for name, value in options.items() if value is not None]:
-        raise InputError(
-            f"{' and '.join(given)} cannot be given for several models ({chain.name}), only for one; load the models "
-            "separately and apply them in turn"
-        )
+        raise InputError(f"{' and '.join(given)} cannot be given for {whole}; {remedy}")
 
 
 def _check_stochastic(chain: Chain, tiling: Tiling, *, match_histogram: bool, ensemble: bool) -> None:
@@ -207,6 +227,7 @@ def _load_stage(
     hardware: Hardware,
     variant: str | None = None,
     weights: str | PathLike[str] | None = None,
+    strength: float | None = None,
 ) -> Stage:
     """Load a model with its weights, shipped or from a file."""
     variants = model.variants
@@ -220,7 +241,26 @@ def _load_stage(
             f"{model.name} comes without weights for scale {scale}; give weights=, a safetensors file"
             + (f": {training}" if model.recipes else "")
         )
+    if strength is not None:
+        _set_strength(network, strength, model, scale, variant, own_weights=weights is not None)
     return make_stage(model, scale, network, hardware)
+
+
+def _set_strength(
+    network: nn.Module, strength: float, model: Model, scale: int, variant: str | None, *, own_weights: bool
+) -> None:
+    """Mix a network's shipped weights with those that their training began from."""
+    clean = model.clean_weights_for(scale, variant)
+    if clean is None:
+        able = [spec.name for spec in registry().models.values() if spec.clean_weights_for(scale, variant)]
+        instead = f", or choose {' or '.join(able)}" if able else ""
+        raise InputError(f"{model.name} has no strength to set at scale {scale}; leave strength out{instead}")
+    if own_weights:
+        raise InputError(f"strength is for the weights that {model.name} comes with; leave strength or weights out")
+    if not 0 <= strength <= 1:
+        raise InputError(f"strength is {strength!r}; give a number from 0 (clean images) to 1 ({model.name} as it is)")
+    if strength < 1:
+        interpolate_weights(network, clean, strength)
 
 
 def make_stage(

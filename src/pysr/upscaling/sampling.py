@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from numbers import Integral
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -141,7 +142,20 @@ def samples(
     return to_channels(output[0], len(image))
 
 
-def bits_per_dim(stage: Stage, low: Array, high: Array) -> float:
+def bits_per_dim(stage: Stage, low: OpenedImage, high: OpenedImage) -> float:
+    """Measure the likelihood of ``high`` given ``low``, as `Upscaler.bits_per_dim` does, with the same errors."""
+    shape = low.shape[0] * stage.scale, low.shape[1] * stage.scale
+    if high.shape != shape:
+        raise InputError(
+            f"high is {high.shape[1]} x {high.shape[0]} pixels; for this low it must be {shape[1]} x {shape[0]}"
+        )
+    lows, highs = ([image for image, _ in opened.parts(1)] for opened in (low, high))
+    if [len(image) for image in lows] != [len(image) for image in highs]:
+        raise InputError("low and high are of different kinds; give both as gray or RGB, in batches of equal size")
+    return fmean(_bits_per_dim(stage, *pair) for pair in zip(lows, highs, strict=True))
+
+
+def _bits_per_dim(stage: Stage, low: Array, high: Array) -> float:
     """Negative log-likelihood of ``high`` given ``low``, in bits per sub-pixel that the network draws.
 
     Args:

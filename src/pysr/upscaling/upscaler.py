@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
-from statistics import fmean
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -76,6 +75,10 @@ class Upscaler:
         dtype = min((tiled.stage.runner.dtype for tiled in self._stages), key=lambda dtype: dtype.itemsize)
         return str(dtype).removeprefix("torch.")
 
+    def chosen_for(self, image: ImageLike) -> Upscaler:
+        """Return the upscaler that `upscale` uses for an image: itself, or of ``pysr.load("auto")`` the chosen one."""
+        return self
+
     @overload
     def upscale(
         self, image: Image.Image | str | PathLike[str], *, seed: int | None = None, progress: Progress | None = None
@@ -112,6 +115,8 @@ class Upscaler:
             OutOfMemoryError: Even the smallest patch, or the result, does not fit into memory.
             PluginError: The model breaks its contract.
         """
+        if (chosen := self.chosen_for(image)) is not self:
+            return chosen.upscale(image, seed=seed, progress=progress)
         if self.model.stochastic:
             params = sampling.SamplingParams.checked(seed=seed or 0)
             drawn: Image.Image | PixelArray = self._sample(image, params, progress=progress)[0]
@@ -241,16 +246,7 @@ class Upscaler:
         Raises:
             InputError: The model has no likelihood, or the images have wrong sizes or differ in kind.
         """
-        stage, small, large = self._stochastic_stage(), _opened(low), _opened(high)
-        shape = small.shape[0] * self.scale, small.shape[1] * self.scale
-        if large.shape != shape:
-            raise InputError(
-                f"high is {large.shape[1]} x {large.shape[0]} pixels; for this low it must be {shape[1]} x {shape[0]}"
-            )
-        lows, highs = ([image for image, _ in opened.parts(1)] for opened in (small, large))
-        if [len(image) for image in lows] != [len(image) for image in highs]:
-            raise InputError("low and high are of different kinds; give both as gray or RGB, in batches of equal size")
-        return fmean(sampling.bits_per_dim(stage, *pair) for pair in zip(lows, highs, strict=True))
+        return sampling.bits_per_dim(self._stochastic_stage(), _opened(low), _opened(high))
 
     def upscale_file(
         self, source: str | PathLike[str], target: str | PathLike[str], *, progress: Progress | None = None
@@ -281,7 +277,7 @@ class Upscaler:
         size = restored_size(image, self.scale, str(source))
         files.check_output(Path(target), size, image.mode, transparent=image.has_transparency_data)
         remove_note(image.info)
-        result = self.upscale(image, progress=progress)
+        result = self.chosen_for(source).upscale(image, progress=progress)
         files.write_image(result if result.size == size else result.crop((0, 0, *size)), Path(target))
         return size
 
@@ -326,15 +322,17 @@ class Upscaler:
         reports = FilesProgress(progress, [job.source for job in jobs], self.scale) if progress else None
         for number, job in enumerate(jobs):
             report = reports.of(number) if reports else None
-            size, failure, started = None, None, time.perf_counter()
+            size, failure, chosen, started = None, None, None, time.perf_counter()
             try:
                 job.target.parent.mkdir(parents=True, exist_ok=True)
-                size = self.upscale_file(job.source, job.target, progress=report)
+                chosen = self.chosen_for(job.source)
+                started = time.perf_counter()
+                size = chosen.upscale_file(job.source, job.target, progress=report)
             except Exception as error:
                 if reports and error is reports.error:
                     raise
                 failure = error
-            yield FileResult(job.source, job.target, size, time.perf_counter() - started, failure)
+            yield FileResult(job.source, job.target, size, time.perf_counter() - started, failure, chosen)
 
     def _stochastic_stage(self) -> Stage:
         if not self.model.stochastic:

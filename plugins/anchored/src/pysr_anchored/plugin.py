@@ -23,6 +23,7 @@ def pysr_models() -> list[Model]:
                 },
                 trained_on="T91",
             ),
+            scores={2: 36.63, 3: 32.68, 4: 30.42},
             receptive_field=13,
             recipes={"shipped": lazy("pysr_anchored.train:recipe")},
             paper="Timofte, De Smet, Van Gool: A+: Adjusted Anchored Neighborhood Regression for Fast Super-Resolution,"

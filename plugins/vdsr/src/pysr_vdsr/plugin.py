@@ -23,6 +23,7 @@ def pysr_models() -> list[Model]:
                 },
                 trained_on="T91, BSDS200 (without 302003, which is Set5's woman), BSDS500 test",
             ),
+            scores={2: 37.05, 3: 33.13, 4: 30.86},
             receptive_field=20,
             recipes={"shipped": lazy("pysr_vdsr.train:recipe"), "paper": lazy("pysr_vdsr.train:paper")},
             paper="Kim, Lee, Lee: Accurate Image Super-Resolution Using Very Deep Convolutional Networks, CVPR 2016",
