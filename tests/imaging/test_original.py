@@ -96,6 +96,6 @@ def test_the_size_is_restored_unless_something_contradicts(
 
 
 def test_without_a_note_it_is_the_scale_that_counts(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("DEBUG")
+    caplog.set_level("DEBUG", logger="pysr")
     assert restored_size(Image.new("L", (5, 3)), 3, "a.png") == (15, 9)
     assert "'a.png' notes no original size" in caplog.text

@@ -1,5 +1,6 @@
 """The network without normalisation, what limits its output, and training for a few steps."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from pysr_photo.train import recipe, sharp_recipe, start_from_srresnet
 from pysr_srgan.network import SRResNet
 
 CPU = TrainingOptions(device="cpu", precision="float32")
+ROOT = Path(__file__).parents[3]
+PHOTO, BENCH = ROOT / "examples" / "chelsea.png", ROOT.parent / "shared" / "data" / "bench"
 
 
 def srresnet(scale: int = 4, blocks: int = 2) -> SRResNet:
@@ -153,3 +156,48 @@ def test_a_recipe_without_its_degradation_is_refused(images: Path, tmp_path: Pat
     with override([core()]), pytest.raises(pysr.UnknownNameError, match="no degradation called 'phto'; did you mean"):
         train(model, [images], tmp_path / "out", recipe=replace(short, degradation="phto"), options=CPU)
     assert not (tmp_path / "out").exists()
+
+
+def score(model: str, scale: int, degradation: str, folder: Path) -> float:
+    (evaluation,) = pysr.evaluate([model], folder, [scale], metrics=["psnr"], degradation=degradation)
+    return evaluation.results[0].psnr
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    shutil.copy(PHOTO, folder)
+    return folder
+
+
+@pytest.mark.parametrize(("degradation", "gain"), [("photo-mild", 0.03), ("photo-medium", 0.2), ("photo-strong", 1.0)])
+@pytest.mark.parametrize("scale", [2, 4])
+def test_a_degraded_photograph_comes_out_better_than_by_srresnet(
+    scale: int, degradation: str, gain: float, photographs: Path
+) -> None:
+    photo, srresnet = (score(name, scale, degradation, photographs) for name in ("photo", "srresnet"))
+    assert photo > srresnet + gain
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_the_shipped_weights_keep_flat_areas_flat_and_patterns_gray(scale: int) -> None:
+    upscaler = pysr.load("photo", scale, device="cpu", precision="float32")
+    for level in (0, 128, 255):
+        flat = upscaler.upscale(np.full((32, 32, 3), level, np.uint8)).astype(int)
+        assert np.abs(flat - level).max() <= 2
+    checks = np.where(np.indices((32, 32)).sum(0) % 2, 255, 0).astype(np.uint8)[..., None].repeat(3, 2)
+    found = upscaler.upscale(checks).astype(int)
+    assert np.abs(found - found[..., :1]).max() <= 8
+
+
+def test_a_photograph_as_jpeg_gets_its_colours_and_size(tmp_path: Path) -> None:
+    Image.open(PHOTO).convert("RGB").crop((100, 60, 196, 132)).save(tmp_path / "small.jpg", quality=40)
+    image = pysr.upscale(tmp_path / "small.jpg", "photo", scale=4, device="cpu")
+    assert image.size == (384, 288) and image.mode == "RGB"
+
+
+@pytest.mark.skipif(not BENCH.is_dir(), reason="the benchmark sets are not beside the project")
+def test_photo_beats_bicubic_on_degraded_images() -> None:
+    photo, bicubic = (score(name, 4, "photo-medium", BENCH / "Set5") for name in ("photo", "bicubic"))
+    assert photo > bicubic + 0.6
