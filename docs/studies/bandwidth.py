@@ -134,7 +134,8 @@ def measure(paths: Sequence[Path], work: Path) -> dict[str, list[Point]]:
         if all(key in known for known in scores):
             means = [fmean(values) for values in zip(*(known[key] for known in scores), strict=True)]
             curves.setdefault(key.rpartition(":")[0], []).append(Point(*means))
-    return {method: sorted(points, key=lambda point: point.bits) for method, points in curves.items()}
+    order = [*PLAIN, *(f"{title} + {name}" for title in SHRUNK for name in MODELS)]
+    return {method: sorted(curves[method], key=lambda point: point.bits) for method in order if method in curves}
 
 
 def bits_at(curve: Sequence[Point], measure: str, value: float) -> float | None:
@@ -211,7 +212,7 @@ def page(curves: dict[str, list[Point]], count: int, command: str) -> str:
     return text.format(
         command=command,
         count=count,
-        models=" and ".join(dict.fromkeys(f"`{method.rpartition(' + ')[2]}`" for method in curves if " + " in method)),
+        models=", ".join(f"`{name}`" for name in MODELS if any(method.endswith(f" + {name}") for method in curves)),
         values=values_table(curves, rates),
         perceptual=savings_table(curves, "perceptual", rates),
         psnr=savings_table(curves, "psnr", rates),
