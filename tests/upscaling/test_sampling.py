@@ -160,7 +160,7 @@ def test_what_png_cannot_hold_is_refused_before_any_work(
         ({"seed": 1.5}, "seed is 1.5"),
         ({"temperature": -0.1}, "temperature is -0.1; give"),
         ({"temperature": math.nan}, "temperature is nan; give"),
-        ({"temperature": 1e-39}, "from 1e-6 to 1e6"),
+        ({"temperature": 1e-39}, "or 1e-6 to 1e6"),
     ],
 )
 def test_bad_arguments_are_refused(dots: Callable[..., Any], change: dict[str, Any], words: str) -> None:
