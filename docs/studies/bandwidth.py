@@ -120,9 +120,10 @@ def measure(paths: Sequence[Path], work: Path) -> dict[str, list[Point]]:
     """The curve of every method: its points by rising quality."""
     work.mkdir(parents=True, exist_ok=True)
     models = upscalers()
+    weights = "".join(file.sha256 for (_, scale), up in models.items() if (file := up.model.weights_for(scale)))
     scores = []
     for number, path in enumerate(paths, 1):
-        mark = zlib.crc32(path.read_bytes())
+        mark = zlib.crc32(path.read_bytes() + weights.encode())  # scores of other weights are not taken up again
         file = work / f"{path.stem}-{mark:08x}.json"
         known: dict[str, list[float]] = json.loads(file.read_text()) if file.exists() else {}
         measure_image(path, models, known)

@@ -167,7 +167,7 @@ class Model:
             training of ``weights`` began. Users may then choose any mixture of the two, ``pysr.load(strength=)``.
         variants: Named versions; the first is the default.
         receptive_field: Half width, in pixels of the network's input, beyond which an input pixel cannot influence an
-            output pixel; None if unbounded (attention, global pooling): tiles of such models are blended.
+            output pixel; None if unbounded (attention, global pooling): patches of such models are blended.
         multiple_of: The sides of the network's input must be multiples of this.
         stochastic: The result is drawn at random. The network then also has ``sample(low, n, seed=0, temperature=1.0,
             known=None, mask=None, progress=None)``, (N, C, h, w) in [0, 1] to (N, n, C, H, W) in [0, 1], where levels

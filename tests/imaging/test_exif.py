@@ -7,20 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from image_samples import EXIF_IFD, FORMATS, MAKE, ORIENTATION, TAKEN, THUMBNAIL_LENGTH
 from PIL import Image, PngImagePlugin
 
 from pysr.imaging.files import read_image, write_image
-
-FORMATS = {
-    "PNG": ".png",
-    "JPEG": ".jpg",
-    "WEBP": ".webp",
-    "AVIF": ".avif",
-    "TIFF": ".tif",
-    "BMP": ".bmp",
-    "PPM": ".ppm",
-}
-ORIENTATION, MAKE, EXIF_IFD, TAKEN, THUMBNAIL_LENGTH = 0x0112, 0x010F, 0x8769, 0x9003, 0x0202
 
 
 def make_image() -> Image.Image:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import struct
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from image_samples import FORMATS, encoded, make_image, same
 from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
 from pysr.errors import InputError
@@ -23,45 +23,6 @@ from pysr.imaging.datasets import read_stacks
 from pysr.imaging.files import READABLE, WRITABLE, check_output, image_files, read_image, write_image
 from pysr.imaging.tiff import TiffFile
 from pysr.upscaling.folder import plan_files
-
-FORMATS = {
-    "PNG": ".png",
-    "JPEG": ".jpg",
-    "WEBP": ".webp",
-    "AVIF": ".avif",
-    "TIFF": ".tif",
-    "BMP": ".bmp",
-    "PPM": ".ppm",
-}
-ORIENTATION, MAKE, EXIF_IFD, TAKEN, THUMBNAIL_LENGTH = 0x0112, 0x010F, 0x8769, 0x9003, 0x0202
-
-
-def make_image(mode: str = "RGB", width: int = 12, height: int = 8) -> Image.Image:
-    y, x = np.mgrid[:height, :width]
-    rgb = np.stack([x * 10, y * 15, (x + y) * 6, 255 - x * 9], -1).astype(np.uint8)
-    if mode == "I;16":
-        return Image.frombytes("I;16", (width, height), (rgb[..., 0].astype("<u2") * 257).tobytes())
-    if mode == "P":
-        image = Image.fromarray(((x + y) % 16).astype(np.uint8))
-        image.putpalette(bytes(range(7, 7 + 48)))
-        return image
-    return Image.fromarray(rgb, "RGBA").convert(mode)
-
-
-def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-def same(a: Image.Image, b: Image.Image) -> bool:
-    colours = not (a.mode == b.mode == "P") or a.convert("RGB").tobytes() == b.convert("RGB").tobytes()
-    return (a.mode, a.size) == (b.mode, b.size) and a.tobytes() == b.tobytes() and colours
-
-
-def temporaries(folder: Path) -> list[str]:
-    return [name for name in os.listdir(folder) if name.startswith(".pysr-")]
-
 
 # --- round trips -----------------------------------------------------------------------------------------------------
 

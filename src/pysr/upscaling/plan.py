@@ -194,6 +194,7 @@ def _plan_axis(length: int, patch: int, rules: _Rules) -> AxisPlan:
 
 
 def round_up(size: int, multiple_of: int) -> int:
+    """Return the smallest multiple that is at least ``size``, in pixels."""
     return -(-size // multiple_of) * multiple_of
 
 
