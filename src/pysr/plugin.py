@@ -12,7 +12,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
 from .errors import PluginError
 from .hookspecs import hookimpl
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .imaging.resize import resize
     from .ops.pixelcnn import KnownPixels, PixelCNNSampler, channel_groups, native_device
     from .upscaling.weights import load_weights
+
+    CleanWeights: TypeAlias = "Weights | Callable[[nn.Module], None]"  # a file, or what fills a network
 
 __all__ = [
     "Degradation",
@@ -139,7 +141,10 @@ class Weights:
         return found
 
 
-def _find(weights: Mapping[int | tuple[int, str], Weights], scale: int, variant: str | None) -> Weights | None:
+_Found = TypeVar("_Found")
+
+
+def _find(weights: Mapping[int | tuple[int, str], _Found], scale: int, variant: str | None) -> _Found | None:
     return weights.get(scale) or weights.get((scale, variant or ""))
 
 
@@ -164,7 +169,8 @@ class Model:
         made_for: The images that its weights were trained for: "clean" ones, or "compressed" ones, from which it also
             removes the traces of lossy compression.
         strength_from: Weights of the same network, by scale or by (scale, variant), for clean images, from which the
-            training of ``weights`` began. Users may then choose any mixture of the two, ``pysr.load(strength=)``.
+            training of ``weights`` began: a file, or what fills a network with them. Users may then choose any mixture
+            of the two, ``pysr.load(strength=)``.
         variants: Named versions; the first is the default.
         receptive_field: Half width, in pixels of the network's input, beyond which an input pixel cannot influence an
             output pixel; None if unbounded (attention, global pooling): patches of such models are blended.
@@ -197,7 +203,7 @@ class Model:
     weights: Mapping[int | tuple[int, str], Weights] = field(default_factory=dict)
     scores: Mapping[int, float] = field(default_factory=dict)
     made_for: Literal["clean", "compressed"] = "clean"
-    strength_from: Mapping[int | tuple[int, str], Weights] = field(default_factory=dict)
+    strength_from: Mapping[int | tuple[int, str], CleanWeights] = field(default_factory=dict)
     variants: tuple[str, ...] = ()
     receptive_field: int | None = None
     multiple_of: int = 1
@@ -219,7 +225,7 @@ class Model:
         """Return the shipped weights for a scale and a variant (None for models without); None if there are none."""
         return _find(self.weights, scale, variant)
 
-    def clean_weights_for(self, scale: int, variant: str | None = None) -> Weights | None:
+    def clean_weights_for(self, scale: int, variant: str | None = None) -> CleanWeights | None:
         """Return the weights of strength 0 for a scale and a variant; None if the model has no strength there."""
         return _find(self.strength_from, scale, variant)
 
