@@ -21,7 +21,7 @@ from pysr.errors import InputError
 from pysr.evaluation.protocols import evaluate
 from pysr.files import READABLE, WRITABLE, check_output, image_files, read_image, write_image
 from pysr.files.datasets import read_stacks
-from pysr.files.pillow_tiff import TiffFile
+from pysr.files.pillow_tiff_file import TiffFile
 from pysr.upscaling.folder import plan_files
 
 # --- round trips -----------------------------------------------------------------------------------------------------

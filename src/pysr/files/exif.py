@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import struct
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,37 @@ def make_upright(image: Image.Image, name: str) -> int:
     if exif:
         image.info["exif"] = exif
     return orientation if orientation in _TURNS else 1
+
+
+def tiff_info(file: IO[bytes], offset: int, name: str) -> dict[Any, Any]:
+    """Read the metadata of a TIFF file's image as Pillow's ``info``: profile, EXIF, XMP and resolution.
+
+    Args:
+        file: The open file.
+        offset: Where the image's directory begins.
+        name: Of the file, for the log.
+    """
+    info: dict[Any, Any] = {}
+    exif = Image.Exif()
+    try:
+        file.seek(0)
+        exif.load_from_fp(file)  # learns the byte order
+        exif.load_from_fp(file, offset)
+        for key, tag in (("icc_profile", ExifTags.Base.InterColorProfile), ("xmp", ExifTags.Base.XMLPacket)):
+            if isinstance(exif.get(tag), bytes):
+                info[key] = exif[tag]
+        unit = {2: 1.0, 3: 2.54}.get(exif.get(ExifTags.Base.ResolutionUnit, 2))
+        across, down = exif.get(ExifTags.Base.XResolution), exif.get(ExifTags.Base.YResolution)
+        if unit and across and down:
+            info["dpi"] = float(across) * unit, float(down) * unit
+        tags = described(exif)
+        if ExifTags.Base.Orientation in tags:
+            tags[ExifTags.Base.Orientation] = 1
+        if len(tags):
+            info["exif"] = tags.tobytes()
+    except Exception as error:  # damaged EXIF raises anything, and must not cost the image
+        _log.warning("the EXIF data of %r are damaged and left out: %s", name, format_error(error))
+    return info
 
 
 def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:

@@ -20,16 +20,14 @@ from PIL import (
 from ..errors import InputError
 from .exif import make_upright, turned
 from .interface import Header, ImageReader
-from .pillow_tiff import TiffFile
 from .raster import Kind, Pixels, Raster
 
 _log = logging.getLogger(__name__)
-_PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
+PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "PNG": PngImagePlugin.PngImageFile,
     "JPEG": JpegImagePlugin.JpegImageFile,
     "WEBP": WebPImagePlugin.WebPImageFile,
     "AVIF": AvifImagePlugin.AvifImageFile,
-    "TIFF": TiffFile,
     "GIF": GifImagePlugin.GifImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
     "PPM": PpmImagePlugin.PpmImageFile,
@@ -57,16 +55,20 @@ class PillowReader(ImageReader):
             file: Open at its start; it stays open while the reader is used.
             format: As `detect_format` names it.
             name: Of the file, for the log.
+
+        Raises:
+            InputError: It is of a kind that pysr does not read.
         """
-        self._image, self._name = _PLUGINS[format](file), name
+        self._image, self._name = PLUGINS[format](file), name
         self._whole: Raster | None = None
         self.info = dict(self._image.info)
-        if self._image.mode not in _PIXELS or (self._image.mode == "I" and format != "PPM"):
+        mode = self._image.mode
+        if mode not in _PIXELS or (mode == "I" and format != "PPM"):
             raise InputError(
-                f"{name!r} is a {format} file of a kind that pysr does not read (mode {self._image.mode!r} of Pillow);"
-                " save it with 8 or 16 bits, as gray or RGB"
+                f"{name!r} is a {format} file of a kind that pysr does not read (mode {mode!r} of Pillow); save it with"
+                " 8 or 16 bits, as gray or RGB"
             )
-        kind, channels, dtype = _PIXELS[self._image.mode]
+        kind, channels, dtype = _PIXELS[mode]
         if "transparency" in self.info and channels in (1, 3) and kind != "palette":
             kind, channels = "gray" if channels == 1 else "rgb", channels + 1
         self.header = Header(format, self._image.size, kind, channels, dtype)
@@ -81,13 +83,15 @@ class PillowReader(ImageReader):
         return replace(raster, pixels=turned(raster.pixels, self.header.orientation))
 
     def _decoded(self) -> Raster:
+        """The whole image, as stored; its metadata say that it is upright."""
         if self._whole is None:
             _warn_of_losses(self._image, self._name)
             self._image.load()
-            self.header = replace(self.header, orientation=make_upright(self._image, self._name))
+            orientation = make_upright(self._image, self._name)
             image = self._image.convert("I;16") if self._image.mode == "I" else self._image
-            self._whole = replace(Raster.from_pil(image), format=self.header.format)
-            self.info = self._whole.info
+            raster = Raster.from_pil(image)
+            self._whole = replace(raster, format=self.header.format, lossless=self.header.lossless)
+            self.header, self.info = replace(self.header, orientation=orientation), raster.info
         return self._whole
 
 

@@ -1,23 +1,128 @@
-"""Pillow's TIFF reader without its process-wide limit on the number of pixels.
+"""Read the TIFF files that Pillow reads exactly."""
 
-The only place where pysr depends on private parts of Pillow; ``tests/files/test_files.py`` fails if they change.
-"""
+from __future__ import annotations
 
-from PIL import Image, TiffImagePlugin
+import logging
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image, ImageFile, TiffImagePlugin
+
+from ..errors import InputError
+from .depth import divided_by_alpha
+from .exif import make_upright
+from .interface import Header, ImageReader
+from .pillow_tiff_file import TiffFile
+from .raster import Pixels, Raster
+from .tiff_header import COMPRESSION, PLANAR, Directory
+from .tiff_layout import LAB, LOSSY, MIN_IS_WHITE, YCBCR, TiffLayout, describe_compression, to_pixels, unsupported
+
+_log = logging.getLogger(__name__)
+_NO_COMPRESSION = 1
 
 
-class TiffFile(TiffImagePlugin.TiffImageFile):
-    """A TIFF image of any size.
+class PillowTiffReader(ImageReader):
+    """A TIFF image of 8 bits, or of 16 bits or floats in gray; of 16 bits in colour the upper 8 are read."""
 
-    Pillow's other readers check `PIL.Image.MAX_IMAGE_PIXELS` only in `PIL.Image.open`, which pysr does not use:
-    `read_image` has its own limit. This reader checks the limit again when it allocates the image, and a library must
-    not raise it for the whole process. So the allocation is repeated here without the check:
-    ``_im`` is the image's memory, None before it is allocated, and ``_tile_size`` the size of it, before the file's
-    orientation is applied (as in Pillow 12.3 to 13.0).
-    """
+    def __init__(self, file: IO[bytes], page: Directory, layout: TiffLayout, name: str) -> None:
+        """Open the image.
 
-    def load_prepare(self) -> None:
-        """Allocate the image's memory."""
-        if self._im is None:
-            self.im = Image.new(self.mode, self._tile_size).im
-        super().load_prepare()
+        Args:
+            file: Open at its start; it stays open while the reader is used.
+            page: The image of the file to read.
+            layout: Of that image.
+            name: Of the file, for messages.
+
+        Raises:
+            InputError: Pillow does not read it, or not exactly.
+        """
+        if page.one(COMPRESSION, 1) not in TiffImagePlugin.COMPRESSION_INFO:
+            raise unsupported(name, describe_compression(page))
+        if not _is_exact(page, layout):
+            raise _needs_library(name, layout)
+        try:
+            self._image = TiffFile(file)
+            self._image.seek(page.number)
+        except SyntaxError:  # "unknown pixel mode"
+            raise _needs_library(name, layout) from None
+        self._layout, self._name = layout, name
+        self._whole: Raster | None = None
+        self.info = dict(self._image.info)
+        dtype = "uint8" if _upper_bits(layout) else layout.dtype
+        lossless = page.one(COMPRESSION, 1) not in LOSSY
+        size = self._image.size  # upright, as Pillow turns TIFF files itself
+        self.header = Header("TIFF", size, layout.kind, layout.channels, dtype, layout.bits, lossless=lossless)
+
+    def window(self, x: int, y: int, width: int, height: int) -> Pixels:
+        """As `ImageReader.window`; the first call decodes the whole image."""
+        return self.read().pixels[y : y + height, x : x + width]
+
+    def read(self) -> Raster:
+        """As `ImageReader.read`."""
+        if self._whole is None:
+            if _upper_bits(self._layout):
+                _log.warning("%r has 16 bits per colour; only the upper 8 are used", self._name)
+            _keep_associated(self._image)
+            self._image.load()
+            make_upright(self._image, self._name)
+            self._whole = self._raster()
+            self.info, self.palette = self._whole.info, self._whole.palette
+        return self._whole
+
+    def _raster(self) -> Raster:
+        image, layout, header = self._image, self._layout, self.header
+        if layout.photometric in (LAB, YCBCR):
+            pixels, palette = to_pixels(np.asarray(image), layout), None
+        else:
+            raster = Raster.from_pil(image.copy() if image.mode != "La" else _straight(image))
+            pixels, palette = raster.pixels, raster.palette
+            if layout.alpha == "associated":
+                pixels = divided_by_alpha(pixels)
+            if layout.dtype == "uint16" and layout.photometric == MIN_IS_WHITE:
+                pixels = np.invert(pixels)
+            if layout.white != 1:
+                pixels = pixels / np.float32(layout.white)
+        return Raster(pixels, layout.kind, palette, dict(image.info), "TIFF", header.lossless)
+
+
+def _is_exact(page: Directory, layout: TiffLayout) -> bool:
+    """Whether Pillow gives the pixels that the file holds, or at least their upper bits."""
+    chunky = page.one(PLANAR, 1) == 1 or page.samples == 1
+    if layout.numbers == "float":
+        return layout.bits == 32 and page.samples == 1
+    if layout.numbers == "signed" or layout.bits in (10, 12, 14, 32):
+        return False
+    if layout.photometric in (LAB, YCBCR):
+        return page.one(COMPRESSION, 1) == _NO_COMPRESSION and chunky
+    if layout.bits == 16:
+        return chunky and (page.samples == 1 or (layout.kind == "rgb" and layout.alpha != "associated"))
+    return chunky or (layout.bits == 8 and page.samples == layout.channels == 3)
+
+
+def _upper_bits(layout: TiffLayout) -> bool:
+    return layout.bits == 16 and layout.kind == "rgb"
+
+
+def _needs_library(name: str, layout: TiffLayout) -> InputError:
+    return InputError(
+        f"{name!r} is a TIFF of {layout.bits} bits per sample ({layout.numbers}) in a variant that Pillow does not"
+        ' read; install the libraries for it, with pip install "pysr-sdk[files]", or save it with 8 bits'
+    )
+
+
+def _keep_associated(image: ImageFile.ImageFile) -> None:
+    """Let Pillow return colours multiplied by alpha as they are: it would divide them without rounding."""
+    image.tile = [tile._replace(args=_without_division(tile.args)) for tile in image.tile]
+
+
+def _without_division(args: Any) -> Any:
+    if isinstance(args, tuple) and args and isinstance(args[0], str):
+        return (args[0].replace("RGBa", "RGBA"), *args[1:])
+    return args
+
+
+def _straight(image: Image.Image) -> Image.Image:
+    """Relabel gray multiplied by alpha as gray and alpha."""
+    relabelled = Image.fromarray(np.asarray(image), "LA")
+    relabelled.info = image.info
+    return relabelled

@@ -16,6 +16,7 @@ from .formats import detect_format
 from .interface import ImageReader
 from .pillow import PillowReader
 from .raster import Raster
+from .tiff_choice import open_tiff
 
 MAX_PIXELS = 2**29  # 537 million: 2 GiB as Pillow holds RGB
 
@@ -37,7 +38,7 @@ def open_reader(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Iterator[Ima
     """
     name = file_name(path)
     with _opened(name) as file:
-        reader = PillowReader(file, detect_format(file, name), name)
+        reader = _reader(file, detect_format(file, name), name)
         _check_pixels(reader.header.size, max_pixels, name)
         yield reader
 
@@ -102,6 +103,12 @@ def image_info(path: FilePath) -> dict[Any, Any]:
 
 
 _ANY = 2**63
+
+
+def _reader(file: IO[bytes], format: str, name: str) -> ImageReader:
+    if format == "TIFF":
+        return open_tiff(file, name)
+    return PillowReader(file, format, name)
 
 
 @contextmanager
