@@ -72,6 +72,25 @@ class ImageReader(ABC):
 
     def read(self) -> Raster:
         """Decode the whole image, upright."""
+        pixels = self.window(0, 0, *self.header.size)  # first, as metadata may follow the pixels
         header = self.header
-        pixels = turned(self.window(0, 0, *header.size), header.orientation)
-        return Raster(pixels, header.kind, self.palette, dict(self.info), header.format, header.lossless)
+        info = dict(self.info)
+        return Raster(
+            turned(pixels, header.orientation), header.kind, self.palette, info, header.format, header.lossless
+        )
+
+
+class WholeImageReader(ImageReader):
+    """An open image file whose format, or library, decodes only whole images."""
+
+    _decoded: Pixels | None = None
+
+    def window(self, x: int, y: int, width: int, height: int) -> Pixels:
+        """As `ImageReader.window`; the first call decodes the whole image."""
+        if self._decoded is None:
+            self._decoded = self.decode()
+        return self._decoded[y : y + height, x : x + width]
+
+    @abstractmethod
+    def decode(self) -> Pixels:
+        """Decode the whole image as stored, and complete `header`, `palette` and `info`."""

@@ -14,20 +14,24 @@ from PIL import (
     JpegImagePlugin,
     PngImagePlugin,
     PpmImagePlugin,
+    TgaImagePlugin,
     WebPImagePlugin,
 )
 
 from ..errors import InputError
-from .exif import make_upright, turned
-from .interface import Header, ImageReader
+from .compression import is_lossy_webp
+from .exif import make_upright
+from .interface import Header, WholeImageReader
 from .raster import Kind, Pixels, Raster
 
 _log = logging.getLogger(__name__)
+LOSSY = {"JPEG", "AVIF"}  # formats that always are, as far as their headers tell
 PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "PNG": PngImagePlugin.PngImageFile,
     "JPEG": JpegImagePlugin.JpegImageFile,
     "WEBP": WebPImagePlugin.WebPImageFile,
     "AVIF": AvifImagePlugin.AvifImageFile,
+    "TGA": TgaImagePlugin.TgaImageFile,
     "GIF": GifImagePlugin.GifImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
     "PPM": PpmImagePlugin.PpmImageFile,
@@ -45,8 +49,12 @@ _PIXELS: dict[str, tuple[Kind, int, str]] = {  # Pillow's modes, and how their p
 }
 
 
-class PillowReader(ImageReader):
-    """An image file read by Pillow: always as a whole, in 8 bits, or 16 where Pillow has them (gray)."""
+class PillowReader(WholeImageReader):
+    """An image file read by Pillow: always as a whole, in 8 bits, or 16 where Pillow has them (gray).
+
+    Attributes:
+        image: Pillow's own reader.
+    """
 
     def __init__(self, file: IO[bytes], format: str, name: str) -> None:
         """Read the header.
@@ -59,10 +67,9 @@ class PillowReader(ImageReader):
         Raises:
             InputError: It is of a kind that pysr does not read.
         """
-        self._image, self._name = PLUGINS[format](file), name
-        self._whole: Raster | None = None
-        self.info = dict(self._image.info)
-        mode = self._image.mode
+        self.image, self._name = PLUGINS[format](file), name
+        self.info = dict(self.image.info)
+        mode = self.image.mode
         if mode not in _PIXELS or (mode == "I" and format != "PPM"):
             raise InputError(
                 f"{name!r} is a {format} file of a kind that pysr does not read (mode {mode!r} of Pillow); save it with"
@@ -71,28 +78,18 @@ class PillowReader(ImageReader):
         kind, channels, dtype = _PIXELS[mode]
         if "transparency" in self.info and channels in (1, 3) and kind != "palette":
             kind, channels = "gray" if channels == 1 else "rgb", channels + 1
-        self.header = Header(format, self._image.size, kind, channels, dtype)
+        lossless = format not in LOSSY and not (format == "WEBP" and is_lossy_webp(file))
+        self.header = Header(format, self.image.size, kind, channels, dtype, lossless=lossless)
 
-    def window(self, x: int, y: int, width: int, height: int) -> Pixels:
-        """As `ImageReader.window`; the first call decodes the whole image."""
-        return self._decoded().pixels[y : y + height, x : x + width]
-
-    def read(self) -> Raster:
-        """As `ImageReader.read`."""
-        raster = self._decoded()
-        return replace(raster, pixels=turned(raster.pixels, self.header.orientation))
-
-    def _decoded(self) -> Raster:
-        """The whole image, as stored; its metadata say that it is upright."""
-        if self._whole is None:
-            _warn_of_losses(self._image, self._name)
-            self._image.load()
-            orientation = make_upright(self._image, self._name)
-            image = self._image.convert("I;16") if self._image.mode == "I" else self._image
-            raster = Raster.from_pil(image)
-            self._whole = replace(raster, format=self.header.format, lossless=self.header.lossless)
-            self.header, self.info = replace(self.header, orientation=orientation), raster.info
-        return self._whole
+    def decode(self) -> Pixels:
+        """As `WholeImageReader.decode`."""
+        _warn_of_losses(self.image, self._name)
+        self.image.load()
+        orientation = make_upright(self.image, self._name)
+        raster = Raster.from_pil(self.image.convert("I;16") if self.image.mode == "I" else self.image)
+        self.header, self.info = replace(self.header, orientation=orientation), raster.info
+        self.palette = raster.palette
+        return raster.pixels
 
 
 def _warn_of_losses(image: ImageFile.ImageFile, name: str) -> None:

@@ -11,7 +11,7 @@ from PIL import Image, ImageFile, TiffImagePlugin
 from ..errors import InputError
 from .depth import divided_by_alpha
 from .exif import make_upright
-from .interface import Header, ImageReader
+from .interface import Header, WholeImageReader
 from .pillow_tiff_file import TiffFile
 from .raster import Pixels, Raster
 from .tiff_header import COMPRESSION, PLANAR, Directory
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 _NO_COMPRESSION = 1
 
 
-class PillowTiffReader(ImageReader):
+class PillowTiffReader(WholeImageReader):
     """A TIFF image of 8 bits, or of 16 bits or floats in gray; of 16 bits in colour the upper 8 are read."""
 
     def __init__(self, file: IO[bytes], page: Directory, layout: TiffLayout, name: str) -> None:
@@ -46,43 +46,30 @@ class PillowTiffReader(ImageReader):
         except SyntaxError:  # "unknown pixel mode"
             raise _needs_library(name, layout) from None
         self._layout, self._name = layout, name
-        self._whole: Raster | None = None
         self.info = dict(self._image.info)
         dtype = "uint8" if _upper_bits(layout) else layout.dtype
         lossless = page.one(COMPRESSION, 1) not in LOSSY
         size = self._image.size  # upright, as Pillow turns TIFF files itself
         self.header = Header("TIFF", size, layout.kind, layout.channels, dtype, layout.bits, lossless=lossless)
 
-    def window(self, x: int, y: int, width: int, height: int) -> Pixels:
-        """As `ImageReader.window`; the first call decodes the whole image."""
-        return self.read().pixels[y : y + height, x : x + width]
-
-    def read(self) -> Raster:
-        """As `ImageReader.read`."""
-        if self._whole is None:
-            if _upper_bits(self._layout):
-                _log.warning("%r has 16 bits per colour; only the upper 8 are used", self._name)
-            _keep_associated(self._image)
-            self._image.load()
-            make_upright(self._image, self._name)
-            self._whole = self._raster()
-            self.info, self.palette = self._whole.info, self._whole.palette
-        return self._whole
-
-    def _raster(self) -> Raster:
-        image, layout, header = self._image, self._layout, self.header
+    def decode(self) -> Pixels:
+        """As `WholeImageReader.decode`."""
+        image, layout = self._image, self._layout
+        if _upper_bits(layout):
+            _log.warning("%r has 16 bits per colour; only the upper 8 are used", self._name)
+        _keep_associated(image)
+        image.load()
+        make_upright(image, self._name)
         if layout.photometric in (LAB, YCBCR):
-            pixels, palette = to_pixels(np.asarray(image), layout), None
-        else:
-            raster = Raster.from_pil(image.copy() if image.mode != "La" else _straight(image))
-            pixels, palette = raster.pixels, raster.palette
-            if layout.alpha == "associated":
-                pixels = divided_by_alpha(pixels)
-            if layout.dtype == "uint16" and layout.photometric == MIN_IS_WHITE:
-                pixels = np.invert(pixels)
-            if layout.white != 1:
-                pixels = pixels / np.float32(layout.white)
-        return Raster(pixels, layout.kind, palette, dict(image.info), "TIFF", header.lossless)
+            self.info = dict(image.info)
+            return to_pixels(np.asarray(image), layout)
+        raster = Raster.from_pil(image.copy() if image.mode != "La" else _straight(image))  # a copy has no TIFF tags
+        self.info, self.palette, pixels = raster.info, raster.palette, raster.pixels
+        if layout.alpha == "associated":
+            pixels = divided_by_alpha(pixels)
+        if layout.dtype == "uint16" and layout.photometric == MIN_IS_WHITE:
+            pixels = np.invert(pixels)
+        return pixels if layout.white == 1 else pixels / np.float32(layout.white)
 
 
 def _is_exact(page: Directory, layout: TiffLayout) -> bool:

@@ -92,6 +92,10 @@ class Raster:
             InputError: It has another mode.
         """
         info, mode = dict(image.info), image.mode
+        if mode == "I;16" and "transparency" in info:
+            gray = np.asarray(image)
+            visible = np.where(gray == info.pop("transparency"), np.uint16(0), np.uint16(65535))
+            return cls(np.stack([gray, visible], axis=-1), "gray", None, info, image.format or "", lossless)
         if mode in ("1", "L", "RGB") and "transparency" in info:
             image = image.convert("RGBA" if mode == "RGB" else "LA")
         elif mode in ("I;16B", "I;16L"):

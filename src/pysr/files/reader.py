@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -13,8 +13,13 @@ from PIL import Image
 from ..atomic import FilePath, file_name
 from ..errors import InputError, format_error
 from .formats import detect_format
+from .heif import open_avif, open_heic
 from .interface import ImageReader
+from .jpeg import JpegReader
+from .jpeg2000 import open_jpeg2000
+from .netpbm import open_netpbm
 from .pillow import PillowReader
+from .png import open_png
 from .raster import Raster
 from .tiff_choice import open_tiff
 
@@ -103,12 +108,20 @@ def image_info(path: FilePath) -> dict[Any, Any]:
 
 
 _ANY = 2**63
+_READERS: dict[str, Callable[[IO[bytes], str], ImageReader]] = {
+    "PNG": open_png,
+    "JPEG": JpegReader,
+    "TIFF": open_tiff,
+    "AVIF": open_avif,
+    "HEIC": open_heic,
+    "JPEG2000": open_jpeg2000,
+    "PPM": open_netpbm,
+}
 
 
 def _reader(file: IO[bytes], format: str, name: str) -> ImageReader:
-    if format == "TIFF":
-        return open_tiff(file, name)
-    return PillowReader(file, format, name)
+    special = _READERS.get(format)
+    return special(file, name) if special else PillowReader(file, format, name)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import IO
 
 from ..errors import InputError
+from .formats import DEVELOP
 from .interface import ImageReader
 from .pillow_tiff import PillowTiffReader
 from .tiff_header import COMPRESSION, is_raw, read_directories
@@ -28,10 +29,7 @@ def open_tiff(file: IO[bytes], name: str) -> ImageReader:
     """
     chain, parts = read_directories(file)
     if is_raw(chain + parts):
-        raise InputError(
-            f"{name!r} is a camera's raw file; develop it first, for example with darktable or RawTherapee, and give"
-            " the TIFF or JPEG"
-        )
+        raise InputError(f"{name!r} is a camera's raw file, which pysr does not read; {DEVELOP}")
     images = [page for page in chain if page.is_image] or chain
     if len(images) > 1:
         _log.warning("%r holds several images; only the first is used", name)
