@@ -16,7 +16,7 @@ from pysr.atomic import atomic_write, check_place
 from pysr.cli.terminal import Bar
 from pysr.evaluation.protocols import Evaluation
 from pysr.evaluation.report import by_data, markdown_row, markdown_table, scales_of
-from pysr.imaging.files import image_files
+from pysr.files import image_files
 from pysr.registry import registry
 
 SCALES = (2, 3, 4)

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 import pysr
 from pysr.evaluation.comparison import Panel, draw
-from pysr.imaging.files import read_image, write_image
+from pysr.files import read_image, write_image
 
 HERE = Path(__file__).with_name("old-photographs")
 MODELS = ("bicubic", "srresnet", "photo")

@@ -24,8 +24,8 @@ from rich.table import Table
 import pysr
 from pysr.evaluation.comparison import Panel, draw
 from pysr.evaluation.metrics import psnr, ssim
+from pysr.files import read_image, write_image
 from pysr.imaging.colour import luma
-from pysr.imaging.files import read_image, write_image
 from pysr.imaging.resize import resize
 
 PHOTO = Path(__file__).with_name("chelsea.png")

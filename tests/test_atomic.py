@@ -19,7 +19,7 @@ from PIL import Image
 
 from pysr.atomic import atomic_write, check_place
 from pysr.errors import InputError
-from pysr.imaging.files import read_image, write_image
+from pysr.files import read_image, write_image
 
 
 def temporaries(folder: Path) -> list[str]:
@@ -152,7 +152,7 @@ def test_a_locked_file_of_a_process_elsewhere_is_left_alone(tmp_path: Path, monk
 KILLED = """
 import sys
 from PIL import Image
-from pysr.imaging.files import write_image
+from pysr.files import write_image
 images = [Image.new("RGB", (300, 300), colour) for colour in ("red", "blue")]
 while True:
     for image in images:

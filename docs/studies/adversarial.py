@@ -19,8 +19,8 @@ import pysr
 from pysr.evaluation.comparison import Panel, draw
 from pysr.evaluation.plot import write_plot
 from pysr.evaluation.protocols import Evaluation
+from pysr.files import read_image, write_image
 from pysr.imaging import degrade
-from pysr.imaging.files import read_image, write_image
 from pysr.plugin import Recipe
 from pysr.registry import registry
 from pysr.training import TrainingOptions, recipe, train

@@ -28,9 +28,9 @@ import pysr
 from pysr import Upscaler
 from pysr.evaluation.metrics import psnr, ssim
 from pysr.evaluation.protocols import build_metrics
+from pysr.files import image_encoder, image_files, read_image
+from pysr.files.shrink import shrink
 from pysr.imaging.colour import luma
-from pysr.imaging.files import image_encoder, image_files, read_image
-from pysr.imaging.shrink import shrink
 
 HERE = Path(__file__).parent
 MODELS = ("bicubic", "srresnet", "photo")  # those that are installed

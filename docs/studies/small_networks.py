@@ -21,8 +21,8 @@ from torch import Tensor, nn
 import pysr
 from pysr import Tiling, Upscaler
 from pysr.evaluation.protocols import build_metrics, measure
-from pysr.imaging.datasets import read_planes
-from pysr.imaging.files import image_files
+from pysr.files import image_files
+from pysr.files.datasets import read_planes
 from pysr.plugin import Model
 from pysr.training import TrainingOptions, recipe, train
 from pysr.upscaling.loading import bicubic_stage, make_stage

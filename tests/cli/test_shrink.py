@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from pysr.cli import app
-from pysr.imaging.files import read_image, write_image
-from pysr.imaging.original import noted_original
+from pysr.files import read_image, write_image
+from pysr.files.original import noted_original
 
 
 def run(*args: object) -> int:

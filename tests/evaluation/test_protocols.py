@@ -17,7 +17,7 @@ import pysr
 from pysr.errors import InputError, UnknownNameError
 from pysr.evaluation.metrics import psnr, ssim
 from pysr.evaluation.protocols import evaluate, measure
-from pysr.imaging.datasets import read_planes
+from pysr.files.datasets import read_planes
 from pysr.imaging.degrade import bicubic
 from pysr.plugin import Degradation, Metric, Model
 from pysr.testing import photo

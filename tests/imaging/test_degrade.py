@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pysr.imaging.datasets import read_planes
+from pysr.files.datasets import read_planes
 from pysr.imaging.degrade import (
     Degrade,
     FixedDegradation,

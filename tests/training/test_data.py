@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from pysr import InputError
-from pysr.imaging.datasets import digest, read_planes
+from pysr.files.datasets import digest, read_planes
 from pysr.imaging.degrade import bicubic, crop_to_multiple
 from pysr.imaging.resize import resize
 from pysr.training.data import Batch, PatchSampler, Prefetcher, TrainingImage, read_images

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import pysr
 from pysr.errors import InputError, UnknownNameError
-from pysr.imaging.compression import Compression
+from pysr.files.compression import Compression
 from pysr.plugin import Model
 from pysr.testing import photo
 from pysr.upscaling.auto import better_model, candidates, choose_model

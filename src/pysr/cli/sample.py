@@ -62,7 +62,7 @@ def sample(state: CliState, /, **options: Any) -> None:
 
 def _sample(state: CliState, options: SampleOptions) -> None:
     state.show_log()
-    from ..imaging.files import read_image, write_image
+    from ..files import read_image, write_image
     from ..upscaling.loading import load
 
     upscaler = load(options.model, options.scale, **options.for_load())

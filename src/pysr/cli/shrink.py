@@ -11,7 +11,7 @@ from .options import PATH, CliState, parse_scale, verbosity_options
 from .terminal import eprint
 
 if TYPE_CHECKING:
-    from ..imaging.shrink import Shrunk
+    from ..files.shrink import Shrunk
 
 
 @click.command()
@@ -62,7 +62,7 @@ def shrink(
     noted in the XMP.
     """
     state.show_log()
-    from ..imaging.shrink import shrink_file
+    from ..files.shrink import shrink_file
 
     target = output or source.with_name(f"{source.stem}_small.webp")
     result = shrink_file(source, target, scale, quality=quality, max_bytes=max_bytes)

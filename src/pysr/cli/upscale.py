@@ -163,7 +163,7 @@ def _noted_scale(model: str, inputs: Sequence[Path]) -> int | None:
 
 
 def _check_comparison(path: Path, jobs: Sequence[FileJob]) -> None:
-    from ..imaging.files import check_output
+    from ..files import check_output
 
     if len(jobs) > 1:
         raise InputError(f"--comparison shows a single image, but there are {len(jobs)} inputs; leave it out")

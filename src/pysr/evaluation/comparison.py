@@ -13,7 +13,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFont
 from PIL.Image import Resampling
 
 from ..errors import InputError
-from ..imaging.files import read_image, write_image
+from ..files import read_image, write_image
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels of the panels, as Pillow counts
 

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from ..atomic import FilePath
 from ..errors import InputError
+from ..files import image_files
+from ..files.datasets import read_planes
 from ..imaging.colour import luma
-from ..imaging.datasets import read_planes
 from ..imaging.degrade import Degrade, bicubic, crop_to_multiple
-from ..imaging.files import image_files
 from ..ops.seeds import generator_for
 from ..plugin import Metric, Progress
 from ..registry import registry

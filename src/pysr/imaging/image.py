@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..errors import InputError, OutOfMemoryError, format_error
 from .alpha import bleed
-from .palette import colours_of, with_palette
+from .palette import colours_of, entries_of, with_palette
 
 Array = np.ndarray[Any, Any] | Tensor
 Pixels = np.ndarray[Any, Any]
@@ -147,10 +147,20 @@ def open_image(image: Any) -> OpenedImage:
 
 
 def _open_array(array: Pixels) -> OpenedImage:
-    return _open_pixels(array, _split_array, lambda memory: memory)
+    return open_pixels(array, split_array, lambda memory: memory)
 
 
-def _open_pixels(array: Pixels, split: Split, finish: Callable[[Pixels], Any]) -> OpenedImage:
+def open_pixels(array: Pixels, split: Split, finish: Callable[[Pixels], Any]) -> OpenedImage:
+    """Open pixels as `open_image` does an array.
+
+    Args:
+        array: (H, W) or (H, W, C) as for `open_image`.
+        split: `split_array` or `split_cmyk`.
+        finish: Makes the result from its pixels, an array like ``array``.
+
+    Raises:
+        InputError: As for `open_image`.
+    """
     _check_array(array)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     _check_values(array)
@@ -176,7 +186,8 @@ def _check_array(array: Pixels) -> None:
     _check_not_empty(shape)
 
 
-def _split_array(array: Pixels) -> tuple[Planes, ...]:
+def split_array(array: Pixels) -> tuple[Planes, ...]:
+    """Return the planes of (H, W) or (H, W, C) pixels as views."""
     if array.ndim == 2:
         return (Planes(array[None]),)
     return (_split_channels(array.transpose(2, 0, 1)),)
@@ -291,14 +302,14 @@ def _open_pil(image: Image.Image) -> OpenedImage:
         )
     _check_not_empty((image.height, image.width))
     read, write = _PIL_MODES[image.mode]
-    split = _split_cmyk if image.mode == "CMYK" else _split_array
+    split = split_cmyk if image.mode == "CMYK" else split_array
     try:
         pixels = read(image)
     except (OSError, SyntaxError, ValueError) as error:  # PIL decodes lazily
         raise InputError(
             f"the PIL image cannot be decoded ({format_error(error)}): its file is damaged; use another copy of it"
         ) from error
-    return _open_pixels(pixels, split, partial(write, image))
+    return open_pixels(pixels, split, partial(write, image))
 
 
 def _read_keyed(image: Image.Image) -> Pixels:
@@ -318,12 +329,17 @@ def _read_gray16(image: Image.Image) -> Pixels:
     return np.asarray(image)
 
 
+def _read_palette(image: Image.Image) -> Pixels:
+    return colours_of(np.asarray(image), entries_of(image))
+
+
 def _read_cmyk(image: Image.Image) -> Pixels:
     pixels: Pixels = np.invert(np.asarray(image))
     return pixels
 
 
-def _split_cmyk(pixels: Pixels) -> tuple[Planes, ...]:
+def split_cmyk(pixels: Pixels) -> tuple[Planes, ...]:
+    """Return the planes of inverted CMYK, (H, W, 4), as views: one image of C, M, Y and one of K."""
     planes = pixels.transpose(2, 0, 1)
     return Planes(planes[:3]), Planes(planes[3:])
 
@@ -365,7 +381,7 @@ _PIL_MODES: dict[str, tuple[Callable[[Image.Image], Pixels], Callable[[Image.Ima
     "1": (_read_keyed, _write_binary),
     "L": (_read_keyed, _write),
     "LA": (np.asarray, _write),
-    "P": (colours_of, _write_palette),
+    "P": (_read_palette, _write_palette),
     "I;16": (_read_gray16, _write),
     "I;16B": (_read_gray16, _write),
     "I;16L": (_read_gray16, _write),

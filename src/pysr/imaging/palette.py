@@ -13,41 +13,8 @@ CHUNK = 2**16  # colours compared with the palette at a time: 64 MiB of float32 
 _STRIP = 2**20  # pixels converted at a time: 4 MiB of RGBA
 
 
-def colours_of(image: Image.Image) -> Pixels:
-    """Convert a "P" image to (H, W, 3) uint8 RGB, or (H, W, 4) RGBA if its palette has transparent colours."""
-    table = np.zeros((256, 4), np.uint8)
-    table[:, 3] = 255
-    entries = _entries(image)
-    table[: len(entries)] = entries
-    opaque = entries[:, 3].min(initial=255) == 255
-    colours: Pixels = table[:, : 3 if opaque else 4][np.asarray(image)]
-    return colours
-
-
-def with_palette(source: Image.Image, pixels: Pixels) -> Image.Image:
-    """Convert colours to a "P" image with the palette of another, each pixel to the nearest entry.
-
-    Distances are Euclidean between colours multiplied by alpha. If the palette has only opaque and fully transparent
-    entries, alpha is rounded to one of the two first, at one half.
-
-    Args:
-        source: A "P" image.
-        pixels: (H, W, 3) RGB or (H, W, 4) RGBA, uint8.
-    """
-    entries = _entries(source)
-    index = np.empty(pixels.shape[:2], np.uint8)
-    rows = max(1, _STRIP // pixels.shape[1])
-    for top in range(0, len(pixels), rows):
-        strip = np.ascontiguousarray(pixels[top : top + rows])
-        index[top : top + rows] = _nearest(strip.reshape(-1, strip.shape[2]), entries).reshape(strip.shape[:2])
-    result = Image.frombuffer("P", (index.shape[1], index.shape[0]), index, "raw", "P", 0, 1)
-    mode = _mode(source)
-    result.putpalette(source.getpalette(mode) or [], mode)
-    return result
-
-
-def _entries(image: Image.Image) -> Pixels:
-    """Return the palette as (n, 4) uint8 RGBA."""
+def entries_of(image: Image.Image) -> Pixels:
+    """Return the palette of a "P" image as (n, 4) uint8 RGBA."""
     image.load()
     mode = _mode(image)
     entries = np.array(image.getpalette(mode) or [0, 0, 0], np.uint8).reshape(-1, len(mode))
@@ -60,6 +27,54 @@ def _entries(image: Image.Image) -> Pixels:
         alpha = np.frombuffer(transparency, np.uint8)[: len(entries)]
         entries[: len(alpha), 3] = alpha
     return entries
+
+
+def colours_of(index: Pixels, entries: Pixels) -> Pixels:
+    """Look up the colours of a palette image.
+
+    Args:
+        index: (H, W) uint8; an index beyond the palette is black.
+        entries: The palette, (n, 4) uint8 RGBA.
+
+    Returns:
+        (H, W, 3) uint8 RGB, or (H, W, 4) RGBA if the palette has transparent colours.
+    """
+    table = np.zeros((256, 4), np.uint8)
+    table[:, 3] = 255
+    table[: len(entries)] = entries
+    opaque = entries[:, 3].min(initial=255) == 255
+    colours: Pixels = table[:, : 3 if opaque else 4][index]
+    return colours
+
+
+def nearest_entries(pixels: Pixels, entries: Pixels) -> Pixels:
+    """Find the nearest entry of a palette for each pixel.
+
+    Distances are Euclidean between colours multiplied by alpha. If the palette has only opaque and fully transparent
+    entries, alpha is rounded to one of the two first, at one half.
+
+    Args:
+        pixels: (H, W, 3) RGB or (H, W, 4) RGBA, uint8.
+        entries: The palette, (n, 4) uint8 RGBA.
+
+    Returns:
+        (H, W) uint8 indices.
+    """
+    index = np.empty(pixels.shape[:2], np.uint8)
+    rows = max(1, _STRIP // pixels.shape[1])
+    for top in range(0, len(pixels), rows):
+        strip = np.ascontiguousarray(pixels[top : top + rows])
+        index[top : top + rows] = _nearest(strip.reshape(-1, strip.shape[2]), entries).reshape(strip.shape[:2])
+    return index
+
+
+def with_palette(source: Image.Image, pixels: Pixels) -> Image.Image:
+    """Convert (H, W, 3 or 4) uint8 colours to a "P" image with the palette of another; see `nearest_entries`."""
+    index = nearest_entries(pixels, entries_of(source))
+    result = Image.frombuffer("P", (index.shape[1], index.shape[0]), index, "raw", "P", 0, 1)
+    mode = _mode(source)
+    result.putpalette(source.getpalette(mode) or [], mode)
+    return result
 
 
 def _mode(image: Image.Image) -> str:

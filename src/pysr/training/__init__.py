@@ -4,7 +4,7 @@ A public module. Importing it imports torch, so a plugin imports it inside the f
 """
 
 from ..evaluation.comparison import Panel, contact_sheet
-from ..imaging.datasets import read_array, read_planes
+from ..files.datasets import read_array, read_planes
 from ..imaging.degrade import bicubic as bicubic_downscale
 from ..imaging.degrade import crop_to_multiple
 from ..ops.seeds import generator as generator_of

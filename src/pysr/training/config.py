@@ -12,7 +12,7 @@ from typing import Any
 
 from ..atomic import FilePath
 from ..errors import InputError
-from ..imaging.datasets import digest
+from ..files.datasets import digest
 from ..ops.seeds import check_seed
 from ..plugin import Fit, Model, Recipe
 from ..registry import registry

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..files.datasets import Colour, in_colour, read_stacks
 from ..imaging import degrade
-from ..imaging.datasets import Colour, in_colour, read_stacks
 from ..imaging.degrade import Degrade
 from ..imaging.mirror import mirrored_index
 from ..imaging.resize import resize

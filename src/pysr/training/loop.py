@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..atomic import FilePath, check_place
 from ..errors import InputError, PysrError
-from ..imaging.files import write_image
+from ..files import write_image
 from ..ops.hardware import choose_precision
 from ..plugin import Fit, Model, Progress, Recipe
 from ..registry import registry

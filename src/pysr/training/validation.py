@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..evaluation.comparison import Panel, draw
 from ..evaluation.protocols import build_metrics, check_size, measure
+from ..files.datasets import in_colour, read_stacks
 from ..imaging import degrade
-from ..imaging.datasets import in_colour, read_stacks
 from ..imaging.resize import resize
 from ..upscaling.loading import bicubic_stage, make_stage
 from ..upscaling.tiling import Tiling

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from ..errors import InputError
-from ..imaging.compression import Compression, compression_of, compression_of_image
+from ..files.compression import Compression, compression_of, compression_of_image
 from ..plugin import Model
 from ..registry import AUTO, registry
 from .chain import validate_choice

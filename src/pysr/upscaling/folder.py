@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from ..atomic import FilePath
 from ..errors import InputError
-from ..imaging.files import READABLE, WRITABLE, image_files, image_info, image_size
-from ..imaging.original import noted_original
+from ..files import READABLE, WRITABLE, image_files, image_info, image_size
+from ..files.original import noted_original
 from ..plugin import Progress
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def plan_files(
 
 
 def noted_scale(inputs: Sequence[Path]) -> int | None:
-    """Find the scale by which files were shrunk (see `pysr.imaging.original`).
+    """Find the scale by which files were shrunk (see `pysr.files.original`).
 
     Args:
         inputs: Image files and folders, as for `plan_files`.

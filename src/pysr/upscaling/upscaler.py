@@ -17,15 +17,17 @@ from torch import Tensor
 
 from ..atomic import FilePath
 from ..errors import InputError
-from ..imaging import files
+from ..files.planes import open_raster
+from ..files.raster import Raster
+from ..files.reader import read_raster
 from ..imaging.colour import white_of
 from ..imaging.histogram import match_histogram
 from ..imaging.image import Array, OpenedImage, open_image
-from ..imaging.original import remove_note, restored_size
 from ..ops.hardware import device_of
 from ..ops.patches import from_float
 from ..plugin import Model, Progress
 from . import sampling
+from .file import upscale_file
 from .folder import FileJob, FileResult, FilesProgress, plan_folder
 from .memory import empty_image
 from .progress import progress_shares
@@ -115,12 +117,13 @@ class Upscaler:
             OutOfMemoryError: Even the smallest patch, or the result, does not fit into memory.
             PluginError: The model breaks its contract.
         """
-        if (chosen := self.chosen_for(image)) is not self:
-            return chosen.upscale(image, seed=seed, progress=progress)
+        return self.chosen_for(image)._upscale(image, seed, progress)  # type: ignore[no-any-return]
+
+    def _upscale(self, image: ImageLike | Raster, seed: int | None, progress: Progress | None) -> Any:
+        """As `upscale`, by this upscaler's own model; a raster gives a raster."""
         if self.model.stochastic:
             params = sampling.SamplingParams.checked(seed=seed or 0)
-            drawn: Image.Image | PixelArray = self._sample(image, params, progress=progress)[0]
-            return drawn
+            return self._sample(image, params, progress=progress)[0]
         if seed is not None:
             raise InputError(f"{self.model.name} draws nothing at random; leave the seed out")
         opened = _opened(image)
@@ -271,15 +274,10 @@ class Upscaler:
             OutOfMemoryError: As for `upscale`.
             PluginError: As for `upscale`.
         """
-        if Path(target).exists() and Path(source).exists() and Path(target).samefile(source):
-            raise InputError(f"{target} is the input and would be overwritten; choose another name for the output")
-        image = files.read_image(Path(source))
-        size = restored_size(image, self.scale, str(source))
-        files.check_output(Path(target), size, image.mode, transparent=image.has_transparency_data)
-        remove_note(image.info)
-        result = self.chosen_for(source).upscale(image, progress=progress)
-        files.write_image(result if result.size == size else result.crop((0, 0, *size)), Path(target))
-        return size
+        chosen = self.chosen_for(source)
+        return upscale_file(
+            lambda raster: chosen._upscale(raster, None, progress), self.scale, Path(source), Path(target)
+        )
 
     def upscale_folder(
         self,
@@ -341,7 +339,7 @@ class Upscaler:
 
     def _sample(
         self,
-        image: ImageLike,
+        image: ImageLike | Raster,
         params: sampling.SamplingParams,
         known: ImageLike | None = None,
         mask: Mask | None = None,
@@ -381,7 +379,7 @@ class Upscaler:
             low = result
         last.upscale(low, high, progress=next(reports))
 
-    def _finish(self, opened: OpenedImage) -> Image.Image | PixelArray:
+    def _finish(self, opened: OpenedImage) -> Any:
         """Enlarge alpha and return the result, whose colours are already filled."""
         for low, high in opened.alphas(self.scale):
             white = white_of(low.dtype)
@@ -389,9 +387,12 @@ class Upscaler:
                 high[:] = white
             else:
                 self._alpha.upscale(low, high)
-        result: Image.Image | PixelArray = opened.result()
-        return result
+        return opened.result()
 
 
-def _opened(image: ImageLike) -> OpenedImage:
-    return open_image(files.read_image(Path(image)) if isinstance(image, (str, PathLike)) else image)
+def _opened(image: ImageLike | Raster) -> OpenedImage:
+    if isinstance(image, Raster):
+        return open_raster(image)
+    if isinstance(image, (str, PathLike)):
+        return open_raster(read_raster(image), Raster.to_pil)
+    return open_image(image)

@@ -10,7 +10,7 @@ import pytest
 from image_samples import EXIF_IFD, FORMATS, MAKE, ORIENTATION, TAKEN, THUMBNAIL_LENGTH
 from PIL import Image, PngImagePlugin
 
-from pysr.imaging.files import read_image, write_image
+from pysr.files import read_image, write_image
 
 
 def make_image() -> Image.Image:

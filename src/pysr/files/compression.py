@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 from PIL import Image, JpegImagePlugin
@@ -119,6 +119,15 @@ def _of_tables(tables: dict[int, list[int]]) -> Compression:
         return Compression(True, None, "JPEG")
     quality = jpeg_quality(tables[0])
     return Compression(True, quality, f"JPEG of quality {quality}")
+
+
+def is_lossy_webp(file: IO[bytes]) -> bool:
+    """Tell whether the pixels of an open WebP file went through the lossy codec; its position is kept."""
+    place = file.tell()
+    file.seek(0)
+    head = file.read(HEADER)
+    file.seek(place)
+    return _has_chunk(head, b"VP8 ")
 
 
 def _has_chunk(head: bytes, name: bytes) -> bool:

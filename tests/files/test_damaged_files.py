@@ -14,7 +14,7 @@ from image_samples import encoded, make_image, same
 from PIL import ImageFile, PngImagePlugin
 
 from pysr.errors import InputError
-from pysr.imaging.files import read_image
+from pysr.files import read_image
 
 TINY = {
     "png": encoded(make_image(), "PNG"),

@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import InputError
-from .colour import luma, to_channels
-from .files import image_files, read_image
+from ..imaging.colour import luma, to_channels
+from ..imaging.palette import colours_of
+from .listing import image_files
+from .raster import to_depth
+from .reader import read_raster
 
 _CHUNK = 256  # images of an array converted to float32 at a time: 192 MiB for RGB of 256 x 256
 Colour = Literal["rgb", "luma", "any"]
@@ -64,20 +67,22 @@ def read_planes(path: Path) -> Tensor:
     """Read an image file as a tensor, without its alpha.
 
     Args:
-        path: The file, in any format that `pysr.imaging.files.read_image` reads.
+        path: The file, in any format that `pysr.files.read_raster` reads.
 
     Returns:
         (C, H, W) float32 in [0, 1]; C is 1 for gray images, of 8 or 16 bits, else 3.
 
     Raises:
-        InputError: As for `read_image`.
+        InputError: As for `read_raster`.
     """
-    image = read_image(path)
-    if image.mode == "I;16":
-        return torch.from_numpy(np.asarray(image).astype(np.float32))[None] / 65535
-    gray = image.mode in ("1", "L", "LA")
-    planes = torch.from_numpy(np.array(image.convert("L" if gray else "RGB"))).float() / 255
-    return planes[None] if gray else planes.permute(2, 0, 1)
+    raster = read_raster(path)
+    pixels = raster.pixels
+    if raster.palette is not None:
+        pixels = colours_of(pixels, raster.palette)
+    elif raster.kind == "cmyk":
+        pixels = np.asarray(raster.to_pil().convert("RGB"))
+    planes = torch.from_numpy(np.atleast_3d(to_depth(pixels, np.float32))).permute(2, 0, 1)
+    return planes[: 3 if len(planes) > 2 else 1]
 
 
 def read_stacks(place: Path, array: str) -> Iterator[tuple[Path, Tensor]]:

@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from pysr.errors import InputError
+from pysr.files import read_image, write_image
+from pysr.files.original import Original, noted_original
+from pysr.files.shrink import shrink, shrink_file
 from pysr.imaging.degrade import bicubic
-from pysr.imaging.files import read_image, write_image
-from pysr.imaging.original import Original, noted_original
-from pysr.imaging.shrink import shrink, shrink_file
 from pysr.testing import photo
 
 MAKE, ORIENTATION = 0x010F, 0x0112
@@ -145,7 +145,7 @@ def test_contradictions_are_refused_before_any_work(
 
 
 def test_what_the_target_cannot_hold_is_refused_before_the_work(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pysr.imaging.shrink.shrink", lambda *_: pytest.fail("it was shrunk"))
+    monkeypatch.setattr("pysr.files.shrink.shrink", lambda *_: pytest.fail("it was shrunk"))
     write_image(make_photo().convert("RGBA"), source.with_name("clear.png"))
     with pytest.raises(InputError, match="transparent"):
         shrink_file(source.with_name("clear.png"), source.with_name("small.jpg"))

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from pysr.imaging.original import Original, note_original, noted_original, remove_note, restored_size
+from pysr.files.original import Original, note_original, noted_original, remove_note, restored_size
 
 NOTE = Original((301, 199), 2)
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from pysr.errors import InputError
-from pysr.imaging.compression import compression_of, compression_of_image, jpeg_quality
+from pysr.files.compression import compression_of, compression_of_image, jpeg_quality
 from pysr.testing import photo
 
 

@@ -19,9 +19,9 @@ from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
 from pysr.errors import InputError
 from pysr.evaluation.protocols import evaluate
-from pysr.imaging.datasets import read_stacks
-from pysr.imaging.files import READABLE, WRITABLE, check_output, image_files, read_image, write_image
-from pysr.imaging.tiff import TiffFile
+from pysr.files import READABLE, WRITABLE, check_output, image_files, read_image, write_image
+from pysr.files.datasets import read_stacks
+from pysr.files.pillow_tiff_file import TiffFile
 from pysr.upscaling.folder import plan_files
 
 # --- round trips -----------------------------------------------------------------------------------------------------
@@ -336,5 +336,5 @@ def test_transparent_palette_colours_are_not_lost_silently(tmp_path: Path, endin
 
 
 def test_importing_does_not_import_torch() -> None:
-    script = "import sys, pysr.imaging.files; sys.exit('torch' in sys.modules)"
+    script = "import sys, pysr.files; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

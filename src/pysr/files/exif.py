@@ -5,38 +5,32 @@ from __future__ import annotations
 import logging
 import re
 import struct
-from typing import Any
+from typing import IO, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from ..errors import format_error
 
 _log = logging.getLogger(__name__)
 
-_TURN_BACK = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_TURNS = range(2, 9)  # of EXIF's orientations, those that are not upright
 
 
-def upright(image: Image.Image, name: str) -> Image.Image:
-    """Turn an image as its EXIF orientation says, and set the orientation in the kept EXIF and XMP to 1.
+def make_upright(image: Image.Image, name: str) -> int:
+    """Set the orientation in an image's EXIF and XMP to 1, and return what it was.
 
     `PIL.ImageOps.exif_transpose` cannot be used here: it rebuilds the EXIF block, which moves the maker note, and many
     cameras address its contents by offsets from the start of the block. So only the few bytes that must change are
     changed, in place.
 
     Args:
-        image: A decoded image; EXIF is read from its ``info`` or, in TIFF, from its tags.
+        image: An image opened from a file, whose ``info`` is changed; EXIF is read from it or, in TIFF, from the tags.
         name: The file's name, for the log: damaged EXIF is left out of ``info`` with a warning.
 
     Returns:
-        The upright image, or ``image`` itself where it is upright already, with the EXIF as ``info["exif"]``.
+        How the pixels must be turned to be upright, 1 to 8; see `turned`.
     """
     orientation, exif = 1, b""
     try:
@@ -45,15 +39,64 @@ def upright(image: Image.Image, name: str) -> Image.Image:
         exif = _upright_exif(image, orientation)
     except Exception as error:  # damaged EXIF raises anything, and must not cost the image
         _log.warning("the EXIF data of %r are damaged and left out: %s", name, format_error(error))
-    if orientation in _TURN_BACK:
-        image = image.transpose(_TURN_BACK[orientation])
+    if orientation in _TURNS:
         for key in ("xmp", "XML:com.adobe.xmp"):
             if isinstance(image.info.get(key), str | bytes):
                 image.info[key] = _upright_xmp(image.info[key])
     image.info.pop("exif", None)
     if exif:
         image.info["exif"] = exif
-    return image
+    return orientation if orientation in _TURNS else 1
+
+
+def tiff_info(file: IO[bytes], offset: int, name: str) -> dict[Any, Any]:
+    """Read the metadata of a TIFF file's image as Pillow's ``info``: profile, EXIF, XMP and resolution.
+
+    Args:
+        file: The open file.
+        offset: Where the image's directory begins.
+        name: Of the file, for the log.
+    """
+    info: dict[Any, Any] = {}
+    exif = Image.Exif()
+    try:
+        file.seek(0)
+        exif.load_from_fp(file)  # learns the byte order
+        exif.load_from_fp(file, offset)
+        for key, tag in (("icc_profile", ExifTags.Base.InterColorProfile), ("xmp", ExifTags.Base.XMLPacket)):
+            if isinstance(exif.get(tag), bytes):
+                info[key] = exif[tag]
+        unit = {2: 1.0, 3: 2.54}.get(exif.get(ExifTags.Base.ResolutionUnit, 2))
+        across, down = exif.get(ExifTags.Base.XResolution), exif.get(ExifTags.Base.YResolution)
+        if unit and across and down:
+            info["dpi"] = float(across) * unit, float(down) * unit
+        tags = described(exif)
+        if ExifTags.Base.Orientation in tags:
+            tags[ExifTags.Base.Orientation] = 1
+        if len(tags):
+            info["exif"] = tags.tobytes()
+    except Exception as error:  # damaged EXIF raises anything, and must not cost the image
+        _log.warning("the EXIF data of %r are damaged and left out: %s", name, format_error(error))
+    return info
+
+
+def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Turn pixels as EXIF's orientation says, so that they are upright.
+
+    Args:
+        pixels: (H, W) or (H, W, C).
+        orientation: 1 to 8 (EXIF 2.32, section 4.6.4 A); at 1 nothing is turned.
+
+    Returns:
+        A contiguous array, (W, H) or (W, H, C) for orientations from 5 on.
+    """
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
 
 
 def readable_exif(exif: bytes) -> bool:
@@ -81,7 +124,7 @@ def _upright_exif(image: Image.Image, orientation: int) -> bytes:
         if ExifTags.Base.Orientation in tags:
             tags[ExifTags.Base.Orientation] = 1
         return tags.tobytes() if len(tags) else b""
-    if orientation not in _TURN_BACK:
+    if orientation not in _TURNS:
         return exif
     data = bytearray(exif)
     start = 6 if exif.startswith(b"Exif\0\0") else 0

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
-from PIL import Image
+from .raster import Raster
 
 NAMESPACE = "urn:pysr:1.0#"
 Info = dict[Any, Any]  # Pillow's, of an image: names, and for some formats also pairs
@@ -111,7 +111,7 @@ def remove_note(info: Info) -> None:
         del info["xmp"]
 
 
-def restored_size(image: Image.Image, scale: int, name: str) -> tuple[int, int]:
+def restored_size(image: Raster, scale: int, name: str) -> tuple[int, int]:
     """Tell the size that an image gets when it is enlarged.
 
     Args:
@@ -123,7 +123,7 @@ def restored_size(image: Image.Image, scale: int, name: str) -> tuple[int, int]:
         (width, height): that of the noted original, which lacks less than ``scale`` pixels of ``scale`` times the
         image's at the right and at the bottom; without a note, or against it, ``scale`` times the image's.
     """
-    full = image.width * scale, image.height * scale
+    full = image.size[0] * scale, image.size[1] * scale
     original = noted_original(image.info)
     if original is None:
         _log.debug("%r notes no original size; it is enlarged by %d", name, scale)
@@ -132,6 +132,6 @@ def restored_size(image: Image.Image, scale: int, name: str) -> tuple[int, int]:
         return original.size
     noted = f"{name!r} notes an original of {original.size[0]} x {original.size[1]} pixels, shrunk by {original.scale}"
     if image.size != original.small_size:
-        noted += f", but has {image.width} x {image.height} pixels"
+        noted += f", but has {image.size[0]} x {image.size[1]} pixels"
     _log.warning("%s; it is enlarged by %d, to %d x %d, instead of restored", noted, scale, *full)
     return full

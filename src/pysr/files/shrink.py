@@ -15,11 +15,12 @@ from PIL import Image
 
 from ..atomic import FilePath, file_name
 from ..errors import InputError
-from .colour import white_of
-from .degrade import bicubic
-from .files import check_output, image_encoder, open_for_writing, read_image
-from .image import open_image
+from ..imaging.colour import white_of
+from ..imaging.degrade import bicubic
+from ..imaging.image import open_image
 from .original import Original, note_original
+from .reader import read_image
+from .writer import check_output, image_encoder, open_for_writing
 
 SCALES = (2, 3, 4)  # that models are trained for
 LOSSY = (".webp", ".jpg", ".jpeg", ".avif")

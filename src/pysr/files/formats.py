@@ -1,0 +1,122 @@
+"""The formats of image files: what each holds, and how a file's content tells which it is."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import struct
+from dataclasses import dataclass
+from typing import IO
+
+from ..errors import InputError
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format that pysr writes.
+
+    Attributes:
+        name: As Pillow calls it.
+        endings: Of files' names.
+        modes: Which images it holds, as `Raster.mode`.
+        longest_side: Limit on width and height in pixels.
+        most_bytes: Limit on the uncompressed pixels.
+    """
+
+    name: str
+    endings: tuple[str, ...]
+    modes: tuple[str, ...]
+    longest_side: int = 2**31 - 1
+    most_bytes: float = math.inf
+
+
+_4_GB = 4.2e9  # TIFF and BMP count bytes in 32 bits, up to 4.29e9; the rest is room for headers and metadata
+FORMATS = (
+    Format("PNG", (".png",), ("1", "L", "LA", "P", "I;16", "RGB", "RGBA")),
+    Format("TIFF", (".tif", ".tiff"), ("1", "L", "LA", "P", "I;16", "RGB", "RGBA", "CMYK"), most_bytes=_4_GB),
+    Format("WEBP", (".webp",), ("1", "L", "LA", "P", "RGB", "RGBA"), 16383),  # 14 bits
+    Format("AVIF", (".avif",), ("L", "LA", "RGB", "RGBA"), 16384),  # libavif decodes at most 2^28 pixels, this squared
+    Format("JPEG", (".jpg", ".jpeg"), ("L", "RGB", "CMYK"), 65500),  # JPEG_MAX_DIMENSION of libjpeg
+    Format("BMP", (".bmp",), ("1", "L", "P", "RGB"), most_bytes=_4_GB),
+    Format("PPM", (".ppm",), ("1", "L", "I;16", "RGB")),
+)
+WRITABLE = tuple(ending for kind in FORMATS for ending in kind.endings)
+READABLE = (*WRITABLE, ".gif", ".pgm", ".pbm", ".pnm")
+
+DEVELOP = "develop it first, for example with darktable or RawTherapee, and give the TIFF or JPEG"
+_DRAW = "draw it as PNG, for example with rsvg-convert or Inkscape"
+_MAGIC: tuple[tuple[bytes, str], ...] = (
+    (rb"\x89PNG\r\n\x1a\n", "PNG"),
+    (rb"\xff\xd8\xff", "JPEG"),
+    (rb"RIFF....WEBP", "WEBP"),
+    (rb"....ftyp(avi[fs]|(mif1|msf1)....(....)*?avi[fs])", "AVIF"),
+    (rb"....ftyp(hei[cxms]|hev[cxms]|(mif1|msf1)....(....)*?(hei|hev)[cxms])", "HEIC"),
+    (rb"....ftypmif1", "AVIF"),
+    (rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51", "JPEG2000"),
+    (rb"II[*+]\0(?!....CR)|MM\0[*+]", "TIFF"),
+    (rb"GIF8[79]a", "GIF"),
+    (rb"BM", "BMP"),
+    (rb"P[1-6]\s", "PPM"),
+)
+_ELSEWHERE: tuple[tuple[bytes, str, str], ...] = (  # a pattern, what such a file is, and what to do
+    (rb"\xff\n|\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL file", "convert it to PNG with djxl"),
+    (rb"8BPS", "a Photoshop file", "save it as TIFF or PNG"),
+    (
+        rb"\x76\x2f\x31\x01",
+        "an OpenEXR file of linear light",
+        "convert it to a TIFF of sRGB, for example with oiiotool",
+    ),
+    (rb"II\*\0....CR|....ftypcrx |FUJIFILMCCD-RAW|IIR[OS]|MMOR|IIU\0|FOVb|\0MRM", "a camera's raw file", DEVELOP),
+    (rb"%PDF|%!PS", "a document", "convert its pages to PNG, for example with pdftoppm"),
+    (rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*(<!DOCTYPE svg[^>]*>\s*)?<svg\b", "a drawing (SVG)", _DRAW),
+    (rb"(?i)\s*<(!doctype html|html)\b", "a web page", "download the image itself"),
+    (rb"version https://git-lfs", "a pointer of Git LFS", "fetch the image that it stands for, with git lfs pull"),
+)
+_KNOWN = 4096  # bytes at the start of a file that tell what it is
+
+
+def detect_format(file: IO[bytes], name: str) -> str:
+    """Tell the format of an open image file by its content.
+
+    Args:
+        file: At its start, where it is left.
+        name: Of the file, for the message.
+
+    Returns:
+        The format's name, such as "PNG".
+
+    Raises:
+        InputError: It is not an image that pysr reads.
+    """
+    start = file.read(_KNOWN)
+    file.seek(0)
+    for magic, kind in _MAGIC:
+        if re.match(magic, start[:64], re.DOTALL):
+            return kind
+    for magic, what, remedy in _ELSEWHERE:
+        if re.match(magic, start, re.DOTALL):
+            raise InputError(f"{name!r} is {what}, which pysr does not read; {remedy}")
+    if _is_targa(file, start):
+        return "TGA"
+    what = "is empty" if not start else "is not an image that pysr can read"
+    raise InputError(f"{name!r} {what}; give a PNG, JPEG, WebP, AVIF, TIFF, JPEG 2000, BMP, TGA, GIF or PPM file")
+
+
+def _is_targa(file: IO[bytes], start: bytes) -> bool:
+    """Recognise a TGA file, which has no magic number: by its footer, or a header whose every field makes sense."""
+    length = file.seek(0, os.SEEK_END)
+    file.seek(max(0, length - 26))
+    footer = file.read()
+    file.seek(0)
+    if len(start) < 18:
+        return False
+    mapped, kind, width, height, depth, flags = start[1], start[2], *struct.unpack_from("<HHBB", start, 12)
+    depths = {1: (8,), 9: (8,), 2: (15, 16, 24, 32), 10: (15, 16, 24, 32), 3: (8, 16), 11: (8, 16)}
+    if depth not in depths.get(kind, ()) or not width or not height or flags & 0xC0 or mapped != (kind in (1, 9)):
+        return False
+    if footer[8:] == b"TRUEVISION-XFILE.\0":
+        return True
+    colour_map = struct.unpack_from("<HHB", start, 3)
+    pixels = 18 + start[0] + colour_map[1] * ((colour_map[2] + 7) // 8) + width * height * ((depth + 7) // 8)
+    return length == pixels if kind < 8 else colour_map == (0, 0, 0) and start[8:12] == bytes(4)

@@ -1,0 +1,96 @@
+"""What every reader and every writer of image files offers, whatever library does the work."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .exif import turned
+from .raster import Kind, Pixels, Raster, mode_of
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image file says of itself before its pixels are decoded.
+
+    Attributes:
+        format: The format's name, such as "PNG".
+        size: (width, height) in pixels, as stored.
+        kind: What the channels of the pixels mean, as `Raster.kind`.
+        channels: Of the pixels that are read, alpha included.
+        dtype: Of the pixels that are read: "uint8", "uint16" or "float32".
+        bits: Per channel, as stored.
+        orientation: As in EXIF, 1 to 8: how the stored pixels must be turned to be upright.
+        lossless: Whether the file holds its pixels without loss.
+    """
+
+    format: str
+    size: tuple[int, int]
+    kind: Kind
+    channels: int
+    dtype: str = "uint8"
+    bits: int = 8
+    orientation: int = 1
+    lossless: bool = True
+
+    @property
+    def mode(self) -> str:
+        """As `Raster.mode`."""
+        return mode_of(self.kind, self.channels, self.dtype)
+
+
+class ImageReader(ABC):
+    """An open image file.
+
+    Attributes:
+        header: What is known before decoding.
+        palette: As `Raster.palette`.
+        info: Metadata as Pillow's ``info``; the orientation in it is 1.
+    """
+
+    header: Header
+    palette: NDArray[np.uint8] | None = None
+    info: dict[Any, Any]
+
+    @abstractmethod
+    def window(self, x: int, y: int, width: int, height: int) -> Pixels:
+        """Decode a part of the image.
+
+        Args:
+            x: Left border of the part in stored pixels.
+            y: Upper border.
+            width: Of the part.
+            height: Of the part.
+
+        Returns:
+            Pixels as in `Raster.pixels`, as stored: not turned by the orientation.
+        """
+
+    def read(self) -> Raster:
+        """Decode the whole image, upright."""
+        pixels = self.window(0, 0, *self.header.size)  # first, as metadata may follow the pixels
+        header = self.header
+        info = dict(self.info)
+        return Raster(
+            turned(pixels, header.orientation), header.kind, self.palette, info, header.format, header.lossless
+        )
+
+
+class WholeImageReader(ImageReader):
+    """An open image file whose format, or library, decodes only whole images."""
+
+    _decoded: Pixels | None = None
+
+    def window(self, x: int, y: int, width: int, height: int) -> Pixels:
+        """As `ImageReader.window`; the first call decodes the whole image."""
+        if self._decoded is None:
+            self._decoded = self.decode()
+        return self._decoded[y : y + height, x : x + width]
+
+    @abstractmethod
+    def decode(self) -> Pixels:
+        """Decode the whole image as stored, and complete `header`, `palette` and `info`."""

@@ -1,0 +1,101 @@
+"""Read image files by Pillow."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import IO
+
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TgaImagePlugin,
+    WebPImagePlugin,
+)
+
+from ..errors import InputError
+from .compression import is_lossy_webp
+from .exif import make_upright
+from .interface import Header, WholeImageReader
+from .raster import Kind, Pixels, Raster
+
+_log = logging.getLogger(__name__)
+LOSSY = {"JPEG", "AVIF"}  # formats that always are, as far as their headers tell
+PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
+    "PNG": PngImagePlugin.PngImageFile,
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "AVIF": AvifImagePlugin.AvifImageFile,
+    "TGA": TgaImagePlugin.TgaImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "PPM": PpmImagePlugin.PpmImageFile,
+}
+_PIXELS: dict[str, tuple[Kind, int, str]] = {  # Pillow's modes, and how their pixels are read
+    "1": ("bilevel", 1, "uint8"),
+    "P": ("palette", 1, "uint8"),
+    "L": ("gray", 1, "uint8"),
+    "LA": ("gray", 2, "uint8"),
+    **dict.fromkeys(("I;16", "I;16B", "I;16L", "I"), ("gray", 1, "uint16")),  # I: only PPM's
+    "F": ("gray", 1, "float32"),
+    "RGB": ("rgb", 3, "uint8"),
+    "RGBA": ("rgb", 4, "uint8"),
+    "CMYK": ("cmyk", 4, "uint8"),
+}
+
+
+class PillowReader(WholeImageReader):
+    """An image file read by Pillow: always as a whole, in 8 bits, or 16 where Pillow has them (gray).
+
+    Attributes:
+        image: Pillow's own reader.
+    """
+
+    def __init__(self, file: IO[bytes], format: str, name: str) -> None:
+        """Read the header.
+
+        Args:
+            file: Open at its start; it stays open while the reader is used.
+            format: As `detect_format` names it.
+            name: Of the file, for the log.
+
+        Raises:
+            InputError: It is of a kind that pysr does not read.
+        """
+        self.image, self._name = PLUGINS[format](file), name
+        self.info = dict(self.image.info)
+        mode = self.image.mode
+        if mode not in _PIXELS or (mode == "I" and format != "PPM"):
+            raise InputError(
+                f"{name!r} is a {format} file of a kind that pysr does not read (mode {mode!r} of Pillow); save it with"
+                " 8 or 16 bits, as gray or RGB"
+            )
+        kind, channels, dtype = _PIXELS[mode]
+        if "transparency" in self.info and channels in (1, 3) and kind != "palette":
+            kind, channels = "gray" if channels == 1 else "rgb", channels + 1
+        lossless = format not in LOSSY and not (format == "WEBP" and is_lossy_webp(file))
+        self.header = Header(format, self.image.size, kind, channels, dtype, lossless=lossless)
+
+    def decode(self) -> Pixels:
+        """As `WholeImageReader.decode`."""
+        _warn_of_losses(self.image, self._name)
+        self.image.load()
+        orientation = make_upright(self.image, self._name)
+        raster = Raster.from_pil(self.image.convert("I;16") if self.image.mode == "I" else self.image)
+        self.header, self.info = replace(self.header, orientation=orientation), raster.info
+        self.palette = raster.palette
+        return raster.pixels
+
+
+def _warn_of_losses(image: ImageFile.ImageFile, name: str) -> None:
+    if getattr(image, "is_animated", False):
+        _log.warning("%r holds several images; only the first is used", name)
+    codec, args = (image.tile[0][0], image.tile[0][3]) if image.tile else ("", None)
+    deep = isinstance(args, tuple) and codec.startswith("ppm") and args[1] > 255  # (mode, largest value)
+    if (deep or ";16" in str(args)) and image.mode not in ("I", "I;16", "I;16B", "I;16L"):
+        _log.warning("%r has 16 bits per colour; only the upper 8 are used", name)

@@ -1,0 +1,115 @@
+"""Read the TIFF files that Pillow reads exactly."""
+
+from __future__ import annotations
+
+import logging
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image, ImageFile, TiffImagePlugin
+
+from ..errors import InputError
+from .depth import divided_by_alpha
+from .exif import make_upright
+from .interface import Header, WholeImageReader
+from .pillow_tiff_file import TiffFile
+from .raster import Pixels, Raster
+from .tiff_header import COMPRESSION, PLANAR, Directory
+from .tiff_layout import LAB, LOSSY, MIN_IS_WHITE, YCBCR, TiffLayout, describe_compression, to_pixels, unsupported
+
+_log = logging.getLogger(__name__)
+_NO_COMPRESSION = 1
+
+
+class PillowTiffReader(WholeImageReader):
+    """A TIFF image of 8 bits, or of 16 bits or floats in gray; of 16 bits in colour the upper 8 are read."""
+
+    def __init__(self, file: IO[bytes], page: Directory, layout: TiffLayout, name: str) -> None:
+        """Open the image.
+
+        Args:
+            file: Open at its start; it stays open while the reader is used.
+            page: The image of the file to read.
+            layout: Of that image.
+            name: Of the file, for messages.
+
+        Raises:
+            InputError: Pillow does not read it, or not exactly.
+        """
+        if page.one(COMPRESSION, 1) not in TiffImagePlugin.COMPRESSION_INFO:
+            raise unsupported(name, describe_compression(page))
+        if not _is_exact(page, layout):
+            raise _needs_library(name, layout)
+        try:
+            self._image = TiffFile(file)
+            self._image.seek(page.number)
+        except SyntaxError:  # "unknown pixel mode"
+            raise _needs_library(name, layout) from None
+        self._layout, self._name = layout, name
+        self.info = dict(self._image.info)
+        dtype = "uint8" if _upper_bits(layout) else layout.dtype
+        lossless = page.one(COMPRESSION, 1) not in LOSSY
+        size = self._image.size  # upright, as Pillow turns TIFF files itself
+        self.header = Header("TIFF", size, layout.kind, layout.channels, dtype, layout.bits, lossless=lossless)
+
+    def decode(self) -> Pixels:
+        """As `WholeImageReader.decode`."""
+        image, layout = self._image, self._layout
+        if _upper_bits(layout):
+            _log.warning("%r has 16 bits per colour; only the upper 8 are used", self._name)
+        _keep_associated(image)
+        image.load()
+        make_upright(image, self._name)
+        if layout.photometric in (LAB, YCBCR):
+            self.info = dict(image.info)
+            return to_pixels(np.asarray(image), layout)
+        raster = Raster.from_pil(image.copy() if image.mode != "La" else _straight(image))  # a copy has no TIFF tags
+        self.info, self.palette, pixels = raster.info, raster.palette, raster.pixels
+        if layout.alpha == "associated":
+            pixels = divided_by_alpha(pixels)
+        if layout.dtype == "uint16" and layout.photometric == MIN_IS_WHITE:
+            pixels = np.invert(pixels)
+        return pixels if layout.white == 1 else pixels / np.float32(layout.white)
+
+
+def _is_exact(page: Directory, layout: TiffLayout) -> bool:
+    """Whether Pillow gives the pixels that the file holds, or at least their upper bits."""
+    chunky = page.one(PLANAR, 1) == 1 or page.samples == 1
+    if layout.numbers == "float":
+        return layout.bits == 32 and page.samples == 1
+    if layout.numbers == "signed" or layout.bits in (10, 12, 14, 32):
+        return False
+    if layout.photometric in (LAB, YCBCR):
+        return page.one(COMPRESSION, 1) == _NO_COMPRESSION and chunky
+    if layout.bits == 16:
+        return chunky and (page.samples == 1 or (layout.kind == "rgb" and layout.alpha != "associated"))
+    return chunky or (layout.bits == 8 and page.samples == layout.channels == 3)
+
+
+def _upper_bits(layout: TiffLayout) -> bool:
+    return layout.bits == 16 and layout.kind == "rgb"
+
+
+def _needs_library(name: str, layout: TiffLayout) -> InputError:
+    return InputError(
+        f"{name!r} is a TIFF of {layout.bits} bits per sample ({layout.numbers}) in a variant that Pillow does not"
+        ' read; install the libraries for it, with pip install "pysr-sdk[files]", or save it with 8 bits'
+    )
+
+
+def _keep_associated(image: ImageFile.ImageFile) -> None:
+    """Let Pillow return colours multiplied by alpha as they are: it would divide them without rounding."""
+    image.tile = [tile._replace(args=_without_division(tile.args)) for tile in image.tile]
+
+
+def _without_division(args: Any) -> Any:
+    if isinstance(args, tuple) and args and isinstance(args[0], str):
+        return (args[0].replace("RGBa", "RGBA"), *args[1:])
+    return args
+
+
+def _straight(image: Image.Image) -> Image.Image:
+    """Relabel gray multiplied by alpha as gray and alpha."""
+    relabelled = Image.fromarray(np.asarray(image), "LA")
+    relabelled.info = image.info
+    return relabelled

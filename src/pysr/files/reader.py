@@ -1,0 +1,166 @@
+"""Read image files of every format: `open_reader` chooses an `ImageReader` by the file's content."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+from PIL import Image
+
+from ..atomic import FilePath, file_name
+from ..errors import InputError, format_error
+from .formats import detect_format
+from .heif import open_avif, open_heic
+from .interface import ImageReader
+from .jpeg import JpegReader
+from .jpeg2000 import open_jpeg2000
+from .netpbm import open_netpbm
+from .pillow import PillowReader
+from .png import open_png
+from .raster import Raster
+from .tiff_choice import open_tiff
+
+MAX_PIXELS = 2**29  # 537 million: 2 GiB as Pillow holds RGB
+
+
+@contextmanager
+def open_reader(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Iterator[ImageReader]:
+    """Open an image file: PNG, JPEG, WebP, AVIF, TIFF, BMP, GIF or PPM, whatever the ending of its name.
+
+    Args:
+        path: The file.
+        max_pixels: Larger images are refused by their header, before any memory is allocated. (For GIF and WebP,
+            Pillow's own limit of 179 million pixels holds too.)
+
+    Yields:
+        The open file: its header, windows of its pixels, its metadata.
+
+    Raises:
+        InputError: The file is missing, unreadable, too large, truncated, damaged or not an image.
+    """
+    name = file_name(path)
+    with _opened(name) as file:
+        reader = _reader(file, detect_format(file, name), name)
+        _check_pixels(reader.header.size, max_pixels, name)
+        yield reader
+
+
+def read_raster(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Raster:
+    """Read and decode an image file in the depth that it has.
+
+    Args:
+        path: The file.
+        max_pixels: As for `open_reader`.
+
+    Returns:
+        The image, upright: EXIF's orientation is applied, and the tag in the kept EXIF is 1. Of several images in a
+        file the first is read, with a warning in the log. A transparent colour of a gray or RGB file becomes alpha, as
+        no enlarged image could keep it.
+
+    Raises:
+        InputError: As for `open_reader`.
+    """
+    with open_reader(path, max_pixels=max_pixels) as reader:
+        return reader.read()
+
+
+def read_image(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Read and decode an image file as a PIL image.
+
+    Args:
+        path: The file.
+        max_pixels: As for `open_reader`.
+
+    Returns:
+        As `read_raster`, in Pillow's mode for it; where Pillow has none (16 bits in colour), rounded to 8 bits with a
+        warning in the log. The colour profile is ``info["icc_profile"]``, EXIF ``info["exif"]``.
+
+    Raises:
+        InputError: As for `open_reader`.
+    """
+    return read_raster(path, max_pixels=max_pixels).to_pil()
+
+
+def image_size(path: FilePath) -> tuple[int, int]:
+    """Read the size of an image file of any size from its header.
+
+    Returns:
+        (width, height) in pixels, before EXIF's orientation is applied.
+
+    Raises:
+        InputError: The file is missing, unreadable or not an image.
+    """
+    with open_reader(path, max_pixels=_ANY) as reader:
+        return reader.header.size
+
+
+def image_info(path: FilePath) -> dict[Any, Any]:
+    """Read what the header of an image file says beside its size: metadata as in `PIL.Image.Image.info`.
+
+    Raises:
+        InputError: The file is missing, unreadable or not an image.
+    """
+    with open_reader(path, max_pixels=_ANY) as reader:
+        return reader.info
+
+
+_ANY = 2**63
+_READERS: dict[str, Callable[[IO[bytes], str], ImageReader]] = {
+    "PNG": open_png,
+    "JPEG": JpegReader,
+    "TIFF": open_tiff,
+    "AVIF": open_avif,
+    "HEIC": open_heic,
+    "JPEG2000": open_jpeg2000,
+    "PPM": open_netpbm,
+}
+
+
+def _reader(file: IO[bytes], format: str, name: str) -> ImageReader:
+    special = _READERS.get(format)
+    return special(file, name) if special else PillowReader(file, format, name)
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[IO[bytes]]:
+    """Open a file and close it again; whatever a decoder raises meanwhile becomes an `InputError`.
+
+    Raises:
+        InputError: There is no such file, it cannot be opened, or the ``with`` block raised an `Exception`.
+    """
+    with _open(name) as file:
+        try:
+            yield file
+        except InputError:
+            raise
+        except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error, MemoryError, ...
+            raise InputError(
+                f"{name!r} cannot be read ({format_error(error)}): it is damaged or incomplete; use another copy of it"
+            ) from error
+
+
+def _open(name: str) -> IO[bytes]:
+    try:
+        status = os.stat(name)
+        if stat.S_ISREG(status.st_mode):
+            return open(name, "rb")
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"there is no file {name!r}; check the name and the folder") from None
+    except OSError as error:
+        raise InputError(f"cannot open the file: {format_error(error)}; check its name and permissions") from error
+    kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or a pipe"
+    raise InputError(f"{name!r} is {kind}, not a file; give the name of an image file")
+
+
+def _check_pixels(size: tuple[int, int], max_pixels: int, name: str) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise InputError(f"{name!r} has no pixels ({width} x {height}): it is damaged; use another copy of it")
+    if width * height > max_pixels:
+        raise InputError(
+            f"{name!r} is {width} x {height}, {width * height / 1e6:.1f} million pixels, and at most"
+            f" {max_pixels / 1e6:.1f} million are allowed; cut the image into parts, or raise max_pixels"
+        )

@@ -1,0 +1,84 @@
+"""Read TIFF and BigTIFF files of every depth by tifffile and imagecodecs, which the extra ``files`` installs."""
+
+from __future__ import annotations
+
+import math
+from typing import IO, Any
+
+import numpy as np
+
+from ..errors import InputError
+from .exif import tiff_info
+from .interface import Header, ImageReader
+from .raster import Pixels
+from .tiff_header import COMPRESSION, ORIENTATION, PLANAR, Directory
+from .tiff_layout import LOSSY, TiffLayout, describe_compression, palette_of, to_pixels, unsupported
+
+
+class TiffReader(ImageReader):
+    """One image of a TIFF file, decoded by strips or tiles."""
+
+    def __init__(self, file: IO[bytes], page: Directory, layout: TiffLayout, name: str) -> None:
+        """Open the image.
+
+        Args:
+            file: Open; it stays open while the reader is used.
+            page: The image of the file to read.
+            layout: Of that image.
+            name: Of the file, for messages.
+        """
+        from tifffile import TIFF, TiffFile
+
+        try:
+            TIFF.DECOMPRESSORS[page.one(COMPRESSION, 1)]
+        except KeyError:
+            raise unsupported(name, describe_compression(page)) from None
+        self._file, self._layout, self._name = file, layout, name
+        self._page: Any = TiffFile(file).pages[page.number].aspage()
+        self._channels_apart = page.one(PLANAR, 1) == 2 and page.samples > 1
+        self.info = tiff_info(file, page.offset, name)
+        if layout.kind == "palette":
+            self.palette = palette_of(np.asarray(self._page.colormap).astype(np.uint16))
+        orientation = page.one(ORIENTATION, 1)
+        self.header = Header(
+            *("TIFF", page.size, layout.kind, layout.channels, layout.dtype, layout.bits),
+            orientation=orientation if orientation in range(1, 9) else 1,
+            lossless=page.one(COMPRESSION, 1) not in LOSSY,
+        )
+
+    def window(self, x: int, y: int, width: int, height: int) -> Pixels:
+        """As `ImageReader.window`: only the strips or tiles that the window touches are decoded."""
+        page = self._page
+        tile_rows, tile_columns = page.chunks[:2]
+        samples = np.zeros((height, width, page.samplesperpixel), page.dtype)
+        across = math.ceil(page.imagewidth / tile_columns)
+        down = math.ceil(page.imagelength / tile_rows)
+        for row in range(y // tile_rows, math.ceil((y + height) / tile_rows)):
+            for column in range(x // tile_columns, math.ceil((x + width) / tile_columns)):
+                for plane in range(page.samplesperpixel if self._channels_apart else 1):
+                    number = (plane * down + row) * across + column
+                    part = self._segment(number)
+                    top, left = row * tile_rows - y, column * tile_columns - x
+                    target = samples[..., plane : plane + 1] if self._channels_apart else samples
+                    _paste(part, target, top, left)
+        return to_pixels(samples[..., 0] if page.samplesperpixel == 1 else samples, self._layout)
+
+    def _segment(self, number: int) -> Pixels:
+        """Decode one strip or tile to (rows, columns, samples)."""
+        page = self._page
+        offset, length = page.dataoffsets[number], page.databytecounts[number]
+        self._file.seek(offset)
+        data = self._file.read(length)
+        if not data or len(data) < length:
+            raise InputError(f"{self._name!r} is incomplete: it ends within its pixels; use another copy of it")
+        tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
+        part: Pixels = page.decode(data, number, **tables)[0][0]
+        return part
+
+
+def _paste(part: Pixels, target: Pixels, top: int, left: int) -> None:
+    """Copy the part of a strip or tile that lies within a window, given where it begins there."""
+    first, start = max(0, -top), max(0, -left)
+    inside = part[first : target.shape[0] - top, start : target.shape[1] - left]
+    rows, columns = inside.shape[:2]
+    target[top + first : top + first + rows, left + start : left + start + columns] = inside

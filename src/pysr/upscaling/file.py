@@ -1,0 +1,36 @@
+"""One image file in, one out: read, restore the size that it was shrunk from, check, upscale, write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import InputError
+from ..files import Raster, check_output, read_raster, write_raster
+from ..files.original import remove_note, restored_size
+
+
+def upscale_file(upscale: Callable[[Raster], Raster], scale: int, source: Path, target: Path) -> tuple[int, int]:
+    """Upscale a file as `Upscaler.upscale_file` does.
+
+    Args:
+        upscale: Enlarges the decoded image, in its own kind and depth.
+        scale: By how much.
+        source: An image file.
+        target: The file to write.
+
+    Returns:
+        (width, height) of the result in pixels.
+
+    Raises:
+        InputError: The source cannot be read, or the target cannot hold the result or is the source itself.
+    """
+    if target.exists() and source.exists() and target.samefile(source):
+        raise InputError(f"{target} is the input and would be overwritten; choose another name for the output")
+    raster = read_raster(source)
+    size = restored_size(raster, scale, str(source))
+    check_output(target, size, raster.mode, transparent=raster.transparent_palette)
+    remove_note(raster.info)
+    result = upscale(raster)
+    write_raster(result.with_pixels(result.pixels[: size[1], : size[0]]), target)
+    return size
