@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from .cache import cache_folder
     from .imaging.resize import resize
     from .ops.pixelcnn import KnownPixels, PixelCNNSampler, channel_groups, native_device
+    from .upscaling.probing import Probe, probe
     from .upscaling.weights import load_weights
 
 __all__ = [
@@ -39,14 +41,17 @@ __all__ = [
     "PixelCNNSampler",
     "Preprocess",
     "Preprocessor",
+    "Probe",
     "Progress",
     "Recipe",
     "Weights",
+    "cache_folder",
     "channel_groups",
     "hookimpl",
     "lazy",
     "load_weights",
     "native_device",
+    "probe",
     "resize",
 ]
 
@@ -59,9 +64,12 @@ RESEARCH_LICENCE = "Apache-2.0; trained on research image sets without a formal 
 _HELPERS = {  # name -> module
     "KnownPixels": ".ops.pixelcnn",
     "PixelCNNSampler": ".ops.pixelcnn",
+    "Probe": ".upscaling.probing",
+    "cache_folder": ".cache",
     "channel_groups": ".ops.pixelcnn",
     "load_weights": ".upscaling.weights",
     "native_device": ".ops.pixelcnn",
+    "probe": ".upscaling.probing",
     "resize": ".imaging.resize",
 }
 
