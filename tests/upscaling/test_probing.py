@@ -65,7 +65,7 @@ class Shift(nn.Module):
         return nn.functional.pad(image, (0, self.pixels))[..., self.pixels :]
 
 
-@pytest.mark.parametrize("network", [Pooled(), Shift(60)], ids=["pooled", "far"])
+@pytest.mark.parametrize("network", [Pooled(), Shift(100)], ids=["pooled", "far"])
 def test_what_has_no_end_is_none(network: nn.Module) -> None:
     assert probe(network, channels=3, scale=1).receptive_field is None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,8 +21,9 @@ from .plan import round_up
 from .runner import PreparedNetwork
 
 REVISION = 1  # of the measurement: raised when its results change
-REACHES = (48, 16)  # pixels of input: how far is looked, or less far if that is too slow; larger halos would not pay
+REACHES = (96, 32)  # pixels of input: how far is looked, or less far if that is too slow; larger halos would not pay
 BUDGET = 1e12  # floating-point operations of a look; networks beyond it have their patches blended
+_HEIGHT = 40  # pixels of the strips that are looked at: what lies farther to the side hardly counts
 EXACT = 2e-5  # difference that counts as none: float32 rounds by about that in a deep network
 INVISIBLE = 1 / 1020  # a quarter of a level of 8 bits
 _SMALL = 24  # pixels a side of the image for memory and precision
@@ -51,13 +52,15 @@ class _Shape:
     multiple_of: int
     minimum_size: int
 
-    def image(self, side: int) -> Tensor:
-        """A square image of edges and noise of at least that side, (1, C, h, w)."""
-        side = self.side(side)
+    def image(self, height: int, width: int) -> Tensor:
+        """An image of at least that size with detail of all sizes, as photographs have, (1, C, h, w) in [0, 1]."""
+        height, width = self.side(height), self.side(width)
         generator = torch.Generator().manual_seed(0)
-        blocks = torch.rand(1, self.channels, side // 6 + 1, side // 6 + 1, generator=generator)
-        edges = blocks.repeat_interleave(6, -1).repeat_interleave(6, -2)[..., :side, :side]
-        return (0.8 * edges + 0.2 * torch.rand(1, self.channels, side, side, generator=generator)).contiguous()
+        image = torch.zeros(1, self.channels, height, width)
+        for block, share in ((1, 0.05), (2, 0.19), (4, 0.19), (8, 0.19), (16, 0.19), (32, 0.19)):
+            random = torch.rand(1, self.channels, height // block + 1, width // block + 1, generator=generator)
+            image += share * random.repeat_interleave(block, -2).repeat_interleave(block, -1)[..., :height, :width]
+        return image
 
     def side(self, pixels: int) -> int:
         return round_up(max(pixels, self.minimum_size), self.multiple_of)
@@ -78,7 +81,7 @@ def probe(
 
     The receptive field is how far from its edge a patch of an image differs from the same part of the whole image: by
     2e-5, or if there is no end to such differences, by a quarter of a level of 8 bits; a quarter is added, because it
-    is measured on one image. It is None if there is no end to those either, within 48 pixels or within 10^12
+    is measured on one image. It is None if there is no end to those either, within 96 pixels or within 10^12
     floating-point operations.
 
     Args:
@@ -112,42 +115,42 @@ def probe(
 
 
 def _receptive_field(network: nn.Module, shape: _Shape, flops_per_pixel: float) -> int | None:
-    """Look as far as the budget allows: what lies farther apart than the image that was looked at cannot be seen."""
+    """Look as far as the budget allows, along both axes."""
     for reach in REACHES:
-        cut = shape.side(reach + _CORE)
-        whole = cut + shape.side(max(reach // 2, _CORE))
-        work = (whole**2 + 2 * cut**2) * flops_per_pixel
+        part, beyond = shape.side(reach + _CORE), shape.side(max(reach // 2, _CORE))
+        height = shape.side(_HEIGHT)
+        work = 2 * height * (3 * part + beyond) * flops_per_pixel
         if work > BUDGET:
             logger.debug("a look %d pixels far takes %.2g operations: too many", reach, work)
             continue
-        distances = list(_differences(network, shape, whole, cut))
+        across = _differences(network, shape.image(height, part + beyond), part)
+        down = _differences(lambda image: network(image.mT.contiguous()).mT, shape.image(height, part + beyond), part)
+        differences = torch.maximum(across, down)
         for tolerance in (EXACT, INVISIBLE):
-            seen = max((distance for distance, difference in distances if difference > tolerance), default=0)
+            seen = int(((differences > tolerance).nonzero() + 1).max()) if (differences > tolerance).any() else 0
             if seen <= reach:
                 return math.ceil(seen * _MARGIN)
         return None
     return None
 
 
-def _differences(network: nn.Module, shape: _Shape, whole: int, cut: int) -> Iterator[tuple[int, float]]:
-    """Yield the largest difference between a part and the whole at each distance from the cut, in pixels from 1."""
-    image = shape.image(whole)
-    rest, scale = image.shape[-1] - cut, shape.scale
+def _differences(network: Callable[[Tensor], Tensor], image: Tensor, width: int) -> Tensor:
+    """Compare both ends of an image, by themselves, with the same parts of the whole.
+
+    Returns:
+        (width,): the largest difference in the columns at each distance from the cut, nearest first.
+    """
     output = network(image)
-    size = max(1.0, float(output.abs().max()))
-    near = torch.arange(cut * scale) // scale
-    far = cut - near  # distance from the lower and right edge
-    for offset, distance in ((0, far), (rest, near + 1)):
-        part = network(image[..., offset : offset + cut, offset : offset + cut].contiguous())
-        region = slice(offset * scale, (offset + cut) * scale)
-        difference = ((part - output[..., region, region]).abs().amax((0, 1)) / size).nan_to_num(math.inf)
-        nearest = torch.minimum(distance[:, None], distance[None, :])
-        for pixels in range(1, cut + 1):
-            yield pixels, float(difference[nearest == pixels].max())
+    scale = output.shape[-1] // image.shape[-1]
+    size = output.abs().max().clamp_min(1)
+    left = (network(image[..., :width].contiguous()) - output[..., : width * scale]).abs().flip(-1)
+    right = (network(image[..., -width:].contiguous()) - output[..., -width * scale :]).abs()
+    columns = torch.maximum(left, right).nan_to_num(math.inf).amax((0, 1, 2)) / size
+    return columns.reshape(width, scale).amax(1)
 
 
 def _flops_per_pixel(network: nn.Module, shape: _Shape) -> float:
-    image = shape.image(_CORE)
+    image = shape.image(_CORE, _CORE)
     with FlopCounterMode(display=False) as counter:
         network(image)
     return float(counter.get_total_flops()) / image[0, 0].numel()
@@ -181,7 +184,7 @@ class _LiveBytes(TorchDispatchMode):
 
 
 def _bytes_per_pixel(network: nn.Module, shape: _Shape) -> float:
-    image = shape.image(_SMALL)
+    image = shape.image(_SMALL, _SMALL)
     with _LiveBytes() as live:
         network(image)
     return float(_SLACK * live.peak) / image[0, 0].numel()
@@ -191,7 +194,7 @@ def _needs_float32(network: nn.Module, shape: _Shape) -> bool:
     device = choose_device("auto")
     if choose_precision("auto", device) == torch.float32:
         return True  # the hardware would not gain from less, nor could it tell
-    image = shape.image(_SMALL)
+    image = shape.image(_SMALL, _SMALL)
     try:
         reduced = PreparedNetwork(network, device, torch.bfloat16, tuple(image.shape[1:]))  # type: ignore[arg-type]
         difference = (reduced(image).cpu() - network(image)).double()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
@@ -96,7 +97,9 @@ def describe(tensors: Mapping[str, Tensor], what: str) -> Any:
     """
     library = spandrel()
     try:
-        descriptor = library.MAIN_REGISTRY.load(dict(tensors))
+        with warnings.catch_warnings():  # of torch, about how the architectures are written
+            warnings.simplefilter("ignore")
+            descriptor = library.MAIN_REGISTRY.load(dict(tensors))
     except library.UnsupportedModelError:
         names = ", ".join(list(tensors)[:3])
         raise InputError(
