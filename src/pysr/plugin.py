@@ -17,14 +17,17 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, ov
 from .errors import PluginError
 from .hookspecs import hookimpl
 from .lazy import lazy
+from .readers import ModelReader
 from .recipes import Fit, Recipe
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from .cache import cache_folder
     from .imaging.resize import resize
     from .ops.pixelcnn import KnownPixels, PixelCNNSampler, channel_groups, native_device
+    from .upscaling.probing import Probe, probe
     from .upscaling.weights import load_weights
 
     CleanWeights: TypeAlias = "Weights | Callable[[nn.Module], None]"  # a file, or what fills a network
@@ -36,17 +39,21 @@ __all__ = [
     "Loss",
     "Metric",
     "Model",
+    "ModelReader",
     "PixelCNNSampler",
     "Preprocess",
     "Preprocessor",
+    "Probe",
     "Progress",
     "Recipe",
     "Weights",
+    "cache_folder",
     "channel_groups",
     "hookimpl",
     "lazy",
     "load_weights",
     "native_device",
+    "probe",
     "resize",
 ]
 
@@ -59,9 +66,12 @@ RESEARCH_LICENCE = "Apache-2.0; trained on research image sets without a formal 
 _HELPERS = {  # name -> module
     "KnownPixels": ".ops.pixelcnn",
     "PixelCNNSampler": ".ops.pixelcnn",
+    "Probe": ".upscaling.probing",
+    "cache_folder": ".cache",
     "channel_groups": ".ops.pixelcnn",
     "load_weights": ".upscaling.weights",
     "native_device": ".ops.pixelcnn",
+    "probe": ".upscaling.probing",
     "resize": ".imaging.resize",
 }
 
@@ -186,6 +196,15 @@ class Model:
             builds a `Recipe`, or a `Fit` for a method without gradient steps. Its arguments, if any, are strings with
             defaults, which ``pysr train -o NAME=VALUE`` sets.
         paper: Authors, title, venue and year.
+        file: The file that the model was made from by a `ModelReader`; its network comes with its weights.
+        licence: The terms that this file states; empty if it states none.
+        minimum_size: The sides of the network's input must be at least this; smaller images are mirrored.
+        input_size: The only (height, width) that the network takes, if it takes only one: all patches have it.
+        bytes_per_pixel: Working memory per pixel of the network's input, where that is known; 0: estimated from the
+            layers, which a network that computes outside torch does not have.
+        runtime: What computes the network. One that torch does not compute is an ``nn.Module`` all the same, whose
+            ``forward`` takes and returns float32 on the CPU; it is neither copied nor converted, and is called from
+            several threads.
 
     Raises:
         ValueError: There are no scales, or one is below 1.
@@ -211,6 +230,12 @@ class Model:
     needs_float32: bool = False
     recipes: Mapping[str, Callable[..., Recipe | Fit]] = field(default_factory=dict)
     paper: str = ""
+    file: Path | None = None
+    licence: str = ""
+    minimum_size: int = 1
+    input_size: tuple[int, int] | None = None
+    bytes_per_pixel: float = 0
+    runtime: str = "torch"
 
     def __post_init__(self) -> None:
         if not self.scales or min(self.scales) < 1:
