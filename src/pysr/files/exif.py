@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import struct
+from contextlib import suppress
 from typing import IO, Any
 
 import numpy as np
@@ -78,6 +79,18 @@ def tiff_info(file: IO[bytes], offset: int, name: str) -> dict[Any, Any]:
     except Exception as error:  # damaged EXIF raises anything, and must not cost the image
         _log.warning("the EXIF data of %r are damaged and left out: %s", name, format_error(error))
     return info
+
+
+def header_orientation(image: Image.Image) -> int:
+    """Return the orientation that an image's header notes, 1 to 8, without decoding the image."""
+    exif = Image.Exif()
+    with suppress(Exception):  # damaged EXIF raises anything, and turns nothing
+        if "exif" in image.info:
+            exif.load(image.info["exif"])
+        elif image.format == "TIFF":
+            exif = image.getexif()
+        return int(exif.get(ExifTags.Base.Orientation, 1)) if exif.get(ExifTags.Base.Orientation) in _TURNS else 1
+    return 1
 
 
 def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:

@@ -20,7 +20,7 @@ from PIL import (
 
 from ..errors import InputError
 from .compression import is_lossy_webp
-from .exif import make_upright
+from .exif import header_orientation, make_upright
 from .interface import Header, WholeImageReader
 from .raster import Kind, Pixels, Raster
 
@@ -79,7 +79,10 @@ class PillowReader(WholeImageReader):
         if "transparency" in self.info and channels in (1, 3) and kind != "palette":
             kind, channels = "gray" if channels == 1 else "rgb", channels + 1
         lossless = format not in LOSSY and not (format == "WEBP" and is_lossy_webp(file))
-        self.header = Header(format, self.image.size, kind, channels, dtype, lossless=lossless)
+        orientation = header_orientation(self.image)
+        self.header = Header(
+            format, self.image.size, kind, channels, dtype, orientation=orientation, lossless=lossless
+        )
 
     def decode(self) -> Pixels:
         """As `WholeImageReader.decode`."""

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from PIL import Image
 
-from ..atomic import FilePath, file_name
+from ..atomic import file_name
 from ..errors import InputError, format_error
 from .formats import detect_format
 from .heif import open_avif, open_heic
@@ -21,17 +21,18 @@ from .netpbm import open_netpbm
 from .pillow import PillowReader
 from .png import open_png
 from .raster import Raster
+from .streams import Source, buffered, is_stream, name_of
 from .tiff_choice import open_tiff
 
 MAX_PIXELS = 2**29  # 537 million: 2 GiB as Pillow holds RGB
 
 
 @contextmanager
-def open_reader(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Iterator[ImageReader]:
+def open_reader(path: Source, *, max_pixels: int = MAX_PIXELS) -> Iterator[ImageReader]:
     """Open an image file: PNG, JPEG, WebP, AVIF, TIFF, BMP, GIF or PPM, whatever the ending of its name.
 
     Args:
-        path: The file.
+        path: The file, or one that is open for reading (in binary mode).
         max_pixels: Larger images are refused by their header, before any memory is allocated. (For GIF and WebP,
             Pillow's own limit of 179 million pixels holds too.)
 
@@ -41,18 +42,18 @@ def open_reader(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Iterator[Ima
     Raises:
         InputError: The file is missing, unreadable, too large, truncated, damaged or not an image.
     """
-    name = file_name(path)
-    with _opened(name) as file:
+    name = name_of(path)
+    with _opened(path, name) as file:
         reader = _reader(file, detect_format(file, name), name)
         _check_pixels(reader.header.size, max_pixels, name)
         yield reader
 
 
-def read_raster(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Raster:
+def read_raster(path: Source, *, max_pixels: int = MAX_PIXELS) -> Raster:
     """Read and decode an image file in the depth that it has.
 
     Args:
-        path: The file.
+        path: As for `open_reader`.
         max_pixels: As for `open_reader`.
 
     Returns:
@@ -67,11 +68,11 @@ def read_raster(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Raster:
         return reader.read()
 
 
-def read_image(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def read_image(path: Source, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Read and decode an image file as a PIL image.
 
     Args:
-        path: The file.
+        path: As for `open_reader`.
         max_pixels: As for `open_reader`.
 
     Returns:
@@ -84,7 +85,7 @@ def read_image(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     return read_raster(path, max_pixels=max_pixels).to_pil()
 
 
-def image_size(path: FilePath) -> tuple[int, int]:
+def image_size(path: Source) -> tuple[int, int]:
     """Read the size of an image file of any size from its header.
 
     Returns:
@@ -97,7 +98,14 @@ def image_size(path: FilePath) -> tuple[int, int]:
         return reader.header.size
 
 
-def image_info(path: FilePath) -> dict[Any, Any]:
+def upright_size(path: Source) -> tuple[int, int]:
+    """Read the size of an image file as `image_size` does, but after EXIF's orientation is applied."""
+    with open_reader(path, max_pixels=_ANY) as reader:
+        width, height = reader.header.size
+        return (width, height) if reader.header.orientation < 5 else (height, width)
+
+
+def image_info(path: Source) -> dict[Any, Any]:
     """Read what the header of an image file says beside its size: metadata as in `PIL.Image.Image.info`.
 
     Raises:
@@ -125,13 +133,13 @@ def _reader(file: IO[bytes], format: str, name: str) -> ImageReader:
 
 
 @contextmanager
-def _opened(name: str) -> Iterator[IO[bytes]]:
+def _opened(source: Source, name: str) -> Iterator[IO[bytes]]:
     """Open a file and close it again; whatever a decoder raises meanwhile becomes an `InputError`.
 
     Raises:
         InputError: There is no such file, it cannot be opened, or the ``with`` block raised an `Exception`.
     """
-    with _open(name) as file:
+    with open_for_reading(source) as file:
         try:
             yield file
         except InputError:
@@ -140,6 +148,22 @@ def _opened(name: str) -> Iterator[IO[bytes]]:
             raise InputError(
                 f"{name!r} cannot be read ({format_error(error)}): it is damaged or incomplete; use another copy of it"
             ) from error
+
+
+@contextmanager
+def open_for_reading(source: Source) -> Iterator[IO[bytes]]:
+    """Open a file for reading, or rewind one that is open (see `buffered`).
+
+    Raises:
+        InputError: The file is missing or unreadable.
+    """
+    source = buffered(source)
+    if is_stream(source):
+        source.seek(0)
+        yield source
+        return
+    with _open(file_name(source)) as file:
+        yield file
 
 
 def _open(name: str) -> IO[bytes]:

@@ -1,0 +1,63 @@
+"""Image files that are open already: pipes, `io.BytesIO` and whatever else has a method ``read`` that gives bytes."""
+
+from __future__ import annotations
+
+import io
+from os import PathLike
+from typing import IO, Any, TypeGuard
+
+from ..atomic import FilePath, file_name
+from ..errors import InputError
+
+Source = FilePath | IO[bytes]  # what an image is read from
+Target = FilePath | IO[bytes]  # what an image is written to
+
+
+class Buffered(io.BytesIO):
+    """The bytes of a stream in memory, so that they can be read several times.
+
+    Attributes:
+        name: The stream's, for messages.
+    """
+
+    def __init__(self, data: bytes, name: str) -> None:
+        super().__init__(data)
+        self.name = name
+
+
+def is_stream(value: Any) -> TypeGuard[IO[bytes]]:
+    """Tell whether something is an open file, not an image that happens to have a method of such a name."""
+    return not isinstance(value, str | PathLike) and (hasattr(value, "read") or hasattr(value, "write"))
+
+
+def buffered(source: Source) -> FilePath | Buffered:
+    """Read a stream from where it is to its end; a path is returned as it is.
+
+    Raises:
+        InputError: The stream gives text, or reading fails.
+    """
+    if isinstance(source, Buffered) or not is_stream(source):
+        return source
+    name = stream_name(source)
+    try:
+        data = source.read()
+    except (OSError, ValueError) as error:  # ValueError: it is closed
+        raise InputError(f"{name} cannot be read ({error}); give an open file or a pipe") from error
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise InputError(f"{name} gives {type(data).__name__}, not bytes; open it in binary mode ('rb')")
+    return Buffered(bytes(data), name)
+
+
+def stream_name(stream: IO[bytes]) -> str:
+    """Return a stream's name for messages, such as ``<stdin>``."""
+    name = getattr(stream, "name", None)
+    return name if isinstance(name, str) else f"<{type(stream).__name__}>"
+
+
+def name_of(source: Source) -> str:
+    """Return the name of a file or a stream, for messages.
+
+    Raises:
+        InputError: It is neither of both, or no name of a file.
+    """
+    return stream_name(source) if is_stream(source) else file_name(source)
