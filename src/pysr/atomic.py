@@ -42,8 +42,12 @@ def file_name(path: FilePath) -> str:
     return name
 
 
-def check_place(path: FilePath) -> None:
+def check_place(path: FilePath, *, folder_is_made: bool = False) -> None:
     """Check that a file can be written, before computing the result that it will hold.
+
+    Args:
+        path: The file.
+        folder_is_made: Whether its folder, and those above it, are created later where they are missing.
 
     Raises:
         InputError: The folder is missing or write-protected, or the path is a folder, a device, write-protected or
@@ -52,6 +56,10 @@ def check_place(path: FilePath) -> None:
     name = file_name(path)
     target = os.path.realpath(name)
     folder = os.path.dirname(target)
+    while folder_is_made and not os.path.lexists(folder) and folder != os.path.dirname(folder):
+        folder = os.path.dirname(folder)
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        raise InputError(f"{folder!r}, where {name!r} is to lie, is not a folder; choose another one")
     if not os.path.isdir(folder):
         raise InputError(f"there is no folder {folder!r} for {name!r}; create it first")
     if os.path.exists(target) and not os.path.isfile(target):

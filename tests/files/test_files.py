@@ -19,6 +19,7 @@ from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
 from pysr.errors import InputError
 from pysr.files import READABLE, WRITABLE, check_output, image_files, read_image, write_image
+from pysr.files.output import Output
 from pysr.files.pillow_tiff_file import TiffFile
 
 # --- round trips -----------------------------------------------------------------------------------------------------
@@ -67,7 +68,7 @@ def test_jpeg_keeps_the_full_colour_resolution_and_obeys_quality(tmp_path: Path)
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
     sizes = []
     for quality in (30, None, 100):
-        write_image(noise, tmp_path / "a.jpg", quality=quality)
+        write_image(noise, tmp_path / "a.jpg", output=Output(quality=quality))
         sizes.append((tmp_path / "a.jpg").stat().st_size)
     assert sizes == sorted(sizes)
     assert len(set(sizes)) == 3
@@ -75,7 +76,7 @@ def test_jpeg_keeps_the_full_colour_resolution_and_obeys_quality(tmp_path: Path)
         assert all(layer[1:3] == (1, 1) for layer in image.layer)  # type: ignore[attr-defined]
     for quality in (0, 101):
         with pytest.raises(InputError, match="1 to 100"):
-            write_image(noise, tmp_path / "a.jpg", quality=quality)
+            write_image(noise, tmp_path / "a.jpg", output=Output(quality=quality))
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------

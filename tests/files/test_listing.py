@@ -7,7 +7,7 @@ from pysr.errors import InputError
 from pysr.evaluation.protocols import evaluate
 from pysr.files import folder_images, image_files
 from pysr.files.datasets import read_stacks
-from pysr.upscaling.folder import plan_files
+from pysr.upscaling.folder import Enlargement, plan_files
 
 
 def test_a_folder_has_its_own_images_and_not_those_of_its_sub_folders(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_upscale_evaluate_and_train_see_the_same_images_of_a_folder(tmp_path: Pa
     for name in ("b.PNG", "a.png", "sub/c.png", ".hidden.png", "d.pgm"):
         make_image("L", 40, 40).save(tmp_path / name, "PPM" if name.endswith("pgm") else "PNG")
     (tmp_path / "notes.txt").touch()
-    upscaled = [job.source for job in plan_files([tmp_path], None, scale=2)]
+    upscaled = [job.source for job in plan_files([tmp_path], None, Enlargement(2))]
     (evaluation,) = evaluate(["nearest"], tmp_path, [2])
     trained = [path for path, _ in read_stacks(tmp_path, "train")]
     assert upscaled == trained == [tmp_path / name for name in ("a.png", "b.PNG", "d.pgm")]

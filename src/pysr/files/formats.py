@@ -78,19 +78,19 @@ _KNOWN = 4096  # bytes at the start of a file that tell what it is
 
 
 def format_of(start: bytes) -> str | None:
-    """Tell a format by the first 64 bytes of a file, such as "PNG" or "JPEG"; None if none of those has such a start."""
+    """Tell a format, such as "PNG" or "JPEG", by the first 64 bytes of a file; None if they tell of none."""
     return next((kind for magic, kind in _MAGIC if re.match(magic, start[:64], re.DOTALL)), None)
 
 
-def format_of_ending(ending: str) -> str:
-    """Return the format of files that end so, such as "JPEG" for ".jpg" or "jpg".
+def format_of_ending(ending: str) -> Format:
+    """Return the format of files that end so, such as JPEG for ".jpg" or "jpg".
 
     Raises:
         InputError: pysr does not write such files.
     """
-    for name, endings in ENDINGS.items():
-        if f".{ending.lower().lstrip('.')}" in endings:
-            return name
+    for kind in FORMATS:
+        if f".{ending.lower().lstrip('.')}" in kind.endings:
+            return kind
     raise InputError(f"pysr cannot write the format {ending!r}; it can write {', '.join(WRITABLE)}")
 
 

@@ -21,7 +21,7 @@ from .netpbm import open_netpbm
 from .pillow import PillowReader
 from .png import open_png
 from .raster import Raster
-from .streams import Source, buffered, is_stream, name_of
+from .streams import Buffered, Source, buffered, name_of
 from .tiff_choice import open_tiff
 
 MAX_PIXELS = 2**29  # 537 million: 2 GiB as Pillow holds RGB
@@ -158,7 +158,7 @@ def open_for_reading(source: Source) -> Iterator[IO[bytes]]:
         InputError: The file is missing or unreadable.
     """
     source = buffered(source)
-    if is_stream(source):
+    if isinstance(source, Buffered):
         source.seek(0)
         yield source
         return

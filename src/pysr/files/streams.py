@@ -36,9 +36,9 @@ def buffered(source: Source) -> FilePath | Buffered:
     Raises:
         InputError: The stream gives text, or reading fails.
     """
-    if isinstance(source, Buffered) or not is_stream(source):
+    if isinstance(source, str | PathLike | Buffered):
         return source
-    name = stream_name(source)
+    name = name_of(source)
     try:
         data = source.read()
     except (OSError, ValueError) as error:  # ValueError: it is closed
@@ -60,4 +60,8 @@ def name_of(source: Source) -> str:
     Raises:
         InputError: It is neither of both, or no name of a file.
     """
-    return stream_name(source) if is_stream(source) else file_name(source)
+    if isinstance(source, str | PathLike):
+        return file_name(source)
+    if is_stream(source):
+        return stream_name(source)
+    raise InputError(f"a file is given by its path, or open, not as {type(source).__name__}; give one of these")

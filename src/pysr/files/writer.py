@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import IO, Any
 
 from PIL import ExifTags, Image, PngImagePlugin
@@ -14,20 +16,26 @@ from ..atomic import FilePath, atomic_write, check_place, file_name
 from ..errors import InputError, format_error
 from .exif import described, readable_exif
 from .formats import FORMATS, WRITABLE, Format
+from .output import DEFAULT, Output
 from .raster import Raster
+from .streams import Target, name_of
+from .tiff_tags import add_directories
 
 _log = logging.getLogger(__name__)
 _WORDS = {"1": "black-and-white", "P": "palette", "I;16": "16-bit gray", "LA": "transparent", "RGBA": "transparent"}
 
 
-def check_output(path: FilePath, size: tuple[int, int], mode: str, *, transparent: bool = False) -> str:
+def check_output(
+    path: Target, size: tuple[int, int], mode: str, *, transparent: bool = False, kind: Format | None = None
+) -> str:
     """Check that a result can be written, before it is computed.
 
     Args:
-        path: The file to write; its ending chooses the format.
+        path: The file to write; its ending chooses the format. Or one that is open for writing.
         size: (width, height) of the result in pixels, as Pillow's ``image.size``.
         mode: Its Pillow mode.
         transparent: Whether a "P", "L" or "RGB" result has transparent colours; for other modes the mode says it.
+        kind: The format, in place of that of the ending.
 
     Returns:
         The format's name, for example "PNG".
@@ -36,12 +44,9 @@ def check_output(path: FilePath, size: tuple[int, int], mode: str, *, transparen
         InputError: The ending is unknown, the folder is missing or not writable, or the format does not hold an image
             of this size or mode.
     """
-    name = file_name(path)
-    ending = os.path.splitext(name)[1].lower()
-    kind = next((kind for kind in FORMATS if ending in kind.endings), None)
-    if kind is None:
-        raise InputError(f"{name!r} does not end like an image file that pysr writes; use one of {', '.join(WRITABLE)}")
-    check_place(name)
+    kind = kind or format_by_name(name_of(path))
+    if isinstance(path, str | os.PathLike):
+        check_place(path)
     _check_mode(kind, mode, transparent)
     width, height = size
     if max(size) > kind.longest_side:
@@ -55,6 +60,19 @@ def check_output(path: FilePath, size: tuple[int, int], mode: str, *, transparen
             " write .png, or choose a smaller scale"
         )
     return kind.name
+
+
+def format_by_name(name: str) -> Format:
+    """Return the format that a file's name chooses by its ending.
+
+    Raises:
+        InputError: It ends otherwise.
+    """
+    ending = os.path.splitext(name)[1].lower()
+    for kind in FORMATS:
+        if ending in kind.endings:
+            return kind
+    raise InputError(f"{name!r} does not end like an image file that pysr writes; use one of {', '.join(WRITABLE)}")
 
 
 def _bytes_per_pixel(mode: str) -> int:
@@ -76,47 +94,60 @@ def _keeps_transparent_colours(kind: Format, mode: str) -> bool:
     return mode in ("LA", "RGBA") or kind.name in ("PNG", "WEBP")
 
 
-_QUALITY = 95  # of 100: hardly visible losses in less than half the bytes of 100
 _LARGEST_METADATA = {"JPEG": 65_000, "BMP": 0, "PPM": 0}  # bytes of one kind; a JPEG segment has at most 65,533
+_PREDICTOR = 317  # the tag of TIFF 6.0, section 14
 _DPI_RANGE = 0.5, 65_535  # a JPEG header holds whole dots per inch in 16 bits
 
 
-def write_image(image: Image.Image, path: FilePath, *, quality: int | None = None) -> None:
+def write_image(image: Image.Image, path: FilePath, *, output: Output = DEFAULT) -> None:
     """Write a PIL image as `write_raster` does.
 
     Args:
         image: In one of the modes that the format holds.
         path: The file to create or replace.
-        quality: As for `write_raster`.
+        output: As for `write_raster`.
 
     Raises:
         InputError: As for `write_raster`.
     """
-    write_raster(Raster.from_pil(image), path, quality=quality)
+    write_raster(Raster.from_pil(image), path, output=output)
 
 
-def write_raster(raster: Raster, path: FilePath, *, quality: int | None = None) -> None:
+def write_raster(
+    raster: Raster, path: Target, *, output: Output = DEFAULT, kind: Format | None = None, modified: int | None = None
+) -> None:
     """Write an image in the format named by the file's ending: completely, or not at all (see `atomic_write`).
 
-    Colour profile, EXIF, XMP and resolution are kept; a log warning names what the format cannot hold.
+    Colour profile, EXIF, XMP and resolution are kept; a log warning names what the format cannot hold. JPEG keeps the
+    full colour resolution (4:4:4).
 
     Args:
         raster: In one of the modes that the format holds.
-        path: The file to create or replace.
-        quality: Of JPEG, WebP and AVIF, 1 to 100; default: 95. Other formats are lossless and ignore it. JPEG keeps the
-            full colour resolution (4:4:4).
+        path: The file to create or replace; or one that is open for writing, which gets the bytes in one piece.
+        output: Quality and compression.
+        kind: The format, in place of that of the ending.
+        modified: The file's time of change in nanoseconds, as of `os.stat`; default: now.
 
     Raises:
-        InputError: As for `check_output`, for a quality out of range, and where writing fails (disk full).
+        InputError: As for `check_output`, and where writing fails (disk full).
     """
-    if quality is not None and not 1 <= quality <= 100:
-        raise InputError(f"the quality is {quality}; give a number from 1 to 100")
-    encode = image_encoder(raster, path)
+    encode = image_encoder(raster, path, output=output, kind=kind)
+    if not isinstance(path, str | os.PathLike):
+        whole = io.BytesIO()
+        encode(whole, None)
+        path.write(whole.getbuffer())
+        path.flush()
+        return
     with open_for_writing(path) as file:
-        encode(file, quality)
+        encode(file, None)
+        if modified is not None:
+            file.flush()
+            os.utime(file.fileno(), ns=(modified, modified))
 
 
-def image_encoder(image: Raster | Image.Image, path: FilePath) -> Callable[[IO[bytes], int | None], None]:
+def image_encoder(
+    image: Raster | Image.Image, path: Target, *, output: Output = DEFAULT, kind: Format | None = None
+) -> Callable[[IO[bytes], int | None], None]:
     """Prepare to encode an image in the format named by a file's ending, once or several times.
 
     What the format cannot hold is logged here, as a warning.
@@ -124,21 +155,28 @@ def image_encoder(image: Raster | Image.Image, path: FilePath) -> Callable[[IO[b
     Args:
         image: As for `write_raster` or `write_image`.
         path: The file that the bytes are for; it is not touched.
+        output: Quality and compression.
+        kind: The format, in place of that of the ending.
 
     Returns:
-        A callable ``encode(file, quality)`` that writes the bytes of the image into an open binary file.
+        A callable ``encode(file, quality)`` that writes the bytes of the image into an open binary file, with a quality
+        in place of ``output``'s if that is not None.
 
     Raises:
         InputError: As for `check_output`.
     """
     raster = Raster.from_pil(image) if isinstance(image, Image.Image) else image
-    name = file_name(path)
-    kind = check_output(name, raster.size, raster.mode, transparent=raster.transparent_palette)
-    metadata = _metadata(raster.info, kind, name)
+    name = name_of(path)
+    format = check_output(path, raster.size, raster.mode, transparent=raster.transparent_palette, kind=kind)
+    metadata = _metadata(raster.info, format, name)
     pil = raster.to_pil()
 
     def encode(file: IO[bytes], quality: int | None) -> None:
-        pil.save(file, kind, **metadata | _encoding(pil, kind, quality or _QUALITY))
+        options = metadata | (output if quality is None else replace(output, quality=quality)).encoding(format)
+        if format == "TIFF":
+            _save_tiff(pil, file, options)
+        else:
+            pil.save(file, format, **options)
 
     return encode
 
@@ -185,16 +223,14 @@ def _metadata(info: dict[Any, Any], kind: str, name: str) -> dict[str, Any]:
     return kept
 
 
-def _encoding(image: Image.Image, kind: str, quality: int) -> dict[str, Any]:
-    if kind == "PNG":
-        return {"compress_level": 2}  # 5 times as fast as the default, 6, and 8 % larger
-    if kind == "JPEG":
-        return {"quality": quality, "subsampling": "4:4:4"}
-    if kind in ("WEBP", "AVIF"):
-        return {"quality": quality}
-    if kind == "TIFF":
-        return {"compression": "raw", "tiffinfo": _tiff_tags(image)}  # Pillow's compressors lose EXIF
-    return {}
+def _save_tiff(image: Image.Image, file: IO[bytes], options: dict[str, Any]) -> None:
+    tags = _tiff_tags(image)
+    directories = {int(tag): tags.pop(tag) for tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo) if tag in tags}
+    if options["compression"] in ("tiff_lzw", "tiff_adobe_deflate") and image.mode not in ("1", "P"):
+        tags[_PREDICTOR] = 2  # stores differences of neighbours, which takes half the bytes
+    image.save(file, "TIFF", **options, tiffinfo=tags)
+    if directories:
+        add_directories(file, directories)
 
 
 def _tiff_tags(image: Image.Image) -> dict[int, Any]:
