@@ -131,7 +131,7 @@ def _without_inks(raster: Raster, kind: Format, name: str) -> Raster:
     inks = to_depth(raster.pixels, np.uint8)
     try:
         pixels, info["icc_profile"] = by_profile(inks, profile or b"")
-        _log.warning("%r: %s has no CMYK images; the colours become sRGB by its profile", name, kind.name)
+        _log.info("%r: %s has no CMYK images; the colours become sRGB by its profile", name, kind.name)
     except (ImageCms.PyCMSError, OSError, ValueError):
         _log.warning(
             "%r: %s has no CMYK images, and %s; the colours become roughly sRGB",

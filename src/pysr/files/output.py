@@ -50,19 +50,22 @@ class TargetSize:
 
     def of(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return the size of the result for an image of ``size``, both (width, height) in pixels."""
-        if self.fit == "fill" and self.width and self.height:
-            return self.width, self.height
-        sides = zip((self.width, self.height), size, strict=True)
-        factors = [Fraction(wanted, side) for wanted, side in sides if wanted] or [Fraction(self.scale or 1)]
-        factor = max(factors) if self.fit == "outside" else min(factors)
-        width, height = (max(1, int(side * factor + Fraction(1, 2))) for side in size)
+        width, height = (
+            max(1, int(side * factor + Fraction(1, 2))) for side, factor in zip(size, self._factors(size), strict=True)
+        )
         return width, height
 
     def enlargement(self, size: tuple[int, int]) -> Fraction:
         """Return how much the side that grows most must grow, for an image of ``size``."""
-        if self.scale:
-            return Fraction(self.scale)
-        return max(Fraction(after, before) for after, before in zip(self.of(size), size, strict=True))
+        return max(self._factors(size))
+
+    def _factors(self, size: tuple[int, int]) -> tuple[Fraction, Fraction]:
+        sides = zip((self.width, self.height), size, strict=True)
+        factors = [Fraction(wanted, side) for wanted, side in sides if wanted] or [Fraction(self.scale or 1)]
+        if self.fit == "fill":
+            return factors[0], factors[1]
+        factor = max(factors) if self.fit == "outside" else min(factors)
+        return factor, factor
 
     def model_scale(self, size: tuple[int, int], offered: Sequence[int]) -> int | None:
         """Choose the scale of the model that an image is enlarged by before it is resized.

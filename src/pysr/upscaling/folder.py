@@ -270,7 +270,8 @@ def _plan(inputs: Sequence[Path], naming: _Naming, enlargement: Enlargement) -> 
         target = naming.target(source, kind, size)
         jobs.append(FileJob(source, target, scale, error))
         renamed.append(partial(naming.target, source, kind, size))
-        _tell_of_format(source, kind, target)
+        if not naming.format:
+            _tell_of_format(source, kind, target)
     return _checked(_apart(jobs, renamed))
 
 
