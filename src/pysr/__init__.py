@@ -18,7 +18,7 @@ if os.path.exists(os.path.join(os.path.dirname(__file__), "sr.py")):
 if TYPE_CHECKING:
     from .errors import InputError, OutOfMemoryError, PluginError, PysrError, UnknownNameError, WeightsError
     from .evaluation.protocols import evaluate
-    from .files.output import Output, TargetSize
+    from .files.output import Output
     from .registry import models
     from .upscaling.loading import load, upscale
     from .upscaling.tiling import Tiling
@@ -31,7 +31,6 @@ __all__ = [
     "Output",
     "PluginError",
     "PysrError",
-    "TargetSize",
     "Tiling",
     "UnknownNameError",
     "Upscaler",
@@ -48,7 +47,6 @@ _HOME = {
     "models": "registry",
     "upscale": "upscaling.loading",
     "Output": "files.output",
-    "TargetSize": "files.output",
     "Tiling": "upscaling.tiling",
     "Upscaler": "upscaling.upscaler",
 }  # every other public name lives in errors

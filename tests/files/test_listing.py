@@ -70,13 +70,13 @@ def test_other_endings_and_no_ending_are_seen_by_what_they_are(tmp_path: Path) -
 
 
 def test_images_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    (tmp_path / "a.heic").touch()
+    (tmp_path / "a.jxl").touch()
     (tmp_path / "b.psd").touch()
-    (tmp_path / "c").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0heic")
+    (tmp_path / "c").write_bytes(b"\0\0\0\x0cJXL \r\n\x87\n")
     (tmp_path / "d.jpg~").write_bytes(encoded(make_image(), "JPEG"))
     for name in ("e.txt", "f.mp4", ".g.heic"):
         (tmp_path / name).write_bytes(b"\0\0\0\x18ftypmp42")
     found = folder_images(tmp_path)
-    assert (found.images, names(found.left_out)) == ((), ["a.heic", "b.psd", "c", "d.jpg~"])
-    with pytest.raises(InputError, match=r"only images that pysr cannot read \(a\.heic, b\.psd, c, \.\.\.\); convert"):
+    assert (found.images, names(found.left_out)) == ((), ["a.jxl", "b.psd", "c", "d.jpg~"])
+    with pytest.raises(InputError, match=r"only images that pysr cannot read \(a\.jxl, b\.psd, c, \.\.\.\); convert"):
         image_files(tmp_path)

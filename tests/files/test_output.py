@@ -8,9 +8,10 @@ import pytest
 from image_samples import encoded, make_image
 from PIL import Image
 
-from pysr import Output, TargetSize
+from pysr import Output
 from pysr.errors import InputError
 from pysr.files import Raster, read_image, write_image, write_raster
+from pysr.files.output import TargetSize
 from pysr.files.streams import buffered, name_of
 
 
@@ -72,6 +73,9 @@ def test_sizes_that_contradict_themselves(choices: dict[str, Any], message: str)
         ({"format": "tif", "compression": 9}, "can be none, lzw, deflate, packbits"),
         ({"format": "bmp", "compression": 9}, "no compression to choose"),
         ({"format": "png", "in_place": True}, "keeps its format"),
+        ({"size": (None, None)}, "a target size is empty"),
+        ({"size": 1.5, "fit": "fill"}, "give both"),
+        ({"fit": "fill"}, "fit needs a width and a height"),
     ],
 )
 def test_outputs_that_contradict_themselves(choices: dict[str, Any], message: str) -> None:

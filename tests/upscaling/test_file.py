@@ -48,9 +48,8 @@ def test_black_and_white_stays_so_where_the_format_has_it(up: pysr.Upscaler, tmp
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "I;16", "CMYK"])
 def test_a_fraction_is_the_models_result_resized_exactly(tmp_path: Path, mode: str) -> None:
     make_image(mode).save(tmp_path / "a.tif")
-    size = pysr.TargetSize(1.5)
     assert pysr.load("bicubic", 2).upscale_file(
-        tmp_path / "a.tif", tmp_path / "b.tif", output=pysr.Output(size=size)
+        tmp_path / "a.tif", tmp_path / "b.tif", output=pysr.Output(size=1.5)
     ) == (18, 12)
     with Image.open(tmp_path / "b.tif") as image:
         assert (image.mode, image.size) == (mode, (18, 12))
@@ -63,7 +62,7 @@ def test_a_fraction_is_the_models_result_resized_exactly(tmp_path: Path, mode: s
 
 def test_a_size_that_the_model_does_not_reach_is_refused(up: pysr.Upscaler, tmp_path: Path) -> None:
     make_image().save(tmp_path / "a.png")
-    too_large, smaller = (pysr.Output(size=pysr.TargetSize(width=width)) for width in (25, 6))
+    too_large, smaller = (pysr.Output(size=(width, None)) for width in (25, 6))
     with pytest.raises(InputError, match=r"2\.08 times as large, and the model enlarges by 2"):
         up.upscale_file(tmp_path / "a.png", tmp_path / "b.png", output=too_large)
     assert up.upscale_file(tmp_path / "a.png", tmp_path / "b.png", output=smaller) == (6, 4)

@@ -177,9 +177,9 @@ def _enlargement(options: UpscaleOptions, sources: Sequence[Any], output: Output
     from ..upscaling.loading import resolve_scale
 
     chain = None if options.model == AUTO else Chain.parse(options.model)
-    if output.size:
+    if size := output.target_size():
         offered = auto_scales() if chain is None else chain.scales if options.weights else chain.trained_scales
-        return Enlargement(max(offered, default=1), output.size, offered)
+        return Enlargement(max(offered, default=1), size, offered)
     scale = int(options.scale) if options.scale else _noted_scale(options.model, sources)
     if chain is None:
         return Enlargement(auto_scale(scale))

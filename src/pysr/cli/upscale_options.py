@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 if TYPE_CHECKING:
-    from ..files.output import Output, TargetSize
+    from ..files.output import Output
 
 STREAM = "-"  # in place of a file: standard input or output
 
@@ -124,14 +124,6 @@ class UpscaleOptions:
             "ensemble": self.ensemble,
         }
 
-    def for_size(self) -> TargetSize | None:
-        """The size of the results; None if a model's scale decides it."""
-        from ..files.output import TargetSize
-
-        if self.width or self.height:
-            return TargetSize(width=self.width, height=self.height, fit=self.fit)
-        return TargetSize(self.scale) if isinstance(self.scale, Fraction) else None
-
     def for_output(self) -> Output:
         """What the files of the results are to be like.
 
@@ -140,6 +132,7 @@ class UpscaleOptions:
         """
         from ..files.output import Output
 
+        size = (self.width, self.height) if self.width or self.height else None
         return Output(
             format=self.format,
             quality=self.quality,
@@ -149,7 +142,8 @@ class UpscaleOptions:
             keep_palette=self.keep_palette,
             keep_time=self.keep_time,
             in_place=self.in_place,
-            size=self.for_size(),
+            size=size or (self.scale if isinstance(self.scale, Fraction) else None),
+            fit=self.fit,
         )
 
     def names_file(self) -> bool:

@@ -9,8 +9,7 @@ from typing import IO
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
-from .reader import open_for_reading
-from .streams import Source
+from .streams import Source, open_for_reading
 
 HEADER = 1 << 16  # bytes; a WebP file names its codec in the first chunk but for metadata, which may come before it
 

@@ -7,6 +7,7 @@ import os
 import re
 import struct
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import IO
 
 from ..errors import InputError
@@ -43,7 +44,8 @@ FORMATS = (
 )
 WRITABLE = tuple(ending for kind in FORMATS for ending in kind.endings)
 ENDINGS = {kind.name: kind.endings for kind in FORMATS}
-READABLE = (*WRITABLE, ".mpo", ".gif", ".pgm", ".pbm", ".pnm")
+_HEIC = (".heic", ".heif", ".hif") if find_spec("pillow_heif") else ()
+READABLE = (*WRITABLE, ".mpo", ".gif", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".j2k", ".jpf", ".jpx", *_HEIC)
 
 DEVELOP = "develop it first, for example with darktable or RawTherapee, and give the TIFF or JPEG"
 _DRAW = "draw it as PNG, for example with rsvg-convert or Inkscape"

@@ -117,7 +117,7 @@ def _kind(path: Path) -> str | None:
         return ("image" if ending in READABLE else "left out") if path.is_file() else None
     try:
         with path.open("rb") as file:
-            start = file.read(32)
+            start = file.read(64)
     except OSError:  # a file of an unknown kind
         return None
     if _is_readable(start):
@@ -128,6 +128,8 @@ def _kind(path: Path) -> str | None:
 def _is_readable(start: bytes) -> bool:
     """Whether a file begins like an image, and not like a text that happens to begin with BM or P1."""
     kind = format_of(start)
+    if kind == "HEIC":
+        return ".heic" in READABLE
     if kind == "BMP":
         return start[6:10] == b"\0\0\0\0"  # reserved
     return bool(re.match(rb"P[1-6]\s+[#\d]", start)) if kind == "PPM" else kind is not None

@@ -107,7 +107,10 @@ class Output:
             is enlarged in full colour.
         keep_time: Whether the file gets the time of change of the one that was read.
         in_place: Whether the result may replace the file that was read.
-        size: Of the result, where it is not the model's whole multiple.
+        size: Of the result, where it is not the model's whole multiple: a scale such as 1.5, or (width, height) in
+            pixels. One of the two may be None, and follows from the image's proportions.
+        fit: What width and height together mean. "inside", the default: as large as fits into both; "outside": as
+            small as covers both; "fill": exactly both, whatever becomes of the proportions.
     """
 
     format: str | None = None
@@ -118,7 +121,8 @@ class Output:
     keep_palette: bool = False
     keep_time: bool = False
     in_place: bool = False
-    size: TargetSize | None = None
+    size: float | Fraction | tuple[int | None, int | None] | None = None
+    fit: Fit | None = None
 
     def __post_init__(self) -> None:
         if self.quality is not None and not 1 <= self.quality <= 100:
@@ -134,6 +138,18 @@ class Output:
         if self.format:
             self.check_format(format_of_ending(self.format).name)
         self.background_colour()
+        self.target_size()
+
+    def target_size(self) -> TargetSize | None:
+        """Return the size of the result; None if the model decides it.
+
+        Raises:
+            InputError: It contradicts itself.
+        """
+        if self.size is None and self.fit is None:
+            return None
+        width, height = self.size if isinstance(self.size, tuple) else (None, None)
+        return TargetSize(None if isinstance(self.size, tuple) else self.size, width, height, self.fit)
 
     def background_colour(self) -> tuple[int, int, int]:
         """Return the background as 8-bit RGB.

@@ -80,9 +80,7 @@ class PillowReader(WholeImageReader):
             kind, channels = "gray" if channels == 1 else "rgb", channels + 1
         lossless = format not in LOSSY and not (format == "WEBP" and is_lossy_webp(file))
         orientation = header_orientation(self.image)
-        self.header = Header(
-            format, self.image.size, kind, channels, dtype, orientation=orientation, lossless=lossless
-        )
+        self.header = Header(format, self.image.size, kind, channels, dtype, orientation=orientation, lossless=lossless)
 
     def decode(self) -> Pixels:
         """As `WholeImageReader.decode`."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
 from PIL import Image
 
-from ..atomic import file_name
 from ..errors import InputError, format_error
 from .formats import detect_format
 from .heif import open_avif, open_heic
@@ -21,7 +18,7 @@ from .netpbm import open_netpbm
 from .pillow import PillowReader
 from .png import open_png
 from .raster import Raster
-from .streams import Buffered, Source, buffered, name_of
+from .streams import Source, name_of, open_for_reading
 from .tiff_choice import open_tiff
 
 MAX_PIXELS = 2**29  # 537 million: 2 GiB as Pillow holds RGB
@@ -148,35 +145,6 @@ def _opened(source: Source, name: str) -> Iterator[IO[bytes]]:
             raise InputError(
                 f"{name!r} cannot be read ({format_error(error)}): it is damaged or incomplete; use another copy of it"
             ) from error
-
-
-@contextmanager
-def open_for_reading(source: Source) -> Iterator[IO[bytes]]:
-    """Open a file for reading, or rewind one that is open (see `buffered`).
-
-    Raises:
-        InputError: The file is missing or unreadable.
-    """
-    source = buffered(source)
-    if isinstance(source, Buffered):
-        source.seek(0)
-        yield source
-        return
-    with _open(file_name(source)) as file:
-        yield file
-
-
-def _open(name: str) -> IO[bytes]:
-    try:
-        status = os.stat(name)
-        if stat.S_ISREG(status.st_mode):
-            return open(name, "rb")
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"there is no file {name!r}; check the name and the folder") from None
-    except OSError as error:
-        raise InputError(f"cannot open the file: {format_error(error)}; check its name and permissions") from error
-    kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or a pipe"
-    raise InputError(f"{name!r} is {kind}, not a file; give the name of an image file")
 
 
 def _check_pixels(size: tuple[int, int], max_pixels: int, name: str) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from typing import IO, Any, TypeGuard
 
 from ..atomic import FilePath, file_name
-from ..errors import InputError
+from ..errors import InputError, format_error
 
 Source = FilePath | IO[bytes]  # what an image is read from
 Target = FilePath | IO[bytes]  # what an image is written to
@@ -65,3 +69,32 @@ def name_of(source: Source) -> str:
     if is_stream(source):
         return stream_name(source)
     raise InputError(f"a file is given by its path, or open, not as {type(source).__name__}; give one of these")
+
+
+@contextmanager
+def open_for_reading(source: Source) -> Iterator[IO[bytes]]:
+    """Open a file for reading, or rewind one that is open (see `buffered`).
+
+    Raises:
+        InputError: The file is missing or unreadable.
+    """
+    source = buffered(source)
+    if isinstance(source, Buffered):
+        source.seek(0)
+        yield source
+        return
+    with _open(file_name(source)) as file:
+        yield file
+
+
+def _open(name: str) -> IO[bytes]:
+    try:
+        status = os.stat(name)
+        if stat.S_ISREG(status.st_mode):
+            return open(name, "rb")
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"there is no file {name!r}; check the name and the folder") from None
+    except OSError as error:
+        raise InputError(f"cannot open the file: {format_error(error)}; check its name and permissions") from error
+    kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or a pipe"
+    raise InputError(f"{name!r} is {kind}, not a file; give the name of an image file")

@@ -46,7 +46,7 @@ def upscale_jobs(
         try:
             if job.error:
                 raise job.error
-            image_size(job.source)  # a file that is no image makes no folder
+            image_size(job.source)  # a file that is damaged makes no folder
             if isinstance(job.target, Path):
                 job.target.parent.mkdir(parents=True, exist_ok=True)
             chosen = upscaler_for(job).chosen_for(job.source)

@@ -53,10 +53,11 @@ def upscale_file(
     mode = fitted_mode(raster, kind)
     check_output(target, size, mode, transparent=raster.transparent_palette, kind=kind)
     remove_note(raster.info)
-    if output.size and output.size.enlargement(raster.size) <= 1:
+    target_size = output.target_size()
+    if target_size and target_size.enlargement(raster.size) <= 1:
         _log.info("%r is made smaller, which takes no model", name)
         result = resized(raster, size)
-    elif output.size:
+    elif target_size:
         result = resized(upscale(raster), size)
     else:
         result = upscale(raster)
@@ -109,11 +110,12 @@ def _format(raster: Raster, target: Target, output: Output) -> Format:
 
 
 def _size(raster: Raster, scale: int, name: str, output: Output) -> tuple[int, int]:
-    if not output.size:
+    target_size = output.target_size()
+    if not target_size:
         return restored_size(raster, scale, name)
-    if (needed := output.size.enlargement(raster.size)) > scale:
+    if (needed := target_size.enlargement(raster.size)) > scale:
         raise InputError(
             f"{name!r} is to become {float(needed):.3g} times as large, and the model enlarges by {scale}; load it at a"
             " larger scale, or choose a smaller size"
         )
-    return output.size.of(raster.size)
+    return target_size.of(raster.size)

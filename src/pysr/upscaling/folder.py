@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING
 from ..atomic import FilePath, check_place, file_name
 from ..errors import InputError
 from ..files import READABLE, WRITABLE, folder_images, image_info, open_for_reading, upright_size
-from ..files.formats import ENDINGS, format_of, format_of_ending
+from ..files.formats import ENDINGS, detect_format, format_of_ending
 from ..files.original import noted_original
 from ..files.output import TargetSize
 from ..files.streams import Buffered, Source, name_of
@@ -230,10 +230,10 @@ def _images_of(folder: Path, log: bool) -> list[tuple[Path, InputError | None]]:
     ]
 
 
-def _look_at(source: Source) -> str | None:
-    """Return the format of a file by its content. Raises InputError if it cannot be opened."""
+def _look_at(source: Source) -> str:
+    """Return the format of a file by its content. Raises InputError if it cannot be opened or is no image."""
     with open_for_reading(source) as file:
-        return format_of(file.read(16))
+        return detect_format(file, name_of(source))
 
 
 # --- outputs ---------------------------------------------------------------------------------------------------------
@@ -278,7 +278,7 @@ def _plan(inputs: Sequence[Path], naming: _Naming, enlargement: Enlargement) -> 
 def _ending(source: Path, kind: str | None) -> str:
     """Return the ending for a file of a format: its own where that is true, or else the format's (PNG if not written).
 
-    Files of unknown formats fail later; till then they are what they are called.
+    ``kind`` is None for a file that fails anyway.
     """
     own = source.suffix.lower()
     if kind in ENDINGS and kind != "PPM":  # which has endings that are not written
