@@ -4,6 +4,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -207,8 +208,21 @@ def test_unknown_model_gives_the_nearest_spelling(name: str) -> None:
 def test_unknown_model_names_the_package_that_provides_it() -> None:
     similar = Registry([CORE, source("x", providing(model("srcnn")))])  # a near spelling does not hide the package
     for name in ("srgan", "SRGAN"):
-        assert "; it comes with the package pysr-srgan, which is not installed" in message(similar, name)
+        assert "; it comes with the package pysr-srgan, which failed to load: `pysr plugins` says why" in message(
+            similar, name
+        )
     assert "did you mean 'srcnn'" in message(similar, "SRCNN")
+
+
+def test_a_package_that_is_missing_or_lacks_its_metadata_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(package: str) -> None:
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr("pysr.registry.version", none)
+    assert "pysr-srgan, which is there without its metadata" in message(Registry([CORE]), "srgan")
+    assert "--copy-metadata pysr-srgan --collect-all pysr_srgan" in message(Registry([CORE]), "srgan")
+    monkeypatch.setattr("pysr.registry.find_spec", lambda module: None)
+    assert "pysr-srgan, which is not installed (" in message(Registry([CORE]), "srgan")
 
 
 @pytest.mark.parametrize("name", [3, None, ["bicubic"], ""])

@@ -9,11 +9,12 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from importlib.metadata import distributions
+from importlib.metadata import PackageNotFoundError, distributions, version
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, Generic, Literal, TypeVar
 
@@ -131,9 +132,22 @@ class _Namespace(Generic[Description]):
         spelling = {known.lower(): known for known in self.owners}
         providers = PROVIDERS.get(self.kind, {})
         if name in providers.keys() - spelling:
-            return f"; it comes with the package {providers[name]}, which is not installed or failed to load"
+            return f"; it comes with the package {providers[name]}, which {_why_missing(providers[name])}"
         near = difflib.get_close_matches(name, spelling, n=1)
         return f"; did you mean {spelling[near[0]]!r}?" if near else ""
+
+
+def _why_missing(package: str) -> str:
+    with suppress(PackageNotFoundError):
+        version(package)
+        return "failed to load: `pysr plugins` says why"
+    module = package.replace("-", "_")
+    if not find_spec(module):
+        return "is not installed"
+    return (
+        f"is there without its metadata, by which plugins are found: reinstall it, or build a frozen program with them"
+        f" (PyInstaller: --copy-metadata {package} --collect-all {module})"
+    )
 
 
 class Registry:
