@@ -275,7 +275,7 @@ def _run(
     state: CliState, models: _Models, jobs: Sequence[FileJob], output: Output, options: UpscaleOptions
 ) -> list[FileResult]:
     """Upscale the files, print each result, and return those that failed. The error of a single file is raised."""
-    from ..upscaling.batch import upscale_jobs
+    from ..upscaling.jobs import upscale_jobs
 
     failed: list[FileResult] = []
     with WarningLog() as warnings, REPORTS[options.progress](jobs, quiet=state.quiet or options.json) as report:

@@ -1,4 +1,4 @@
-"""Batches of image files: the output of each input, checked before any work.
+"""Several image files: the output of each input, checked before any work.
 
 A file that cannot be used costs only itself: its job says why. Nothing here imports torch or loads a model.
 """

@@ -28,9 +28,9 @@ from ..ops.hardware import device_of
 from ..ops.patches import from_float
 from ..plugin import Model, Progress
 from . import sampling
-from .batch import upscale_jobs
 from .file import upscale_file
 from .folder import FileResult, plan_folder
+from .jobs import upscale_jobs
 from .memory import empty_image
 from .progress import progress_shares
 from .stage import Stage
