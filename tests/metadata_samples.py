@@ -7,13 +7,14 @@ import json
 import struct
 import subprocess
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from image_samples import encoded, make_image
 from PIL import Image, ImageCms
 
-from pysr.files.metadata import Changes, Geometry, Metadata, Resolution, Text, embed, embeds, fit, read_metadata
+from pysr.files.metadata import Changes, Metadata, Resolution, Text, embed, embeds, fit, read_metadata
 from pysr.files.metadata.photoshop import wrap_iptc
 from pysr.files.metadata.tags import BYTE, LONG, RATIONAL, SHORT, UNDEFINED, Tag, pack_block, text_tag
 
@@ -76,6 +77,11 @@ def everything() -> Metadata:
     )
 
 
+def sized(metadata: Metadata, width: int, height: int, turned: int = 1) -> Metadata:
+    """Metadata of an image of that upright size, which was turned so."""
+    return replace(metadata, size=(width, height), turned=turned)
+
+
 def read(data: bytes, kind: str) -> Metadata:
     return read_metadata(io.BytesIO(data), kind)
 
@@ -95,7 +101,7 @@ def convert(data: bytes, source: str, target: str, scale: int = 1, size: Size = 
     """Take the metadata of one file into another whose image is ``scale`` times as large."""
     found = read(data, source)
     new_size = size[0] * scale, size[1] * scale
-    fitted, changes = fit(found, target, Geometry(size, new_size, found.orientation))
+    fitted, changes = fit(sized(found, *size, found.orientation), target, new_size)
     return write(fitted, target, new_size), changes
 
 

@@ -24,11 +24,12 @@ from metadata_samples import (
     png_with,
     read,
     segment,
+    sized,
     write,
 )
 from PIL import Image, PngImagePlugin
 
-from pysr.files.metadata import Geometry, Metadata, Resolution, Text, embed, fit
+from pysr.files.metadata import Metadata, Resolution, Text, embed, fit
 from pysr.files.metadata.jpeg import MOST_XMP
 from pysr.files.metadata.photoshop import wrap_iptc
 
@@ -47,7 +48,7 @@ PLACES = {  # what each format has a place for
 @pytest.mark.parametrize("kind", PLACES)
 def test_what_a_format_has_a_place_for_comes_back_and_the_rest_is_named(kind: str) -> None:
     whole = everything()
-    fitted, changes = fit(whole, kind, Geometry((12, 8), (12, 8)))
+    fitted, changes = fit(sized(whole, 12, 8), kind, (12, 8))
     found = read(write(fitted, kind), kind)
     for field in (field.name for field in fields(Metadata)):
         if field in PLACES[kind] - {"resolution", "exif"}:
@@ -72,7 +73,7 @@ def test_what_a_format_has_a_place_for_comes_back_and_the_rest_is_named(kind: st
 @pytest.mark.parametrize("source", KINDS)
 @pytest.mark.parametrize("target", KINDS)
 def test_profile_exif_and_xmp_survive_every_conversion(source: str, target: str) -> None:
-    data = write(fit(everything(), source, Geometry((12, 8), (12, 8)))[0], source)
+    data = write(fit(sized(everything(), 12, 8), source, (12, 8))[0], source)
     result, _ = convert(data, source, target)
     image = opened(result)
     assert image.info["icc_profile"] == PROFILE
@@ -84,7 +85,7 @@ def test_profile_exif_and_xmp_survive_every_conversion(source: str, target: str)
 @needs_exiftool
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
 def test_an_independent_reader_finds_them(tmp_path: Path, kind: str) -> None:
-    fitted, _ = fit(everything(), kind, Geometry((12, 8), (12, 8)))
+    fitted, _ = fit(sized(everything(), 12, 8), kind, (12, 8))
     found = exiftool(write(fitted, kind), tmp_path, kind)
     assert (found["IFD0:Make"], found["IFD0:XPTitle"], found["IFD0:ImageDescription"]) == ("Cam", "Tit", "Söhne")
     assert found["XMP-dc:Format"] == "a < b"
@@ -155,7 +156,7 @@ def test_the_resolution_goes_into_every_format() -> None:
     bmp = opened(convert(webp, "WEBP", "BMP")[0])
     assert bmp.info["dpi"] == pytest.approx((300, 300), 1e-3)
     fine = replace(Metadata(), resolution=Resolution(100_000, 100_000, "inch"))
-    fitted, _ = fit(fine, "JPEG", Geometry((1, 1), (1, 1)))
+    fitted, _ = fit(sized(fine, 1, 1), "JPEG", (1, 1))
     assert read(write(fitted, "JPEG"), "JPEG").resolution == Resolution(100_000, 100_000, "inch")
 
 
@@ -185,7 +186,7 @@ def test_comments_go_into_png_and_are_missed_elsewhere() -> None:
 def test_long_xmp_is_divided_in_a_jpeg_and_joined_again() -> None:
     names = 'xmlns:a="urn:a" xmlns:b="urn:b" a:small="1"'
     long = packet(names, f"<b:one>{'x' * 90_000}</b:one><b:two>{'y' * 30_000}</b:two>")
-    fitted, changes = fit(Metadata(xmp=long), "JPEG", Geometry((1, 1), (1, 1)))
+    fitted, changes = fit(sized(Metadata(xmp=long), 1, 1), "JPEG", (1, 1))
     assert not changes.dropped
     data = write(fitted, "JPEG")
     assert len(opened(data).info["xmp"]) <= MOST_XMP
@@ -193,7 +194,7 @@ def test_long_xmp_is_divided_in_a_jpeg_and_joined_again() -> None:
     assert (b"x" * 90_000 in found.xmp, b"y" * 30_000 in found.xmp, b'a:small="1"' in found.xmp) == (True,) * 3
     assert b"HasExtendedXMP" not in found.xmp
     huge = packet(f'xmlns:a="urn:a" a:all="{"x" * 70_000}"')
-    assert "XMP" in fit(Metadata(xmp=huge), "JPEG", Geometry((1, 1), (1, 1)))[1].warning
+    assert "XMP" in fit(sized(Metadata(xmp=huge), 1, 1), "JPEG", (1, 1))[1].warning
 
 
 @needs_exiftool

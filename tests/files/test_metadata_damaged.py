@@ -21,11 +21,12 @@ from metadata_samples import (
     png_with,
     read,
     segment,
+    sized,
     write,
 )
 from PIL import PngImagePlugin
 
-from pysr.files.metadata import Geometry, Metadata, embed, fit, pixels_only, read_metadata, strip_gps, with_software
+from pysr.files.metadata import Metadata, embed, fit, pixels_only, read_metadata, strip_gps, with_software
 from pysr.files.metadata.tags import SIZES, Tag, pack_block
 
 TAGS = (254, 256, 269, 270, 271, 274, 282, 285, 296, 305, 306, 315, 33432, 34665, 34853, 40091)
@@ -91,7 +92,7 @@ def test_a_damaged_chunk_is_named_and_its_neighbours_are_kept(part: bytes, what:
 
 def test_damaged_exif_and_xmp_are_named() -> None:
     damaged = Metadata(exif=b"nonsense", xmp=b"<x:xmpmeta", resolution=None)
-    fitted, changes = fit(damaged, "TIFF", Geometry((1, 1), (2, 2)))
+    fitted, changes = fit(sized(damaged, 1, 1), "TIFF", (2, 2))
     assert fitted.exif == b""
     assert "EXIF" in changes.warning
     assert fitted.xmp == b"<x:xmpmeta"  # perhaps somebody can read it
@@ -99,14 +100,14 @@ def test_damaged_exif_and_xmp_are_named() -> None:
 
 def test_entities_in_xmp_are_not_expanded() -> None:
     bomb = b'<!DOCTYPE x [<!ENTITY a "aaaa">]>' + packet('xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" a="&a;"')
-    fitted, changes = fit(Metadata(xmp=bomb), "PNG", Geometry((1, 1), (2, 2)))
+    fitted, changes = fit(sized(Metadata(xmp=bomb), 1, 1), "PNG", (2, 2))
     assert fitted.xmp == b""
     assert "XMP" in changes.warning
 
 
 def test_whitespace_in_xmp_takes_no_time() -> None:
     padded = packet('xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1"') + b" " * 200_000
-    assert strip_gps(fit(Metadata(xmp=padded), "PNG", Geometry((1, 1), (2, 2)))[0])
+    assert strip_gps(fit(sized(Metadata(xmp=padded), 1, 1), "PNG", (2, 2))[0])
 
 
 SOURCES = ("PNG", "JPEG", "WEBP", "TIFF", "AVIF", "GIF")
@@ -116,7 +117,7 @@ TARGETS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
 @pytest.mark.parametrize("source", SOURCES)
 def test_changed_bytes_cost_at_most_the_metadata(source: str) -> None:
     random_numbers = random.Random(source)
-    whole = fit(everything(), source, Geometry((12, 8), (12, 8)))[0]
+    whole = fit(sized(everything(), 12, 8), source, (12, 8))[0]
     start = encoded(make_image("P"), "GIF", comment=b"hello") if source == "GIF" else write(whole, source)
     plain = {kind: encoded(make_image(), kind) for kind in TARGETS}
     for _, target in product(range(12), TARGETS):
@@ -125,7 +126,7 @@ def test_changed_bytes_cost_at_most_the_metadata(source: str) -> None:
             at = random_numbers.randrange(min(len(data), 3000))
             data[at : at + 1] = random_numbers.choice((b"", b"\0", b"\xff\xff\xff\xff", random_numbers.randbytes(1)))
         found = read_metadata(io.BytesIO(data), source)
-        fitted = fit(strip_gps(found), target, Geometry((12, 8), (24, 16), random_numbers.randrange(1, 9)))[0]
+        fitted = fit(sized(strip_gps(found), 12, 8, random_numbers.randrange(1, 9)), target, (24, 16))[0]
         if target != "BMP":
             fitted = with_software(fitted, target, "pysr")
         result = io.BytesIO()

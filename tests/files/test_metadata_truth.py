@@ -20,11 +20,12 @@ from metadata_samples import (
     read,
     segment,
     short,
+    sized,
     write,
 )
 from PIL import Image
 
-from pysr.files.metadata import Geometry, Metadata, fit, strip_all, strip_gps, with_software
+from pysr.files.metadata import Metadata, fit, strip_all, strip_gps, with_software
 from pysr.files.metadata.photoshop import wrap_iptc
 from pysr.files.metadata.tags import LONG, Tag, TagBlock, pack_block, text_tag
 
@@ -69,7 +70,7 @@ def test_sizes_are_those_of_the_result(kind: str, orientation: int) -> None:
 
 def test_a_size_above_16_bits_is_written_in_32() -> None:
     exif = make_exif(t40962=short(40_000), t40963=short(1))
-    fitted, _ = fit(Metadata(exif=exif), "PNG", Geometry((40_000, 1), (80_000, 2)))
+    fitted, _ = fit(sized(Metadata(exif=exif), 40_000, 1), "PNG", (80_000, 2))
     assert [camera_of(fitted.exif)[tag] for tag in (40962, 40963)] == [80_000, 2]
 
 
@@ -77,14 +78,14 @@ def test_sizes_as_elements_of_xmp() -> None:
     xmp = packet(
         XMP_NAMES, "<tiff:ImageWidth> 12</tiff:ImageWidth><GPano:FullPanoWidthPixels>24</GPano:FullPanoWidthPixels>"
     )
-    fitted, _ = fit(Metadata(xmp=xmp), "PNG", Geometry((12, 8), (24, 16)))
+    fitted, _ = fit(sized(Metadata(xmp=xmp), 12, 8), "PNG", (24, 16))
     assert b"<tiff:ImageWidth> 24<" in fitted.xmp
     assert b">48</GPano:FullPanoWidthPixels>" in fitted.xmp
 
 
 def test_only_the_bytes_that_must_change_do() -> None:
     exif = make_exif(3, t40962=short(12))
-    fitted, _ = fit(Metadata(exif=exif), "JPEG", Geometry((12, 8), (24, 16), 3))
+    fitted, _ = fit(sized(Metadata(exif=exif), 12, 8, 3), "JPEG", (24, 16))
     changed = [at for at, (a, b) in enumerate(zip(exif, fitted.exif, strict=True)) if a != b]
     assert len(changed) == 2  # the orientation and the width, one byte each
     assert fitted.exif.index(b"keep these") == exif.index(b"keep these")
@@ -116,7 +117,7 @@ def thumbnail_of(exif: bytes) -> Image.Image | None:
 def test_the_thumbnail_is_turned_with_the_image(quality: int) -> None:
     small = Image.linear_gradient("L").resize((16, 8)).convert("RGB")
     exif = with_thumbnail(6, encoded(small, "JPEG", quality=quality))
-    fitted, changes = fit(Metadata(exif=exif), "JPEG", Geometry((8, 12), (16, 24), 6))
+    fitted, changes = fit(sized(Metadata(exif=exif), 8, 12, 6), "JPEG", (16, 24))
     turned = thumbnail_of(fitted.exif)
     assert turned
     assert turned.size == (8, 16)
@@ -126,7 +127,7 @@ def test_the_thumbnail_is_turned_with_the_image(quality: int) -> None:
 
 def test_a_thumbnail_that_cannot_be_turned_is_dropped() -> None:
     exif = with_thumbnail(6, b"no image at all")
-    fitted, changes = fit(Metadata(exif=exif), "JPEG", Geometry((8, 12), (16, 24), 6))
+    fitted, changes = fit(sized(Metadata(exif=exif), 8, 12, 6), "JPEG", (16, 24))
     assert thumbnail_of(fitted.exif) is None
     assert b"no image" not in fitted.exif
     assert "EXIF thumbnail" in changes.warning
@@ -134,10 +135,10 @@ def test_a_thumbnail_that_cannot_be_turned_is_dropped() -> None:
 
 def test_what_is_measured_in_pixels_is_scaled_or_dropped() -> None:
     exif = make_exif(t37396=short(4, 5, 2, 2), t41486=rational(100), t41487=rational(50))
-    camera = camera_of(fit(Metadata(exif=exif), "PNG", Geometry((12, 8), (24, 24)))[0].exif)
+    camera = camera_of(fit(sized(Metadata(exif=exif), 12, 8), "PNG", (24, 24))[0].exif)
     assert camera[37396] == (8, 15, 4, 6)
     assert (camera[41486], camera[41487]) == (200, 150)
-    fitted, changes = fit(Metadata(exif=exif), "PNG", Geometry((8, 12), (16, 24), 6))
+    fitted, changes = fit(sized(Metadata(exif=exif), 8, 12, 6), "PNG", (16, 24))
     camera = camera_of(fitted.exif)
     assert 37396 not in camera
     assert (camera[41486], camera[41487], camera[37500]) == (100, 200, b"keep these 20 bytes.")
@@ -233,7 +234,7 @@ def test_what_was_done_can_be_noted(kind: str) -> None:
 
 def test_photoshop_resources_that_describe_old_pixels_are_dropped() -> None:
     slices = b"8BIM" + struct.pack(">HxxI", 0x041A, 4) + b"abcd"
-    fitted, changes = fit(Metadata(photoshop=slices + wrap_iptc(b"\x1c\2\0")), "PNG", Geometry((1, 1), (2, 2)))
+    fitted, changes = fit(sized(Metadata(photoshop=slices + wrap_iptc(b"\x1c\2\0")), 1, 1), "PNG", (2, 2))
     assert fitted.photoshop == wrap_iptc(b"\x1c\2\0")
     assert "slices" in changes.warning
 
@@ -243,9 +244,9 @@ def test_faces_are_dropped_when_the_image_is_turned() -> None:
     xmp = packet(
         names, f'<mwg-rs:Regions rdf:parseType="Resource" {RDF}><mwg-rs:Name>Ann</mwg-rs:Name></mwg-rs:Regions>'
     )
-    upright, _ = fit(Metadata(xmp=xmp), "PNG", Geometry((1, 1), (2, 2)))
+    upright, _ = fit(sized(Metadata(xmp=xmp), 1, 1), "PNG", (2, 2))
     assert b"Ann" in upright.xmp
-    turned, changes = fit(Metadata(xmp=xmp), "PNG", Geometry((1, 1), (2, 2), 6))
+    turned, changes = fit(sized(Metadata(xmp=xmp), 1, 1, 6), "PNG", (2, 2))
     assert b"Ann" not in turned.xmp
     assert "face regions" in changes.warning
 
@@ -257,6 +258,6 @@ def test_a_tiff_of_the_other_byte_order_has_the_same_tags() -> None:
     exif = pack_block(
         {271: text_tag("Cam"), 34665: Tag(LONG, 1, b"", {33434: Tag(5, 1, struct.pack(">II", 1, 250))})}, ">"
     )
-    found = opened(write(fit(Metadata(exif=exif), "TIFF", Geometry((1, 1), (1, 1)))[0], "TIFF")).getexif()
+    found = opened(write(fit(sized(Metadata(exif=exif), 1, 1), "TIFF", (1, 1))[0], "TIFF")).getexif()
     assert found[271] == "Cam"
     assert found.get_ifd(34665)[33434] == 0.004

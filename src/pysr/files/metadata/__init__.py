@@ -13,8 +13,7 @@ from typing import IO
 
 from ...errors import format_error
 from . import exif, xmp
-from .fit import Changes, fit
-from .geometry import Geometry
+from .fit import Changes, fit, make_true
 from .heif import read_heif
 from .jpeg import embed_jpeg, read_jpeg
 from .model import Metadata, Note, Text
@@ -27,7 +26,6 @@ from .webp import embed_webp, read_webp
 
 __all__ = [
     "Changes",
-    "Geometry",
     "Metadata",
     "Note",
     "Resolution",
@@ -35,6 +33,7 @@ __all__ = [
     "embed",
     "embeds",
     "fit",
+    "make_true",
     "pixels_only",
     "read_metadata",
     "strip_all",
@@ -97,7 +96,8 @@ def embed(encoded: IO[bytes], target: IO[bytes], format: str, metadata: Metadata
 
 def strip_all(metadata: Metadata) -> Metadata:
     """Keep only what the colours and the size in print need: colour profile, PNG's colour chunks, resolution."""
-    return Metadata(icc=metadata.icc, resolution=metadata.resolution, colours=metadata.colours)
+    nothing = Metadata(size=metadata.size, turned=metadata.turned, changed=metadata.changed)
+    return replace(nothing, icc=metadata.icc, resolution=metadata.resolution, colours=metadata.colours)
 
 
 def strip_gps(metadata: Metadata) -> Metadata:

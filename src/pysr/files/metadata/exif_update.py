@@ -32,14 +32,14 @@ def update_exif(exif: bytes, geometry: Geometry) -> tuple[bytes, set[str], set[s
     camera = block.sub_directory(first, EXIF_IFD)
     changed, dropped = _set_sizes(block, first, camera, geometry), set[str]()
     entry = first.get(ORIENTATION)
-    if entry and (entry.type, block.numbers(entry)) != (SHORT, (1,)):
+    if entry and geometry.orientation and (entry.type, block.numbers(entry)) != (SHORT, (1,)):
         block.set_number(entry, 1, SHORT)
         changed.add("Orientation")
     if camera:
         changed |= _scale_focal_plane(block, camera, geometry)
         moved, gone = _scale_subject(block, camera, geometry)
         changed, dropped = changed | moved, dropped | gone
-    if geometry.turned and first.next:
+    if geometry.orientation in TURN_BACK and first.next:
         kept = _turn_thumbnail(block, first.next, geometry.orientation)
         (changed if kept else dropped).add("thumbnail")
         if not kept:

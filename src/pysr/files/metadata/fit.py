@@ -58,19 +58,31 @@ class Changes:
         return f"not kept: {'; '.join(groups)}" if groups else ""
 
 
-def fit(metadata: Metadata, format: str, geometry: Geometry) -> tuple[Metadata, Changes]:
+def make_true(metadata: Metadata, size: tuple[int, int]) -> Metadata:
+    """Make metadata true of an upright image of a size; what gets lost by that is noted in them.
+
+    Args:
+        metadata: Of the image before.
+        size: (width, height) after, in pixels.
+    """
+    fitting = _Fitting(metadata, "")
+    fitting.make_true(size)
+    return replace(fitting.metadata, lost=tuple(fitting.dropped), changed=tuple(fitting.changed))
+
+
+def fit(metadata: Metadata, format: str, size: tuple[int, int]) -> tuple[Metadata, Changes]:
     """Make metadata true of a result and fit for its format.
 
     Args:
         metadata: Of the image before.
         format: Of the file to write, such as "PNG".
-        geometry: How the image was turned and enlarged.
+        size: (width, height) of the result in pixels.
 
     Returns:
         What the file can hold, and what became of everything.
     """
     fitting = _Fitting(metadata, format)
-    fitting.make_true(geometry)
+    fitting.make_true(size)
     if "text" not in fitting.holds:
         fitting.move_text()
     if "colours" not in fitting.holds:
@@ -86,11 +98,10 @@ class _Fitting:
     """Metadata on their way into a format, with notes of what was done to them."""
 
     def __init__(self, metadata: Metadata, format: str) -> None:
-        self.metadata, self.format = replace(metadata, lost=()), format
+        self.metadata, self.format = replace(metadata, lost=(), changed=()), format
         self.named = {"WEBP": "WebP"}.get(format, format)
         self.holds = _HOLDS.get(format, ())
-        self.changed: list[Note] = []
-        self.dropped = list(metadata.lost)
+        self.changed, self.dropped = list(metadata.changed), list(metadata.lost)
 
     def result(self) -> tuple[Metadata, Changes]:
         dropped = tuple(dict.fromkeys(self.dropped))
@@ -108,8 +119,9 @@ class _Fitting:
 
     # --- true of the result ------------------------------------------------------------------------------------------
 
-    def make_true(self, geometry: Geometry) -> None:
+    def make_true(self, size: tuple[int, int]) -> None:
         known = self.metadata
+        geometry = Geometry(known.size or size, size, known.turned)
         if known.exif:
             try:
                 self._make_exif_true(geometry)
@@ -121,7 +133,8 @@ class _Fitting:
         if known.photoshop:
             resources, gone = photoshop.update_resources(known.photoshop, geometry.turned)
             self.put("photoshop", resources)
-            self.note("", set(), gone)
+            self.dropped += [Note(name, "they describe the old pixels") for name in sorted(gone)]
+        self.metadata = replace(self.metadata, size=size, turned=1 if known.turned else None)
 
     def _make_exif_true(self, geometry: Geometry) -> None:
         block = self.metadata.exif
@@ -147,7 +160,7 @@ class _Fitting:
             return
         packet, companions = xmp.remove_companions(packet)
         if companions:
-            self.dropped = [note for note in self.dropped if note.what not in {*companions, jpeg.TRAILER}]
+            self.dropped = [note for note in self.dropped if note.what not in companions]
         for name in sorted(companions):
             self.drop(name, "it belongs to the old image")
         if companions and xmp.is_empty(packet):

@@ -24,12 +24,13 @@ class Geometry:
     Attributes:
         old_size: (width, height) of the upright image before, in pixels.
         new_size: (width, height) after.
-        orientation: As EXIF numbers it, 1 to 8: how the stored image was turned to become upright.
+        orientation: As EXIF numbers it, 1 to 8: how the stored image was turned to become upright; None if it was left
+            as it was stored.
     """
 
     old_size: tuple[int, int]
     new_size: tuple[int, int]
-    orientation: int = 1
+    orientation: int | None = 1
 
     @property
     def turned(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,8 @@ from .model import Metadata
 from .resolution import Resolution
 
 MOST = 65_533  # bytes in a segment
-_APP0, _APP1, _APP2, _APP11, _APP13, _COMMENT, _SCAN, _END = 0xE0, 0xE1, 0xE2, 0xEB, 0xED, 0xFE, 0xDA, 0xD9
+_APP0, _APP1, _APP2, _APP11, _APP13, _COMMENT, _SCAN = 0xE0, 0xE1, 0xE2, 0xEB, 0xED, 0xFE, 0xDA
+_END = b"\xff\xd9"
 _JFIF, _EXIF, _XMP = b"JFIF\0", b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 _ICC, _PHOTOSHOP, _MPF = b"ICC_PROFILE\0", b"Photoshop 3.0\0", b"MPF\0"
@@ -22,7 +24,6 @@ _OF_THE_FILE = (b"Adobe", b"Ducky", b"JFXX\0", b"JFIF\0")  # how the pixels were
 MOST_EXIF, MOST_XMP = MOST - len(_EXIF), MOST - len(_XMP)
 MOST_ICC, MOST_COMMENT = 255 * (MOST - len(_ICC) - 2), MOST
 _MOST_EXTENSION = 2**28
-TRAILER = "further images"
 _UNITS = ("", "inch", "cm")
 
 
@@ -42,7 +43,7 @@ def read_jpeg(file: IO[bytes]) -> Metadata:
     found = _Found()
     for marker, data in _segments(file):
         if marker == _SCAN:
-            found.metadata = _with_rest(found.metadata, file.read())
+            found.metadata = _with_rest(found.metadata, file)
         else:
             _take(found, marker, data)
     return _joined(found)
@@ -95,21 +96,29 @@ def _unknown(marker: int, data: bytes) -> tuple[str, str]:
     if marker == _APP2 and data.startswith(_GAIN_MAP):
         return "gain map", "it belongs to the old image"
     if marker == _APP2 and data.startswith(_MPF):
-        return TRAILER, "only the first image is enlarged"
+        return "further images", "only the first image is enlarged"
     if marker == _APP11 and b"c2pa" in data:
         return "C2PA manifest", "its signature holds for the old image only"
     name = data.partition(b"\0")[0][:16].decode("latin-1")
     return f"JPEG segment APP{marker - 0xE0} {name!r}", "its contents are not known"
 
 
-def _with_rest(known: Metadata, pixels: bytes) -> Metadata:
-    """Name what follows the end of the image: a motion photo's video, maps, trailers of the maker."""
-    end = pixels.find(b"\xff\xd9")
-    rest = pixels[end + 2 :].lstrip(b"\0\xff") if end >= 0 else b""
-    if not rest or any(note.what in (TRAILER, "gain map") for note in known.lost):
+def _with_rest(known: Metadata, file: IO[bytes]) -> Metadata:
+    """Name what follows the end of the image: a motion photo's video, trailers of the maker.
+
+    The pixels are only read if the file does not end as an image does; other images behind this one are listed before
+    it (see `_unknown` and `xmp.COMPANIONS`).
+    """
+    start = file.tell()
+    file.seek(max(file.seek(0, io.SEEK_END) - 64, start))
+    if file.read().rstrip(b"\0").endswith(_END):
         return known
-    what = "video" if b"ftyp" in rest[:64] else TRAILER if rest.startswith(b"\xd8") else ""
-    return known.with_lost(what or f"{len(rest)} bytes behind the image", "only the first image is enlarged")
+    file.seek(start)
+    pixels = file.read()
+    end = pixels.find(_END)
+    rest = pixels[end + 2 :].strip(b"\0\xff") if end >= 0 else b""
+    what = "video" if b"ftyp" in rest[:64] else f"{len(rest)} bytes behind the image"
+    return known.with_lost(what, "only the image is enlarged") if rest else known
 
 
 def _joined(found: _Found) -> Metadata:

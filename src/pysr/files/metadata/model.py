@@ -47,7 +47,11 @@ class Metadata:
         comments: Comments of a JPEG or GIF file.
         colours: PNG's chunks about what the colours mean: gAMA, cHRM, sRGB and cICP, by name.
         modified: PNG's time of the last change, 7 bytes.
-        lost: What is in the file and cannot be kept by any format: damaged metadata, a gain map, further images.
+        size: (width, height) of the upright image that all this speaks of, in pixels; None if it is not known.
+        turned: How the stored image was turned to become upright: EXIF's orientation, 1 to 8. None if it was left as it
+            was stored, so that an orientation goes on to hold.
+        lost: What is in the file and cannot be kept in any format: damaged metadata, a gain map, further images.
+        changed: What was done to the image so that it fits its format.
     """
 
     icc: bytes = b""
@@ -59,7 +63,10 @@ class Metadata:
     comments: tuple[bytes, ...] = ()
     colours: Mapping[str, bytes] = field(default_factory=dict)
     modified: bytes = b""
+    size: tuple[int, int] | None = None
+    turned: int | None = None
     lost: tuple[Note, ...] = ()
+    changed: tuple[Note, ...] = ()
 
     @property
     def iptc(self) -> bytes:
@@ -77,8 +84,8 @@ class Metadata:
         return replace(self, lost=(*self.lost, Note(what, reason)))
 
     @classmethod
-    def from_info(cls, info: Mapping[Any, Any]) -> Metadata:
-        """Take what Pillow has read: ``info`` of a PIL image."""
+    def from_info(cls, info: Mapping[Any, Any], size: tuple[int, int] | None = None) -> Metadata:
+        """Take what Pillow has read: ``info`` of a PIL image of that size."""
 
         def found(*keys: str) -> bytes:
             for key in keys:
@@ -96,6 +103,7 @@ class Metadata:
             photoshop=_resources(info.get("photoshop")),
             resolution=_resolution(info.get("dpi")) or exif.find_resolution(block),
             comments=(comment,) if comment else (),
+            size=size,
         )
 
     def to_info(self) -> dict[str, Any]:

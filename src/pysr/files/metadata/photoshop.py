@@ -9,11 +9,11 @@ import struct
 from collections.abc import Iterator
 
 IPTC = 0x0404
-_NAMES = {  # what describes the old pixels: guides and slices in pixels; small images, wrong once the image was turned
-    0x0408: "guides",
-    0x041A: "slices",
+_OF_OLD_PIXELS = {
+    0x0408: "Photoshop guides",
+    0x041A: "Photoshop slices",
 }
-_THUMBNAILS = {0x0409: "Photoshop thumbnail", 0x040C: "Photoshop thumbnail"}
+_THUMBNAILS = {0x0409: "Photoshop thumbnail", 0x040C: "Photoshop thumbnail"}  # of a turned image
 
 
 def read_resources(block: bytes) -> Iterator[tuple[int, bytes, bytes]]:
@@ -53,7 +53,7 @@ def update_resources(block: bytes, turned: bool) -> tuple[bytes, set[str]]:
     Returns:
         The resources, and the names of what was taken out.
     """
-    outdated = _NAMES | (_THUMBNAILS if turned else {})
+    outdated = _OF_OLD_PIXELS | (_THUMBNAILS if turned else {})
     kept = [(number, raw) for number, _, raw in read_resources(block)]
     return (
         b"".join(raw for number, raw in kept if number not in outdated),

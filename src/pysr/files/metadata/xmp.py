@@ -69,7 +69,9 @@ def update_xmp(xmp: bytes, geometry: Geometry) -> tuple[bytes, set[str], set[str
             xmp = _set_number(xmp, namespace, name, geometry.new_size[side])
     if xmp != before:
         changed.add("sizes")
-    before, xmp = xmp, _set_number(xmp, TIFF, "Orientation", 1)
+    before = xmp
+    if geometry.orientation:
+        xmp = _set_number(xmp, TIFF, "Orientation", 1)
     if xmp != before:
         changed.add("Orientation")
     before = xmp
