@@ -158,7 +158,7 @@ def test_a_gain_map_takes_its_xmp_with_it() -> None:
 @pytest.mark.parametrize(
     ("part", "what"),
     [
-        (segment(0xE2, b"MPF\0II*\0\x08\0\0\0"), "further images"),
+        (segment(0xE2, b"MPF\0" + pack_block({0xB001: Tag(4, 1, b"\3\0\0\0")}, "<")), "2 further images"),
         (segment(0xE2, b"urn:iso:std:iso:ts:21496:-1\0\0\0\0\0"), "gain map"),
         (segment(0xEB, b"JP\0\1\0\0\0\1\0\0\0\x20jumb....c2pa"), "C2PA"),
         (segment(0xE4, b"FOO\0bar"), "APP4 'FOO'"),

@@ -9,7 +9,7 @@ from .formats import READABLE, WRITABLE
 from .interface import ImageReader
 from .listing import image_files
 from .raster import Raster
-from .reader import image_info, image_size, open_reader, read_image, read_raster
+from .reader import image_metadata, image_size, open_reader, read_image, read_raster
 from .writer import check_output, image_encoder, open_for_writing, write_image, write_raster
 
 __all__ = [
@@ -20,7 +20,7 @@ __all__ = [
     "check_output",
     "image_encoder",
     "image_files",
-    "image_info",
+    "image_metadata",
     "image_size",
     "open_for_writing",
     "open_reader",

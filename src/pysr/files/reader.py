@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO
 
 from PIL import Image
 
@@ -17,6 +17,7 @@ from .heif import open_avif, open_heic
 from .interface import ImageReader
 from .jpeg import JpegReader
 from .jpeg2000 import open_jpeg2000
+from .metadata import Metadata, decodable, read_metadata
 from .netpbm import open_netpbm
 from .pillow import PillowReader
 from .png import open_png
@@ -43,7 +44,10 @@ def open_reader(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Iterator[Ima
     """
     name = file_name(path)
     with _opened(name) as file:
-        reader = _reader(file, detect_format(file, name), name)
+        format = detect_format(file, name)
+        metadata = read_metadata(file, format)
+        reader = _reader(decodable(file, format, metadata), format, name)
+        reader.describe(metadata)
         _check_pixels(reader.header.size, max_pixels, name)
         yield reader
 
@@ -56,7 +60,7 @@ def read_raster(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Raster:
         max_pixels: As for `open_reader`.
 
     Returns:
-        The image, upright: EXIF's orientation is applied, and the tag in the kept EXIF is 1. Of several images in a
+        The image, upright: EXIF's orientation is applied. Of several images in a
         file the first is read, with a warning in the log. A transparent colour of a gray or RGB file becomes alpha, as
         no enlarged image could keep it.
 
@@ -97,14 +101,14 @@ def image_size(path: FilePath) -> tuple[int, int]:
         return reader.header.size
 
 
-def image_info(path: FilePath) -> dict[Any, Any]:
-    """Read what the header of an image file says beside its size: metadata as in `PIL.Image.Image.info`.
+def image_metadata(path: FilePath) -> Metadata:
+    """Read what an image file says beside its pixels.
 
     Raises:
         InputError: The file is missing, unreadable or not an image.
     """
     with open_reader(path, max_pixels=_ANY) as reader:
-        return reader.info
+        return reader.metadata
 
 
 _ANY = 2**63

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import IO, Any
 
-from PIL import ExifTags, Image, PngImagePlugin
+from PIL import Image
 
 from ..atomic import FilePath, atomic_write, check_place, file_name
 from ..errors import InputError, format_error
-from .exif import described, readable_exif
 from .formats import FORMATS, WRITABLE, Format
+from .metadata import Changes, Metadata, avif_arguments, embed, embeds, fit
 from .raster import Raster
 
 _log = logging.getLogger(__name__)
@@ -77,11 +79,9 @@ def _keeps_transparent_colours(kind: Format, mode: str) -> bool:
 
 
 _QUALITY = 95  # of 100: hardly visible losses in less than half the bytes of 100
-_LARGEST_METADATA = {"JPEG": 65_000, "BMP": 0, "PPM": 0}  # bytes of one kind; a JPEG segment has at most 65,533
-_DPI_RANGE = 0.5, 65_535  # a JPEG header holds whole dots per inch in 16 bits
 
 
-def write_image(image: Image.Image, path: FilePath, *, quality: int | None = None) -> None:
+def write_image(image: Image.Image, path: FilePath, *, quality: int | None = None) -> Changes:
     """Write a PIL image as `write_raster` does.
 
     Args:
@@ -89,22 +89,28 @@ def write_image(image: Image.Image, path: FilePath, *, quality: int | None = Non
         path: The file to create or replace.
         quality: As for `write_raster`.
 
+    Returns:
+        What became of the metadata that Pillow knows of.
+
     Raises:
         InputError: As for `write_raster`.
     """
-    write_raster(Raster.from_pil(image), path, quality=quality)
+    return write_raster(Raster.from_pil(image), path, quality=quality)
 
 
-def write_raster(raster: Raster, path: FilePath, *, quality: int | None = None) -> None:
+def write_raster(raster: Raster, path: FilePath, *, quality: int | None = None) -> Changes:
     """Write an image in the format named by the file's ending: completely, or not at all (see `atomic_write`).
 
-    Colour profile, EXIF, XMP and resolution are kept; a log warning names what the format cannot hold.
+    The metadata are made true of this image; a log warning names what the format cannot hold of them.
 
     Args:
         raster: In one of the modes that the format holds.
         path: The file to create or replace.
         quality: Of JPEG, WebP and AVIF, 1 to 100; default: 95. Other formats are lossless and ignore it. JPEG keeps the
             full colour resolution (4:4:4).
+
+    Returns:
+        What became of the metadata.
 
     Raises:
         InputError: As for `check_output`, for a quality out of range, and where writing fails (disk full).
@@ -114,9 +120,27 @@ def write_raster(raster: Raster, path: FilePath, *, quality: int | None = None) 
     encode = image_encoder(raster, path)
     with open_for_writing(path) as file:
         encode(file, quality)
+    return encode.changes
 
 
-def image_encoder(image: Raster | Image.Image, path: FilePath) -> Callable[[IO[bytes], int | None], None]:
+@dataclass(frozen=True)
+class ImageEncoder:
+    """An image ready to be encoded, once or several times.
+
+    Attributes:
+        encode: Writes the bytes of the image into an open binary file, with a quality.
+        changes: What becomes of its metadata.
+    """
+
+    encode: Callable[[IO[bytes], int | None], None]
+    changes: Changes
+
+    def __call__(self, file: IO[bytes], quality: int | None) -> None:
+        """As ``encode``."""
+        self.encode(file, quality)
+
+
+def image_encoder(image: Raster | Image.Image, path: FilePath) -> ImageEncoder:
     """Prepare to encode an image in the format named by a file's ending, once or several times.
 
     What the format cannot hold is logged here, as a warning.
@@ -125,22 +149,27 @@ def image_encoder(image: Raster | Image.Image, path: FilePath) -> Callable[[IO[b
         image: As for `write_raster` or `write_image`.
         path: The file that the bytes are for; it is not touched.
 
-    Returns:
-        A callable ``encode(file, quality)`` that writes the bytes of the image into an open binary file.
-
     Raises:
         InputError: As for `check_output`.
     """
     raster = Raster.from_pil(image) if isinstance(image, Image.Image) else image
     name = file_name(path)
     kind = check_output(name, raster.size, raster.mode, transparent=raster.transparent_palette)
-    metadata = _metadata(raster.info, kind, name)
-    pil = raster.to_pil()
+    metadata, changes = fit(raster.metadata, kind, raster.size)
+    if changes.warning:
+        _log.warning("%r: %s", name, changes.warning)
+    pil = replace(raster, metadata=Metadata()).to_pil()
 
     def encode(file: IO[bytes], quality: int | None) -> None:
-        pil.save(file, kind, **metadata | _encoding(pil, kind, quality or _QUALITY))
+        options = _encoding(kind, quality or _QUALITY)
+        if embeds(kind):
+            encoded = io.BytesIO()
+            pil.save(encoded, kind, **options)
+            embed(encoded, file, kind, metadata)
+        else:
+            pil.save(file, kind, **options, **(avif_arguments(metadata) if kind == "AVIF" else {}))
 
-    return encode
+    return ImageEncoder(encode, changes)
 
 
 @contextmanager
@@ -162,30 +191,7 @@ def open_for_writing(path: FilePath) -> Iterator[IO[bytes]]:
         ) from error
 
 
-def _metadata(info: dict[Any, Any], kind: str, name: str) -> dict[str, Any]:
-    """Return the metadata of the photograph as arguments of Pillow's ``save``."""
-    kept: dict[str, Any] = {}
-    for key in ("icc_profile", "exif", "xmp", "comment"):
-        if isinstance(info.get(key), bytes) and info[key]:
-            kept[key] = info[key]
-    largest = _LARGEST_METADATA.get(kind, 2**31)
-    for key in [key for key in kept if len(kept[key]) > largest and (key, kind) != ("icc_profile", "JPEG")]:
-        _log.warning("%r: %s cannot hold the %s of this image (%d bytes)", name, kind, key, len(kept.pop(key)))
-    if kind == "PNG" and "xmp" in kept:
-        kept["pnginfo"] = PngImagePlugin.PngInfo()
-        kept["pnginfo"].add_itxt("XML:com.adobe.xmp", kept["xmp"].decode("utf-8", "replace"))
-    if kind == "AVIF" and "exif" in kept and not readable_exif(kept["exif"]):  # Pillow's writer would fail
-        _log.warning("%r: the EXIF data of this image are damaged and left out (%d bytes)", name, len(kept.pop("exif")))
-    if kind == "JPEG":
-        kept.setdefault("comment", b"")  # otherwise Pillow takes one of any length from the image
-    with suppress(TypeError, ValueError, ZeroDivisionError, KeyError):
-        dpi = tuple(float(side) for side in info["dpi"])
-        if len(dpi) == 2 and all(_DPI_RANGE[0] <= side < _DPI_RANGE[1] for side in dpi):
-            kept["dpi"] = dpi
-    return kept
-
-
-def _encoding(image: Image.Image, kind: str, quality: int) -> dict[str, Any]:
+def _encoding(kind: str, quality: int) -> dict[str, Any]:
     if kind == "PNG":
         return {"compress_level": 2}  # 5 times as fast as the default, 6, and 8 % larger
     if kind == "JPEG":
@@ -193,16 +199,5 @@ def _encoding(image: Image.Image, kind: str, quality: int) -> dict[str, Any]:
     if kind in ("WEBP", "AVIF"):
         return {"quality": quality}
     if kind == "TIFF":
-        return {"compression": "raw", "tiffinfo": _tiff_tags(image)}  # Pillow's compressors lose EXIF
+        return {"compression": "raw"}
     return {}
-
-
-def _tiff_tags(image: Image.Image) -> dict[int, Any]:
-    tags: dict[int, Any] = {}
-    with suppress(Exception):  # damaged EXIF raises anything, and must not cost the image
-        exif = Image.Exif()
-        exif.load(image.info.get("exif", b""))
-        tags.update(described(exif))
-    if isinstance(image.info.get("xmp"), bytes):
-        tags[ExifTags.Base.XMLPacket] = image.info["xmp"]
-    return tags

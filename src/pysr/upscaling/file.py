@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import InputError
 from ..files import Raster, check_output, read_raster, write_raster
-from ..files.original import remove_note, restored_size
+from ..files.original import restored_size, without_note
 
 
 def upscale_file(upscale: Callable[[Raster], Raster], scale: int, source: Path, target: Path) -> tuple[int, int]:
@@ -30,7 +31,7 @@ def upscale_file(upscale: Callable[[Raster], Raster], scale: int, source: Path, 
     raster = read_raster(source)
     size = restored_size(raster, scale, str(source))
     check_output(target, size, raster.mode, transparent=raster.transparent_palette)
-    remove_note(raster.info)
-    result = upscale(raster)
+    metadata = replace(raster.metadata, xmp=without_note(raster.metadata.xmp))
+    result = upscale(replace(raster, metadata=metadata))
     write_raster(result.with_pixels(result.pixels[: size[1], : size[0]]), target)
     return size

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..atomic import FilePath
 from ..errors import InputError
-from ..files import READABLE, WRITABLE, image_files, image_info, image_size
+from ..files import READABLE, WRITABLE, image_files, image_metadata, image_size
 from ..files.original import noted_original
 from ..plugin import Progress
 
@@ -106,7 +106,7 @@ def noted_scale(inputs: Sequence[Path]) -> int | None:
     found: dict[int, Path] = {}
     for source in _sources(inputs):
         with suppress(InputError):  # reported when the file's turn comes
-            if original := noted_original(image_info(source)):
+            if original := noted_original(image_metadata(source).xmp):
                 found.setdefault(original.scale, source)
     if len(found) > 1:
         (one, first), (other, second), *_ = found.items()

@@ -14,11 +14,11 @@ from typing import IO
 from ...errors import format_error
 from . import exif, xmp
 from .fit import Changes, fit, make_true
-from .heif import read_heif
+from .heif import avif_arguments, read_heif
 from .jpeg import embed_jpeg, read_jpeg
 from .model import Metadata, Note, Text
 from .other import embed_bmp, read_bmp, read_gif
-from .png import embed_png, pixels_only, read_png
+from .png import MOST_COMPRESSED, embed_png, longest_part, pixels_only, read_png
 from .resolution import Resolution
 from .tags import DamagedTagsError
 from .tiff import embed_tiff, read_tiff
@@ -30,11 +30,12 @@ __all__ = [
     "Note",
     "Resolution",
     "Text",
+    "avif_arguments",
+    "decodable",
     "embed",
     "embeds",
     "fit",
     "make_true",
-    "pixels_only",
     "read_metadata",
     "strip_all",
     "strip_gps",
@@ -47,7 +48,7 @@ _READERS: Mapping[str, Callable[[IO[bytes]], Metadata]] = {
     "WEBP": read_webp,
     "TIFF": read_tiff,
     "AVIF": read_heif,
-    "HEIF": read_heif,
+    "HEIC": read_heif,
     "GIF": read_gif,
     "BMP": read_bmp,
 }
@@ -75,6 +76,14 @@ def read_metadata(file: IO[bytes], format: str) -> Metadata:
         return reader(file) if reader else Metadata()
     except Exception as error:  # whatever is wrong with the metadata must not cost the image
         return Metadata().with_lost("metadata", f"they are damaged: {format_error(error)}")
+
+
+def decodable(file: IO[bytes], format: str, metadata: Metadata) -> IO[bytes]:
+    """Return a file at its start for a decoder, without the metadata if they could keep it from decoding the pixels."""
+    if format == "PNG" and (metadata.lost or longest_part(metadata) > MOST_COMPRESSED):
+        return pixels_only(file)
+    file.seek(0)
+    return file
 
 
 def embeds(format: str) -> bool:

@@ -20,7 +20,6 @@ _HOLDS: Mapping[str, tuple[str, ...]] = {  # fields of Metadata that a format ha
     "TIFF": ("icc", "exif", "xmp", "photoshop", "resolution"),
     "WEBP": ("icc", "exif", "xmp"),
     "AVIF": ("icc", "exif", "xmp"),
-    "HEIF": ("icc", "exif", "xmp"),
     "GIF": ("comments",),
     "BMP": ("resolution",),
 }

@@ -60,6 +60,19 @@ def read_heif(file: IO[bytes]) -> Metadata:
         return found.with_lost("metadata", "they are damaged")
 
 
+def avif_arguments(metadata: Metadata) -> dict[str, bytes]:
+    """Return metadata as arguments with which Pillow writes an AVIF file.
+
+    The EXIF has no orientation then: Pillow would take it out, and rebuild the block.
+    """
+    parts = {"icc_profile": metadata.icc, "xmp": metadata.xmp}
+    if metadata.exif:
+        block = TagBlock(bytearray(metadata.exif))
+        block.remove(block.directory(block.first), ORIENTATION)
+        parts["exif"] = bytes(block.data)
+    return {name: data for name, data in parts.items() if data}
+
+
 def _top_boxes(file: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
     """Yield (kind, contents) of the boxes "meta" and "uuid"."""
     position = 0

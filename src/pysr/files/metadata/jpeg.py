@@ -11,10 +11,12 @@ from typing import IO
 from . import exif, xmp
 from .model import Metadata
 from .resolution import Resolution
+from .tags import DamagedTagsError, TagBlock
 
 MOST = 65_533  # bytes in a segment
 _APP0, _APP1, _APP2, _APP11, _APP13, _COMMENT, _SCAN = 0xE0, 0xE1, 0xE2, 0xEB, 0xED, 0xFE, 0xDA
 _END = b"\xff\xd9"
+_NUMBER_OF_IMAGES = 0xB001
 _JFIF, _EXIF, _XMP = b"JFIF\0", b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 _ICC, _PHOTOSHOP, _MPF = b"ICC_PROFILE\0", b"Photoshop 3.0\0", b"MPF\0"
@@ -86,17 +88,28 @@ def _take(found: _Found, marker: int, data: bytes) -> None:
         known = replace(known, photoshop=known.photoshop + data.removeprefix(_PHOTOSHOP))
     elif marker == _COMMENT:
         known = replace(known, comments=(*known.comments, data))
+    elif marker == _APP2 and data.startswith(_MPF):
+        if count := _further_images(data.removeprefix(_MPF)):
+            known = known.with_lost(f"{count} further images", "only the first image is enlarged")
     elif 0xE0 <= marker <= 0xEF and not data.startswith(_OF_THE_FILE):
         known = known.with_lost(*_unknown(marker, data))
     found.metadata = known
+
+
+def _further_images(index: bytes) -> int:
+    """Read the number of images beside the first from an index (MPF, CIPA DC-007, section 5.2.3.2)."""
+    try:
+        block = TagBlock(index)
+        count = block.numbers(block.directory(block.first).get(_NUMBER_OF_IMAGES))
+    except DamagedTagsError:
+        return 0
+    return int(count[0]) - 1 if count else 0
 
 
 def _unknown(marker: int, data: bytes) -> tuple[str, str]:
     """Name a segment that cannot be kept, and say why."""
     if marker == _APP2 and data.startswith(_GAIN_MAP):
         return "gain map", "it belongs to the old image"
-    if marker == _APP2 and data.startswith(_MPF):
-        return "further images", "only the first image is enlarged"
     if marker == _APP11 and b"c2pa" in data:
         return "C2PA manifest", "its signature holds for the old image only"
     name = data.partition(b"\0")[0][:16].decode("latin-1")

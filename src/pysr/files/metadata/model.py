@@ -106,9 +106,9 @@ class Metadata:
             size=size,
         )
 
-    def to_info(self) -> dict[str, Any]:
+    def to_info(self) -> dict[Any, Any]:
         """Return what Pillow knows of, as it would be in ``info`` of a PIL image."""
-        info: dict[str, Any] = {}
+        info: dict[Any, Any] = {}
         if self.icc:
             info["icc_profile"] = self.icc
         if self.exif:

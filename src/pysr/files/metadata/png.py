@@ -21,7 +21,7 @@ COLOURS = ("gAMA", "cHRM", "sRGB", "cICP", "mDCV", "cLLI")
 _XMP = "XML:com.adobe.xmp"
 _MOST_TEXT = 2**26  # bytes of a text when decompressed; ComfyUI's longest are of some 2**21
 _MOST_CHUNK = 2**28  # bytes of a chunk of metadata
-_MOST_COMPRESSED = 2**20  # Pillow's reader refuses to decompress longer texts
+MOST_COMPRESSED = 2**20  # Pillow's reader refuses to decompress longer texts
 _OWN = (b"iCCP", b"eXIf", b"pHYs", b"tEXt", b"zTXt", b"iTXt", b"tIME", *(name.encode() for name in COLOURS))
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT")  # what decoders need
 _HINTS = (b"bKGD", b"hIST", b"sBIT", b"sPLT")  # for the display of the old pixels, on old screens
@@ -132,6 +132,12 @@ def _with_raw_profile(found: Metadata, kind: str, text: str) -> Metadata:
     return found if found.icc else replace(found, icc=data)
 
 
+def longest_part(metadata: Metadata) -> int:
+    """Return the length of the longest compressed part that metadata of a PNG file could have, in bytes."""
+    texts = [2 * len(metadata.photoshop), len(metadata.xmp), len(metadata.icc), 2 * len(metadata.exif)]
+    return max(texts + [len(text.value.encode()) for text in metadata.text])
+
+
 def pixels_only(file: IO[bytes]) -> IO[bytes]:
     """Return a PNG file without the chunks that no decoder needs, which could be damaged."""
     kept = io.BytesIO()
@@ -199,7 +205,7 @@ def _text_chunk(text: Text) -> bytes:
         plain = not (text.language or text.translated or b"\0" in value)
     except UnicodeEncodeError:
         value, plain = text.value.encode(), False
-    compressed = text.compressed and len(value) <= _MOST_COMPRESSED
+    compressed = text.compressed and len(value) <= MOST_COMPRESSED
     if plain:
         return _chunk("zTXt", key + b"\0" + zlib.compress(value)) if compressed else _chunk("tEXt", key + value)
     value = text.value.encode()

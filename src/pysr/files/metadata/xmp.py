@@ -214,7 +214,9 @@ def _elements(xmp: bytes) -> list[_Element] | None:
 
     def finish(_: str) -> None:
         element = stack.pop()
-        element.end = xmp.index(b">", _after_attributes(xmp, parser.CurrentByteIndex)) + 1
+        opening = _end_of_tag(xmp, element.start)
+        is_empty = xmp[opening - 2 : opening] == b"/>"
+        element.end = opening if is_empty else xmp.index(b">", parser.CurrentByteIndex) + 1
 
     parser.StartElementHandler, parser.EndElementHandler = begin, finish
     try:
@@ -224,15 +226,15 @@ def _elements(xmp: bytes) -> list[_Element] | None:
     return found
 
 
-_ATTRIBUTE = re.compile(rb"\s+[^\s=<>/]+\s*=\s*(?:\"[^\"]*\"|'[^']*')")
+_OPENING = re.compile(rb"<[^\s>/]+(?:\s+[^\s=<>/]+\s*=\s*(?:\"[^\"]*\"|'[^']*'))*\s*/?>")
 
 
-def _after_attributes(xmp: bytes, position: int) -> int:
-    """The position behind the attributes of a tag, in whose values a ">" may stand."""
-    position = re.compile(rb"</?[^\s>/]*").match(xmp, position).end()  # type: ignore[union-attr]
-    while match := _ATTRIBUTE.match(xmp, position):
-        position = match.end()
-    return position
+def _end_of_tag(xmp: bytes, position: int) -> int:
+    """The position behind an opening tag, in whose attributes a ">" may stand."""
+    tag = _OPENING.match(xmp, position)
+    if tag is None:
+        raise ValueError(f"there is no tag at position {position}")
+    return tag.end()
 
 
 def _end_of_rdf(xmp: bytes, elements: list[_Element]) -> int:
