@@ -14,7 +14,7 @@ from typing import IO
 from ...errors import format_error
 from . import exif, xmp
 from .fit import Changes, fit, make_true
-from .heif import avif_arguments, read_heif
+from .heif import avif_arguments, read_heif, read_jpeg2000
 from .jpeg import embed_jpeg, read_jpeg
 from .model import Metadata, Note, Text
 from .other import embed_bmp, read_bmp, read_gif
@@ -49,6 +49,7 @@ _READERS: Mapping[str, Callable[[IO[bytes]], Metadata]] = {
     "TIFF": read_tiff,
     "AVIF": read_heif,
     "HEIC": read_heif,
+    "JPEG2000": read_jpeg2000,
     "GIF": read_gif,
     "BMP": read_bmp,
 }

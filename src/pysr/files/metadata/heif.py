@@ -1,4 +1,4 @@
-"""Metadata in AVIF and HEIC files (HEIF, ISO 23008-12; ISO base media file format, ISO 14496-12)."""
+"""Metadata in AVIF and HEIC files (HEIF, ISO 23008-12), and in JPEG 2000 files (ISO 15444-1, annex I)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import IO
 
+from ..boxes import boxes
 from . import exif
 from .exif import ORIENTATION
 from .model import Metadata
+from .photoshop import wrap_iptc
 from .tags import SHORT, Tag, TagBlock
 from .xmp import as_utf8
 
 _MOST_BOX, _MOST_ITEM = 2**24, 2**28
+_XMP, _EXIF = bytes.fromhex("be7acfcb97a942e89c71999491e3afac"), b"JpgTiffExif->JP2"
+_IPTC = bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38")
 _C2PA = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 _TURNS = {  # (quarter turns anticlockwise, whether and how it is mirrored): EXIF's orientation
     (0, None): 1,
@@ -73,8 +77,24 @@ def avif_arguments(metadata: Metadata) -> dict[str, bytes]:
     return {name: data for name, data in parts.items() if data}
 
 
+def read_jpeg2000(file: IO[bytes]) -> Metadata:
+    """Read the metadata of a JPEG 2000 file: the colour profile, and boxes of other programs."""
+    found = Metadata()
+    for kind, data in _top_boxes(file):
+        if kind == b"jp2h":
+            profiles = [box[3:] for inner, box in boxes(data) if inner == b"colr" and box[:1] in (b"\2", b"\3")]
+            found = replace(found, icc=profiles[0] if profiles else b"")
+        elif data.startswith(_XMP):
+            found = replace(found, xmp=as_utf8(data[16:]))
+        elif data.startswith(_EXIF):
+            found = replace(found, exif=data[16:].removeprefix(b"Exif\0\0"))
+        elif data.startswith(_IPTC):
+            found = replace(found, photoshop=wrap_iptc(data[16:]))
+    return replace(found, resolution=exif.find_resolution(found.exif))
+
+
 def _top_boxes(file: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (kind, contents) of the boxes "meta" and "uuid"."""
+    """Yield (kind, contents) of the boxes that hold metadata."""
     position = 0
     while True:
         file.seek(position)
@@ -84,34 +104,21 @@ def _top_boxes(file: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
         start = 8
         if size == 1:
             size, start = struct.unpack(">Q", file.read(8))[0], 16
-        if kind in (b"meta", b"uuid") and start <= size <= _MOST_BOX:
+        if kind in (b"meta", b"uuid", b"jp2h") and start <= size <= _MOST_BOX:
             yield kind, file.read(size - start)
         if size < start:  # 0: it goes on to the end of the file
             return
         position += size
 
 
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    at = 0
-    while at + 8 <= len(data):
-        size, kind = struct.unpack_from(">I4s", data, at)
-        size = size or len(data) - at
-        if size < 8:
-            return
-        yield kind, data[at + 8 : at + size]
-        at += size
-
-
 def _read_boxes(data: bytes, items: _Items) -> None:
-    for kind, box in _boxes(data):
-        if kind == b"iprp":
-            _read_boxes(box, items)
-        elif kind == b"ipco":
-            items.properties = list(_boxes(box))
+    for kind, box in boxes(data):
+        if kind == b"ipco":
+            items.properties = list(boxes(box))
         elif kind == b"pitm":
             items.primary = _Fields(box, 4).number(2 if box[0] == 0 else 4)
         elif kind == b"iinf":
-            for _, entry in _boxes(box[6 if box[0] == 0 else 8 :]):
+            for _, entry in boxes(box[6 if box[0] == 0 else 8 :]):
                 fields = _Fields(entry, 4)
                 number = fields.number(2 if entry[0] < 3 else 4)
                 items.kinds[number] = entry[fields.at + 2 :]
