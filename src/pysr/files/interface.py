@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -103,3 +104,16 @@ class WholeImageReader(ImageReader):
     @abstractmethod
     def decode(self) -> Pixels:
         """Decode the whole image as stored, and complete `palette`."""
+
+
+class ImageWriter(ABC):
+    """An image file that is being written: pixels only, to which metadata are added afterwards."""
+
+    @abstractmethod
+    def write(self, bands: Iterable[Pixels]) -> None:
+        """Encode an image.
+
+        Args:
+            bands: Its rows in bands of any height from top to bottom, each as `Raster.pixels`. They are taken one by
+                one, so that the whole image need not be in memory.
+        """
