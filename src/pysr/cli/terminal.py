@@ -59,8 +59,8 @@ def show_log(level: int) -> None:
     """Print the library's log messages from ``level`` on."""
     logger = logging.getLogger("pysr")
     logger.handlers = [handler for handler in logger.handlers if not isinstance(handler, _LogLines)]
-    logger.addHandler(_LogLines())
-    logger.setLevel(level)
+    logger.addHandler(_LogLines(level))
+    logger.setLevel(min(level, logging.WARNING))  # reports have the warnings also if they are not printed
 
 
 class Bar:

@@ -204,14 +204,20 @@ def _facts(result: FileResult) -> dict[str, Any]:
     facts: dict[str, Any] = {"input": str(result.source), "output": str(result.target)}
     if result.error:
         return facts | {"error": explain_error(result.error)}
-    upscaler, (width, height) = result.upscaler, result.size or (0, 0)
+    upscaler, report, (width, height) = result.upscaler, result.report, result.size or (0, 0)
     assert upscaler is not None  # what was upscaled was upscaled by something
-    return facts | {
-        "model": upscaler.model.name,
-        "scale": upscaler.scale,
-        "device": str(upscaler.device),
-        "precision": upscaler.precision,
-        "width": width,
-        "height": height,
-        "seconds": round(result.seconds, 3),
-    }
+    assert report is not None
+    told = report.as_dict()
+    return (
+        facts
+        | {
+            "model": upscaler.model.name,
+            "scale": upscaler.scale,
+            "device": str(upscaler.device),
+            "precision": upscaler.precision,
+            "width": width,
+            "height": height,
+            "seconds": round(result.seconds, 3),
+        }
+        | {name: told[name] for name in ("kept", "changed", "dropped", "warnings")}
+    )

@@ -20,6 +20,7 @@ from ..files.original import noted_original
 from ..plugin import Progress
 
 if TYPE_CHECKING:
+    from .report import Report
     from .upscaler import Upscaler
 
 
@@ -42,6 +43,7 @@ class FileResult:
         seconds: Wall time of reading, upscaling and writing.
         error: The reason for a failure; None if ``target`` was written.
         upscaler: What upscaled it; None if it failed before a model was chosen.
+        report: What became of it, as `Upscaler.upscale_file` returns it; None if it failed.
     """
 
     source: Path
@@ -50,6 +52,7 @@ class FileResult:
     seconds: float
     error: Exception | None = None
     upscaler: Upscaler | None = None
+    report: Report | None = None
 
 
 def plan_folder(

@@ -31,6 +31,7 @@ from .file import upscale_file
 from .folder import FileJob, FileResult, FilesProgress, plan_folder
 from .memory import empty_image
 from .progress import progress_shares
+from .report import Report
 from .stage import Stage
 from .tiling import TiledStage, Tiling
 
@@ -253,12 +254,14 @@ class Upscaler:
 
     def upscale_file(
         self, source: str | PathLike[str], target: str | PathLike[str], *, progress: Progress | None = None
-    ) -> tuple[int, int]:
+    ) -> Report:
         """Read an image file, upscale it and write it.
 
         The target appears only when it is complete; an older file of that name is kept until then. The orientation
-        noted by a camera is applied, and the colour profile is kept. A file made by ``pysr shrink`` gets its original's
-        size back, to the pixel; where the note of it contradicts the file or the scale, a warning is logged instead.
+        noted by a camera is applied. What the file says beside its pixels (EXIF, XMP, IPTC, colour profile, texts, ...)
+        is kept and made true of the result, and the report names what cannot be. A file made by ``pysr shrink`` gets
+        its original's size back, to the pixel; where the note of it contradicts the file or the scale, a warning is
+        logged instead.
 
         Args:
             source: An image file.
@@ -266,7 +269,8 @@ class Upscaler:
             progress: As in `upscale`.
 
         Returns:
-            (width, height) of the result in pixels.
+            What became of the file: ``size``, ``seconds``, ``model``; ``kept``, ``changed`` and ``dropped`` name the
+            metadata, and why; ``warnings`` are what the log warned of; ``as_dict()`` gives it for JSON.
 
         Raises:
             InputError: Before any work, if the source cannot be read, or the target cannot hold the result or is the
@@ -276,7 +280,9 @@ class Upscaler:
         """
         chosen = self.chosen_for(source)
         return upscale_file(
-            lambda raster: chosen._upscale(raster, None, progress), self.scale, Path(source), Path(target)
+            lambda raster: chosen._upscale(raster, None, progress),
+            *(self.scale, Path(source), Path(target)),
+            model=chosen.model.name,
         )
 
     def upscale_folder(
@@ -320,17 +326,18 @@ class Upscaler:
         reports = FilesProgress(progress, [job.source for job in jobs], self.scale) if progress else None
         for number, job in enumerate(jobs):
             report = reports.of(number) if reports else None
-            size, failure, chosen, started = None, None, None, time.perf_counter()
+            done, failure, chosen, started = None, None, None, time.perf_counter()
             try:
                 job.target.parent.mkdir(parents=True, exist_ok=True)
                 chosen = self.chosen_for(job.source)
                 started = time.perf_counter()
-                size = chosen.upscale_file(job.source, job.target, progress=report)
+                done = chosen.upscale_file(job.source, job.target, progress=report)
             except Exception as error:
                 if reports and error is reports.error:
                     raise
                 failure = error
-            yield FileResult(job.source, job.target, size, time.perf_counter() - started, failure, chosen)
+            size, seconds = done.size if done else None, time.perf_counter() - started
+            yield FileResult(job.source, job.target, size, seconds, failure, chosen, done)
 
     def _stochastic_stage(self) -> Stage:
         if not self.model.stochastic:

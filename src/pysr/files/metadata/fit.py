@@ -110,7 +110,7 @@ class _Fitting:
         self.metadata = replace(self.metadata, **{field: value})  # type: ignore[arg-type]
 
     def drop(self, what: str, reason: str = "") -> None:
-        self.dropped.append(Note(what, reason or f"{self.format} has no place for it"))
+        self.dropped.append(Note(what, reason or f"{self.named} has no place for it"))
 
     def note(self, owner: str, changed: set[str], dropped: set[str]) -> None:
         self.changed += [Note(f"{owner} {name}", "made true of the result") for name in sorted(changed)]
