@@ -18,6 +18,7 @@ if os.path.exists(os.path.join(os.path.dirname(__file__), "sr.py")):
 if TYPE_CHECKING:
     from .errors import InputError, OutOfMemoryError, PluginError, PysrError, UnknownNameError, WeightsError
     from .evaluation.protocols import evaluate
+    from .files.output import Output
     from .registry import models
     from .upscaling.loading import load, upscale
     from .upscaling.tiling import Tiling
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 __all__ = [
     "InputError",
     "OutOfMemoryError",
+    "Output",
     "PluginError",
     "PysrError",
     "Tiling",
@@ -44,6 +46,7 @@ _HOME = {
     "load": "upscaling.loading",
     "models": "registry",
     "upscale": "upscaling.loading",
+    "Output": "files.output",
     "Tiling": "upscaling.tiling",
     "Upscaler": "upscaling.upscaler",
 }  # every other public name lives in errors

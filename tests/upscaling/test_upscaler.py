@@ -118,8 +118,8 @@ def test_a_path_gives_an_upright_image_and_upscale_file_writes_one(tmp_path: Pat
 
 
 def test_upscale_file_refuses_an_impossible_output_before_any_work(tmp_path: Path) -> None:
-    Image.new("RGBA", (4, 4)).save(tmp_path / "in.png")
-    with pytest.raises(InputError, match="JPEG"):
+    Image.new("L", (40_000, 1)).save(tmp_path / "in.png")
+    with pytest.raises(InputError, match="JPEG is limited to 65500 per side"):
         pysr.load("nearest", 2).upscale_file(tmp_path / "in.png", tmp_path / "out.jpg")
     assert not (tmp_path / "out.jpg").exists()
 

@@ -30,12 +30,23 @@ def list_models(state: CliState, /, json: bool) -> None:
 
 
 def _facts(model: Model) -> dict[str, Any]:
-    names = ("name", "aliases", "scales", "variants", "colour", "domain", "stochastic", "summary", "paper")
+    names = (
+        "name",
+        "aliases",
+        "scales",
+        "trained_scales",
+        "variants",
+        "colour",
+        "domain",
+        "stochastic",
+        "summary",
+        "paper",
+    )
     weights = []
     for key, entry in model.weights.items():
         scale, variant = key if isinstance(key, tuple) else (key, None)
         weights.append({"scale": scale, "variant": variant, "licence": entry.licence, "trained_on": entry.trained_on})
-    return {name: getattr(model, name) for name in names} | {"weights": weights}
+    return {name: getattr(model, name) for name in (*names, "summary", "paper")} | {"weights": weights}
 
 
 @click.command("plugins")

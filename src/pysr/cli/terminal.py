@@ -5,6 +5,7 @@ Rich is imported only when something is drawn with it.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
@@ -50,17 +51,25 @@ def print_error(error: BaseException, *, prefix: str = "", verbose: bool = False
 class _LogLines(logging.Handler):
     """Prints log records on the current standard error, so that a progress bar stays below them."""
 
+    def __init__(self, level: int, *, as_json: bool) -> None:
+        super().__init__(level)
+        self._as_json = as_json
+
     def emit(self, record: logging.LogRecord) -> None:
-        level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        eprint(f"pysr: {level}{self.format(record)}")
+        text = self.format(record)
+        if self._as_json:
+            eprint(json.dumps({"event": "log", "level": record.levelname.lower(), "message": text}))
+        else:
+            level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+            eprint(f"pysr: {level}{text}")
 
 
-def show_log(level: int) -> None:
-    """Print the library's log messages from ``level`` on."""
+def show_log(level: int, *, as_json: bool = False) -> None:
+    """Print the library's log messages from ``level`` on, ``as_json`` as lines of JSON with the event "log"."""
     logger = logging.getLogger("pysr")
     logger.handlers = [handler for handler in logger.handlers if not isinstance(handler, _LogLines)]
-    logger.addHandler(_LogLines(level))
-    logger.setLevel(min(level, logging.WARNING))  # reports have the warnings also if they are not printed
+    logger.addHandler(_LogLines(level, as_json=as_json))
+    logger.setLevel(min(level, logging.WARNING))  # warnings are also collected, for --json
 
 
 class Bar:
@@ -122,8 +131,6 @@ def _rich_progress(text: str) -> tuple[Any, Any]:
 
 def print_json(facts: Any) -> None:
     """Print facts as JSON."""
-    import json
-
     print(json.dumps(facts, indent=2))
 
 
@@ -155,7 +162,10 @@ def models_table(models: Iterable[Model]) -> Table:
         about = Text(model.summary)
         if model.paper:
             about.append(f"\n{model.paper}", "dim")
-        scales = " ".join(f"x{scale}" for scale in model.scales)
+        trained = set(model.trained_scales)
+        scales = Text(" ".join(f"x{scale}" for scale in model.scales if scale in trained))
+        if untrained := [f"x{scale}" for scale in model.scales if scale not in trained]:
+            scales.append(("\n" if trained else "") + f"({' '.join(untrained)}: no weights)", "dim")
         name = Text(model.name, "bold")
         if model.aliases:
             name.append(f"\n{', '.join(model.aliases)}", "dim")
@@ -169,8 +179,9 @@ def plugins_table(plugins: Iterable[Plugin]) -> Table:
 
     table = _table("plugin", "distribution", "version", "state", "provides")
     for plugin in plugins:
-        kinds = ("models", "losses", "preprocessors", "metrics", "degradations")
-        lines = [f"{kind}: {', '.join(names)}" for kind in kinds if (names := getattr(plugin, kind))]
+        kinds = {kind: kind for kind in ("models", "losses", "preprocessors", "metrics", "degradations")}
+        kinds["readers"] = "model files"
+        lines = [f"{kind}: {', '.join(names)}" for field, kind in kinds.items() if (names := getattr(plugin, field))]
         provides = Text("\n".join(lines))
         if plugin.error:
             provides.append(("\n" if lines else "") + plugin.error, _STATE_STYLES[plugin.state])

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO
 
 from PIL import Image
 
-from ..atomic import FilePath, file_name
 from ..errors import InputError, format_error
 from .formats import detect_format
 from .heif import open_avif, open_heic
@@ -22,17 +19,18 @@ from .netpbm import open_netpbm
 from .pillow import PillowReader
 from .png import open_png
 from .raster import Raster
+from .streams import Source, name_of, open_for_reading
 from .tiff_choice import open_tiff
 
 MAX_PIXELS = 2**29  # 537 million: 2 GiB as Pillow holds RGB
 
 
 @contextmanager
-def open_reader(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Iterator[ImageReader]:
+def open_reader(path: Source, *, max_pixels: int = MAX_PIXELS) -> Iterator[ImageReader]:
     """Open an image file: PNG, JPEG, WebP, AVIF, TIFF, BMP, GIF or PPM, whatever the ending of its name.
 
     Args:
-        path: The file.
+        path: The file, or one that is open for reading (in binary mode).
         max_pixels: Larger images are refused by their header, before any memory is allocated. (For GIF and WebP,
             Pillow's own limit of 179 million pixels holds too.)
 
@@ -42,8 +40,8 @@ def open_reader(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Iterator[Ima
     Raises:
         InputError: The file is missing, unreadable, too large, truncated, damaged or not an image.
     """
-    name = file_name(path)
-    with _opened(name) as file:
+    name = name_of(path)
+    with _opened(path, name) as file:
         format = detect_format(file, name)
         metadata = read_metadata(file, format)
         reader = _reader(decodable(file, format, metadata), format, name)
@@ -52,11 +50,11 @@ def open_reader(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Iterator[Ima
         yield reader
 
 
-def read_raster(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Raster:
+def read_raster(path: Source, *, max_pixels: int = MAX_PIXELS) -> Raster:
     """Read and decode an image file in the depth that it has.
 
     Args:
-        path: The file.
+        path: As for `open_reader`.
         max_pixels: As for `open_reader`.
 
     Returns:
@@ -71,11 +69,11 @@ def read_raster(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Raster:
         return reader.read()
 
 
-def read_image(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def read_image(path: Source, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Read and decode an image file as a PIL image.
 
     Args:
-        path: The file.
+        path: As for `open_reader`.
         max_pixels: As for `open_reader`.
 
     Returns:
@@ -88,7 +86,7 @@ def read_image(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     return read_raster(path, max_pixels=max_pixels).to_pil()
 
 
-def image_size(path: FilePath) -> tuple[int, int]:
+def image_size(path: Source) -> tuple[int, int]:
     """Read the size of an image file of any size from its header.
 
     Returns:
@@ -101,7 +99,13 @@ def image_size(path: FilePath) -> tuple[int, int]:
         return reader.header.size
 
 
-def image_metadata(path: FilePath) -> Metadata:
+def upright_size(path: Source) -> tuple[int, int]:
+    """Read the size of an image file as `image_size` does, but after EXIF's orientation is applied."""
+    with open_reader(path, max_pixels=_ANY) as reader:
+        return reader.metadata.size or reader.header.size
+
+
+def image_metadata(path: Source) -> Metadata:
     """Read what an image file says beside its pixels.
 
     Raises:
@@ -129,13 +133,13 @@ def _reader(file: IO[bytes], format: str, name: str) -> ImageReader:
 
 
 @contextmanager
-def _opened(name: str) -> Iterator[IO[bytes]]:
+def _opened(source: Source, name: str) -> Iterator[IO[bytes]]:
     """Open a file and close it again; whatever a decoder raises meanwhile becomes an `InputError`.
 
     Raises:
         InputError: There is no such file, it cannot be opened, or the ``with`` block raised an `Exception`.
     """
-    with _open(name) as file:
+    with open_for_reading(source) as file:
         try:
             yield file
         except InputError:
@@ -144,19 +148,6 @@ def _opened(name: str) -> Iterator[IO[bytes]]:
             raise InputError(
                 f"{name!r} cannot be read ({format_error(error)}): it is damaged or incomplete; use another copy of it"
             ) from error
-
-
-def _open(name: str) -> IO[bytes]:
-    try:
-        status = os.stat(name)
-        if stat.S_ISREG(status.st_mode):
-            return open(name, "rb")
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"there is no file {name!r}; check the name and the folder") from None
-    except OSError as error:
-        raise InputError(f"cannot open the file: {format_error(error)}; check its name and permissions") from error
-    kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or a pipe"
-    raise InputError(f"{name!r} is {kind}, not a file; give the name of an image file")
 
 
 def _check_pixels(size: tuple[int, int], max_pixels: int, name: str) -> None:

@@ -83,6 +83,10 @@ class Metadata:
         """Return it with a note of something that is lost."""
         return replace(self, lost=(*self.lost, Note(what, reason)))
 
+    def with_change(self, what: str, reason: str) -> Metadata:
+        """Return it with a note of something that was done to the image."""
+        return replace(self, changed=(*self.changed, Note(what, reason)))
+
     @classmethod
     def from_info(cls, info: Mapping[Any, Any], size: tuple[int, int] | None = None) -> Metadata:
         """Take what Pillow has read: ``info`` of a PIL image of that size."""
