@@ -109,7 +109,7 @@ def test_a_path_gives_an_upright_image_and_upscale_file_writes_one(tmp_path: Pat
     up = pysr.load("nearest", 2)
     result = up.upscale(tmp_path / "in.png")
     assert np.array_equal(np.asarray(result), doubled(np.rot90(array, -1)))
-    size = up.upscale_file(tmp_path / "in.png", tmp_path / "out.png")
+    size = up.upscale_file(tmp_path / "in.png", tmp_path / "out.png").size
     with Image.open(tmp_path / "out.png") as written:
         assert np.array_equal(np.asarray(written), np.asarray(result))
         assert size == written.size

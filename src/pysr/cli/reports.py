@@ -147,17 +147,23 @@ def facts(result: FileResult, warnings: Sequence[str]) -> dict[str, Any]:
         known["warnings"] = list(warnings)
     if result.error:
         return known | {"error": explain_error(result.error)}
-    upscaler, (width, height) = result.upscaler, result.size or (0, 0)
+    upscaler, report, (width, height) = result.upscaler, result.report, result.size or (0, 0)
     assert upscaler is not None  # what was upscaled was upscaled by something
-    return known | {
-        "model": upscaler.model.name,
-        "scale": upscaler.scale,
-        "device": str(upscaler.device),
-        "precision": upscaler.precision,
-        "width": width,
-        "height": height,
-        "seconds": round(result.seconds, 3),
-    }
+    assert report is not None
+    told = report.as_dict()
+    return (
+        known
+        | {
+            "model": upscaler.model.name,
+            "scale": upscaler.scale,
+            "device": str(upscaler.device),
+            "precision": upscaler.precision,
+            "width": width,
+            "height": height,
+            "seconds": round(result.seconds, 3),
+        }
+        | {name: told[name] for name in ("kept", "changed", "dropped")}
+    )
 
 
 def _print_event(event: str, job: FileJob, more: dict[str, Any]) -> None:

@@ -44,7 +44,7 @@ def converted(raster: Raster, kind: Format, output: Output, name: str) -> Raster
         raster = _without_inks(raster, kind, name)
     if raster.kind == "bilevel" and "1" not in kind.modes:
         _log.info("%r: %s has no black-and-white images; the result is gray", name, kind.name)
-        raster = replace(raster, kind="gray")
+        raster = _noted(replace(raster, kind="gray"), "black and white became gray", kind)
     return raster
 
 
@@ -64,7 +64,13 @@ def fitted(raster: Raster, kind: Format, name: str) -> Raster:
     bits, dtype = (16, np.uint16) if mode.endswith(";16") else (8, np.uint8)
     before = "floats" if raster.pixels.dtype.kind == "f" else "16 bits"
     _log.warning("%r: %s cannot hold %s per channel here; they are rounded to %d bits", name, kind.name, before, bits)
-    return raster.with_pixels(to_depth(raster.pixels, dtype))
+    rounded = raster.with_pixels(to_depth(raster.pixels, dtype))
+    return _noted(rounded, f"{before} per channel became {bits} bits", kind)
+
+
+def _noted(raster: Raster, what: str, kind: Format) -> Raster:
+    """Note for the report what was done."""
+    return replace(raster, metadata=raster.metadata.with_change(what, f"{kind.name} cannot hold the image otherwise"))
 
 
 def in_full_colour(raster: Raster) -> Raster:
@@ -82,7 +88,8 @@ def _without_palette(raster: Raster, kind: Format, output: Output, name: str) ->
         _log.warning("%r: %s has no %s; the result is in full colour", name, kind.name, what)
     else:
         _log.info("%r has a palette, and is enlarged in full colour", name)
-    return in_full_colour(raster)
+    coloured = in_full_colour(raster)
+    return replace(coloured, metadata=raster.metadata.with_change("palette", "the result is in full colour"))
 
 
 def _without_alpha(raster: Raster, kind: Format, output: Output, name: str) -> Raster:
@@ -91,7 +98,8 @@ def _without_alpha(raster: Raster, kind: Format, output: Output, name: str) -> R
     if (alpha == white).all():  # nothing shows through
         return _with_colours(raster, raster.pixels[..., :-1])
     _log.warning("%r: %s has no transparency; it is laid over %s", name, kind.name, output.background)
-    return _with_colours(raster, flattened(raster.pixels, output.background_colour()))
+    opaque = _with_colours(raster, flattened(raster.pixels, output.background_colour()))
+    return _noted(opaque, f"transparency was laid over {output.background}", kind)
 
 
 def flattened(pixels: Pixels, background: tuple[int, int, int]) -> Pixels:
@@ -118,19 +126,18 @@ def flattened(pixels: Pixels, background: tuple[int, int, int]) -> Pixels:
 
 def _with_colours(raster: Raster, pixels: Pixels) -> Raster:
     """Return an opaque image with pixels of (H, W, 1) or (H, W, 3), without a profile that is not for such colours."""
-    info, gray = dict(raster.info), pixels.shape[2] == 1
-    if raster.kind == "gray" and not gray:
-        info.pop("icc_profile", None)  # of gray
+    metadata, gray = raster.metadata, pixels.shape[2] == 1
+    if raster.kind == "gray" and not gray and metadata.icc:
+        metadata = replace(metadata, icc=b"").with_change("colour profile", "it was of gray, the result has colours")
     pixels = np.ascontiguousarray(pixels[..., 0] if gray else pixels)
-    return replace(raster, pixels=pixels, kind="gray" if gray else "rgb", info=info)
+    return replace(raster, pixels=pixels, kind="gray" if gray else "rgb", metadata=metadata)
 
 
 def _without_inks(raster: Raster, kind: Format, name: str) -> Raster:
-    info = dict(raster.info)
-    profile = info.pop("icc_profile", None)
+    profile, becomes = raster.metadata.icc, b""
     inks = to_depth(raster.pixels, np.uint8)
     try:
-        pixels, info["icc_profile"] = by_profile(inks, profile or b"")
+        pixels, becomes = by_profile(inks, profile)
         _log.info("%r: %s has no CMYK images; the colours become sRGB by its profile", name, kind.name)
     except (ImageCms.PyCMSError, OSError, ValueError):
         _log.warning(
@@ -139,7 +146,8 @@ def _without_inks(raster: Raster, kind: Format, name: str) -> Raster:
         )
         image = Image.frombuffer("CMYK", raster.size, np.ascontiguousarray(inks), "raw", "CMYK", 0, 1)
         pixels = np.array(image.convert("RGB"))
-    return replace(raster, pixels=pixels, kind="rgb", info=info)
+    metadata = replace(raster.metadata, icc=becomes)
+    return _noted(replace(raster, pixels=pixels, kind="rgb", metadata=metadata), "CMYK became sRGB", kind)
 
 
 def by_profile(inks: NDArray[np.uint8], profile: bytes) -> tuple[NDArray[np.uint8], bytes]:

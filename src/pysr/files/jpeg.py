@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import io
 import logging
-from contextlib import suppress
-from typing import IO, Any
-
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
+from typing import IO
 
 from .pillow import PillowReader
 from .raster import Pixels
 
 _log = logging.getLogger(__name__)
-_NUMBER_OF_IMAGES = 0xB001
 _END = b"\xff\xd9"
 _FILLERS = (b"\x00", b"\xaa")  # data of two images that have nothing in common
 
@@ -30,8 +26,6 @@ class JpegReader(PillowReader):
         """
         super().__init__(file, "JPEG", name)
         self._file = file
-        if _number_of_images(self.info.get("mp")) > 1:
-            _log.warning("%r holds several images; only the first is used", name)
 
     def decode(self) -> Pixels:
         """As `WholeImageReader.decode`.
@@ -54,15 +48,4 @@ class JpegReader(PillowReader):
 
     def _completed(self, data: bytes, filler: bytes) -> Pixels:
         reader = PillowReader(io.BytesIO(data + filler * 64 + _END), "JPEG", self._name)
-        pixels = reader.decode()
-        self.header, self.info = reader.header, reader.info
-        return pixels
-
-
-def _number_of_images(index: Any) -> int:
-    """Read the number of images from the index of a multi-image file (MPF, CIPA DC-007, section 5.2.3.2)."""
-    with suppress(Exception):  # a damaged index must not cost the image
-        directory = ImageFileDirectory_v2(index[:8])
-        directory.load(io.BytesIO(index))
-        return int(directory[_NUMBER_OF_IMAGES])
-    return 1
+        return reader.decode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO
 
 from PIL import Image
 
@@ -14,6 +14,7 @@ from .heif import open_avif, open_heic
 from .interface import ImageReader
 from .jpeg import JpegReader
 from .jpeg2000 import open_jpeg2000
+from .metadata import Metadata, decodable, read_metadata
 from .netpbm import open_netpbm
 from .pillow import PillowReader
 from .png import open_png
@@ -41,7 +42,10 @@ def open_reader(path: Source, *, max_pixels: int = MAX_PIXELS) -> Iterator[Image
     """
     name = name_of(path)
     with _opened(path, name) as file:
-        reader = _reader(file, detect_format(file, name), name)
+        format = detect_format(file, name)
+        metadata = read_metadata(file, format)
+        reader = _reader(decodable(file, format, metadata), format, name)
+        reader.describe(metadata)
         _check_pixels(reader.header.size, max_pixels, name)
         yield reader
 
@@ -54,7 +58,7 @@ def read_raster(path: Source, *, max_pixels: int = MAX_PIXELS) -> Raster:
         max_pixels: As for `open_reader`.
 
     Returns:
-        The image, upright: EXIF's orientation is applied, and the tag in the kept EXIF is 1. Of several images in a
+        The image, upright: EXIF's orientation is applied. Of several images in a
         file the first is read, with a warning in the log. A transparent colour of a gray or RGB file becomes alpha, as
         no enlarged image could keep it.
 
@@ -98,18 +102,17 @@ def image_size(path: Source) -> tuple[int, int]:
 def upright_size(path: Source) -> tuple[int, int]:
     """Read the size of an image file as `image_size` does, but after EXIF's orientation is applied."""
     with open_reader(path, max_pixels=_ANY) as reader:
-        width, height = reader.header.size
-        return (width, height) if reader.header.orientation < 5 else (height, width)
+        return reader.metadata.size or reader.header.size
 
 
-def image_info(path: Source) -> dict[Any, Any]:
-    """Read what the header of an image file says beside its size: metadata as in `PIL.Image.Image.info`.
+def image_metadata(path: Source) -> Metadata:
+    """Read what an image file says beside its pixels.
 
     Raises:
         InputError: The file is missing, unreadable or not an image.
     """
     with open_reader(path, max_pixels=_ANY) as reader:
-        return reader.info
+        return reader.metadata
 
 
 _ANY = 2**63

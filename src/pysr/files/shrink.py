@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import IO
 
@@ -19,7 +19,8 @@ from ..imaging.colour import white_of
 from ..imaging.degrade import bicubic
 from ..imaging.image import open_image
 from .original import Original, note_original
-from .reader import read_image
+from .raster import Raster
+from .reader import read_raster
 from .writer import check_output, image_encoder, open_for_writing
 
 SCALES = (2, 3, 4)  # that models are trained for
@@ -69,8 +70,13 @@ def shrink(image: Image.Image, scale: int) -> Image.Image:
         exact = bicubic(torch.from_numpy(plane.astype(np.float64))[None], scale)[0]
         small[:] = exact.clamp(0, white_of(small.dtype)).round().numpy()
     result: Image.Image = opened.result()
-    note_original(result.info, Original(image.size, scale))
+    result.info["xmp"] = note_original(_xmp(result), Original(image.size, scale))
     return result
+
+
+def _xmp(image: Image.Image) -> bytes:
+    xmp = image.info.get("xmp")
+    return xmp if isinstance(xmp, bytes) else b""
 
 
 def _with_all_colours(image: Image.Image) -> Image.Image:
@@ -113,11 +119,13 @@ def shrink_file(
     check_choices(target, scale, quality, max_bytes)
     if os.path.exists(target) and os.path.exists(source) and os.path.samefile(target, source):
         raise InputError(f"{file_name(target)!r} is the input and would be overwritten; choose another name")
-    image = _with_all_colours(read_image(source))
+    raster = read_raster(source)
+    image = _with_all_colours(raster.to_pil())
     check_output(target, Original(image.size, scale).small_size, image.mode)
     lossless = not file_name(target).lower().endswith(LOSSY)
     small = shrink(image, scale)
-    encode = image_encoder(small, target)
+    metadata = replace(raster.metadata, xmp=_xmp(small))
+    encode = image_encoder(replace(Raster.from_pil(small), metadata=metadata), target)
     if max_bytes is None:
         quality = None if lossless else quality or _QUALITY
         data = _encoded(encode, quality)

@@ -8,10 +8,9 @@ from typing import IO, Any
 import numpy as np
 
 from ..errors import InputError
-from .exif import tiff_info
 from .interface import Header, ImageReader
 from .raster import Pixels
-from .tiff_header import COMPRESSION, ORIENTATION, PLANAR, Directory
+from .tiff_header import COMPRESSION, PLANAR, Directory
 from .tiff_layout import LOSSY, TiffLayout, describe_compression, palette_of, to_pixels, unsupported
 
 
@@ -36,13 +35,10 @@ class TiffReader(ImageReader):
         self._file, self._layout, self._name = file, layout, name
         self._page: Any = TiffFile(file).pages[page.number].aspage()
         self._channels_apart = page.one(PLANAR, 1) == 2 and page.samples > 1
-        self.info = tiff_info(file, page.offset, name)
         if layout.kind == "palette":
             self.palette = palette_of(np.asarray(self._page.colormap).astype(np.uint16))
-        orientation = page.one(ORIENTATION, 1)
         self.header = Header(
             *("TIFF", page.size, layout.kind, layout.channels, layout.dtype, layout.bits),
-            orientation=orientation if orientation in range(1, 9) else 1,
             lossless=page.one(COMPRESSION, 1) not in LOSSY,
         )
 

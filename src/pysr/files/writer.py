@@ -5,21 +5,20 @@ from __future__ import annotations
 import io
 import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import IO, Any
 
-from PIL import ExifTags, Image, PngImagePlugin
+from PIL import Image
 
 from ..atomic import FilePath, atomic_write, check_place, file_name
 from ..errors import InputError, format_error
-from .exif import described, readable_exif
 from .formats import FORMATS, WRITABLE, Format
+from .metadata import Changes, Metadata, avif_arguments, embed, embeds, fit
 from .output import DEFAULT, Output
 from .raster import Raster
 from .streams import Target, name_of
-from .tiff_tags import add_directories
 
 _log = logging.getLogger(__name__)
 _WORDS = {"1": "black-and-white", "P": "palette", "I;16": "16-bit gray", "LA": "transparent", "RGBA": "transparent"}
@@ -94,12 +93,7 @@ def _keeps_transparent_colours(kind: Format, mode: str) -> bool:
     return mode in ("LA", "RGBA") or kind.name in ("PNG", "WEBP")
 
 
-_LARGEST_METADATA = {"JPEG": 65_000, "BMP": 0, "PPM": 0}  # bytes of one kind; a JPEG segment has at most 65,533
-_PREDICTOR = 317  # the tag of TIFF 6.0, section 14
-_DPI_RANGE = 0.5, 65_535  # a JPEG header holds whole dots per inch in 16 bits
-
-
-def write_image(image: Image.Image, path: FilePath, *, output: Output = DEFAULT) -> None:
+def write_image(image: Image.Image, path: FilePath, *, output: Output = DEFAULT) -> Changes:
     """Write a PIL image as `write_raster` does.
 
     Args:
@@ -107,18 +101,21 @@ def write_image(image: Image.Image, path: FilePath, *, output: Output = DEFAULT)
         path: The file to create or replace.
         output: As for `write_raster`.
 
+    Returns:
+        What became of the metadata that Pillow knows of.
+
     Raises:
         InputError: As for `write_raster`.
     """
-    write_raster(Raster.from_pil(image), path, output=output)
+    return write_raster(Raster.from_pil(image), path, output=output)
 
 
 def write_raster(
     raster: Raster, path: Target, *, output: Output = DEFAULT, kind: Format | None = None, modified: int | None = None
-) -> None:
+) -> Changes:
     """Write an image in the format named by the file's ending: completely, or not at all (see `atomic_write`).
 
-    Colour profile, EXIF, XMP and resolution are kept; a log warning names what the format cannot hold. JPEG keeps the
+    The metadata are made true of this image; a log warning names what the format cannot hold of them. JPEG keeps the
     full colour resolution (4:4:4).
 
     Args:
@@ -127,6 +124,9 @@ def write_raster(
         output: Quality and compression.
         kind: The format, in place of that of the ending.
         modified: The file's time of change in nanoseconds, as of `os.stat`; default: now.
+
+    Returns:
+        What became of the metadata.
 
     Raises:
         InputError: As for `check_output`, and where writing fails (disk full).
@@ -137,17 +137,36 @@ def write_raster(
         encode(whole, None)
         path.write(whole.getbuffer())
         path.flush()
-        return
+        return encode.changes
     with open_for_writing(path) as file:
         encode(file, None)
         if modified is not None:
             file.flush()
             os.utime(file.fileno(), ns=(modified, modified))
+    return encode.changes
+
+
+@dataclass(frozen=True)
+class ImageEncoder:
+    """An image ready to be encoded, once or several times.
+
+    Attributes:
+        encode: Writes the bytes of the image into an open binary file, with a quality in place of the one that was
+            chosen before if that is not None.
+        changes: What becomes of its metadata.
+    """
+
+    encode: Callable[[IO[bytes], int | None], None]
+    changes: Changes
+
+    def __call__(self, file: IO[bytes], quality: int | None) -> None:
+        """As ``encode``."""
+        self.encode(file, quality)
 
 
 def image_encoder(
     image: Raster | Image.Image, path: Target, *, output: Output = DEFAULT, kind: Format | None = None
-) -> Callable[[IO[bytes], int | None], None]:
+) -> ImageEncoder:
     """Prepare to encode an image in the format named by a file's ending, once or several times.
 
     What the format cannot hold is logged here, as a warning.
@@ -158,27 +177,38 @@ def image_encoder(
         output: Quality and compression.
         kind: The format, in place of that of the ending.
 
-    Returns:
-        A callable ``encode(file, quality)`` that writes the bytes of the image into an open binary file, with a quality
-        in place of ``output``'s if that is not None.
-
     Raises:
         InputError: As for `check_output`.
     """
     raster = Raster.from_pil(image) if isinstance(image, Image.Image) else image
     name = name_of(path)
     format = check_output(path, raster.size, raster.mode, transparent=raster.transparent_palette, kind=kind)
-    metadata = _metadata(raster.info, format, name)
-    pil = raster.to_pil()
+    metadata, changes = fit(raster.metadata, format, raster.size)
+    if changes.warning:
+        _log.warning("%r: %s", name, changes.warning)
+    pil = replace(raster, metadata=Metadata()).to_pil()
 
     def encode(file: IO[bytes], quality: int | None) -> None:
-        options = metadata | (output if quality is None else replace(output, quality=quality)).encoding(format)
-        if format == "TIFF":
-            _save_tiff(pil, file, options)
+        options = (output if quality is None else replace(output, quality=quality)).encoding(format)
+        if embeds(format):
+            encoded = io.BytesIO()
+            pil.save(encoded, format, **options, **_predictor(format, pil, options))
+            embed(encoded, file, format, metadata)
         else:
-            pil.save(file, format, **options)
+            pil.save(file, format, **options, **(avif_arguments(metadata) if format == "AVIF" else {}))
 
-    return encode
+    return ImageEncoder(encode, changes)
+
+
+def _predictor(format: str, image: Image.Image, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Have a TIFF store differences of neighbours (TIFF 6.0, section 14), which takes half the bytes."""
+    if (
+        format == "TIFF"
+        and options["compression"] in ("tiff_lzw", "tiff_adobe_deflate")
+        and image.mode not in ("1", "P")
+    ):
+        return {"tiffinfo": {317: 2}}
+    return {}
 
 
 @contextmanager
@@ -198,47 +228,3 @@ def open_for_writing(path: FilePath) -> Iterator[IO[bytes]]:
             f"{file_name(path)!r} could not be written ({format_error(error)}), and what was there is unchanged;"
             " check the disk, or choose another place"
         ) from error
-
-
-def _metadata(info: dict[Any, Any], kind: str, name: str) -> dict[str, Any]:
-    """Return the metadata of the photograph as arguments of Pillow's ``save``."""
-    kept: dict[str, Any] = {}
-    for key in ("icc_profile", "exif", "xmp", "comment"):
-        if isinstance(info.get(key), bytes) and info[key]:
-            kept[key] = info[key]
-    largest = _LARGEST_METADATA.get(kind, 2**31)
-    for key in [key for key in kept if len(kept[key]) > largest and (key, kind) != ("icc_profile", "JPEG")]:
-        _log.warning("%r: %s cannot hold the %s of this image (%d bytes)", name, kind, key, len(kept.pop(key)))
-    if kind == "PNG" and "xmp" in kept:
-        kept["pnginfo"] = PngImagePlugin.PngInfo()
-        kept["pnginfo"].add_itxt("XML:com.adobe.xmp", kept["xmp"].decode("utf-8", "replace"))
-    if kind == "AVIF" and "exif" in kept and not readable_exif(kept["exif"]):  # Pillow's writer would fail
-        _log.warning("%r: the EXIF data of this image are damaged and left out (%d bytes)", name, len(kept.pop("exif")))
-    if kind == "JPEG":
-        kept.setdefault("comment", b"")  # otherwise Pillow takes one of any length from the image
-    with suppress(TypeError, ValueError, ZeroDivisionError, KeyError):
-        dpi = tuple(float(side) for side in info["dpi"])
-        if len(dpi) == 2 and all(_DPI_RANGE[0] <= side < _DPI_RANGE[1] for side in dpi):
-            kept["dpi"] = dpi
-    return kept
-
-
-def _save_tiff(image: Image.Image, file: IO[bytes], options: dict[str, Any]) -> None:
-    tags = _tiff_tags(image)
-    directories = {int(tag): tags.pop(tag) for tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo) if tag in tags}
-    if options["compression"] in ("tiff_lzw", "tiff_adobe_deflate") and image.mode not in ("1", "P"):
-        tags[_PREDICTOR] = 2  # stores differences of neighbours, which takes half the bytes
-    image.save(file, "TIFF", **options, tiffinfo=tags)
-    if directories:
-        add_directories(file, directories)
-
-
-def _tiff_tags(image: Image.Image) -> dict[int, Any]:
-    tags: dict[int, Any] = {}
-    with suppress(Exception):  # damaged EXIF raises anything, and must not cost the image
-        exif = Image.Exif()
-        exif.load(image.info.get("exif", b""))
-        tags.update(described(exif))
-    if isinstance(image.info.get("xmp"), bytes):
-        tags[ExifTags.Base.XMLPacket] = image.info["xmp"]
-    return tags

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -13,20 +15,28 @@ from ..errors import InputError
 from ..files import Raster, check_output, read_raster, write_raster
 from ..files.conversion import converted, fitted, fitted_mode
 from ..files.formats import ENDINGS, FORMATS, Format, format_of_ending
-from ..files.original import remove_note, restored_size
+from ..files.metadata import Changes
+from ..files.original import restored_size, without_note
 from ..files.output import Output
 from ..files.planes import open_raster
 from ..files.streams import Buffered, Target, is_stream, name_of
 from ..files.writer import format_by_name
 from ..imaging.colour import white_of
 from ..imaging.resize import resize
+from .report import Report, collected_warnings
 
 _log = logging.getLogger(__name__)
 
 
 def upscale_file(
-    upscale: Callable[[Raster], Raster], scale: int, source: FilePath | Buffered, target: Target, output: Output
-) -> tuple[int, int]:
+    upscale: Callable[[Raster], Raster],
+    scale: int,
+    source: FilePath | Buffered,
+    target: Target,
+    output: Output,
+    *,
+    model: str,
+) -> Report:
     """Upscale a file as `Upscaler.upscale_file` does.
 
     Args:
@@ -35,13 +45,25 @@ def upscale_file(
         source: An image file, or its bytes.
         target: The file to write, or one that is open for writing.
         output: What the file is to be like.
+        model: Name of what upscales, for the report.
 
     Returns:
-        (width, height) of the result in pixels.
+        What became of the file.
 
     Raises:
         InputError: The source cannot be read, or the target cannot hold the result or is the source itself.
     """
+    started = time.perf_counter()
+    with collected_warnings() as warnings:
+        size, changes = _upscaled(upscale, scale, source, target, output)
+    seconds = time.perf_counter() - started
+    known = changes.kept, changes.changed, changes.dropped
+    return Report(name_of(source), name_of(target), size, seconds, model, *known, tuple(warnings))
+
+
+def _upscaled(
+    upscale: Callable[[Raster], Raster], scale: int, source: FilePath | Buffered, target: Target, output: Output
+) -> tuple[tuple[int, int], Changes]:
     if not output.in_place:
         _check_differs(source, target)
     modified = os.stat(source).st_mtime_ns if output.keep_time and not isinstance(source, Buffered) else None
@@ -52,7 +74,7 @@ def upscale_file(
     size = _size(raster, scale, name, output)
     mode = fitted_mode(raster, kind)
     check_output(target, size, mode, transparent=raster.transparent_palette, kind=kind)
-    remove_note(raster.info)
+    raster = replace(raster, metadata=replace(raster.metadata, xmp=without_note(raster.metadata.xmp)))
     target_size = output.target_size()
     if target_size and target_size.enlargement(raster.size) <= 1:
         _log.info("%r is made smaller, which takes no model", name)
@@ -62,8 +84,7 @@ def upscale_file(
     else:
         result = upscale(raster)
         result = result.with_pixels(result.pixels[: size[1], : size[0]])
-    write_raster(fitted(result, kind, name), target, output=output, kind=kind, modified=modified)
-    return size
+    return size, write_raster(fitted(result, kind, name), target, output=output, kind=kind, modified=modified)
 
 
 def resized(raster: Raster, size: tuple[int, int]) -> Raster:

@@ -18,13 +18,14 @@ from typing import IO, TYPE_CHECKING
 
 from ..atomic import FilePath, check_place, file_name
 from ..errors import InputError
-from ..files import READABLE, WRITABLE, folder_images, image_info, open_for_reading, upright_size
+from ..files import READABLE, WRITABLE, folder_images, image_metadata, open_for_reading, upright_size
 from ..files.formats import ENDINGS, detect_format, format_of_ending
 from ..files.original import noted_original
 from ..files.output import TargetSize
 from ..files.streams import Buffered, Source, name_of
 
 if TYPE_CHECKING:
+    from .report import Report
     from .upscaler import Upscaler
 
 _log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class FileResult:
         seconds: Wall time of reading, upscaling and writing.
         error: The reason for a failure; None if ``target`` was written.
         upscaler: What upscaled it; None if it failed before a model was chosen.
+        report: What became of it, as `Upscaler.upscale_file` returns it; None if it failed.
     """
 
     source: Path | Buffered
@@ -66,6 +68,7 @@ class FileResult:
     seconds: float
     error: Exception | None = None
     upscaler: Upscaler | None = None
+    report: Report | None = None
 
 
 @dataclass(frozen=True)
@@ -189,7 +192,7 @@ def noted_scale(inputs: Sequence[Path | Buffered]) -> int | None:
     files += [path for path, _ in _sources(paths, log=False)]
     for source in files:
         with suppress(InputError):  # reported when the file's turn comes
-            if original := noted_original(image_info(source)):
+            if original := noted_original(image_metadata(source).xmp):
                 found.setdefault(original.scale, name_of(source))
     if len(found) > 1:
         (one, first), (other, second), *_ = found.items()

@@ -42,7 +42,7 @@ def upscale_jobs(
     reports = FilesProgress(progress, jobs, scale) if progress else None
     for number, job in enumerate(jobs):
         report = reports.of(number) if reports else None
-        size, failure, chosen, started = None, None, None, time.perf_counter()
+        done, failure, chosen, started = None, None, None, time.perf_counter()
         try:
             if job.error:
                 raise job.error
@@ -52,12 +52,13 @@ def upscale_jobs(
             chosen = upscaler_for(job).chosen_for(job.source)
             started = time.perf_counter()
             own = replace(output, format=None) if isinstance(job.target, Path) else output
-            size = chosen.upscale_file(job.source, job.target, output=own, progress=report)
+            done = chosen.upscale_file(job.source, job.target, output=own, progress=report)
         except Exception as error:
             if reports and error is reports.error:
                 raise
             failure = error
-        yield FileResult(job.source, job.target, size, time.perf_counter() - started, failure, chosen)
+        size, seconds = done.size if done else None, time.perf_counter() - started
+        yield FileResult(job.source, job.target, size, seconds, failure, chosen, done)
 
 
 class FilesProgress:

@@ -33,6 +33,7 @@ from .folder import FileResult, plan_folder
 from .jobs import upscale_jobs
 from .memory import empty_image
 from .progress import progress_shares
+from .report import Report
 from .stage import Stage
 from .tiling import TiledStage, Tiling
 
@@ -263,13 +264,14 @@ class Upscaler:
         *,
         output: Output = DEFAULT,
         progress: Progress | None = None,
-    ) -> tuple[int, int]:
+    ) -> Report:
         """Read an image file, upscale it and write it.
 
         The target appears only when it is complete; an older file of that name is kept until then. The orientation
-        noted by a camera is applied, and the colour profile is kept. What the target's format cannot hold, such as
-        transparency in JPEG, is converted, and the log says so. A file made by ``pysr shrink`` gets its original's size
-        back, to the pixel; where the note of it contradicts the file or the scale, a warning is logged instead.
+        noted by a camera is applied. What the file says beside its pixels (EXIF, XMP, IPTC, colour profile, texts, ...)
+        is kept and made true of the result. What the target's format cannot hold, such as transparency in JPEG, is
+        converted or left out, and the log and the report say so. A file made by ``pysr shrink`` gets its original's
+        size back, to the pixel; where the note of it contradicts the file or the scale, a warning is logged instead.
 
         Args:
             source: An image file, or one that is open for reading in binary mode, such as `io.BytesIO` or a pipe.
@@ -279,7 +281,8 @@ class Upscaler:
             progress: As in `upscale`.
 
         Returns:
-            (width, height) of the result in pixels.
+            What became of the file: ``size``, ``seconds``, ``model``; ``kept``, ``changed`` and ``dropped`` name the
+            metadata, and why; ``warnings`` are what the log warned of; ``as_dict()`` gives it for JSON.
 
         Raises:
             InputError: Before any work, if the source cannot be read, or the target cannot hold the result or is the
@@ -289,7 +292,11 @@ class Upscaler:
         """
         source = buffered(source)
         chosen = self.chosen_for(source)
-        return upscale_file(lambda raster: chosen._upscale(raster, None, progress), self.scale, source, target, output)
+        return upscale_file(
+            lambda raster: chosen._upscale(raster, None, progress),
+            *(self.scale, source, target, output),
+            model=chosen.model.name,
+        )
 
     def upscale_folder(
         self,
