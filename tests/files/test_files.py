@@ -248,7 +248,6 @@ def test_every_ending_that_is_written_is_read(tmp_path: Path) -> None:
         ("a.webp", (1, 16_384), "RGB", "16383"),
         ("a.avif", (1, 16_385), "RGB", "16384"),
         ("a.bmp", (40_000, 40_000), "RGB", "4 GB"),
-        ("a.tiff", (40_000, 40_000), "RGB", "4 GB"),
         ("a.jpg", (1, 1), "RGBA", "transparent.*PNG"),
         ("a.jpeg", (1, 1), "LA", "transparent.*PNG"),
         ("a.jpg", (1, 1), "P", "palette.*PNG"),

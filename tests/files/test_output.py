@@ -83,6 +83,13 @@ def test_outputs_that_contradict_themselves(choices: dict[str, Any], message: st
         Output(**choices)
 
 
+def test_a_compression_that_takes_a_missing_library_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pysr.files.tiff_writer.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="or choose deflate"):
+        Output(compression="lzw")
+    Output(compression="deflate")
+
+
 def written(ending: str, image: Image.Image | None = None, **choices: Any) -> bytes:
     stream = io.BytesIO()
     stream.name = f"a{ending}"
@@ -99,7 +106,7 @@ def test_compression_changes_the_bytes_and_no_pixel() -> None:
     assert len(png[0]) > len(png[1]) > len(png[2])
     tiff = [written(".tif", compression=name) for name in ("none", "packbits", "lzw", "deflate")]
     assert len(tiff[0]) > 2 * len(tiff[2])
-    assert written(".tif") == tiff[2]
+    assert written(".tif") == tiff[3]
     for data in (*png, *tiff):
         assert read_image(io.BytesIO(data)).tobytes() == make_image("RGB", 64, 48).tobytes()
 

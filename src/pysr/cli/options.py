@@ -156,7 +156,7 @@ def output_options(command: _COMMAND) -> _COMMAND:
             "--compression",
             metavar="C",
             type=parse_compression,
-            help="PNG: 0 (fast) to 9 (small); TIFF: none, lzw, deflate, packbits. Default: 2, lzw.",
+            help="PNG: 0 (fast) to 9 (small); TIFF: none, lzw, deflate (default), packbits.",
         ),
         click.option(
             "--background",

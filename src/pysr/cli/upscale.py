@@ -200,11 +200,13 @@ def _plan(
         if sys.stdout.isatty():
             raise click.UsageError("an image would be written to the terminal; name a file (-o), or use a pipe")
         return [plan_one(sources[0], sys.stdout.buffer, enlargement)]
+    if options.output and options.reads_stream:
+        jobs = [plan_one(sources[0], Path(options.output), enlargement)]
+    else:
+        jobs = plan_files(sources, options.output, enlargement, format=options.format, suffix=options.suffix)
     if options.output and (options.reads_stream or options.names_file()):
         output.check_format(format_by_name(options.output).name)
-    if options.output and options.reads_stream:
-        return [plan_one(sources[0], Path(options.output), enlargement)]
-    return plan_files(sources, options.output, enlargement, format=options.format, suffix=options.suffix)
+    return jobs
 
 
 class _Models:

@@ -32,15 +32,17 @@ class Format:
     most_bytes: float = math.inf
 
 
-_4_GB = 4.2e9  # TIFF and BMP count bytes in 32 bits, up to 4.29e9; the rest is room for headers and metadata
+_4_GB = 4.2e9  # BMP counts bytes in 32 bits, up to 4.29e9; the rest is room for headers and metadata
+_INTEGERS = ("L", "I;16", "LA", "LA;16", "RGB", "RGB;16", "RGBA", "RGBA;16")
+_FLOATS = ("F", "LA;F", "RGB;F", "RGBA;F")
 FORMATS = (
-    Format("PNG", (".png",), ("1", "L", "LA", "P", "I;16", "RGB", "RGBA")),
-    Format("TIFF", (".tif", ".tiff"), ("1", "L", "LA", "P", "I;16", "RGB", "RGBA", "CMYK"), most_bytes=_4_GB),
+    Format("PNG", (".png",), ("1", "P", *_INTEGERS)),
+    Format("TIFF", (".tif", ".tiff"), ("1", "P", *_INTEGERS, *_FLOATS, "CMYK", "CMYK;16", "CMYK;F")),
     Format("WEBP", (".webp",), ("1", "L", "LA", "P", "RGB", "RGBA"), 16383),  # 14 bits
     Format("AVIF", (".avif",), ("L", "LA", "RGB", "RGBA"), 16384),  # libavif decodes at most 2^28 pixels, this squared
     Format("JPEG", (".jpg", ".jpeg", ".jfif", ".jpe"), ("L", "RGB", "CMYK"), 65500),  # JPEG_MAX_DIMENSION of libjpeg
     Format("BMP", (".bmp",), ("1", "L", "P", "RGB"), most_bytes=_4_GB),
-    Format("PPM", (".ppm",), ("1", "L", "I;16", "RGB")),
+    Format("PPM", (".ppm",), ("1", "L", "I;16", "RGB", "RGB;16")),
 )
 WRITABLE = tuple(ending for kind in FORMATS for ending in kind.endings)
 ENDINGS = {kind.name: kind.endings for kind in FORMATS}

@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from ..errors import InputError
 from .formats import format_of_ending
+from .tiff_writer import COMPRESSIONS, check_compression
 
 Fit = Literal["inside", "outside", "fill"]
 LOSSY = ("JPEG", "WEBP", "AVIF")
 QUALITY = 95  # of 100: hardly visible losses in less than half the bytes of 100
-_PILLOW_TIFF = {"none": "raw", "lzw": "tiff_lzw", "deflate": "tiff_adobe_deflate", "packbits": "packbits"}
-_COMPRESSIONS = {"PNG": range(10), "TIFF": tuple(_PILLOW_TIFF)}
+_COMPRESSIONS = {"PNG": range(10), "TIFF": tuple(COMPRESSIONS)}
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Output:
             nothing and have none.
         lossless: Whether WebP is to lose nothing.
         compression: Of PNG a level from 0 (none, fast) to 9 (small, slow); of TIFF "none", "lzw", "deflate" or
-            "packbits". Default: 2, and "lzw". It changes no pixel.
+            "packbits". Default: what is fast and nearly as small, and "deflate". It changes no pixel.
         background: What shows through transparent pixels in a format without transparency: a name or "#rrggbb".
         keep_palette: Whether an image with a palette keeps just those colours, as textures of games need. Otherwise it
             is enlarged in full colour.
@@ -133,6 +133,8 @@ class Output:
             raise InputError(
                 f"compression is {self.compression!r}; it can be 0 to 9 (PNG), or none, lzw, deflate, packbits (TIFF)"
             )
+        if isinstance(self.compression, str):
+            check_compression(self.compression)
         if self.in_place and self.format:
             raise InputError("a file that is replaced keeps its format; leave the format out")
         if self.format:
@@ -184,15 +186,21 @@ class Output:
             can = f"its compression can be {allowed}" if allowed else "it has no compression to choose; leave it out"
             raise InputError(f"the compression is {self.compression!r}, and the file {kind}; {can}")
 
-    def encoding(self, kind: str) -> dict[str, Any]:
-        """Return the arguments of Pillow's ``save`` for a format, such as "PNG"."""
+    def encoding(self, kind: str, keeps_lossless: bool = False) -> dict[str, Any]:
+        """Return the options of `encode_pixels` for a format.
+
+        Args:
+            kind: Its name, such as "PNG".
+            keeps_lossless: Whether the image came without losses in this format, so that without another choice it is
+                written so.
+        """
         own = self.compression if self.compression in _COMPRESSIONS.get(kind, ()) else None
         if kind == "PNG":
-            return {"compress_level": 2 if own is None else own}  # 5 times as fast as Pillow's 6, and 8 % larger
+            return {"level": own}
         if kind == "TIFF":
-            return {"compression": _PILLOW_TIFF[str(own or "lzw")]}
-        if kind == "WEBP" and self.lossless:
-            return {"lossless": True, "quality": 75}  # here: how hard it tries
+            return {"compression": own or "deflate"}
+        if kind == "WEBP" and (self.lossless or (keeps_lossless and self.quality is None)):
+            return {"lossless": True}
         if kind == "JPEG":
             return {"quality": self.quality or QUALITY, "subsampling": "4:4:4"}
         return {"quality": self.quality or QUALITY} if kind in LOSSY else {}

@@ -28,6 +28,19 @@ _DIFFERENCES, _FLOAT_DIFFERENCES = 2, 3  # predictors (section 14, and Adobe's T
 _DEFLATE_LEVEL = 6
 
 
+def check_compression(compression: str) -> None:
+    """Check that pixels can be compressed so.
+
+    Raises:
+        InputError: That takes imagecodecs, which is not installed.
+    """
+    if compression in ("lzw", "packbits") and not find_spec("imagecodecs"):
+        raise InputError(
+            f"compressing TIFF by {compression} takes a library; install it, with pip install"
+            ' "pysr-sdk[files]", or choose deflate'
+        )
+
+
 class TiffWriter(ImageWriter):
     """A TIFF file that is being written."""
 
@@ -52,11 +65,7 @@ class TiffWriter(ImageWriter):
         Raises:
             InputError: That compression needs imagecodecs, which is not installed.
         """
-        if compression in ("lzw", "packbits") and not find_spec("imagecodecs"):
-            raise InputError(
-                f"compressing TIFF by {compression} takes a library; install it, with pip install"
-                ' "pysr-sdk[files]", or choose deflate'
-            )
+        check_compression(compression)
         self._file, self._size, self._kind, self._palette = file, size, kind, palette
         self._compression = compression
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import io
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import IO, Any
+from typing import IO
 
 from PIL import Image
 
 from ..atomic import FilePath, atomic_write, check_place, file_name
 from ..errors import InputError, format_error
+from .encoders import encode_pixels
 from .formats import FORMATS, WRITABLE, Format
 from .metadata import Changes, Metadata, avif_arguments, embed, embeds, fit
 from .output import DEFAULT, Output
@@ -21,7 +22,7 @@ from .raster import Raster
 from .streams import Target, name_of
 
 _log = logging.getLogger(__name__)
-_WORDS = {"1": "black-and-white", "P": "palette", "I;16": "16-bit gray", "LA": "transparent", "RGBA": "transparent"}
+_WORDS = {"1": "black-and-white", "P": "palette", "CMYK": "CMYK"}  # of modes without their depth
 
 
 def check_output(
@@ -75,13 +76,15 @@ def format_by_name(name: str) -> Format:
 
 
 def _bytes_per_pixel(mode: str) -> int:
-    return 2 if mode == "I;16" else Image.getmodebands(mode)
+    base, _, depth = mode.partition(";")
+    channels = {"LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}.get(base, 1)
+    return channels * {"16": 2, "F": 4}.get("F" if mode == "F" else depth, 1)
 
 
 def _check_mode(kind: Format, mode: str, transparent: bool) -> None:
     fits = [f.name for f in FORMATS if mode in f.modes and (not transparent or _keeps_transparent_colours(f, mode))]
     if kind.name not in fits:
-        what = "transparent" if transparent else _WORDS.get(mode, mode)
+        what = "transparent" if transparent else _in_words(mode)
         instead = f"write {' or '.join(fits)}, or convert" if fits else "convert"
         raise InputError(
             f"{kind.name} cannot hold {what} images (mode {mode!r}); {instead} the image first, for example with"
@@ -89,8 +92,15 @@ def _check_mode(kind: Format, mode: str, transparent: bool) -> None:
         )
 
 
+def _in_words(mode: str) -> str:
+    base, _, depth = mode.partition(";")
+    colours = {"I": "gray", "F": "gray", "L": "gray"}.get(base, _WORDS.get(base, base))
+    words = {"16": "16-bit ", "F": "floating-point "}.get("F" if mode == "F" else depth, "")
+    return words + ("transparent" if base in ("LA", "RGBA") else colours)
+
+
 def _keeps_transparent_colours(kind: Format, mode: str) -> bool:
-    return mode in ("LA", "RGBA") or kind.name in ("PNG", "WEBP")
+    return mode.startswith(("LA", "RGBA")) or kind.name in ("PNG", "WEBP")
 
 
 def write_image(image: Image.Image, path: FilePath, *, output: Output = DEFAULT) -> Changes:
@@ -121,7 +131,7 @@ def write_raster(
     Args:
         raster: In one of the modes that the format holds.
         path: The file to create or replace; or one that is open for writing, which gets the bytes in one piece.
-        output: Quality and compression.
+        output: Quality and compression; WebP that was read without loss loses nothing unless a quality is given.
         kind: The format, in place of that of the ending.
         modified: The file's time of change in nanoseconds, as of `os.stat`; default: now.
 
@@ -186,29 +196,19 @@ def image_encoder(
     metadata, changes = fit(raster.metadata, format, raster.size)
     if changes.warning:
         _log.warning("%r: %s", name, changes.warning)
-    pil = replace(raster, metadata=Metadata()).to_pil()
+    bare = replace(raster, metadata=Metadata())
+    keeps_lossless = raster.format == format and raster.lossless
 
     def encode(file: IO[bytes], quality: int | None) -> None:
-        options = (output if quality is None else replace(output, quality=quality)).encoding(format)
+        options = (output if quality is None else replace(output, quality=quality)).encoding(format, keeps_lossless)
         if embeds(format):
             encoded = io.BytesIO()
-            pil.save(encoded, format, **options, **_predictor(format, pil, options))
+            encode_pixels(bare, format, encoded, **options)
             embed(encoded, file, format, metadata)
         else:
-            pil.save(file, format, **options, **(avif_arguments(metadata) if format == "AVIF" else {}))
+            encode_pixels(bare, format, file, **options, **(avif_arguments(metadata) if format == "AVIF" else {}))
 
     return ImageEncoder(encode, changes)
-
-
-def _predictor(format: str, image: Image.Image, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Have a TIFF store differences of neighbours (TIFF 6.0, section 14), which takes half the bytes."""
-    if (
-        format == "TIFF"
-        and options["compression"] in ("tiff_lzw", "tiff_adobe_deflate")
-        and image.mode not in ("1", "P")
-    ):
-        return {"tiffinfo": {317: 2}}
-    return {}
 
 
 @contextmanager
