@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO
@@ -18,10 +19,12 @@ from .metadata import Metadata, decodable, read_metadata
 from .netpbm import open_netpbm
 from .pillow import PillowReader
 from .png import open_png
-from .raster import Raster
+from .raster import Pixels, Raster
 from .streams import Source, name_of, open_for_reading
 from .tiff_choice import open_tiff
 
+FLOAT_OVERSHOOT = 0.5  # beyond black and white; filters stay within it
+_log = logging.getLogger(__name__)
 MAX_PIXELS = 2**29  # 537 million: 2 GiB as Pillow holds RGB
 
 
@@ -58,15 +61,16 @@ def read_raster(path: Source, *, max_pixels: int = MAX_PIXELS) -> Raster:
         max_pixels: As for `open_reader`.
 
     Returns:
-        The image, upright: EXIF's orientation is applied. Of several images in a
-        file the first is read, with a warning in the log. A transparent colour of a gray or RGB file becomes alpha, as
-        no enlarged image could keep it.
+        The image, upright: EXIF's orientation is applied. Of several images in a file the first is read, with a warning
+        in the log. A transparent colour of a gray or RGB file becomes alpha, as no enlarged image could keep it.
 
     Raises:
         InputError: As for `open_reader`.
     """
     with open_reader(path, max_pixels=max_pixels) as reader:
-        return reader.read()
+        raster = reader.read()
+    _check_floats(raster.pixels, name_of(path))
+    return raster
 
 
 def read_image(path: Source, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -113,6 +117,21 @@ def image_metadata(path: Source) -> Metadata:
     """
     with open_reader(path, max_pixels=_ANY) as reader:
         return reader.metadata
+
+
+def _check_floats(pixels: Pixels, name: str) -> None:
+    if pixels.dtype.kind != "f" or not pixels.size:
+        return
+    low, high = float(pixels.min()), float(pixels.max())
+    if not -FLOAT_OVERSHOOT <= low <= high <= 1 + FLOAT_OVERSHOOT:  # so for NaN, too
+        raise InputError(
+            f"{name!r} holds floats from {low:g} to {high:g}, and black is 0 and white 1; divide them by the value of"
+            " white, replace NaN and infinity, and save the file again"
+        )
+    if low < 0 or high > 1:
+        _log.warning(
+            "%r holds floats from %g to %g; what is darker than 0 or lighter than 1 is cut off", name, low, high
+        )
 
 
 _ANY = 2**63
