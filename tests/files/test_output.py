@@ -11,6 +11,7 @@ from PIL import Image
 from pysr import Output
 from pysr.errors import InputError
 from pysr.files import Raster, read_image, write_image, write_raster
+from pysr.files.formats import format_of_ending
 from pysr.files.output import TargetSize
 from pysr.files.streams import buffered, name_of
 
@@ -39,6 +40,8 @@ def test_the_model_enlarges_by_the_next_larger_scale() -> None:
     assert TargetSize(width=9).model_scale((9, 9), offered) is None
     with pytest.raises(InputError, match=r"4\.1 times as large, and the largest scale here is 4"):
         TargetSize(4.1).model_scale((10, 10), offered)
+    with pytest.raises(InputError, match="no scale with weights"):
+        TargetSize(1.5).model_scale((10, 10), ())
 
 
 @pytest.mark.parametrize(
@@ -160,8 +163,19 @@ def test_open_files_and_pipes_are_read(tmp_path: Path) -> None:
         read_image(io.StringIO("text"))
     with (tmp_path / "b").open("wb") as file, pytest.raises(InputError, match="cannot be read"):
         read_image(file)
+    stream = io.BytesIO(b"before" + data)
+    stream.seek(6)
+    assert [read_image(stream).size for _ in range(2)] == [(12, 8)] * 2  # it is left where it was
     with pytest.raises(InputError, match="not as int"):
         read_image(7)
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), io.BytesIO()])
+def test_streams_that_take_no_bytes(stream: Any) -> None:
+    if isinstance(stream, io.BytesIO):
+        stream.close()
+    with pytest.raises(InputError, match="could not be written"):
+        write_raster(Raster.from_pil(make_image()), stream, kind=format_of_ending("png"))
 
 
 def test_a_time_of_change_is_kept(tmp_path: Path) -> None:

@@ -281,6 +281,7 @@ def _run(
     from ..upscaling.report import collected_warnings
 
     failed: list[FileResult] = []
+    lost: list[str] = []
     with collected_warnings() as warnings, REPORTS[options.progress](jobs, quiet=state.quiet or options.json) as report:
         progress = report.progress if report.wants_progress else None
         for result in upscale_jobs(jobs, models.of, models.scale, output=output, progress=progress):
@@ -288,6 +289,8 @@ def _run(
                 print(json.dumps(facts(result, warnings)), flush=True)
             warnings.clear()
             report.finished(result)
+            if result.report and result.report.warnings:
+                lost.append(f"{file_name(result.target)}: {'; '.join(result.report.warnings)}")
             if result.error:
                 failed.append(result)
                 if len(jobs) == 1:
@@ -295,4 +298,7 @@ def _run(
                 name = file_name(result.source)
                 known = Path(name).name in explain_error(result.error)
                 print_error(result.error, prefix="" if known else f"{name}: ", verbose=state.verbose)
+    if lost and state.quiet and not options.json:
+        others = f" (and {len(lost) - 1} more; run without -q to see them)" if len(lost) > 1 else ""
+        eprint(f"pysr: warning: {lost[0]}{others}")
     return failed

@@ -83,6 +83,8 @@ class TargetSize:
         needed = self.enlargement(size)
         if needed <= 1:
             return None
+        if not offered:
+            raise InputError("no scale with weights is there to choose from; name the scale, or another model")
         if enough := [scale for scale in offered if scale >= needed]:
             return min(enough)
         raise InputError(

@@ -37,6 +37,8 @@ def is_stream(value: Any) -> TypeGuard[IO[bytes]]:
 def buffered(source: Source) -> FilePath | Buffered:
     """Read a stream from where it is to its end; a path is returned as it is.
 
+    A stream that can be rewound is left where it was.
+
     Raises:
         InputError: The stream gives text, or reading fails.
     """
@@ -44,7 +46,10 @@ def buffered(source: Source) -> FilePath | Buffered:
         return source
     name = name_of(source)
     try:
+        place = source.tell() if source.seekable() else None
         data = source.read()
+        if place is not None:
+            source.seek(place)
     except (OSError, ValueError) as error:  # ValueError: it is closed
         raise InputError(f"{name} cannot be read ({error}); give an open file or a pipe") from error
     if not isinstance(data, bytes | bytearray | memoryview):

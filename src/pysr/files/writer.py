@@ -152,15 +152,26 @@ def write_raster(
     if not isinstance(path, str | os.PathLike):
         whole = io.BytesIO()
         encode(whole, None)
-        path.write(whole.getbuffer())
-        path.flush()
+        _pour(whole.getvalue(), path)
         return encode.changes
     with open_for_writing(path) as file:
         encode(file, None)
-        if modified is not None:
+        if modified is not None and os.utime in os.supports_fd:
             file.flush()
             os.utime(file.fileno(), ns=(modified, modified))
+    if modified is not None and os.utime not in os.supports_fd:  # as on Windows
+        os.utime(path, ns=(modified, modified))
     return encode.changes
+
+
+def _pour(data: bytes, stream: IO[bytes]) -> None:
+    try:
+        stream.write(data)
+        stream.flush()
+    except (OSError, TypeError, ValueError) as error:  # a closed pipe, a stream of text, a closed file
+        raise InputError(
+            f"{name_of(stream)} could not be written ({format_error(error)}); give a file that is open in binary mode"
+        ) from error
 
 
 @dataclass(frozen=True)

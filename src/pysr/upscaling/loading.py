@@ -27,7 +27,7 @@ from .plan import round_up
 from .runner import ForeignNetwork, PreparedNetwork
 from .stage import BoundPreprocessor, PreUpsampler, Stage
 from .tiling import Tiling
-from .upscaler import ImageLike, Pixel, PixelArray, Upscaler
+from .upscaler import ImageFile, ImageLike, Pixel, PixelArray, Upscaler
 from .weights import interpolate_weights, load_weights, read_metadata, trained_scales
 
 Hardware = tuple[torch.device, torch.dtype]
@@ -129,7 +129,7 @@ def load(
 
 @overload
 def upscale(
-    image: Image.Image | str | PathLike[str],
+    image: Image.Image | ImageFile,
     model: ModelName | Sequence[ModelName] = "auto",
     scale: int | None = None,
     *,
@@ -161,13 +161,13 @@ def upscale(
     """Upscale one image: ``pysr.load(model, scale, device=device).upscale(image)``.
 
     Args:
-        image: A PIL image, NumPy array, torch tensor, or the path of an image file; see `Upscaler.upscale`.
+        image: A PIL image, NumPy array, torch tensor, or an image file, by its path or open; see `Upscaler.upscale`.
         model: As in `load`.
         scale: As in `load`.
         device: As in `load`.
 
     Returns:
-        The image, ``scale`` times as large per side, of the same type; for a path, a PIL image.
+        The image, ``scale`` times as large per side, of the same type; for a file, a PIL image.
 
     Raises:
         PysrError: As for `load` and `Upscaler.upscale`.
