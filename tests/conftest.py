@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pysr.plugin import Degradation, Loss, Metric, Model, Preprocessor, hookimpl
+from pysr.plugin import Degradation, Loss, Metric, Model, ModelReader, Preprocessor, hookimpl
 from pysr.registry import Source, core, override
 
 
@@ -32,6 +32,7 @@ def install() -> Iterator[Callable[..., None]]:
             preprocessors: Sequence[Preprocessor] = (),
             metrics: Sequence[Metric] = (),
             degradations: Sequence[Degradation] = (),
+            readers: Sequence[ModelReader] = (),
         ) -> None:
             module = ModuleType("fake")
             vars(module).update(
@@ -40,6 +41,7 @@ def install() -> Iterator[Callable[..., None]]:
                 pysr_preprocessors=hookimpl(lambda: list(preprocessors)),
                 pysr_metrics=hookimpl(lambda: list(metrics)),
                 pysr_degradations=hookimpl(lambda: list(degradations)),
+                pysr_model_files=hookimpl(lambda: list(readers)),
             )
             overrides.enter_context(override([core(), Source("fake", "fake", "1", lambda: module)]))
 

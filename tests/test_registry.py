@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pysr import UnknownNameError
-from pysr.plugin import Degradation, Loss, Metric, Model, Preprocessor, hookimpl
+from pysr.plugin import Degradation, Loss, Metric, Model, ModelReader, Preprocessor, hookimpl
 from pysr.registry import PROVIDERS, Plugin, Registry, Source, core, models, override, registry
 
 
@@ -79,6 +79,10 @@ BROKEN = {
     "exiting hook": (source("bad", module(pysr_losses=hookimpl(raising(SystemExit(1))))), "SystemExit"),
     "raising generator": (source("bad", module(pysr_models=hookimpl(raising_late))), "too late"),
     "a model instead of a list": (source("bad", module(pysr_models=hookimpl(lambda: model("x")))), "not iterable"),
+    "not a reader": (
+        source("bad", module(pysr_model_files=hookimpl(lambda: [3]))),
+        "pysr_model_files gave 3, which is not",
+    ),
     "not a model": (source("bad", providing("vdsr")), "'vdsr', which is not a Model"),
     "the class instead of a model": (source("bad", providing(Model)), "not a Model"),
     "a loss as a model": (source("bad", providing(Loss("x", nothing, ""))), "not a Model"),
@@ -157,19 +161,22 @@ def test_a_refused_model_leaves_no_alias_behind() -> None:
 def test_everything_else_comes_the_same_way() -> None:
     loss, step = Loss("edges", nothing, ""), Preprocessor("gamma", nothing, "")
     metric, degradation = Metric("niqe", nothing, "", "NIQE"), Degradation("rain", nothing, "")
+    reader = ModelReader("cloud", nothing, nothing, "", (".cloud",))
     members = {
         "pysr_losses": hookimpl(lambda: [loss]),
         "pysr_preprocessors": hookimpl(lambda: [step]),
         "pysr_metrics": hookimpl(lambda: [metric]),
         "pysr_degradations": hookimpl(lambda: [degradation]),
+        "pysr_model_files": hookimpl(lambda: [reader]),
     }
     found = Registry([CORE, source("more", module(**members))])
     assert found.loss("edges") is loss
     assert found.preprocessor("gamma") is step
     assert found.metric("niqe") is metric
     assert found.degradation("rain") is degradation
+    assert found.readers["cloud"] is reader and found.reader_owner("cloud") == "more"
     assert found.plugins[1] == Plugin(
-        "more", "more", "1.0", "ok", None, (), ("edges",), ("gamma",), ("niqe",), ("rain",)
+        "more", "more", "1.0", "ok", None, (), ("edges",), ("gamma",), ("niqe",), ("rain",), ("cloud",)
     )
     with pytest.raises(UnknownNameError, match=r"no loss called 'vgg' \(installed: .*edges"):
         found.loss("vgg")

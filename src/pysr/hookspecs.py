@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from .plugin import Degradation, Loss, Metric, Model, Preprocessor
+    from .plugin import Degradation, Loss, Metric, Model, ModelReader, Preprocessor
 
 hookspec = pluggy.HookspecMarker("pysr")
 hookimpl = pluggy.HookimplMarker("pysr")
@@ -38,3 +38,8 @@ def pysr_metrics() -> "list[Metric]":  # type: ignore[empty-body]
 @hookspec
 def pysr_degradations() -> "list[Degradation]":  # type: ignore[empty-body]
     """Degradations for recipes and `pysr evaluate` that this plugin provides."""
+
+
+@hookspec
+def pysr_model_files() -> "list[ModelReader]":  # type: ignore[empty-body]
+    """Kinds of model files that this plugin reads."""

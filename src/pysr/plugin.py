@@ -12,20 +12,25 @@ from dataclasses import KW_ONLY, dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
 from .errors import PluginError
 from .hookspecs import hookimpl
 from .lazy import lazy
+from .readers import ModelReader
 from .recipes import Fit, Recipe
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from .cache import cache_folder
     from .imaging.resize import resize
     from .ops.pixelcnn import KnownPixels, PixelCNNSampler, channel_groups, native_device
+    from .upscaling.probing import Probe, probe
     from .upscaling.weights import load_weights
+
+    CleanWeights: TypeAlias = "Weights | Callable[[nn.Module], None]"  # a file, or what fills a network
 
 __all__ = [
     "Degradation",
@@ -34,17 +39,21 @@ __all__ = [
     "Loss",
     "Metric",
     "Model",
+    "ModelReader",
     "PixelCNNSampler",
     "Preprocess",
     "Preprocessor",
+    "Probe",
     "Progress",
     "Recipe",
     "Weights",
+    "cache_folder",
     "channel_groups",
     "hookimpl",
     "lazy",
     "load_weights",
     "native_device",
+    "probe",
     "resize",
 ]
 
@@ -57,9 +66,12 @@ RESEARCH_LICENCE = "Apache-2.0; trained on research image sets without a formal 
 _HELPERS = {  # name -> module
     "KnownPixels": ".ops.pixelcnn",
     "PixelCNNSampler": ".ops.pixelcnn",
+    "Probe": ".upscaling.probing",
+    "cache_folder": ".cache",
     "channel_groups": ".ops.pixelcnn",
     "load_weights": ".upscaling.weights",
     "native_device": ".ops.pixelcnn",
+    "probe": ".upscaling.probing",
     "resize": ".imaging.resize",
 }
 
@@ -139,7 +151,10 @@ class Weights:
         return found
 
 
-def _find(weights: Mapping[int | tuple[int, str], Weights], scale: int, variant: str | None) -> Weights | None:
+_Found = TypeVar("_Found")
+
+
+def _find(weights: Mapping[int | tuple[int, str], _Found], scale: int, variant: str | None) -> _Found | None:
     return weights.get(scale) or weights.get((scale, variant or ""))
 
 
@@ -164,7 +179,8 @@ class Model:
         made_for: The images that its weights were trained for: "clean" ones, or "compressed" ones, from which it also
             removes the traces of lossy compression.
         strength_from: Weights of the same network, by scale or by (scale, variant), for clean images, from which the
-            training of ``weights`` began. Users may then choose any mixture of the two, ``pysr.load(strength=)``.
+            training of ``weights`` began: a file, or what fills a network with them. Users may then choose any mixture
+            of the two, ``pysr.load(strength=)``.
         variants: Named versions; the first is the default.
         receptive_field: Half width, in pixels of the network's input, beyond which an input pixel cannot influence an
             output pixel; None if unbounded (attention, global pooling): patches of such models are blended.
@@ -180,6 +196,15 @@ class Model:
             builds a `Recipe`, or a `Fit` for a method without gradient steps. Its arguments, if any, are strings with
             defaults, which ``pysr train -o NAME=VALUE`` sets.
         paper: Authors, title, venue and year.
+        file: The file that the model was made from by a `ModelReader`; its network comes with its weights.
+        licence: The terms that this file states; empty if it states none.
+        minimum_size: The sides of the network's input must be at least this; smaller images are mirrored.
+        input_size: The only (height, width) that the network takes, if it takes only one: all patches have it.
+        bytes_per_pixel: Working memory per pixel of the network's input, where that is known; 0: estimated from the
+            layers, which a network that computes outside torch does not have.
+        runtime: What computes the network. One that torch does not compute is an ``nn.Module`` all the same, whose
+            ``forward`` takes and returns float32 on the CPU; it is neither copied nor converted, and is called from
+            several threads.
 
     Raises:
         ValueError: There are no scales, or one is below 1.
@@ -197,7 +222,7 @@ class Model:
     weights: Mapping[int | tuple[int, str], Weights] = field(default_factory=dict)
     scores: Mapping[int, float] = field(default_factory=dict)
     made_for: Literal["clean", "compressed"] = "clean"
-    strength_from: Mapping[int | tuple[int, str], Weights] = field(default_factory=dict)
+    strength_from: Mapping[int | tuple[int, str], CleanWeights] = field(default_factory=dict)
     variants: tuple[str, ...] = ()
     receptive_field: int | None = None
     multiple_of: int = 1
@@ -205,6 +230,12 @@ class Model:
     needs_float32: bool = False
     recipes: Mapping[str, Callable[..., Recipe | Fit]] = field(default_factory=dict)
     paper: str = ""
+    file: Path | None = None
+    licence: str = ""
+    minimum_size: int = 1
+    input_size: tuple[int, int] | None = None
+    bytes_per_pixel: float = 0
+    runtime: str = "torch"
 
     def __post_init__(self) -> None:
         if not self.scales or min(self.scales) < 1:
@@ -219,7 +250,7 @@ class Model:
         """Return the shipped weights for a scale and a variant (None for models without); None if there are none."""
         return _find(self.weights, scale, variant)
 
-    def clean_weights_for(self, scale: int, variant: str | None = None) -> Weights | None:
+    def clean_weights_for(self, scale: int, variant: str | None = None) -> CleanWeights | None:
         """Return the weights of strength 0 for a scale and a variant; None if the model has no strength there."""
         return _find(self.strength_from, scale, variant)
 

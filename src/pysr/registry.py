@@ -21,7 +21,7 @@ import pluggy
 
 from . import hookspecs
 from .errors import PysrError, UnknownNameError, format_error
-from .plugin import Degradation, Loss, Metric, Model, Preprocessor
+from .plugin import Degradation, Loss, Metric, Model, ModelReader, Preprocessor
 
 logger = logging.getLogger("pysr")
 
@@ -48,7 +48,16 @@ PROVIDERS = {  # what this repository's plugins provide, for the "not installed"
     "metric": {"perceptual": "pysr-perceptual"},
 }
 
-Description = TypeVar("Description", Model, Loss, Preprocessor, Metric, Degradation)
+_HOOKS = {  # what each kind of description comes from, in the order of `Registry`'s namespaces
+    "model": "pysr_models",
+    "loss": "pysr_losses",
+    "preprocessor": "pysr_preprocessors",
+    "metric": "pysr_metrics",
+    "degradation": "pysr_degradations",
+    "reader": "pysr_model_files",
+}
+
+Description = TypeVar("Description", Model, Loss, Preprocessor, Metric, Degradation, ModelReader)
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,7 @@ class Plugin:
         preprocessors: Names of its preprocessors.
         metrics: Names of its metrics.
         degradations: Names of its degradations.
+        readers: Names of the kinds of model files that it reads.
     """
 
     name: str
@@ -78,6 +88,7 @@ class Plugin:
     preprocessors: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     degradations: tuple[str, ...] = ()
+    readers: tuple[str, ...] = ()
 
 
 @dataclass
@@ -93,7 +104,7 @@ class _Namespace(Generic[Description]):
     def add(self, item: object, owner: str) -> str:
         """Add one description and return its name. Raises ValueError if it is not acceptable."""
         if not isinstance(item, self.type):
-            raise ValueError(f"pysr_{self.kind}s gave {item!r}, which is not a {self.type.__name__}")
+            raise ValueError(f"{_HOOKS[self.kind]} gave {item!r}, which is not a {self.type.__name__}")
         names = (item.name, *getattr(item, "aliases", ()))
         if self.kind == "model" and AUTO in names:
             raise ValueError(f"a model cannot be called {AUTO!r}, the word for choosing among all models; rename it")
@@ -134,6 +145,7 @@ class Registry:
         self._preprocessors: _Namespace[Preprocessor] = _Namespace("preprocessor", Preprocessor)
         self._metrics: _Namespace[Metric] = _Namespace("metric", Metric)
         self._degradations: _Namespace[Degradation] = _Namespace("degradation", Degradation)
+        self._readers: _Namespace[ModelReader] = _Namespace("reader", ModelReader)
         self.plugins = tuple(self._load(source) for source in sources)
 
     @property
@@ -160,6 +172,11 @@ class Registry:
     def degradations(self) -> Mapping[str, Degradation]:
         """Installed degradations by name."""
         return self._degradations.items
+
+    @property
+    def readers(self) -> Mapping[str, ModelReader]:
+        """Kinds of model files that can be read, by name, in the order of their plugins."""
+        return self._readers.items
 
     def model(self, name: str) -> Model:
         """The model of that name or alias. Raises UnknownNameError, which lists what is installed."""
@@ -189,6 +206,10 @@ class Registry:
         """The distribution that provides a model, in words if none does: a `Model` can be used without a plugin."""
         return self._models.owners.get(model, "no installed package")
 
+    def reader_owner(self, reader: str) -> str:
+        """The distribution that reads a kind of model file."""
+        return self._readers.owners[reader]
+
     def _load(self, source: Source) -> Plugin:
         try:
             contributions = _collect(source.load())
@@ -202,6 +223,7 @@ class Registry:
             self._preprocessors,
             self._metrics,
             self._degradations,
+            self._readers,
         )
         for namespace, items in zip(namespaces, contributions, strict=True):
             names[namespace.kind] = tuple(_register(namespace, items, source.distribution, refused))
@@ -217,6 +239,7 @@ class Registry:
             preprocessors=names["preprocessor"],
             metrics=names["metric"],
             degradations=names["degradation"],
+            readers=names["reader"],
         )
 
 
@@ -245,14 +268,7 @@ def _collect(module: ModuleType) -> list[list[Any]]:
     manager.check_pending()
     if not manager.get_hookcallers(module):
         raise PysrError(f"{module.__name__} has no hook; mark functions of the right name with pysr.plugin.hookimpl")
-    hook = manager.hook
-    calls = (
-        hook.pysr_models,
-        hook.pysr_losses,
-        hook.pysr_preprocessors,
-        hook.pysr_metrics,
-        hook.pysr_degradations,
-    )
+    calls = (getattr(manager.hook, hook) for hook in _HOOKS.values())
     return [[item for items in call() for item in items] for call in calls]
 
 

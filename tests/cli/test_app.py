@@ -99,6 +99,7 @@ def test_plugins_as_json(broken_plugin: Any, capsys: pytest.CaptureFixture[str])
         "preprocessors",
         "metrics",
         "degradations",
+        "readers",
     ]
     assert core["models"] == ["bicubic"]
     assert (hat["state"], hat["error"]) == ("failed", BROKEN.error)

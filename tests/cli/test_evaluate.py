@@ -171,7 +171,9 @@ def test_a_variant_and_weights_are_passed_on_with_their_scales(
     assert evaluated[0][0] == ["bicubic, variant a, weights w.safetensors"] * 2
     assert evaluated[0][-1] == [(scale, {"variant": "a", "weights": file}) for scale in (3, 4)]
     assert run("evaluate", "bicubic", "nearest", "--data", ".", "--weights", file, "--scale", "3") == 2
-    assert "--weights need a single model, and 2 are named" in capsys.readouterr().err
+    assert "--weights and --strength need a single model, and 2 are named" in capsys.readouterr().err
+    run("evaluate", "bicubic", "--data", ".", "--strength", "0", "--scale", "2", "--json", "-")
+    assert evaluated[-1][0] == ["bicubic, strength 0.0"]
 
 
 def test_scales_without_weights_are_left_out_unless_named(

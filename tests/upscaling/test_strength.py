@@ -83,6 +83,15 @@ def test_between_the_ends_the_weights_are_mixed() -> None:
         assert np.abs(upscaled("mending", strength=strength) - (low + strength * (high - low))).max() < 1e-6
 
 
+def test_the_weights_of_strength_0_may_come_from_a_callable(mending: Model, install: Callable[..., None]) -> None:
+    def fill(network: nn.Module) -> None:
+        network.load_state_dict(Layer(1).state_dict())
+
+    install(mending, replace(mending, name="filled", strength_from={2: fill}))
+    for strength in (0, 0.5):
+        assert np.array_equal(upscaled("filled", strength=strength), upscaled("mending", strength=strength))
+
+
 def test_what_is_no_weight_is_kept(shipped: Callable[[str, nn.Module], Weights]) -> None:
     network = Layer(2)
     interpolate_weights(network, shipped("clean", Layer(1)), 0.5)

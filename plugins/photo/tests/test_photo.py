@@ -15,9 +15,17 @@ from pysr.plugin import Model, Recipe, resize
 from pysr.registry import core, override
 from pysr.testing import measured_receptive_field, photo
 from pysr.training import TrainingOptions, train
-from pysr_photo.network import OVERSHOOT, PhotoNet, build, convolutions, fold_normalization, limit_to_input
+from pysr_photo.network import (
+    OVERSHOOT,
+    PhotoNet,
+    build,
+    convolutions,
+    fill_from_srresnet,
+    fold_normalization,
+    limit_to_input,
+)
 from pysr_photo.plugin import HALF_FIELD, pysr_models
-from pysr_photo.train import recipe, sharp_recipe, start_from_srresnet
+from pysr_photo.train import recipe, sharp_recipe
 from pysr_srgan.network import SRResNet
 
 CPU = TrainingOptions(device="cpu", precision="float32")
@@ -109,7 +117,7 @@ def test_a_little_colour_is_kept_in_part() -> None:
 @pytest.mark.parametrize("scale", [2, 4])
 def test_a_training_starts_as_srresnet(scale: int) -> None:
     net, clean = PhotoNet(scale), pysr.load("srresnet", scale, device="cpu", precision="float32")
-    start_from_srresnet(net)
+    fill_from_srresnet(net)
     low = torch.from_numpy(photo(24, 24)).permute(2, 0, 1)
     with torch.no_grad():
         found = net(low[None])[0].clamp(0, 1)

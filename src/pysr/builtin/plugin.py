@@ -1,6 +1,6 @@
 """The core's own models, losses and so on, through the same hooks as everybody else's."""
 
-from ..plugin import Degradation, Loss, Metric, Model, Preprocessor, hookimpl, lazy
+from ..plugin import Degradation, Loss, Metric, Model, ModelReader, Preprocessor, hookimpl, lazy
 
 SCALES = (2, 3, 4, 5, 6, 7, 8)  # 8 is the largest that super-resolution papers report
 
@@ -115,4 +115,17 @@ def pysr_degradations() -> list[Degradation]:
             lazy("pysr.imaging.degrade:photo_strong"),
             "To evaluate by: blur of sigma 2.8 x 1.6, noise of 60 photons and sigma 6 / 255, JPEG of quality 35",
         ),
+    ]
+
+
+@hookimpl
+def pysr_model_files() -> list[ModelReader]:
+    return [
+        ModelReader(
+            "pysr",
+            lambda path, start: start[8:9] == b"{" and b'"pysr.model"' in start,
+            lazy("pysr.builtin.trained:open_trained"),
+            "Weights that `pysr train` wrote, as the model that they are for",
+            (".safetensors",),
+        )
     ]

@@ -18,6 +18,7 @@ from .options import (
     hint_for_stray,
     scales_option,
     split_values,
+    strength_option,
     tta_option,
     variant_options,
     verbosity_options,
@@ -63,6 +64,7 @@ STDOUT = Path("-")
     type=PATH,
     help="Plot the models by the first and the last metric (single data set and scale): PNG, PDF or SVG.",
 )
+@strength_option
 @tta_option
 @device_options
 @verbosity_options
@@ -71,7 +73,7 @@ def evaluate(state: CliState, /, names: tuple[str, ...], images: bool, plot: Pat
     """Compare models on folders of images: PSNR in dB and SSIM, or other metrics.
 
     MODEL is a name from `pysr models`, or A+B to apply A, then B. Each model is measured at those of the given scales
-    that it offers. --variant and --weights need a single MODEL.
+    that it offers. --variant, --weights and --strength need a single MODEL.
     """
     from ..evaluation import report
     from ..evaluation.plot import check_plot, write_plot
@@ -83,10 +85,9 @@ def evaluate(state: CliState, /, names: tuple[str, ...], images: bool, plot: Pat
     files = {kind: path for kind in texts if (path := options.pop(kind))}
     _check_files(files)
     chains = {name: _parse(name) for name in names}
-    loading = {
-        key: options.pop(key) for key in ("variant", "pre_upsampler", "weights", "device", "precision", "ensemble")
-    }
-    loading = {key: value for key, value in loading.items() if value not in (None, "auto", False)}
+    keys = ("variant", "pre_upsampler", "weights", "strength", "device", "precision", "ensemble")
+    loading = {key: options.pop(key) for key in keys}
+    loading = {key: value for key, value in loading.items() if value not in (None, "auto") and value is not False}
     if not options["scales"]:
         options["scales"] = _common_scales(chains, loading.get("pre_upsampler"), loading.get("weights"))
     if plot:
@@ -122,9 +123,13 @@ def _load(names: Sequence[str], scales: Sequence[int], options: Mapping[str, Any
     from ..evaluation.protocols import offered_scales
     from ..upscaling.loading import load
 
-    if len(names) > 1 and ("variant" in options or "weights" in options):
-        raise InputError(f"--variant and --weights need a single model, and {len(names)} are named; leave them out")
-    named = {key: Path(options[key]).name for key in ("variant", "pre_upsampler", "weights") if key in options}
+    if len(names) > 1 and options.keys() & {"variant", "weights", "strength"}:
+        raise InputError(
+            f"--variant, --weights and --strength need a single model, and {len(names)} are named; leave them out"
+        )
+    named = {key: options[key] for key in ("variant", "pre_upsampler", "strength") if key in options}
+    if "weights" in options:
+        named["weights"] = options["weights"].name
     suffix = ["ensemble"] if options.get("ensemble") else []
     upscalers = []
     for name, offered in zip(names, offered_scales(names, scales), strict=True):

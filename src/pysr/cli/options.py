@@ -130,6 +130,13 @@ def device_options(command: _COMMAND) -> _COMMAND:
     return device(precision(command))
 
 
+def strength_option(command: _COMMAND) -> _COMMAND:
+    """Give a command --strength."""
+    return click.option(
+        "--strength", metavar="X", type=float, help="How much a model for compressed images does, 0 to 1 (all)."
+    )(command)
+
+
 def tta_option(command: _COMMAND) -> _COMMAND:
     """Give a command --tta, as the parameter ``ensemble``."""
     return click.option(

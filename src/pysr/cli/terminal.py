@@ -169,8 +169,9 @@ def plugins_table(plugins: Iterable[Plugin]) -> Table:
 
     table = _table("plugin", "distribution", "version", "state", "provides")
     for plugin in plugins:
-        kinds = ("models", "losses", "preprocessors", "metrics", "degradations")
-        lines = [f"{kind}: {', '.join(names)}" for kind in kinds if (names := getattr(plugin, kind))]
+        kinds = {kind: kind for kind in ("models", "losses", "preprocessors", "metrics", "degradations")}
+        kinds["readers"] = "model files"
+        lines = [f"{kind}: {', '.join(names)}" for field, kind in kinds.items() if (names := getattr(plugin, field))]
         provides = Text("\n".join(lines))
         if plugin.error:
             provides.append(("\n" if lines else "") + plugin.error, _STATE_STYLES[plugin.state])

@@ -17,6 +17,7 @@ from .options import (
     device_options,
     parse_memory,
     scale_option,
+    strength_option,
     tta_option,
     variant_options,
     verbosity_options,
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 )
 @variant_options
 @weights_option("Safetensors file to use in place of the weights shipped with the model.")
-@click.option("--strength", metavar="X", type=float, help="How much a model for compressed images does, 0 to 1 (all).")
+@strength_option
 @scale_option(
     "Enlargement per side: 3, x3 or 3x. Default: that noted by `pysr shrink`, or the model's first (2 for auto), or the"
     " first in --weights."

@@ -6,13 +6,16 @@ Nothing here imports torch.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ..errors import InputError
 from ..plugin import Model
-from ..registry import registry
+from .model_files import find_model, model_path
+
+ModelName = str | os.PathLike[str]  # of an installed model, or a model file's path
 
 
 def validate_choice(what: str, value: Any, allowed: tuple[Any, ...], hint: str = "") -> Any:
@@ -47,20 +50,30 @@ class Chain:
     parts: tuple[int, ...] = ()
 
     @classmethod
-    def parse(cls, model: str | Sequence[str]) -> Chain:
-        """Parse a name, ``"a+b"``, ``"a:2+b:3"``, ``["a", "b"]`` or ``["a:2", "b:3"]``.
+    def parse(cls, model: ModelName | Sequence[ModelName]) -> Chain:
+        """Parse a name, ``"a+b"``, ``"a:2+b:3"``, ``["a", "b"]`` or ``["a:2", "b:3"]``; each may be a model file.
+
+        A file's name that has a "+" in it stands alone, or in a list.
 
         Raises:
             UnknownNameError: A model is not installed.
-            InputError: A scale is not a number, is not offered by its model, or is given for only some models.
+            InputError: A scale is not a number, is not offered by its model, or is given for only some models; or a
+                model file cannot be used.
+            WeightsError: A model file is damaged.
+            PluginError: A plugin failed on a model file.
         """
-        names = model.split("+") if isinstance(model, str) else list(model) if isinstance(model, Sequence) else [model]
+        if isinstance(model, str):
+            names: list[ModelName] = [model] if "+" not in model or _is_file(model) else [*model.split("+")]
+        else:
+            names = list(model) if isinstance(model, Sequence) else [model]
         if not names:
             raise InputError("the list of models is empty; name one model, or several to apply in turn")
         parsed = [_parse_part(name) for name in names]
         models, parts = tuple(spec for spec, _ in parsed), tuple(part for _, part in parsed if part)
         if parts and len(parts) < len(models):
-            raise InputError(f"only some models of {'+'.join(names)} have a scale; give all one or none, as in a:2+b:3")
+            raise InputError(
+                f"only some models of {'+'.join(map(str, names))} have a scale; give all one or none, as in a:2+b:3"
+            )
         return cls(models, parts)
 
     @property
@@ -146,12 +159,17 @@ def listed_scales(offers: Mapping[str, Sequence[int]]) -> str:
     return ", ".join(f"{name}: {' '.join(map(str, scales))}" for name, scales in offers.items())
 
 
-def _parse_part(name: str) -> tuple[Model, int | None]:
+def _is_file(name: str) -> bool:
+    path = model_path(name)
+    return path is not None and path.is_file()
+
+
+def _parse_part(name: ModelName) -> tuple[Model, int | None]:
     """The model and the scale of ``"name:scale"``, or the model of ``"name"`` and None."""
-    name, colon, scale = str(name).partition(":")
-    spec = registry().model(name)
-    if not colon:
-        return spec, None
+    if not isinstance(name, str) or ":" not in name or _is_file(name):
+        return find_model(name), None
+    name, _, scale = name.rpartition(":")
+    spec = find_model(name)
     if not scale.isdecimal():
         raise InputError(f"scale of {spec.name} is {scale!r}; give a whole number, as in {spec.name}:{spec.scales[0]}")
     return spec, int(validate_choice(f"scale of {spec.name}", int(scale), spec.scales))

@@ -21,9 +21,10 @@ from ..ops.hardware import choose_device, choose_precision
 from ..plugin import Model, Preprocessor
 from ..registry import AUTO, registry
 from .auto import AutoUpscaler, auto_scale
-from .chain import Chain, validate_choice
+from .chain import Chain, ModelName, validate_choice
+from .model_files import find_model
 from .plan import round_up
-from .runner import PreparedNetwork
+from .runner import ForeignNetwork, PreparedNetwork
 from .stage import BoundPreprocessor, PreUpsampler, Stage
 from .tiling import Tiling
 from .upscaler import ImageLike, Pixel, PixelArray, Upscaler
@@ -39,11 +40,11 @@ logger = logging.getLogger("pysr")
 
 
 def load(
-    model: str | Sequence[str],
+    model: ModelName | Sequence[ModelName],
     scale: int | None = None,
     *,
     variant: str | None = None,
-    pre_upsampler: str | None = None,
+    pre_upsampler: ModelName | None = None,
     weights: str | PathLike[str] | None = None,
     strength: float | None = None,
     device: str | torch.device = "auto",
@@ -60,7 +61,9 @@ def load(
     Args:
         model: A name or alias from `pysr.models`; "auto" to choose one for each image, by how its file was compressed;
             or several models, each of which enlarges the result of the one before it: ``["srcnn", "vdsr"]`` in equal
-            parts, ``["vdsr:2", "vdsr:3"]`` in given parts; ``"srcnn+vdsr"`` and ``"vdsr:2+vdsr:3"`` mean the same.
+            parts, ``["vdsr:2", "vdsr:3"]`` in given parts; ``"srcnn+vdsr"`` and ``"vdsr:2+vdsr:3"`` mean the same. In a
+            name's place there may be a model file's path, or its name in a folder that ``PYSR_MODELS`` names; an
+            installed plugin must read such files (`pysr.plugin.ModelReader`).
         scale: Enlargement per side, of all models together; by default the model's first (2 for "auto"), the product of
             the parts, or the first that ``weights`` were trained for.
         variant: One of the model's variants; by default its first.
@@ -84,9 +87,9 @@ def load(
 
     Raises:
         UnknownNameError: No such model is installed.
-        InputError: An option cannot be used, alone or with the others.
+        InputError: An option cannot be used, alone or with the others; or a model file holds no model that can be read.
         WeightsError: Weights are missing, damaged or for another network.
-        PluginError: A plugin fails to build its network.
+        PluginError: A plugin fails to build its network, or to read a model file.
     """
     own = {"variant": variant, "pre_upsampler": pre_upsampler, "weights": weights, "strength": strength}
     if model == AUTO:
@@ -127,7 +130,7 @@ def load(
 @overload
 def upscale(
     image: Image.Image | str | PathLike[str],
-    model: str | Sequence[str] = "auto",
+    model: ModelName | Sequence[ModelName] = "auto",
     scale: int | None = None,
     *,
     device: str | torch.device = "auto",
@@ -135,7 +138,7 @@ def upscale(
 @overload
 def upscale(
     image: NDArray[Pixel],
-    model: str | Sequence[str] = "auto",
+    model: ModelName | Sequence[ModelName] = "auto",
     scale: int | None = None,
     *,
     device: str | torch.device = "auto",
@@ -143,14 +146,14 @@ def upscale(
 @overload
 def upscale(
     image: Tensor,
-    model: str | Sequence[str] = "auto",
+    model: ModelName | Sequence[ModelName] = "auto",
     scale: int | None = None,
     *,
     device: str | torch.device = "auto",
 ) -> Tensor: ...
 def upscale(
     image: ImageLike,
-    model: str | Sequence[str] = "auto",
+    model: ModelName | Sequence[ModelName] = "auto",
     scale: int | None = None,
     *,
     device: str | torch.device = "auto",
@@ -186,11 +189,11 @@ def resolve_scale(weights: str | PathLike[str], scale: int | None, offered: Sequ
     return scale
 
 
-def _check_pre_upsampler(weights: str | PathLike[str], pre_upsampler: str | None) -> None:
+def _check_pre_upsampler(weights: str | PathLike[str], pre_upsampler: ModelName | None) -> None:
     """Warn of weights that were trained with another pre-upsampler."""
     if (trained := read_metadata(Path(weights)).get("pysr.initial")) is None:
         return
-    trained, used = trained or "bicubic", registry().model(pre_upsampler or "bicubic").name
+    trained, used = trained or "bicubic", find_model(pre_upsampler or "bicubic").name
     if trained != used:
         logger.warning("%s was trained with the pre-upsampler %s, not %s; expect worse results", weights, trained, used)
 
@@ -233,9 +236,11 @@ def _load_stage(
     variants = model.variants
     variant = validate_choice(f"variant of {model.name}", variant, variants) if variant or variants else None
     network = _build_network(model, scale, variant)
+    if weights and model.file:
+        raise InputError(f"{model.file} has its own weights; leave weights out, or give {weights} as the model")
     if chosen := weights or model.weights_for(scale, variant):
         load_weights(network, chosen if not isinstance(chosen, (str, PathLike)) else Path(chosen))
-    elif any(True for _ in network.parameters()):
+    elif not model.file and any(True for _ in network.parameters()):
         training = f"`pysr train {model.name} --scale {scale} --data DIR --out DIR` makes one"
         raise InputError(
             f"{model.name} comes without weights for scale {scale}; give weights=, a safetensors file"
@@ -264,33 +269,41 @@ def _set_strength(
 
 
 def make_stage(
-    model: Model, scale: int, network: nn.Module, hardware: Hardware, pre_upsampler: str | None = None
+    model: Model, scale: int, network: nn.Module, hardware: Hardware, pre_upsampler: ModelName | None = None
 ) -> Stage:
     """Prepare a network for use, with its model's preprocessors.
 
     Args:
         model: The network's description; it need not be installed.
         scale: Enlargement per side.
-        network: The model's network, with its weights; it is copied.
-        hardware: The device, and the dtype in which to compute (float32 if the model needs that).
+        network: The model's network, with its weights; it is copied if torch computes it.
+        hardware: The device, and the dtype in which to compute (float32 if the model needs that). Without effect on a
+            network that torch does not compute.
         pre_upsampler: Name of a model to use in place of the preprocessor that enlarges.
 
     Raises:
         InputError: The pre-upsampler cannot be used.
     """
-    probe_side = round_up(SAMPLER_PROBE_SIDE if model.stochastic else PROBE_SIDE, model.multiple_of)
-    device, dtype = hardware
-    runner = PreparedNetwork(
-        network, device, torch.float32 if model.needs_float32 else dtype, (model.channels, probe_side, probe_side)
-    )
+    runner = _prepare(model, network, hardware)
     stage = Stage(model, scale, runner, _build_preprocessors(model), registry().owner(model.name))
     if not pre_upsampler:
         return stage
     return _with_pre_upsampler(_load_pre_upsampler(pre_upsampler, model, scale, hardware), stage)
 
 
+def _prepare(model: Model, network: nn.Module, hardware: Hardware) -> PreparedNetwork:
+    if model.runtime != "torch":
+        return ForeignNetwork(network, model.bytes_per_pixel)
+    least = max(SAMPLER_PROBE_SIDE if model.stochastic else PROBE_SIDE, model.minimum_size)
+    sides = model.input_size or (round_up(least, model.multiple_of),) * 2
+    device, dtype = hardware
+    runner = PreparedNetwork(network, device, torch.float32 if model.needs_float32 else dtype, (model.channels, *sides))
+    runner.bytes_per_pixel = model.bytes_per_pixel or runner.bytes_per_pixel
+    return runner
+
+
 def preprocessors_of(
-    model: Model, scale: int, hardware: Hardware, pre_upsampler: str | None = None
+    model: Model, scale: int, hardware: Hardware, pre_upsampler: ModelName | None = None
 ) -> tuple[BoundPreprocessor, ...]:
     """Build a model's preprocessors, with a pre-upsampler in place of the one that enlarges, as `make_stage` does."""
     built = _build_preprocessors(model)
@@ -322,9 +335,9 @@ def _build_network(model: Model, scale: int, variant: str | None) -> nn.Module:
         raise PluginError(f"{owner} could not build the network of {model.name!r}: {error!r}") from error
 
 
-def _load_pre_upsampler(name: str, model: Model, scale: int, hardware: Hardware) -> Stage:
+def _load_pre_upsampler(name: ModelName, model: Model, scale: int, hardware: Hardware) -> Stage:
     """Load the model ``name`` as the pre-upsampler of ``model``."""
-    spec = registry().model(name)
+    spec = find_model(name)
     if spec.stochastic:
         raise InputError(f"{spec.name} draws its result at random and cannot be a pre-upsampler; use it by itself")
     if not registry().enlarges_first(model):
@@ -347,6 +360,8 @@ def _with_pre_upsampler(pre_upsampler: Stage, stage: Stage) -> Stage:
         stage.model,
         receptive_field=None if pre_upsampler.halo is None else stage.model.receptive_field,
         multiple_of=math.lcm(stage.model.multiple_of, pre_upsampler.model.multiple_of),
+        minimum_size=max(stage.model.minimum_size, pre_upsampler.model.minimum_size),
+        input_size=stage.model.input_size or pre_upsampler.model.input_size,
     )
     return replace(stage, model=model, steps=_in_place_of_enlarging(pre_upsampler, model, stage.steps))
 

@@ -138,6 +138,7 @@ def plan_tiles(
     overlap: int = 0,
     mode: Mode = "exact",
     multiple_of: int = 1,
+    minimum: tuple[int, int] = (1, 1),
 ) -> Plan:
     """Plan the patches of an image.
 
@@ -153,6 +154,7 @@ def plan_tiles(
             on a pixel: the ramp is shorter where patches lie closer, and stays ``halo`` away from the patch edges if
             the patch is large enough for both. "mean" averages all patches that cover a pixel, margins included.
         multiple_of: Starts and sides of patches are multiples of this; the last patch may end beyond the image by less.
+        minimum: No patch has a smaller (height, width); the patch of a smaller image ends beyond it.
 
     Raises:
         InputError: The patch is too small (the message names the smallest that works), or a size is impossible.
@@ -166,7 +168,8 @@ def plan_tiles(
             f"{scale}, halo {halo}, overlap {overlap} and multiples of {multiple_of}; sizes start at 1, margins at 0"
         )
     rules = _Rules(scale, halo, overlap, mode, multiple_of)
-    return Plan(_plan_axis(height, patch[0], rules), _plan_axis(width, patch[1], rules), scale, mode)
+    rows = _plan_axis(height, patch[0], minimum[0], rules)
+    return Plan(rows, _plan_axis(width, patch[1], minimum[1], rules), scale, mode)
 
 
 @dataclass(frozen=True)
@@ -180,8 +183,8 @@ class _Rules:
     multiple_of: int
 
 
-def _plan_axis(length: int, patch: int, rules: _Rules) -> AxisPlan:
-    patch = min(round_up(patch, rules.multiple_of), round_up(length, rules.multiple_of))
+def _plan_axis(length: int, patch: int, minimum: int, rules: _Rules) -> AxisPlan:
+    patch = round_up(max(min(patch, length), minimum), rules.multiple_of)
     starts = np.zeros(1, dtype=np.int64)
     if patch < length:
         starts = _starts(length, patch, _stride(patch, rules), rules.multiple_of)

@@ -104,6 +104,25 @@ class PreparedNetwork:
         return nats.cpu()
 
 
+class ForeignNetwork(PreparedNetwork):
+    """A network that another runtime than torch computes, in float32 on the CPU as far as torch can tell.
+
+    Args:
+        network: Wraps the runtime; it is used as it is.
+        bytes_per_pixel: Working memory per pixel of its input, as far as the model's description knows.
+    """
+
+    def __init__(self, network: nn.Module, bytes_per_pixel: float) -> None:
+        self.device, self.dtype = torch.device("cpu"), torch.float32
+        self.bytes_per_pixel = bytes_per_pixel + _OWN_BYTES
+        self._network = network.eval()
+
+    @torch.inference_mode()
+    def __call__(self, image: Tensor) -> Tensor:
+        output: Tensor = self._network(image.to(self.device, torch.float32).contiguous())
+        return output.float()
+
+
 def input_readers(network: nn.Module, shape: tuple[int, int, int]) -> list[str]:
     """Return the names of the layers that read the network's input directly; ``shape`` is its (C, h, w)."""
     return calibrate(copy.deepcopy(network).eval(), shape, torch.float32)[0]

@@ -78,15 +78,19 @@ class TiledStage:
             InputError: Patches cannot be joined in this mode, or are too small for it.
         """
         channels, height, width = shape
-        tiling, halo, multiple_of = self.tiling, self.stage.halo, self.stage.model.multiple_of
+        model, tiling, halo, multiple_of = self.stage.model, self.tiling, self.stage.halo, self.stage.model.multiple_of
         mode = tiling.mode
         if mode == "auto":
             mode = "blend" if halo is None else "exact"
         if mode == "exact" and halo is None:
-            raise InputError(f"{self.stage.model.name} sees the whole image at once; use mode='blend', not 'exact'")
+            raise InputError(f"{model.name} sees the whole image at once; use mode='blend', not 'exact'")
         overlap = 0 if mode == "exact" else tiling.overlap
         margin = (halo or 0) if mode == "exact" else overlap
-        if tiling.patch == "auto":
+        minimum: tuple[int, int] = (model.minimum_size,) * 2
+        if model.input_size:
+            patch = minimum = self._only_patch(model.input_size)
+            overlap = min(overlap, min(patch) // 2)
+        elif tiling.patch == "auto":
             area = min(self._affordable_area(channels), max_area)
             patch = fit_patch((height, width), area=area, halo=margin, multiple_of=multiple_of)
         else:
@@ -95,7 +99,14 @@ class TiledStage:
             patch = (max(side, least),) * 2
         logger.debug("patches of %d x %d pixels, mode %s, halo %s", patch[1], patch[0], mode, halo)
         geometry = {"scale": self.stage.scale, "halo": halo or 0, "overlap": overlap, "multiple_of": multiple_of}
-        return plan_tiles((height, width), patch=patch, mode=mode, **geometry)
+        return plan_tiles((height, width), patch=patch, mode=mode, minimum=minimum, **geometry)
+
+    def _only_patch(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The patch of a network that takes only one (height, width)."""
+        if self.tiling.patch not in ("auto", *size):
+            height, width = size
+            raise InputError(f"{self.stage.model.name} takes only patches of {width} x {height}; leave the patch out")
+        return size
 
     def upscale(self, image: Array, out: Array, *, progress: Progress | None = None, clip: bool = True) -> None:
         """Upscale an image, with smaller patches if memory runs out.

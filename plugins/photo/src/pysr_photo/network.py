@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool2d
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from pysr.plugin import load_weights
 from pysr_srgan.network import SRResNet
+from pysr_srgan.plugin import pysr_models as srgan_models
 
 WINDOW = 5  # side of a pixel's neighbourhood, in pixels of the input
 OVERSHOOT = 0.5  # how far an output may leave the range of levels in the neighbourhood, as a share of that range
@@ -41,6 +43,15 @@ class PhotoNet(SRResNet):
 def build(scale: int, variant: str | None) -> PhotoNet:
     """The network of the models `photo` and `photo-sharp`."""
     return PhotoNet(scale)
+
+
+def fill_from_srresnet(network: nn.Module) -> None:
+    """Fill a `PhotoNet` with the shipped weights of the `srresnet` of its scale, which was trained on clean images."""
+    assert isinstance(network, PhotoNet)
+    clean = SRResNet(network.scale)
+    (model,) = (model for model in srgan_models() if model.name == "srresnet")
+    load_weights(clean, model.weights[network.scale])
+    network.load_state_dict(fold_normalization(clean).state_dict())
 
 
 def limit_to_input(output: Tensor, low: Tensor, scale: int) -> Tensor:

@@ -25,6 +25,7 @@ def pysr_models() -> list[Model]:
             summary="SRResNet for photographs as people have them: compressed, noisy and soft",
             made_for="compressed",
             scores={4: 30.19, 2: 34.35},
+            strength_from=dict.fromkeys((4, 2), lazy("pysr_photo.network:fill_from_srresnet")),
             receptive_field=HALF_FIELD,
             recipes={"shipped": lazy("pysr_photo.train:recipe")},
         ),

@@ -5,28 +5,17 @@ from functools import partial
 from torch import nn
 from torch.optim import Optimizer
 
-from pysr.plugin import Recipe, load_weights
+from pysr.plugin import Recipe
 from pysr.training import trapezoid
-from pysr_srgan.network import SRResNet
-from pysr_srgan.plugin import pysr_models as srgan_models
 from pysr_srgan.train import PERCEPTUAL
 from pysr_srgan.train import muon as srgan_muon
 
-from .network import PhotoNet, fold_normalization
+from .network import fill_from_srresnet
 
 
 def muon(network: nn.Module, rate: float) -> list[Optimizer]:
     """Muon for the 3 x 3 layers, and Adam at a tenth of its rate for the others, as for SRResNet."""
     return srgan_muon(network, rate, rate / 10)
-
-
-def start_from_srresnet(network: nn.Module) -> None:
-    """Take the shipped weights of the `srresnet` of the same scale, which was trained on clean images."""
-    assert isinstance(network, PhotoNet)
-    clean = SRResNet(network.scale)
-    (model,) = (model for model in srgan_models() if model.name == "srresnet")
-    load_weights(clean, model.weights[network.scale])
-    network.load_state_dict(fold_normalization(clean).state_dict())
 
 
 def recipe() -> Recipe:
@@ -39,7 +28,7 @@ def recipe() -> Recipe:
         batch=8,
         patch=96,
         scales=(4,),
-        init_weights=start_from_srresnet,
+        init_weights=fill_from_srresnet,
         rescale_augment=(1.0, 0.8),
         neutral_fraction=1 / 32,
         degradation="photo",

@@ -1,0 +1,131 @@
+"""A model file as pysr's description of a model."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from pysr.errors import InputError
+from pysr.plugin import Model, probe
+
+from .library import describe, spandrel_version
+from .opening import open_once
+from .safetensors_header import read_header
+
+# Windows of attention, or pooling over the image: how far they see has no end worth looking for.
+SEE_THE_WHOLE_IMAGE = {
+    "ATD", "AuraSR", "CRAFT", "DAT", "DITN", "DRCT", "FFTformer", "GRL", "HAT", "HVICIDNet", "IPT", "KBNet",
+    "MixDehazeNet", "MMRealSR", "NAFNet", "OmniSR", "RCAN", "RetinexFormer", "RGT", "SCUNet", "Swin2SR", "SwinIR",
+    "Uformer",
+}  # fmt: skip
+_LICENCES = ("license", "licence", "modelspec.license")
+
+
+def open_file(path: Path) -> Model:
+    """Describe the model of a .pth, .pt or safetensors file.
+
+    Raises:
+        InputError: It holds no upscaler or restorer of 1 or 3 channels that spandrel knows.
+        WeightsError: It is damaged.
+        PluginError: spandrel is not installed.
+    """
+    with path.open("rb") as file:
+        is_pickle = file.read(9)[8:9] != b"{"
+    metadata = {} if is_pickle else {key.lower(): value for key, value in read_header(path).items()}
+    opened = open_once(path, "pickle" if is_pickle else "safetensors")
+    facts = opened.facts
+    _refuse_others(facts, path)
+    build = _Build(opened.weights, path)
+    network = build()
+    size = {"multiple_of": facts["multiple_of"], "minimum_size": max(facts["minimum"], 1)}
+    bounded = facts["architecture"] not in SEE_THE_WHOLE_IMAGE and facts["tiling"] == "SUPPORTED"
+    found = probe(
+        network,
+        channels=facts["inputs"],
+        scale=facts["scale"],
+        bounded=bounded,
+        key=f"{opened.digest}-spandrel{spandrel_version()}",
+        **size,
+    )
+    tags = f" ({', '.join(facts['tags'])})" if facts["tags"] else ""
+    what = "restores" if facts["scale"] == 1 else f"enlarges {facts['scale']} times"
+    return Model(
+        path.stem,
+        (facts["scale"],),
+        build,
+        f"{facts['called']}{tags}, which {what}",
+        colour="rgb" if facts["inputs"] == 3 else "any",
+        receptive_field=found.receptive_field,
+        bytes_per_pixel=found.bytes_per_pixel,
+        needs_float32=found.needs_float32 or not facts["bfloat16"],
+        licence=facts["licence"] or next((metadata[key] for key in _LICENCES if metadata.get(key)), ""),
+        **size,
+    )
+
+
+def _refuse_others(facts: dict[str, Any], path: Path) -> None:
+    name, channels = facts["called"], (facts["inputs"], facts["outputs"])
+    others = {"Inpainting": "fills in missing parts of an image", "FaceSR": "restores faces cut out and aligned"}
+    if facts["purpose"] in others:
+        raise InputError(f"{path} is {name}, which {others[facts['purpose']]}; pysr takes upscalers and restorers")
+    if channels not in ((1, 1), (3, 3)):
+        raise InputError(
+            f"{path} is {name} from {channels[0]} to {channels[1]} channels; pysr takes networks from 3 to 3, or 1 to 1"
+        )
+
+
+@dataclass(frozen=True)
+class _Build:
+    """Builds the network of a file, with its weights.
+
+    Attributes:
+        weights: Its tensors as safetensors.
+        file: The file, for messages.
+    """
+
+    weights: Path
+    file: Path
+
+    def __call__(self, scale: int = 0, variant: str | None = None) -> nn.Module:
+        with torch.device("cpu"), torch.no_grad():
+            return SpandrelNetwork(describe(load_file(self.weights), str(self.file)))
+
+
+class _Lock:
+    """A lock of which every copy of a network gets its own."""
+
+    def __init__(self) -> None:
+        self.held = threading.Lock()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Lock:
+        return _Lock()
+
+
+class SpandrelNetwork(nn.Module):
+    """The network of a spandrel descriptor; maps (N, C, h, w) float to (N, C, h * scale, w * scale)."""
+
+    def __init__(self, descriptor: Any) -> None:
+        super().__init__()
+        self.network: nn.Module = descriptor.model
+        self._call = descriptor._call_fn  # what the architecture adds, such as a noise map
+        self._square, self._scale = descriptor.size_requirements.square, descriptor.scale
+        self._lock = _Lock()  # some architectures keep masks of the size seen last
+
+    def forward(self, image: Tensor) -> Tensor:
+        with self._lock.held:
+            return torch.cat([self._forward_one(one) for one in image.split(1)])  # spandrel's calls take one
+
+    def _forward_one(self, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        if self._square and height != width:
+            side = max(height, width)
+            image = pad(image, (0, side - width, 0, side - height), "replicate")
+        output: Tensor = self._call(self.network, image)
+        return output[..., : height * self._scale, : width * self._scale]
