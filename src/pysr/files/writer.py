@@ -203,7 +203,7 @@ def open_for_writing(path: FilePath) -> Iterator[IO[bytes]]:
 
 def _encoding(raster: Raster, kind: str, quality: int | None) -> dict[str, Any]:
     if kind == "WEBP" and quality is None and raster.format == kind and raster.lossless:
-        return {"lossless": True, "exact": True}  # exact: also where nothing is seen
+        return {"lossless": True}
     if kind == "JPEG":
         return {"quality": quality or _QUALITY, "subsampling": "4:4:4"}
     return {"quality": quality or _QUALITY} if kind in ("WEBP", "AVIF") else {}
