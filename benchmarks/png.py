@@ -14,6 +14,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -59,7 +60,7 @@ def by_pysr(pixels: Pixels) -> bytes:
 
 
 def by_zlib(pixels: Pixels) -> bytes:
-    with mock.patch("pysr.files.png_writer.find_spec", lambda name: None):
+    with mock.patch("pysr.files.png_writer.find_spec", return_value=None):
         return by_pysr(pixels)
 
 
@@ -70,7 +71,7 @@ WRITERS: dict[str, Callable[[Pixels], bytes]] = {
 }
 
 
-def race(pixels: Pixels, runs: int) -> list[dict[str, object]]:
+def race(pixels: Pixels, runs: int) -> list[dict[str, Any]]:
     """Write with all writers in turn, and check what they wrote."""
     wall: dict[str, list[float]] = {name: [] for name in WRITERS}
     processor: dict[str, list[float]] = {name: [] for name in WRITERS}
