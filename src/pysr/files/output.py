@@ -209,7 +209,7 @@ class Output:
         if kind == "TIFF":
             return {"compression": own or "deflate"}
         if kind == "WEBP" and (self.lossless or (keeps_lossless and self.quality is None)):
-            return {"lossless": True, "exact": True}  # exact: also where nothing is seen
+            return {"lossless": True}
         if kind == "JPEG":
             return {"quality": self.quality or QUALITY, "subsampling": "4:4:4"}
         return {"quality": self.quality or QUALITY} if kind in LOSSY else {}
