@@ -72,5 +72,10 @@ def read_independently(data: bytes, format: str, *, deep: bool) -> Pixels:
         return tifffile.imread(io.BytesIO(data))
     if format == "PNG" and deep:
         return imagecodecs.png_decode(data)
+    if format == "PPM":
+        kind, size, white, body = data.split(b"\n", 3)
+        width, height = map(int, size.split())
+        values = np.frombuffer(body, "u1" if white == b"255" else ">u2").astype(np.uint16 if deep else np.uint8)
+        return values.reshape((height, width, 3) if kind == b"P6" else (height, width))
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image)

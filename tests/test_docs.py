@@ -29,7 +29,7 @@ def test_the_readmes_python_runs(tmp_path: Path) -> None:
 
 def test_the_python_about_files_runs(tmp_path: Path) -> None:
     Image.fromarray((photo(40, 50) * 255).astype("uint8")).save(tmp_path / "photo.jpg")
-    (code,) = blocks("docs/files-and-folders.md", "python")
+    code = "".join(blocks("docs/files-and-folders.md", "python") + blocks("docs/metadata.md", "python"))
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=120)
     with Image.open(tmp_path / "wide.png") as made:
         assert made.size == (90, 72)

@@ -6,7 +6,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from torch.nn import Upsample
 
 from pysr import Tiling
@@ -94,6 +94,25 @@ def test_json_has_a_line_per_file(photo: Any, capsys: pytest.CaptureFixture[str]
     assert "a-bad.png" in bad["error"]
     assert (good["input"], good["width"], good["height"]) == (str(photo), 120, 80)
     assert (good["model"], good["scale"], good["device"]) == ("nearest", 4, "cpu")
+    assert (good["kept"], good["changed"], good["dropped"]) == ([], [], [])
+
+
+def test_json_names_what_is_lost(photo: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("parameters", "a dog")
+    Image.open(photo).save(photo, pnginfo=info)
+    assert run("upscale", photo, "-m", "nearest", "-f", "jpg", "--json", "--tag", "-q") == 0
+    captured = capsys.readouterr()
+    (facts,) = map(json.loads, captured.out.splitlines())
+    assert facts["dropped"] == [{"what": 'PNG text "parameters"', "reason": "JPEG has no place for it"}]
+    assert len(facts["warnings"]) == 1
+    assert captured.err == ""
+    with Image.open(facts["output"]) as image:
+        assert image.getexif()[305].startswith("pysr ")
+    assert run("upscale", photo, "-m", "nearest", "-f", "jpg", "--json", "--strip", "all") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["dropped"] == []
+    assert facts["changed"] == [{"what": 'PNG text "parameters"', "reason": "taken out, as asked"}]
 
 
 @pytest.mark.parametrize("form", ["png", "jpg", "webp", "avif", "tif", "bmp", "ppm"])

@@ -29,6 +29,7 @@ from metadata_samples import (
 )
 from PIL import Image, PngImagePlugin
 
+from pysr.files import read_image
 from pysr.files.metadata import Metadata, Resolution, Text, embed, fit
 from pysr.files.metadata.jpeg import MOST_XMP
 from pysr.files.metadata.photoshop import wrap_iptc
@@ -181,6 +182,11 @@ def test_comments_go_into_png_and_are_missed_elsewhere() -> None:
     assert "comment" in convert(data, "JPEG", "TIFF")[1].warning
     gif = encoded(make_image("P"), "GIF", comment=b"from a GIF")
     assert read(gif, "GIF").comments == (b"from a GIF",)
+    trailer = b"\1" + bytes(range(255, -1, -1)) + b"\0"  # leads readers to its end (XMP, part 3)
+    xmp = packet("")
+    extension = b"\x21\xff\x0bXMP DataXMP" + xmp + trailer
+    at = gif.index(b"\x21\xfe")
+    assert read(gif[:at] + extension + gif[at:], "GIF").xmp == xmp
 
 
 def test_long_xmp_is_divided_in_a_jpeg_and_joined_again() -> None:
@@ -216,3 +222,14 @@ def test_a_plain_webp_gets_its_extended_header(lossless: bool, mode: str) -> Non
     assert after.getexif()[271] == "Cam"
     assert after.mode == mode
     assert after.tobytes() == opened(before).tobytes()
+
+
+def test_pil_images_have_what_pillow_knows_of(tmp_path: Path) -> None:
+    fitted, _ = fit(sized(everything(), 12, 8), "PNG", (12, 8))
+    (tmp_path / "a.png").write_bytes(write(fitted, "PNG"))
+    info = read_image(tmp_path / "a.png").info
+    assert info["icc_profile"] == PROFILE
+    assert (info["parameters"], info["Title"]) == (everything().text[0].value, "Ünïcode ✓")
+    assert info["photoshop"] == {0x0404: RECORDS}
+    assert info["dpi"] == pytest.approx((300, 300), 1e-4)
+    assert Metadata.from_info(info).iptc == RECORDS

@@ -26,7 +26,7 @@ from metadata_samples import (
 )
 from PIL import PngImagePlugin
 
-from pysr.files.metadata import Metadata, decodable, embed, fit, read_metadata, strip_gps, with_software
+from pysr.files.metadata import Metadata, decodable, embed, fit, read_metadata, stripped, with_software
 from pysr.files.metadata.tags import SIZES, Tag, pack_block
 
 TAGS = (254, 256, 269, 270, 271, 274, 282, 285, 296, 305, 306, 315, 33432, 34665, 34853, 40091)
@@ -107,7 +107,7 @@ def test_entities_in_xmp_are_not_expanded() -> None:
 
 def test_whitespace_in_xmp_takes_no_time() -> None:
     padded = packet('xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1"') + b" " * 200_000
-    assert strip_gps(fit(sized(Metadata(xmp=padded), 1, 1), "PNG", (2, 2))[0])
+    assert stripped(fit(sized(Metadata(xmp=padded), 1, 1), "PNG", (2, 2))[0], "gps")
 
 
 SOURCES = ("PNG", "JPEG", "WEBP", "TIFF", "AVIF", "GIF")
@@ -126,7 +126,7 @@ def test_changed_bytes_cost_at_most_the_metadata(source: str) -> None:
             at = random_numbers.randrange(min(len(data), 3000))
             data[at : at + 1] = random_numbers.choice((b"", b"\0", b"\xff\xff\xff\xff", random_numbers.randbytes(1)))
         found = read_metadata(io.BytesIO(data), source)
-        fitted = fit(sized(strip_gps(found), 12, 8, random_numbers.randrange(1, 9)), target, (24, 16))[0]
+        fitted = fit(sized(stripped(found, "gps"), 12, 8, random_numbers.randrange(1, 9)), target, (24, 16))[0]
         if target != "BMP":
             fitted = with_software(fitted, target, "pysr")
         result = io.BytesIO()

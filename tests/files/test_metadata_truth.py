@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from dataclasses import replace
 
 import pytest
 from image_samples import encoded, make_image
@@ -25,7 +26,7 @@ from metadata_samples import (
 )
 from PIL import Image
 
-from pysr.files.metadata import Metadata, fit, strip_all, strip_gps, with_software
+from pysr.files.metadata import Metadata, fit, stripped, with_software
 from pysr.files.metadata.photoshop import wrap_iptc
 from pysr.files.metadata.tags import LONG, Tag, TagBlock, pack_block, text_tag
 
@@ -206,21 +207,22 @@ def test_the_position_can_be_taken_out() -> None:
     xmp = packet(
         f'{XMP_NAMES} exif:GPSLatitude="47,30N" exif:PixelXDimension="1"', "<exif:GPSMapDatum>W</exif:GPSMapDatum>"
     )
-    stripped = strip_gps(Metadata(exif=make_exif(), xmp=xmp))
+    result = stripped(Metadata(exif=make_exif(), xmp=xmp), "gps")
     found = Image.Exif()
-    found.load(stripped.exif)
+    found.load(result.exif)
     assert 34853 not in found
-    assert struct.pack("<6I", 47, 1, 30, 1, 0, 1) not in stripped.exif
+    assert struct.pack("<6I", 47, 1, 30, 1, 0, 1) not in result.exif
     assert found[271] == "Cam"
     assert found.get_ifd(34665)[37500] == b"keep these 20 bytes."
-    assert b"GPS" not in stripped.xmp
-    assert b"PixelXDimension" in stripped.xmp
+    assert b"GPS" not in result.xmp
+    assert b"PixelXDimension" in result.xmp
 
 
 def test_everything_but_colours_and_print_size_can_be_taken_out() -> None:
     data = png_with(chunk(b"gAMA", struct.pack(">I", 50_000)), chunk(b"tEXt", b"Title\0x"))
     found = read(data, "PNG")
-    assert strip_all(found) == Metadata(colours=found.colours)
+    assert replace(stripped(found, "all"), changed=()) == Metadata(colours=found.colours)
+    assert [note.what for note in stripped(found, "all").changed] == ['PNG text "Title"']
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])

@@ -121,6 +121,36 @@ def test_warnings_are_printed_where_a_program_has_set_up_no_logging() -> None:
     assert done.stderr == "lost\n"
 
 
+@pytest.mark.parametrize(("target", "kept"), [("b.jpg", True), ("b.png", True), ("b.tif", True), ("b.bmp", False)])
+def test_what_was_done_is_noted_where_there_is_a_place(tmp_path: Path, target: str, kept: bool) -> None:
+    make_image().save(tmp_path / "a.png")
+    up = pysr.load("nearest", 2)
+    report = up.upscale_file(tmp_path / "a.png", tmp_path / target, output=pysr.Output(tag=True))
+    image = opened((tmp_path / target).read_bytes())
+    done = f"pysr {pysr.__version__}, nearest x2"
+    assert image.getexif().get(305) == (done if kept else None)
+    assert target != "b.png" or image.info["Software"] == done
+    assert bool(report.warnings) == (not kept)
+
+
+def test_metadata_are_taken_out_as_asked(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg_with(segment(0xE1, APP1_EXIF + make_exif()), segment(0xFE, b"hello")))
+    up = pysr.load("nearest", 2)
+    report = up.upscale_file(tmp_path / "a.jpg", tmp_path / "b.jpg", output=pysr.Output(strip="gps"))
+    exif = opened((tmp_path / "b.jpg").read_bytes()).getexif()
+    assert (34853 in exif, exif[271]) == (False, "Cam")
+    assert ("GPS", "taken out, as asked") in {(note.what, note.reason) for note in report.changed}
+    report = up.upscale_file(tmp_path / "a.jpg", tmp_path / "b.jpg", output=pysr.Output(strip="all"))
+    image = opened((tmp_path / "b.jpg").read_bytes())
+    assert len(image.getexif()) == 0
+    assert "comment" not in image.info
+    assert image.info["dpi"] == (300, 300)
+    assert report.kept == ("resolution",)
+    assert not report.warnings
+    with pytest.raises(pysr.InputError, match="strip is 'exif'; it can be all, gps"):
+        pysr.Output(strip="exif")
+
+
 def test_a_folder_has_a_report_for_each_file(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     make_image().save(tmp_path / "in" / "a.png")

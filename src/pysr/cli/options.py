@@ -167,6 +167,12 @@ def output_options(command: _COMMAND) -> _COMMAND:
         ),
         click.option("--keep-palette", is_flag=True, help="Keep to a palette's colours, as for textures of games."),
         click.option("--keep-time", is_flag=True, help="Give results the time of change of their inputs."),
+        click.option(
+            "--strip",
+            type=click.Choice(["all", "gps"]),
+            help="Leave out metadata: all but what colours need, or the position of the photograph.",
+        ),
+        click.option("--tag", is_flag=True, help="Note in the metadata what was done, as in 'pysr 0.1, vdsr x2'."),
     )
     for option in reversed(options):
         command = option(command)

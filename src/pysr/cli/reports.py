@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -113,31 +112,6 @@ class JsonReport(Report):
 
 
 REPORTS: dict[str, type[Report]] = {"bar": BarReport, "json": JsonReport, "none": Report}
-
-
-class WarningLog(logging.Handler):
-    """Collects the library's warnings, so that they can be told with the file that they are about."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._messages.append(record.getMessage())
-
-    def take(self) -> list[str]:
-        """Return the warnings since the last call."""
-        messages, self._messages = self._messages, []
-        return messages
-
-    def __enter__(self) -> WarningLog:
-        logging.getLogger("pysr").addHandler(self)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        logging.getLogger("pysr").removeHandler(self)
 
 
 def facts(result: FileResult, warnings: Sequence[str]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from .options import (
     verbosity_options,
     weights_option,
 )
-from .reports import REPORTS, WarningLog, facts, file_name
+from .reports import REPORTS, facts, file_name
 from .terminal import eprint, explain_error, print_error
 from .upscale_options import UpscaleOptions
 
@@ -278,14 +278,16 @@ def _run(
 ) -> list[FileResult]:
     """Upscale the files, print each result, and return those that failed. The error of a single file is raised."""
     from ..upscaling.jobs import upscale_jobs
+    from ..upscaling.report import collected_warnings
 
     failed: list[FileResult] = []
     lost: list[str] = []
-    with WarningLog() as warnings, REPORTS[options.progress](jobs, quiet=state.quiet or options.json) as report:
+    with collected_warnings() as warnings, REPORTS[options.progress](jobs, quiet=state.quiet or options.json) as report:
         progress = report.progress if report.wants_progress else None
         for result in upscale_jobs(jobs, models.of, models.scale, output=output, progress=progress):
             if options.json:
-                print(json.dumps(facts(result, warnings.take())), flush=True)
+                print(json.dumps(facts(result, warnings)), flush=True)
+            warnings.clear()
             report.finished(result)
             if result.report and result.report.warnings:
                 lost.append(f"{file_name(result.target)}: {'; '.join(result.report.warnings)}")

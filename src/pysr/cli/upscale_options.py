@@ -48,6 +48,8 @@ class UpscaleOptions:
     background: str
     keep_palette: bool
     keep_time: bool
+    strip: Literal["all", "gps"] | None
+    tag: bool
     in_place: bool
     yes: bool
     comparison: Path | None
@@ -141,6 +143,8 @@ class UpscaleOptions:
             background=self.background,
             keep_palette=self.keep_palette,
             keep_time=self.keep_time,
+            strip=self.strip,
+            tag=self.tag,
             in_place=self.in_place,
             size=size or (self.scale if isinstance(self.scale, Fraction) else None),
             fit=self.fit,

@@ -28,4 +28,6 @@ def encode_pixels(raster: Raster, format: str, file: IO[bytes], **options: Any) 
         file.write(b"P6\n%d %d\n65535\n" % raster.size)
         file.write(raster.pixels.astype(">u2").tobytes())
     else:
+        if options.get("lossless"):
+            options["exact"] = True  # WebP would change colours that nobody sees
         raster.to_pil().save(file, format, **options)

@@ -18,6 +18,8 @@ from .raster import Kind, Pixels
 
 _SRGB, _GRAY = 16, 17  # enumerated colour spaces of the box "colr" (ISO/IEC 15444-1, annex I)
 _CODESTREAM = b"\xff\x4f\xff\x51"
+_END = b"\xff\xd9"
+_MOST_PADDING = 16  # bytes that some programs write behind the end
 _DEEPEST = 16
 
 
@@ -47,6 +49,8 @@ def open_jpeg2000(file: IO[bytes], name: str) -> ImageReader:
     if start < 0:
         raise ValueError("it has no pixels")
     described = _describe(data[start:], name)
+    if _END not in found.get(b"jp2c", data)[-_MOST_PADDING:]:  # OpenJPEG would make do with what there is
+        raise InputError(f"{name!r} is incomplete: it ends within its pixels; use another copy of it")
     if b"pclr" in found:
         raise _unsupported(name, "with a palette")
     _check_colours(found.get(b"colr", b""), name)

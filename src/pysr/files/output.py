@@ -108,6 +108,9 @@ class Output:
         keep_palette: Whether an image with a palette keeps just those colours, as textures of games need. Otherwise it
             is enlarged in full colour.
         keep_time: Whether the file gets the time of change of the one that was read.
+        strip: What is taken out of the metadata: "all" but what colours and the size in print need, or "gps", the
+            position of the photograph.
+        tag: Whether metadata note what was done, such as "pysr 0.1, vdsr x2": EXIF as the software, and PNG as text.
         in_place: Whether the result may replace the file that was read.
         size: Of the result, where it is not the model's whole multiple: a scale such as 1.5, or (width, height) in
             pixels. One of the two may be None, and follows from the image's proportions.
@@ -122,6 +125,8 @@ class Output:
     background: str = "white"
     keep_palette: bool = False
     keep_time: bool = False
+    strip: Literal["all", "gps"] | None = None
+    tag: bool = False
     in_place: bool = False
     size: float | Fraction | tuple[int | None, int | None] | None = None
     fit: Fit | None = None
@@ -137,6 +142,8 @@ class Output:
             )
         if isinstance(self.compression, str):
             check_compression(self.compression)
+        if self.strip not in (None, "all", "gps"):
+            raise InputError(f"strip is {self.strip!r}; it can be all, gps, or None to keep what can be kept")
         if self.in_place and self.format:
             raise InputError("a file that is replaced keeps its format; leave the format out")
         if self.format:

@@ -8,6 +8,7 @@ from typing import IO
 
 from ..errors import InputError
 from .interface import Header, ImageReader, WholeImageReader
+from .metadata.png import pixels_only
 from .pillow import PillowReader
 from .raster import Pixels
 
@@ -72,6 +73,5 @@ class DeepPngReader(WholeImageReader):
         """As `WholeImageReader.decode`."""
         from imagecodecs import png_decode
 
-        self._file.seek(0)
-        pixels: Pixels = png_decode(self._file.read())
+        pixels: Pixels = png_decode(pixels_only(self._file).read())  # of other chunks it would complain to the log
         return pixels

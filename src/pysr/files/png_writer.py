@@ -169,7 +169,8 @@ class PngWriter(ImageWriter):
         sample = rows[top : top + max(1, _SAMPLE // rows.shape[1])]
         filtered = np.empty_like(sample)
         _subtract_averages(sample, rows[top - 1] if top else strip.above, self._step, filtered)
-        return len(zlib.compress(filtered.tobytes(), 1)) < len(zlib.compress(sample.tobytes(), 1))
+        plain = len(zlib.compress(sample.tobytes(), 1))
+        return plain > sample.size * _WELL_COMPRESSIBLE and len(zlib.compress(filtered.tobytes(), 1)) < plain
 
     def _chunk(self, name: bytes, data: bytes | memoryview) -> None:
         self._file.write(struct.pack(">I", len(data)) + name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import IO, Any
 
@@ -32,6 +33,7 @@ class TiffReader(ImageReader):
             TIFF.DECOMPRESSORS[page.one(COMPRESSION, 1)]
         except KeyError:
             raise unsupported(name, describe_compression(page)) from None
+        logging.getLogger("tifffile").addHandler(logging.NullHandler())  # instead of stderr, where nothing is set up
         self._file, self._layout, self._name = file, layout, name
         self._page: Any = TiffFile(file).pages[page.number].aspage()
         self._channels_apart = page.one(PLANAR, 1) == 2 and page.samples > 1

@@ -16,7 +16,7 @@ from ..atomic import FilePath, atomic_write, check_place, file_name
 from ..errors import InputError, format_error
 from .encoders import encode_pixels
 from .formats import FORMATS, WRITABLE, Format
-from .metadata import Changes, Metadata, avif_arguments, embed, embeds, fit
+from .metadata import Changes, Metadata, avif_arguments, embed, embeds, fit, holds_exif, stripped, with_software
 from .output import DEFAULT, Output
 from .raster import Raster
 from .streams import Target, name_of
@@ -121,7 +121,13 @@ def write_image(image: Image.Image, path: FilePath, *, output: Output = DEFAULT)
 
 
 def write_raster(
-    raster: Raster, path: Target, *, output: Output = DEFAULT, kind: Format | None = None, modified: int | None = None
+    raster: Raster,
+    path: Target,
+    *,
+    output: Output = DEFAULT,
+    kind: Format | None = None,
+    modified: int | None = None,
+    done: str = "",
 ) -> Changes:
     """Write an image in the format named by the file's ending: completely, or not at all (see `atomic_write`).
 
@@ -134,6 +140,7 @@ def write_raster(
         output: Quality and compression; WebP that was read without loss loses nothing unless a quality is given.
         kind: The format, in place of that of the ending.
         modified: The file's time of change in nanoseconds, as of `os.stat`; default: now.
+        done: What was done to the image, for ``output.tag``.
 
     Returns:
         What became of the metadata.
@@ -141,7 +148,7 @@ def write_raster(
     Raises:
         InputError: As for `check_output`, and where writing fails (disk full).
     """
-    encode = image_encoder(raster, path, output=output, kind=kind)
+    encode = image_encoder(raster, path, output=output, kind=kind, done=done)
     if not isinstance(path, str | os.PathLike):
         whole = io.BytesIO()
         encode(whole, None)
@@ -186,7 +193,12 @@ class ImageEncoder:
 
 
 def image_encoder(
-    image: Raster | Image.Image, path: Target, *, output: Output = DEFAULT, kind: Format | None = None
+    image: Raster | Image.Image,
+    path: Target,
+    *,
+    output: Output = DEFAULT,
+    kind: Format | None = None,
+    done: str = "",
 ) -> ImageEncoder:
     """Prepare to encode an image in the format named by a file's ending, once or several times.
 
@@ -195,8 +207,9 @@ def image_encoder(
     Args:
         image: As for `write_raster` or `write_image`.
         path: The file that the bytes are for; it is not touched.
-        output: Quality and compression.
+        output: Quality, compression, and what becomes of metadata.
         kind: The format, in place of that of the ending.
+        done: As for `write_raster`.
 
     Raises:
         InputError: As for `check_output`.
@@ -204,7 +217,13 @@ def image_encoder(
     raster = Raster.from_pil(image) if isinstance(image, Image.Image) else image
     name = name_of(path)
     format = check_output(path, raster.size, raster.mode, transparent=raster.transparent_palette, kind=kind)
-    metadata, changes = fit(raster.metadata, format, raster.size)
+    known = stripped(raster.metadata, output.strip) if output.strip else raster.metadata
+    metadata, changes = fit(known, format, raster.size)
+    if output.tag and done:
+        if holds_exif(format):
+            metadata = with_software(metadata, format, done)
+        else:
+            changes = changes.without("note of what was done", f"{format} has no place for it")
     if changes.warning:
         _log.warning("%r: %s", name, changes.warning)
     bare = replace(raster, metadata=Metadata())

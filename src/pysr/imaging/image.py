@@ -306,6 +306,8 @@ def _open_pil(image: Image.Image) -> OpenedImage:
     split = split_cmyk if image.mode == "CMYK" else split_array
     try:
         pixels = read(image)
+    except InputError:
+        raise
     except (OSError, SyntaxError, ValueError) as error:  # PIL decodes lazily
         raise InputError(
             f"the PIL image cannot be decoded ({format_error(error)}): its file is damaged; use another copy of it"

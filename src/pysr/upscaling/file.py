@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import torch
 
+from .. import __version__
 from ..atomic import FilePath
 from ..errors import InputError
 from ..files import Raster, check_output, read_raster, write_raster
@@ -55,14 +56,19 @@ def upscale_file(
     """
     started = time.perf_counter()
     with collected_warnings() as warnings:
-        size, changes = _upscaled(upscale, scale, source, target, output)
+        size, changes = _upscaled(upscale, scale, source, target, output, f"pysr {__version__}, {model} x{scale}")
     seconds = time.perf_counter() - started
     known = changes.kept, changes.changed, changes.dropped
     return Report(name_of(source), name_of(target), size, seconds, model, *known, tuple(warnings))
 
 
 def _upscaled(
-    upscale: Callable[[Raster], Raster], scale: int, source: FilePath | Buffered, target: Target, output: Output
+    upscale: Callable[[Raster], Raster],
+    scale: int,
+    source: FilePath | Buffered,
+    target: Target,
+    output: Output,
+    done: str,
 ) -> tuple[tuple[int, int], Changes]:
     if not output.in_place:
         _check_differs(source, target)
@@ -78,13 +84,15 @@ def _upscaled(
     target_size = output.target_size()
     if target_size and target_size.enlargement(raster.size) <= 1:
         _log.info("%r is made smaller, which takes no model", name)
+        done = f"{done.partition(',')[0]}, resized"
         result = resized(raster, size)
     elif target_size:
-        result = resized(upscale(raster), size)
+        result, done = resized(upscale(raster), size), f"{done}, resized"
     else:
         result = upscale(raster)
         result = result.with_pixels(result.pixels[: size[1], : size[0]])
-    return size, write_raster(fitted(result, kind, name), target, output=output, kind=kind, modified=modified)
+    result = fitted(result, kind, name)
+    return size, write_raster(result, target, output=output, kind=kind, modified=modified, done=done)
 
 
 def resized(raster: Raster, size: tuple[int, int]) -> Raster:

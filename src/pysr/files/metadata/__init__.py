@@ -9,11 +9,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import IO
+from typing import IO, Literal
 
 from ...errors import format_error
 from . import exif, xmp
-from .fit import Changes, fit, make_true
+from .fit import Changes, fit, holds_exif, make_true, names_of
 from .heif import avif_arguments, read_heif, read_jpeg2000
 from .jpeg import embed_jpeg, read_jpeg
 from .model import Metadata, Note, Text
@@ -35,10 +35,10 @@ __all__ = [
     "embed",
     "embeds",
     "fit",
+    "holds_exif",
     "make_true",
     "read_metadata",
-    "strip_all",
-    "strip_gps",
+    "stripped",
     "with_software",
 ]
 
@@ -104,14 +104,28 @@ def embed(encoded: IO[bytes], target: IO[bytes], format: str, metadata: Metadata
     _EMBEDDERS[format](encoded, target, metadata)
 
 
-def strip_all(metadata: Metadata) -> Metadata:
-    """Keep only what the colours and the size in print need: colour profile, PNG's colour chunks, resolution."""
-    nothing = Metadata(size=metadata.size, turned=metadata.turned, changed=metadata.changed)
-    return replace(nothing, icc=metadata.icc, resolution=metadata.resolution, colours=metadata.colours)
+def stripped(metadata: Metadata, what: Literal["all", "gps"]) -> Metadata:
+    """Take something out of metadata, and note what was in them.
+
+    Args:
+        metadata: Of the image before.
+        what: "all": only what colours and the size in print need stays (profile, PNG's colour chunks, resolution).
+            "gps": the position of the photograph goes, in EXIF and XMP; if they are damaged, they go as a whole.
+    """
+    if what == "gps":
+        result = _without_gps(metadata)
+        gone = ["GPS"] if (result.exif, result.xmp) != (metadata.exif, metadata.xmp) else []
+    else:
+        result = Metadata(size=metadata.size, turned=metadata.turned, changed=metadata.changed)
+        result = replace(result, icc=metadata.icc, resolution=metadata.resolution, colours=metadata.colours)
+        gone = [name for name in names_of(metadata) if name not in names_of(result)]
+        gone += [note.what for note in metadata.lost]
+    for name in gone:
+        result = result.with_change(name, "taken out, as asked")
+    return result
 
 
-def strip_gps(metadata: Metadata) -> Metadata:
-    """Take the position of the photograph out of EXIF and XMP; damaged ones go as a whole."""
+def _without_gps(metadata: Metadata) -> Metadata:
     try:
         block = exif.without_gps(metadata.exif)
     except (DamagedTagsError, struct.error):
@@ -126,7 +140,7 @@ def with_software(metadata: Metadata, format: str, note: str) -> Metadata:
     """Note what was done to an image, behind what EXIF's Software says; in PNG as a text, too.
 
     Args:
-        metadata: As `fit` returns them for the format.
+        metadata: As `fit` returns them for the format, one that holds EXIF.
         format: Of the file to write.
         note: Such as "pysr 0.2, vdsr x2".
     """

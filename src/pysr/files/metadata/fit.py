@@ -47,6 +47,10 @@ class Changes:
     changed: tuple[Note, ...] = ()
     dropped: tuple[Note, ...] = ()
 
+    def without(self, what: str, reason: str) -> Changes:
+        """Return them with one more thing that is dropped."""
+        return replace(self, dropped=(*self.dropped, Note(what, reason)))
+
     @property
     def warning(self) -> str:
         """One line about all that is dropped; "" if nothing is."""
@@ -93,6 +97,11 @@ def fit(metadata: Metadata, format: str, size: tuple[int, int]) -> tuple[Metadat
     return fitting.result()
 
 
+def holds_exif(format: str) -> bool:
+    """Tell whether a format has a place for EXIF."""
+    return "exif" in _HOLDS.get(format, ())
+
+
 class _Fitting:
     """Metadata on their way into a format, with notes of what was done to them."""
 
@@ -104,7 +113,7 @@ class _Fitting:
 
     def result(self) -> tuple[Metadata, Changes]:
         dropped = tuple(dict.fromkeys(self.dropped))
-        return self.metadata, Changes(tuple(_names(self.metadata)), tuple(dict.fromkeys(self.changed)), dropped)
+        return self.metadata, Changes(tuple(names_of(self.metadata)), tuple(dict.fromkeys(self.changed)), dropped)
 
     def put(self, field: str, value: object) -> None:
         self.metadata = replace(self.metadata, **{field: value})  # type: ignore[arg-type]
@@ -229,7 +238,7 @@ class _Fitting:
             value = getattr(self.metadata, field)
             if value and field not in self.holds:
                 alone = replace(nothing, **{field: value})
-                for name in _names(alone):
+                for name in names_of(alone):
                     self.drop(name)
                 self.put(field, getattr(nothing, field))
         if self.format == "TIFF" and self.metadata.exif:
@@ -257,7 +266,7 @@ class _Fitting:
         self.put("comments", tuple(comment for comment in known.comments if comment not in long))
 
 
-def _names(metadata: Metadata) -> list[str]:
+def names_of(metadata: Metadata) -> list[str]:
     """Name everything that is in metadata, as the user knows it."""
     names = [name for field, name in _NAMES.items() if getattr(metadata, field)]
     if metadata.iptc:

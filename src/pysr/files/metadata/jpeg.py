@@ -90,7 +90,8 @@ def _take(found: _Found, marker: int, data: bytes) -> None:
         known = replace(known, comments=(*known.comments, data))
     elif marker == _APP2 and data.startswith(_MPF):
         if count := _further_images(data.removeprefix(_MPF)):
-            known = known.with_lost(f"{count} further images", "only the first image is enlarged")
+            what = "a further image" if count == 1 else f"{count} further images"
+            known = known.with_lost(what, "only the first image is enlarged")
     elif 0xE0 <= marker <= 0xEF and not data.startswith(_OF_THE_FILE):
         known = known.with_lost(*_unknown(marker, data))
     found.metadata = known

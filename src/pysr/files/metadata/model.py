@@ -112,7 +112,7 @@ class Metadata:
 
     def to_info(self) -> dict[Any, Any]:
         """Return what Pillow knows of, as it would be in ``info`` of a PIL image."""
-        info: dict[Any, Any] = {}
+        info: dict[Any, Any] = {text.keyword: text.value for text in self.text}
         if self.icc:
             info["icc_profile"] = self.icc
         if self.exif:
@@ -121,6 +121,8 @@ class Metadata:
             info["xmp"] = self.xmp
         if self.comments:
             info["comment"] = self.comments[0]
+        if self.iptc:
+            info["photoshop"] = {photoshop.IPTC: self.iptc}
         if self.resolution and self.resolution.unit:
             info["dpi"] = self.resolution.per("inch")
         return info

@@ -31,7 +31,7 @@ def read_gif(file: IO[bytes]) -> Metadata:
             if label == b"\xfe":
                 comments.append(b"".join(block[1:] for block in blocks))
             elif label == b"\xff" and blocks and blocks[0][1:] == _XMP:
-                xmp = b"".join(blocks[1:])[: 1 - _MAGIC_TRAILER]
+                xmp = b"".join(blocks[1:])[:-_MAGIC_TRAILER]
         else:
             break
     return Metadata(xmp=as_utf8(xmp), comments=tuple(comments))
