@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from .cache import cache_folder
     from .imaging.resize import resize
+    from .isolation import Examined, examine
     from .ops.pixelcnn import KnownPixels, PixelCNNSampler, channel_groups, native_device
     from .upscaling.probing import Probe, probe
     from .upscaling.weights import load_weights
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Degradation",
+    "Examined",
     "Fit",
     "KnownPixels",
     "Loss",
@@ -49,6 +51,7 @@ __all__ = [
     "Weights",
     "cache_folder",
     "channel_groups",
+    "examine",
     "hookimpl",
     "lazy",
     "load_weights",
@@ -64,11 +67,13 @@ Digests = Mapping[int, str] | Mapping[tuple[int, str], str]  # of weights files,
 RESEARCH_LICENCE = "Apache-2.0; trained on research image sets without a formal licence"
 
 _HELPERS = {  # name -> module
+    "Examined": ".isolation",
     "KnownPixels": ".ops.pixelcnn",
     "PixelCNNSampler": ".ops.pixelcnn",
     "Probe": ".upscaling.probing",
     "cache_folder": ".cache",
     "channel_groups": ".ops.pixelcnn",
+    "examine": ".isolation",
     "load_weights": ".upscaling.weights",
     "native_device": ".ops.pixelcnn",
     "probe": ".upscaling.probing",
