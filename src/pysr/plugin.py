@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     CleanWeights: TypeAlias = "Weights | Callable[[nn.Module], None]"  # a file, or what fills a network
 
 __all__ = [
+    "API_VERSION",
     "Degradation",
     "Examined",
     "Fit",
@@ -62,6 +63,9 @@ __all__ = [
 
 Progress = Callable[[int, int], None]
 """Progress callback, called now and then as ``progress(done, total)``; the units are those of the calling function."""
+
+API_VERSION = 1
+"""Version of the plugin interface. A plugin's module may name the one that it is written for, ``PYSR_API = 1``."""
 
 Digests = Mapping[int, str] | Mapping[tuple[int, str], str]  # of weights files, by scale or by (scale, variant)
 RESEARCH_LICENCE = "Apache-2.0; trained on research image sets without a formal licence"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..plugin import Metric, Model
     from ..registry import Plugin
 
-_STATE_STYLES = {"ok": "green", "partly": "bold yellow", "failed": "bold red"}
+_STATE_STYLES = {"ok": "green", "partly": "bold yellow", "failed": "bold red", "disabled": "dim"}
 
 
 def eprint(message: str) -> None:
