@@ -15,6 +15,7 @@ from .options import (
     CliState,
     UpscaleOptions,
     device_options,
+    models_folder_option,
     parse_memory,
     scale_option,
     strength_option,
@@ -50,8 +51,9 @@ if TYPE_CHECKING:
     metavar="NAME",
     default="auto",
     show_default=True,
-    help="Model; see `pysr models`. auto: chosen for each file by how it was compressed. A+B: apply A, then B.",
+    help="Model (see `pysr models`) or model file. auto: chosen for each image by its compression. A+B: A, then B.",
 )
+@models_folder_option
 @variant_options
 @weights_option("Safetensors file to use in place of the weights shipped with the model.")
 @strength_option
