@@ -63,7 +63,7 @@ def compact(**options: Any) -> dict[str, torch.Tensor]:
 def by_spandrel(tensors: dict[str, torch.Tensor], image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The whole image through spandrel alone."""
     descriptor = library.describe(tensors, "test")
-    planes = torch.from_numpy(image).reshape(*image.shape[:2], -1).permute(2, 0, 1)[None]
+    planes = torch.from_numpy(image.copy()).reshape(*image.shape[:2], -1).permute(2, 0, 1)[None]
     result: np.ndarray[Any, Any] = descriptor(planes)[0].permute(1, 2, 0).numpy()
     return result.squeeze(-1) if image.ndim == 2 else result
 
@@ -103,6 +103,16 @@ def test_what_sees_the_whole_image_is_blended(tmp_path: Path, in_process: None) 
     image = photo(20, 33)
     assert np.abs(upscaler.upscale(image) - by_spandrel(tensors, image).clip(0, 1)).max() <= 1e-4
     assert upscaler.upscale(photo(3, 5)).shape == (6, 10, 3)  # smaller than the network takes
+
+
+def test_an_architecture_that_changes_its_input_in_place_does_no_harm() -> None:
+    tensors = network("RCAN", "RCAN", scale=2, n_resgroups=1, n_resblocks=1, n_feats=8, reduction=4).state_dict()
+    rcan = reader.SpandrelNetwork(library.describe(tensors, "test"))
+    image = torch.rand(2, 3, 9, 8)
+    before = image.clone()
+    with torch.inference_mode():
+        assert rcan(image).shape == (2, 3, 18, 16)
+    assert torch.equal(image, before)
 
 
 def test_a_pickle_is_opened_once_in_a_process_of_its_own(

@@ -127,5 +127,5 @@ class SpandrelNetwork(nn.Module):
         if self._square and height != width:
             side = max(height, width)
             image = pad(image, (0, side - width, 0, side - height), "replicate")
-        output: Tensor = self._call(self.network, image)
+        output: Tensor = self._call(self.network, image.clone())  # some change it in place
         return output[..., : height * self._scale, : width * self._scale]
