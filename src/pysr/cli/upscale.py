@@ -16,6 +16,7 @@ from .options import (
     PATH,
     CliState,
     device_options,
+    models_folder_option,
     output_options,
     parse_enlargement,
     parse_memory,
@@ -57,8 +58,9 @@ if TYPE_CHECKING:
     metavar="NAME",
     default="auto",
     show_default=True,
-    help="Model; see `pysr models`. auto: chosen for each file by how it was compressed. A+B: apply A, then B.",
+    help="Model (see `pysr models`) or model file. auto: chosen for each image by its compression. A+B: A, then B.",
 )
+@models_folder_option
 @variant_options
 @weights_option("Safetensors file to use in place of the weights shipped with the model.")
 @strength_option
