@@ -180,7 +180,8 @@ def _enlargement(options: UpscaleOptions, sources: Sequence[Any], output: Output
 
     chain = None if options.model == AUTO else Chain.parse(options.model)
     if size := output.target_size():
-        offered = auto_scales() if chain is None else chain.scales if options.weights else chain.trained_scales
+        trained = chain.trained_scales if chain and not options.weights else ()
+        offered = auto_scales() if chain is None else trained or chain.scales
         return Enlargement(max(offered, default=1), size, offered)
     scale = int(options.scale) if options.scale else _noted_scale(options.model, sources)
     if chain is None:
