@@ -21,6 +21,7 @@ except ModuleNotFoundError:
 from .. import __version__
 from ..errors import InputError, PysrError, UnknownNameError
 from .evaluate import evaluate
+from .info import info
 from .models import list_models, list_plugins
 from .options import CliState
 from .sample import sample
@@ -77,7 +78,7 @@ def commands(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (upscale, shrink, sample, list_models, list_plugins, evaluate, train):
+for command in (upscale, shrink, sample, list_models, info, list_plugins, evaluate, train):
     commands.add_command(command)
 
 

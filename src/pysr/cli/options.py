@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -198,6 +199,36 @@ def strength_option(command: _COMMAND) -> _COMMAND:
     """Give a command --strength."""
     return click.option(
         "--strength", metavar="X", type=float, help="How much a model for compressed images does, 0 to 1 (all)."
+    )(command)
+
+
+def models_folder_option(command: _COMMAND) -> _COMMAND:
+    """Give a command --models, which takes the place of ``PYSR_MODELS`` while the command runs."""
+
+    def set_folder(ctx: click.Context, param: click.Parameter, folder: Path | None) -> None:
+        from ..upscaling.model_files import FOLDERS_VARIABLE
+
+        if folder is None:
+            return
+        before = os.environ.get(FOLDERS_VARIABLE)
+        os.environ[FOLDERS_VARIABLE] = str(folder)
+
+        def restore() -> None:
+            if before is None:
+                os.environ.pop(FOLDERS_VARIABLE, None)
+            else:
+                os.environ[FOLDERS_VARIABLE] = before
+
+        ctx.call_on_close(restore)
+
+    return click.option(
+        "--models",
+        metavar="DIR",
+        type=PATH,
+        expose_value=False,
+        is_eager=True,
+        callback=set_folder,
+        help="Folder of model files, which can then be named without path and ending. Default: those of PYSR_MODELS.",
     )(command)
 
 

@@ -10,7 +10,8 @@ import logging
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ..plugin import Metric, Model
     from ..registry import Plugin
 
-_STATE_STYLES = {"ok": "green", "partly": "bold yellow", "failed": "bold red"}
+_STATE_STYLES = {"ok": "green", "partly": "bold yellow", "failed": "bold red", "disabled": "dim"}
 
 
 def eprint(message: str) -> None:
@@ -158,7 +159,7 @@ def models_table(models: Iterable[Model]) -> Table:
 
     table = _table("model", "scales", "colour", "domain", "licence of the weights", "description")
     for model in models:
-        licences = sorted({weights.licence for weights in model.weights.values()})
+        licences = sorted({weights.licence for weights in model.weights.values()} | {model.licence} - {""})
         about = Text(model.summary)
         if model.paper:
             about.append(f"\n{model.paper}", "dim")
@@ -170,6 +171,28 @@ def models_table(models: Iterable[Model]) -> Table:
         if model.aliases:
             name.append(f"\n{', '.join(model.aliases)}", "dim")
         table.add_row(name, scales, model.colour, model.domain, Text(", ".join(licences) or "-"), about)
+    return table
+
+
+def facts_table(facts: Mapping[str, str]) -> Table:
+    """One row per fact."""
+    from rich.text import Text
+
+    table = _table("", "")
+    table.show_header = False
+    for name, fact in facts.items():
+        table.add_row(Text(name, "bold"), Text(fact))
+    return table
+
+
+def files_table(files: Mapping[Path, str]) -> Table:
+    """One row per model file, with who reads it."""
+    from rich.text import Text
+
+    table = _table("model file", "size", "read by", "folder")
+    for path, reader in files.items():
+        size = f"{path.stat().st_size / 1e6:.1f} MB"
+        table.add_row(Text(path.name, "bold"), size, Text(reader), Text(str(path.parent)))
     return table
 
 

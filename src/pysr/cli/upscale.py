@@ -16,6 +16,7 @@ from .options import (
     PATH,
     CliState,
     device_options,
+    models_folder_option,
     output_options,
     parse_enlargement,
     parse_memory,
@@ -57,8 +58,9 @@ if TYPE_CHECKING:
     metavar="NAME",
     default="auto",
     show_default=True,
-    help="Model; see `pysr models`. auto: chosen for each file by how it was compressed. A+B: apply A, then B.",
+    help="Model (see `pysr models`) or model file. auto: chosen for each image by its compression. A+B: A, then B.",
 )
+@models_folder_option
 @variant_options
 @weights_option("Safetensors file to use in place of the weights shipped with the model.")
 @strength_option
@@ -178,7 +180,8 @@ def _enlargement(options: UpscaleOptions, sources: Sequence[Any], output: Output
 
     chain = None if options.model == AUTO else Chain.parse(options.model)
     if size := output.target_size():
-        offered = auto_scales() if chain is None else chain.scales if options.weights else chain.trained_scales
+        trained = chain.trained_scales if chain and not options.weights else ()
+        offered = auto_scales() if chain is None else trained or chain.scales
         return Enlargement(max(offered, default=1), size, offered)
     scale = int(options.scale) if options.scale else _noted_scale(options.model, sources)
     if chain is None:

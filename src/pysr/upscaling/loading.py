@@ -291,11 +291,16 @@ def make_stage(
     return _with_pre_upsampler(_load_pre_upsampler(pre_upsampler, model, scale, hardware), stage)
 
 
+def probe_sides(model: Model) -> tuple[int, int]:
+    """Return the (height, width) of a small input that the model's network takes."""
+    least = max(SAMPLER_PROBE_SIDE if model.stochastic else PROBE_SIDE, model.minimum_size)
+    return model.input_size or (round_up(least, model.multiple_of),) * 2
+
+
 def _prepare(model: Model, network: nn.Module, hardware: Hardware) -> PreparedNetwork:
     if model.runtime != "torch":
         return ForeignNetwork(network, model.bytes_per_pixel)
-    least = max(SAMPLER_PROBE_SIDE if model.stochastic else PROBE_SIDE, model.minimum_size)
-    sides = model.input_size or (round_up(least, model.multiple_of),) * 2
+    sides = probe_sides(model)
     device, dtype = hardware
     runner = PreparedNetwork(network, device, torch.float32 if model.needs_float32 else dtype, (model.channels, *sides))
     runner.bytes_per_pixel = model.bytes_per_pixel or runner.bytes_per_pixel

@@ -22,7 +22,7 @@ from .runner import PreparedNetwork
 
 REVISION = 1  # of the measurement: raised when its results change
 REACHES = (96, 32)  # pixels of input: how far is looked, or less far if that is too slow; larger halos would not pay
-BUDGET = 1e12  # floating-point operations of a look; networks beyond it have their patches blended
+BUDGET = 1.5e12  # floating-point operations of a look; networks beyond it have their patches blended
 _HEIGHT = 40  # pixels of the strips that are looked at: what lies farther to the side hardly counts
 EXACT = 2e-5  # difference that counts as none: float32 rounds by about that in a deep network
 INVISIBLE = 1 / 1020  # a quarter of a level of 8 bits
@@ -81,7 +81,7 @@ def probe(
 
     The receptive field is how far from its edge a patch of an image differs from the same part of the whole image: by
     2e-5, or if there is no end to such differences, by a quarter of a level of 8 bits; a quarter is added, because it
-    is measured on one image. It is None if there is no end to those either, within 96 pixels or within 10^12
+    is measured on one image. It is None if there is no end to those either, within 96 pixels or within 1.5 * 10^12
     floating-point operations.
 
     Args:

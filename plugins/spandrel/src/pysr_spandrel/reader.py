@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from pysr.errors import InputError
-from pysr.plugin import Model, probe
+from pysr.plugin import Model, examine, probe
 
-from .library import describe, spandrel_version
-from .opening import open_once
-from .safetensors_header import read_header
+from .library import describe, spandrel, spandrel_version
+
+CONVERTED = "weights.safetensors"  # in the folder of what was examined
+REVISION = 1  # of the facts: raised when `examining` finds out more
 
 # Windows of attention, or pooling over the image: how far they see has no end worth looking for.
 SEE_THE_WHOLE_IMAGE = {
@@ -25,7 +26,6 @@ SEE_THE_WHOLE_IMAGE = {
     "MixDehazeNet", "MMRealSR", "NAFNet", "OmniSR", "RCAN", "RetinexFormer", "RGT", "SCUNet", "Swin2SR", "SwinIR",
     "Uformer",
 }  # fmt: skip
-_LICENCES = ("license", "licence", "modelspec.license")
 
 
 def open_file(path: Path) -> Model:
@@ -36,13 +36,13 @@ def open_file(path: Path) -> Model:
         WeightsError: It is damaged.
         PluginError: spandrel is not installed.
     """
-    with path.open("rb") as file:
-        is_pickle = file.read(9)[8:9] != b"{"
-    metadata = {} if is_pickle else {key.lower(): value for key, value in read_header(path).items()}
-    opened = open_once(path, "pickle" if is_pickle else "safetensors")
+    spandrel()
+    versions = f"spandrel{spandrel_version()}"
+    opened = examine([path], "pysr_spandrel.examining:examine_file", f"{versions}-{REVISION}")
     facts = opened.facts
     _refuse_others(facts, path)
-    build = _Build(opened.weights, path)
+    converted = opened.folder / CONVERTED
+    build = _Build(converted if converted.exists() else path, path)
     network = build()
     size = {"multiple_of": facts["multiple_of"], "minimum_size": max(facts["minimum"], 1)}
     bounded = facts["architecture"] not in SEE_THE_WHOLE_IMAGE and facts["tiling"] == "SUPPORTED"
@@ -51,7 +51,7 @@ def open_file(path: Path) -> Model:
         channels=facts["inputs"],
         scale=facts["scale"],
         bounded=bounded,
-        key=f"{opened.digest}-spandrel{spandrel_version()}",
+        key=f"{opened.digest}-{versions}",
         **size,
     )
     tags = f" ({', '.join(facts['tags'])})" if facts["tags"] else ""
@@ -65,7 +65,7 @@ def open_file(path: Path) -> Model:
         receptive_field=found.receptive_field,
         bytes_per_pixel=found.bytes_per_pixel,
         needs_float32=found.needs_float32 or not facts["bfloat16"],
-        licence=facts["licence"] or next((metadata[key] for key in _LICENCES if metadata.get(key)), ""),
+        licence=facts["licence"],
         **size,
     )
 
@@ -127,5 +127,5 @@ class SpandrelNetwork(nn.Module):
         if self._square and height != width:
             side = max(height, width)
             image = pad(image, (0, side - width, 0, side - height), "replicate")
-        output: Tensor = self._call(self.network, image)
+        output: Tensor = self._call(self.network, image.clone())  # some change it in place
         return output[..., : height * self._scale, : width * self._scale]
