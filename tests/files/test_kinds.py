@@ -114,6 +114,7 @@ def test_raw_files_are_not_taken_for_their_thumbnails(tmp_path: Path) -> None:
         (np.zeros((2, 2), np.uint64), {}, "64 bits per sample, which pysr does not read; save it with 8 or 16"),
         (np.zeros((2, 2), np.complex64), {}, "which pysr does not read"),
         (np.zeros((2, 2, 3), np.uint8), {"photometric": "logluv"}, "unusual colour space"),
+        (np.zeros((2, 2, 3), np.int16), {"photometric": "cielab"}, "signed samples of 16 bits in this colour space"),
     ],
 )
 def test_what_a_tiff_cannot_be_read_for_is_said(

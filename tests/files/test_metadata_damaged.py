@@ -7,6 +7,7 @@ import random
 import struct
 import zlib
 from itertools import product
+from pathlib import Path
 
 import pytest
 from image_samples import encoded, make_image
@@ -26,8 +27,9 @@ from metadata_samples import (
 )
 from PIL import PngImagePlugin
 
+from pysr.files import read_raster, write_raster
 from pysr.files.metadata import Metadata, decodable, embed, fit, read_metadata, stripped, with_software
-from pysr.files.metadata.tags import SIZES, Tag, pack_block
+from pysr.files.metadata.tags import SIZES, Tag, TagBlock, pack_block
 
 TAGS = (254, 256, 269, 270, 271, 274, 282, 285, 296, 305, 306, 315, 33432, 34665, 34853, 40091)
 TYPES = range(1, 17)
@@ -147,3 +149,21 @@ def test_a_ring_of_directories_ends() -> None:
     struct.pack_into("<I", exif, at, 8)  # the EXIF directory is the first directory
     data = jpeg_with(segment(0xE1, b"Exif\0\0" + bytes(exif)))
     assert opened(convert(data, "JPEG", "TIFF")[0]).getexif()[271] == "Cam"
+
+
+@pytest.mark.parametrize("tag", [274, 282, 296, 305, 700, 34665, 34853, 34675, 33723])
+@pytest.mark.parametrize("pillow", [True, False])
+def test_tags_of_any_type_do_not_cost_the_pixels_of_a_tiff(
+    tmp_path: Path, tag: int, pillow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if pillow:
+        monkeypatch.setattr("pysr.files.tiff_choice.find_spec", lambda name: None)
+    plain = encoded(make_image(), "TIFF")
+    for type, count in product((1, 2, 3, 4, 5, 7, 11, 14), (1, 3)):
+        block = TagBlock(bytearray(plain))
+        block.add({tag: Tag(type, count, bytes(range(1, SIZES.get(type, 4) * count + 1)))})
+        (tmp_path / "a.tif").write_bytes(block.data)
+        raster = read_raster(tmp_path / "a.tif")
+        assert raster.pixels.tobytes() == make_image().tobytes()
+        write_raster(raster, tmp_path / "b.tif")
+        assert opened((tmp_path / "b.tif").read_bytes()).size == (12, 8)

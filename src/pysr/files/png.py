@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 from importlib.util import find_spec
 from typing import IO
@@ -73,5 +74,6 @@ class DeepPngReader(WholeImageReader):
         """As `WholeImageReader.decode`."""
         from imagecodecs import png_decode
 
+        logging.getLogger("imagecodecs").addHandler(logging.NullHandler())  # instead of stderr, where nothing is set up
         pixels: Pixels = png_decode(pixels_only(self._file).read())  # of other chunks it would complain to the log
         return pixels

@@ -18,10 +18,12 @@ from .heif import avif_arguments, read_heif, read_jpeg2000
 from .jpeg import embed_jpeg, read_jpeg
 from .model import Metadata, Note, Text
 from .other import embed_bmp, read_bmp, read_gif
-from .png import MOST_COMPRESSED, embed_png, longest_part, pixels_only, read_png
+from .png import MOST_COMPRESSED, embed_png, longest_part, read_png
+from .png import pixels_only as png_pixels_only
 from .resolution import Resolution
 from .tags import DamagedTagsError
-from .tiff import embed_tiff, read_tiff
+from .tiff import embed_tiff, is_odd, read_tiff
+from .tiff import pixels_only as tiff_pixels_only
 from .webp import embed_webp, read_webp
 
 __all__ = [
@@ -82,7 +84,9 @@ def read_metadata(file: IO[bytes], format: str) -> Metadata:
 def decodable(file: IO[bytes], format: str, metadata: Metadata) -> IO[bytes]:
     """Return a file at its start for a decoder, without the metadata if they could keep it from decoding the pixels."""
     if format == "PNG" and (metadata.lost or longest_part(metadata) > MOST_COMPRESSED):
-        return pixels_only(file)
+        return png_pixels_only(file)
+    if format == "TIFF" and is_odd(file):
+        return tiff_pixels_only(file)
     file.seek(0)
     return file
 

@@ -105,12 +105,17 @@ def descriptive_tags(block: TagBlock) -> tuple[dict[int, Tag], list[str]]:
     wrong = [DESCRIPTIVE[tag][0] for tag in directory.unreadable if tag in DESCRIPTIVE]
     for tag, value in block.tags(directory, POINTERS).items():
         name, types = DESCRIPTIVE.get(tag, ("", ()))
-        if name and value.type not in types:
+        single = value.type not in (SHORT, RATIONAL) or value.count == 1
+        if name and (value.type not in types or not single or _is_no_unit(tag, value, block.order)):
             wrong.append(name)
         elif name:
             kept[tag] = replace(value, type=ASCII) if value.type == UTF8 else value
     missing = [tag for tag in (EXIF_IFD, GPS_IFD) if directory.get(tag) and tag not in kept]
     return kept, wrong + [DESCRIPTIVE[tag][0] for tag in missing]
+
+
+def _is_no_unit(tag: int, value: Tag, order: str) -> bool:
+    return tag == RESOLUTION_UNIT and struct.unpack_from(order + "H", value.data)[0] not in _UNITS
 
 
 # --- changes ---------------------------------------------------------------------------------------------------------

@@ -191,6 +191,16 @@ class TagBlock:
         struct.pack_into(self.order + self.count_code, self.data, directory.position, count - 1)
         return self.directory(directory.position)
 
+    def keep(self, directory: Directory, tags: Collection[int]) -> None:
+        """Remove all entries but those of some tags; their values stay in the block."""
+        size, number = struct.calcsize("=" + self.position_code), self.entry_size
+        kept = [bytes(self.data[e.position : e.position + number]) for e in directory.entries if e.tag in tags]
+        start = directory.position + struct.calcsize("=" + self.count_code)
+        end = (directory.link or start) + size
+        link = struct.pack(self.order + self.position_code, directory.next)
+        self.data[start:end] = (b"".join(kept) + link).ljust(end - start, b"\0")
+        struct.pack_into(self.order + self.count_code, self.data, directory.position, len(kept))
+
     def add(self, tags: Mapping[int, Tag]) -> None:
         """Add tags to the first directory, or replace them, by writing it anew at the end of the block."""
         self.data.extend(bytes(len(self.data) % 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import mmap
 import re
 import struct
@@ -10,7 +11,7 @@ from dataclasses import replace
 from typing import IO, Any
 
 from . import exif, photoshop
-from .exif import DESCRIPTION, DESCRIPTIVE, RESOLUTION_UNIT, X_RESOLUTION, Y_RESOLUTION
+from .exif import DESCRIPTION, DESCRIPTIVE, ORIENTATION, RESOLUTION_UNIT, X_RESOLUTION, Y_RESOLUTION
 from .model import Metadata
 from .tags import BYTE, LONG, UNDEFINED, DamagedTagsError, Directory, Tag, TagBlock, pack_block, swapped
 from .xmp import as_utf8
@@ -22,6 +23,7 @@ _OF_THE_FILE = {  # how the pixels are stored
     *(*range(254, 267), 273, *range(277, 282), 284, *range(288, 294), 297, 317, *range(320, 348)),
     *(*range(512, 533), 559, 32781, *range(32995, 32999), 34016, 34712, 50674),
 }
+_RAW = {33421, 33422, 50706}  # what tells a camera's raw file
 _PADDING = 59932  # empty room that Windows leaves
 _NAMES = {
     **dict.fromkeys((33550, 33922, 34264, 34735, 34736, 34737), "GeoTIFF"),
@@ -58,6 +60,32 @@ def read_tiff(file: IO[bytes]) -> Metadata:
         photoshop=_resources(packets),
     )
     return replace(found, resolution=exif.find_resolution(found.exif))
+
+
+def is_odd(file: IO[bytes]) -> bool:
+    """Tell whether tags that describe the photograph, of wrong types, could keep a decoder from its pixels."""
+    try:
+        block = TagBlock(_mapped(file))
+        directory = block.directory(block.first)
+        wrong = exif.descriptive_tags(block)[1]
+    except DamagedTagsError:
+        return False
+    packets = (directory.get(tag) for tag in (_XMP, _ICC))
+    return bool(wrong) or any(packet and packet.type not in (BYTE, UNDEFINED) for packet in packets)
+
+
+def pixels_only(file: IO[bytes]) -> IO[bytes]:
+    """Return a TIFF file whose directories hold nothing but what decoders need."""
+    file.seek(0)
+    block = TagBlock(bytearray(file.read()))
+    position, seen = block.first, set[int]()
+    turn = exif.find_orientation(block.data)
+    while position and position not in seen:
+        seen.add(position)
+        directory = block.directory(position)
+        block.keep(directory, _OF_THE_FILE | _RAW | ({ORIENTATION} if turn else set()))
+        position = directory.next
+    return io.BytesIO(block.data)
 
 
 def _mapped(file: IO[bytes]) -> Any:
