@@ -17,6 +17,7 @@ if os.path.exists(os.path.join(os.path.dirname(__file__), "sr.py")):
 
 if TYPE_CHECKING:
     from .errors import InputError, OutOfMemoryError, PluginError, PysrError, UnknownNameError, WeightsError
+    from .evaluation.page import compare
     from .evaluation.protocols import evaluate
     from .files.output import Output
     from .registry import models
@@ -35,6 +36,7 @@ __all__ = [
     "UnknownNameError",
     "Upscaler",
     "WeightsError",
+    "compare",
     "evaluate",
     "load",
     "models",
@@ -42,6 +44,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "compare": "evaluation.page",
     "evaluate": "evaluation.protocols",
     "load": "upscaling.loading",
     "models": "registry",

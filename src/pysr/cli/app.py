@@ -20,6 +20,7 @@ except ModuleNotFoundError:
 
 from .. import __version__
 from ..errors import InputError, PysrError, UnknownNameError
+from .compare import compare
 from .evaluate import evaluate
 from .info import info
 from .models import list_models, list_plugins
@@ -78,7 +79,7 @@ def commands(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (upscale, shrink, sample, list_models, info, list_plugins, evaluate, train):
+for command in (upscale, shrink, sample, compare, list_models, info, list_plugins, evaluate, train):
     commands.add_command(command)
 
 
