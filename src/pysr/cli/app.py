@@ -26,6 +26,7 @@ from .info import info
 from .models import list_models, list_plugins
 from .options import CliState
 from .sample import sample
+from .serve import serve
 from .shrink import shrink
 from .train import train
 from .upscale import upscale
@@ -79,7 +80,7 @@ def commands(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (upscale, shrink, sample, compare, list_models, info, list_plugins, evaluate, train):
+for command in (upscale, shrink, sample, compare, serve, list_models, info, list_plugins, evaluate, train):
     commands.add_command(command)
 
 
