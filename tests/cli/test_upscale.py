@@ -1,5 +1,7 @@
+import base64
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -127,6 +129,17 @@ def test_results_beyond_pillows_limit_are_reported(
     assert [(fact["width"], fact["height"]) for fact in facts] == [(90, 60)] * 2
 
 
+def test_a_page_compares_the_input_and_the_result(photo: Path) -> None:
+    page = photo.with_name("page.html")
+    assert run("upscale", photo, "-m", "lanczos", "-s", "2", "--html", page) == 0
+    html = page.read_text()
+    titles = re.search(r"<title>photo.png \| lanczos x2, \d+\.\d s</title>", html)
+    assert titles
+    for file in (photo, photo.with_name("photo_x2.png")):
+        assert base64.b64encode(file.read_bytes()).decode() in html
+    assert run("upscale", photo, "-m", "lanczos", "--width", "45", "--html", page) == 0
+
+
 def test_comparison(photo: Any) -> None:
     target = photo.with_name("comparison.png")
     assert run("upscale", photo, "-m", "lanczos", "--comparison", target) == 0
@@ -211,6 +224,9 @@ def test_options_reach_load(photo: Any, monkeypatch: pytest.MonkeyPatch) -> None
         (["photo.png", "-m", "nearest", "-o", "big.png", "-f", "jpg"], "leave out format and suffix"),
         (["photo.png", "b.png", "-m", "nearest", "-o", "out", "--comparison", "c.png"], "shows a single image"),
         (["photo.png", "-m", "nearest", "--comparison", "photo.png"], "--comparison"),
+        (["photo.png", "b.png", "-m", "nearest", "-o", "out", "--html", "c.html"], "--html shows a single image"),
+        (["photo.png", "-m", "nearest", "--html", "photo.png"], "--html photo.png is the input or the output"),
+        (["photo.png", "-m", "nearest", "--html", "none/c.html"], "there is no folder"),
     ],
 )
 def test_wrong_usage_is_one_sentence(

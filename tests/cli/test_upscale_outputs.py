@@ -100,6 +100,7 @@ def test_each_file_gets_the_scale_that_it_needs(photo: Path, capsys: pytest.Capt
         (["-s", "2", "--width", "100"], "only one of them"),
         (["--fit", "fill"], "takes a --width and a --height"),
         (["--fit", "fill", "--width", "5"], "takes a --width and a --height"),
+        (["--fit", "fill", "--width", "5", "--height", "5", "--html", "page.html"], "may change the proportions"),
         (["--quality", "5", "--lossless"], "only one of them"),
         (["--quality", "5", "-f", "png"], "PNG loses nothing"),
         (["--quality", "5", "-o", "big.png"], "PNG loses nothing"),

@@ -102,6 +102,12 @@ if TYPE_CHECKING:
     type=PATH,
     help="Also write an image of nearest, bicubic and the result side by side (single input only).",
 )
+@click.option(
+    "--html",
+    metavar="FILE",
+    type=PATH,
+    help="Also write a page for the browser that compares the input and the result (single input only).",
+)
 @click.option("--in-place", is_flag=True, help="Replace the inputs by the results. Asks for --yes.")
 @click.option("--yes", is_flag=True, help="Confirm --in-place.")
 @click.option(
@@ -143,8 +149,7 @@ def _upscale(state: CliState, options: UpscaleOptions) -> int:
     sources = _sources(options)
     enlargement = _enlargement(options, sources, output)
     jobs = _plan(options, sources, output, enlargement)
-    if options.comparison:
-        _check_comparison(options.comparison, jobs)
+    _check_comparisons(options, jobs)
     models = _Models(options, enlargement.scale)
     first = models.of(next(job for job in jobs if not job.error))
     if options.model != AUTO and not options.weights and not state.quiet:
@@ -266,14 +271,30 @@ def _noted_scale(model: str, sources: Sequence[Any]) -> int | None:
     return scale
 
 
-def _check_comparison(path: Path, jobs: Sequence[FileJob]) -> None:
+def _check_comparisons(options: UpscaleOptions, jobs: Sequence[FileJob]) -> None:
+    from ..atomic import check_place
     from ..files import check_output
 
-    if len(jobs) > 1:
-        raise InputError(f"--comparison shows a single image, but there are {len(jobs)} inputs; leave it out")
-    if path.resolve() in (Path(file_name(file)).resolve() for file in (jobs[0].source, jobs[0].target)):
-        raise InputError(f"--comparison {path} is the input or the output; choose another file")
-    check_output(path, (1, 1), "RGB")
+    for option, path in (("--comparison", options.comparison), ("--html", options.html)):
+        if path is None:
+            continue
+        if len(jobs) > 1:
+            raise InputError(f"{option} shows a single image, but there are {len(jobs)} inputs; leave it out")
+        if path.resolve() in (Path(file_name(file)).resolve() for file in (jobs[0].source, jobs[0].target)):
+            raise InputError(f"{option} {path} is the input or the output; choose another file")
+        check_place(path)
+    if options.comparison:
+        check_output(options.comparison, (1, 1), "RGB")
+
+
+def _write_page(page: Path, result: FileResult) -> None:
+    """Compare the input and the result of a file on a page."""
+    from ..evaluation.page import compare
+
+    assert result.report and result.upscaler  # what has no error was upscaled
+    source, target = Path(result.report.source), Path(result.report.target)
+    caption = f"{result.report.model} x{result.upscaler.scale}, {result.seconds:.1f} s"
+    compare({source.name: source, caption: target}).save(page)
 
 
 def _run(
@@ -292,6 +313,8 @@ def _run(
                 print(json.dumps(facts(result, warnings)), flush=True)
             warnings.clear()
             report.finished(result)
+            if options.html and not result.error:
+                _write_page(options.html, result)
             if result.report and result.report.warnings:
                 lost.append(f"{file_name(result.target)}: {'; '.join(result.report.warnings)}")
             if result.error:

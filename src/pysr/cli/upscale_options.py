@@ -53,6 +53,7 @@ class UpscaleOptions:
     in_place: bool
     yes: bool
     comparison: Path | None
+    html: Path | None
     progress: Literal["bar", "json", "none"]
     json: bool
 
@@ -67,6 +68,10 @@ class UpscaleOptions:
             raise click.UsageError("--scale and --width or --height both choose the size; give only one of them")
         if self.fit and not (self.width and self.height):
             raise click.UsageError(f"--fit {self.fit} takes a --width and a --height; give both, or leave it out")
+        if self.fit == "fill" and self.html:
+            raise click.UsageError(
+                "--fit fill may change the proportions, and --html compares equal ones; leave one out"
+            )
         if self.quality and self.lossless:
             raise click.UsageError("--lossless leaves no --quality to choose; give only one of them")
         self._check_streams()
@@ -96,7 +101,7 @@ class UpscaleOptions:
             raise click.UsageError("--json and the image would both go to standard output; write to a file (-o)")
         if self.reads_stream and self.keep_time:
             raise click.UsageError("--keep-time: standard input has no time of change; leave it out")
-        given = {"--suffix": self.suffix, "--comparison": self.comparison}
+        given = {"--suffix": self.suffix, "--comparison": self.comparison, "--html": self.html}
         if unfit := [name for name, value in given.items() if value]:
             raise click.UsageError(f"{unfit[0]} needs files with names, not a pipe (-); leave it out")
 
@@ -104,7 +109,7 @@ class UpscaleOptions:
         if not self.in_place:
             return
         given: dict[str, Any] = {"--output": self.output, "--format": self.format, "--suffix": self.suffix}
-        given |= {"--comparison": self.comparison, "standard input (-)": self.reads_stream}
+        given |= {"--comparison": self.comparison, "--html": self.html, "standard input (-)": self.reads_stream}
         if contrary := [name for name, value in given.items() if value]:
             raise click.UsageError(f"--in-place replaces the inputs, which contradicts {contrary[0]}; leave one out")
         if not self.yes:
