@@ -62,4 +62,5 @@ $(VENV)/.installed: $(VENV)/.environment $(SOURCES)
 
 $(VENV)/.dev: $(VENV)/.installed
 	$(PIP) install -q -c constraints.txt $$($(BIN)/python tests/requirements.py dev plot)
+	$(PIP) install -q -c constraints.txt --no-deps einops ncnn spandrel
 	touch $@

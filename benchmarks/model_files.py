@@ -32,7 +32,7 @@ from pysr.testing import photo
 ROOT = Path(__file__).parents[1]
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {  # the architecture, its class and its sizes
     "Compact": ("Compact", {"num_feat": 16, "num_conv": 4, "upscale": 2}),
-    "ESRGAN": ("ESRGAN", {"num_filters": 16, "num_blocks": 2, "scale": 4}),
+    "ESRGAN": ("ESRGAN", {"num_filters": 16, "num_blocks": 2, "scale": 2}),
     "SPAN": ("SPAN", {"num_in_ch": 3, "num_out_ch": 3, "feature_channels": 16, "upscale": 2}),
     "DnCNN": ("DnCNN", {"in_nc": 3, "out_nc": 3, "nc": 16, "nb": 17, "act_mode": "R"}),
     "RealCUGAN": ("UpCunet2x_fast", {}),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -25,8 +26,9 @@ from .errors import InputError, PluginError, PysrError, UnknownNameError, Weight
 
 LARGEST = 4 * 2**30  # bytes: several times the largest upscaler that people use
 SPARE_MEMORY = 512 * 2**20  # bytes beyond the file's numbers, which are held up to four times
-SPARE_SECONDS = 2  # of CPU time, beyond those for the file's size
+SPARE_SECONDS = 1.5  # of CPU time, beyond those for the file's size
 SLOWEST = 10 * 2**20  # bytes of a file examined per second of CPU time: a network is built, too
+_USUAL_START = 2.0  # seconds of CPU time until the limits begin, where these numbers hold; slower computers get more
 _PATIENCE = 30.0  # seconds of wall time beyond those: Python and torch start slowly on a busy computer
 _ERRORS = {error.__name__: error for error in (InputError, PluginError, UnknownNameError, WeightsError)}
 _HARM = "it is damaged, or made to do harm"
@@ -153,8 +155,8 @@ def _limit(size: int) -> None:
         return  # the parent limits the time
     import resource
 
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = int(used.ru_utime + used.ru_stime + SPARE_SECONDS + size / SLOWEST) + 1
+    used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])  # of the user and of the system
+    seconds = math.ceil(used + max(1, used / _USUAL_START) * (SPARE_SECONDS + size / SLOWEST))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + 2**20,) * 2)

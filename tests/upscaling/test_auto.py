@@ -244,5 +244,6 @@ def test_a_better_model_is_known_for_poor_files(install: Callable[..., None], fo
     assert better_model(SHARP, 2, sources[:-1]) is None  # above 75, and WebP, whose quality is unknown
     assert better_model(MENDING, 2, sources) is None
     assert better_model(model("faces", domain="face"), 2, sources) is None
+    assert better_model(model("4x-Anything", file=Path("4x-Anything.pth")), 2, sources) is None
     install(SHARP)
     assert better_model(SHARP, 2, sources) is None

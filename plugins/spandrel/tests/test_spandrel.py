@@ -2,10 +2,12 @@
 
 import importlib
 import json
+import subprocess
 import sys
 import warnings
 import zipfile
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ import pysr
 from pysr.errors import InputError, PluginError, WeightsError
 from pysr.testing import photo
 from pysr_spandrel import examining, library, reader
+from pysr_spandrel import network as spandrel_network
 
 pytestmark = pytest.mark.skipif(find_spec("spandrel") is None, reason="spandrel is not installed")
 
@@ -107,7 +110,7 @@ def test_what_sees_the_whole_image_is_blended(tmp_path: Path, in_process: None) 
 
 def test_an_architecture_that_changes_its_input_in_place_does_no_harm() -> None:
     tensors = network("RCAN", "RCAN", scale=2, n_resgroups=1, n_resblocks=1, n_feats=8, reduction=4).state_dict()
-    rcan = reader.SpandrelNetwork(library.describe(tensors, "test"))
+    rcan = spandrel_network.SpandrelNetwork(library.describe(tensors, "test"))
     image = torch.rand(2, 3, 9, 8)
     before = image.clone()
     with torch.inference_mode():
@@ -244,12 +247,22 @@ def test_a_torchvision_that_cannot_be_imported_does_no_harm(unusable_torchvision
 def test_without_spandrel_the_command_to_install_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "a.safetensors"
     save_file(compact(), file)
-    library.spandrel.cache_clear()
-    monkeypatch.setitem(sys.modules, "spandrel", None)
-    try:
-        with pytest.raises(
-            PluginError, match=r"needs spandrel, which is not installed: pip install --no-deps 'spandrel"
-        ):
-            pysr.load(file)
-    finally:
-        library.spandrel.cache_clear()
+
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(library, "version", missing)
+    with pytest.raises(PluginError, match=r"needs spandrel, which is not installed: pip install --no-deps 'spandrel"):
+        pysr.load(file)
+
+
+def test_a_refused_file_costs_no_import_of_torch(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").write_bytes(bytes(7) + b"\x7f{}")
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom pysr_spandrel.reader import open_file\n"
+        "from pysr.errors import WeightsError\n"
+        f"try:\n    open_file(Path({str(tmp_path / 'a.safetensors')!r}))\nexcept WeightsError:\n"
+        "    print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

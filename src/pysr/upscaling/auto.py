@@ -103,8 +103,8 @@ def better_model(model: Model, scale: int, sources: Iterable[Path]) -> tuple[Pat
     Returns:
         The first such file, how it is compressed, and the better model; None if there is none.
     """
-    if model.made_for == "compressed" or model.domain != "photo" or not candidates(scale):
-        return None
+    if model.made_for == "compressed" or model.domain != "photo" or model.file or not candidates(scale):
+        return None  # what a model file is made for, nobody knows
     for source in sources:
         try:
             compression = compression_of(source)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from pysr.errors import InputError
-from pysr.plugin import Model, examine, probe
+from pysr.plugin import Model, examine
 
-from .network import NcnnNetwork
 from .network_text import bytes_per_pixel, operations_per_pixel, read_network
+
+if TYPE_CHECKING:
+    from torch import nn
 
 REVISION = 1  # of the facts: raised when `examine_file` finds out more
 _SLACK = 2.5  # on the memory of blobs: workspace of fast convolutions
@@ -31,10 +32,13 @@ def open_file(path: Path) -> Model:
     text, weights = path.with_suffix(".param"), path.with_suffix(".bin")
     if not weights.is_file():
         raise InputError(f"{text} needs its weights, {weights.name}, beside it; get that file as well")
+    layers = read_network(text, weights)
     versions = f"ncnn{version('ncnn')}"
     examined = examine([text, weights], "pysr_ncnn.network:examine_file", f"{versions}-{REVISION}")
-    facts, layers = examined.facts, read_network(text, weights)
+    facts = examined.facts
     build = _Build(text, weights)
+    from pysr.plugin import probe  # imports torch, which a file that is refused does not need
+
     found = probe(
         build(),
         channels=facts["channels"],
@@ -65,4 +69,6 @@ class _Build:
     weights: Path
 
     def __call__(self, scale: int = 0, variant: str | None = None) -> nn.Module:
+        from .network import NcnnNetwork
+
         return NcnnNetwork(self.text, self.weights).eval()

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
-from safetensors.torch import load_file
-from torch import Tensor, nn
-from torch.nn.functional import pad
+from typing import TYPE_CHECKING, Any
 
 from pysr.errors import InputError
-from pysr.plugin import Model, examine, probe
+from pysr.plugin import Model, examine
 
-from .library import describe, spandrel, spandrel_version
+from .library import spandrel_version
+from .safetensors_header import is_safetensors, read_header
+
+if TYPE_CHECKING:
+    from torch import nn
 
 CONVERTED = "weights.safetensors"  # in the folder of what was examined
 REVISION = 1  # of the facts: raised when `examining` finds out more
@@ -36,7 +34,8 @@ def open_file(path: Path) -> Model:
         WeightsError: It is damaged.
         PluginError: spandrel is not installed.
     """
-    spandrel()
+    if is_safetensors(path):
+        read_header(path)  # before a process is started for it
     versions = f"spandrel{spandrel_version()}"
     opened = examine([path], "pysr_spandrel.examining:examine_file", f"{versions}-{REVISION}")
     facts = opened.facts
@@ -46,6 +45,8 @@ def open_file(path: Path) -> Model:
     network = build()
     size = {"multiple_of": facts["multiple_of"], "minimum_size": max(facts["minimum"], 1)}
     bounded = facts["architecture"] not in SEE_THE_WHOLE_IMAGE and facts["tiling"] == "SUPPORTED"
+    from pysr.plugin import probe  # imports torch, which a file that is refused does not need
+
     found = probe(
         network,
         channels=facts["inputs"],
@@ -94,38 +95,6 @@ class _Build:
     file: Path
 
     def __call__(self, scale: int = 0, variant: str | None = None) -> nn.Module:
-        with torch.device("cpu"), torch.no_grad():
-            return SpandrelNetwork(describe(load_file(self.weights), str(self.file)))
+        from .network import build
 
-
-class _Lock:
-    """A lock of which every copy of a network gets its own."""
-
-    def __init__(self) -> None:
-        self.held = threading.Lock()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Lock:
-        return _Lock()
-
-
-class SpandrelNetwork(nn.Module):
-    """The network of a spandrel descriptor; maps (N, C, h, w) float to (N, C, h * scale, w * scale)."""
-
-    def __init__(self, descriptor: Any) -> None:
-        super().__init__()
-        self.network: nn.Module = descriptor.model
-        self._call = descriptor._call_fn  # what the architecture adds, such as a noise map
-        self._square, self._scale = descriptor.size_requirements.square, descriptor.scale
-        self._lock = _Lock()  # some architectures keep masks of the size seen last
-
-    def forward(self, image: Tensor) -> Tensor:
-        with self._lock.held:
-            return torch.cat([self._forward_one(one) for one in image.split(1)])  # spandrel's calls take one
-
-    def _forward_one(self, image: Tensor) -> Tensor:
-        height, width = image.shape[-2:]
-        if self._square and height != width:
-            side = max(height, width)
-            image = pad(image, (0, side - width, 0, side - height), "replicate")
-        output: Tensor = self._call(self.network, image.clone())  # some change it in place
-        return output[..., : height * self._scale, : width * self._scale]
+        return build(self.weights, str(self.file))
