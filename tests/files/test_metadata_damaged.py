@@ -75,7 +75,7 @@ def test_a_text_beyond_the_limit_of_pillow_is_kept_readable() -> None:
 @pytest.mark.parametrize(
     ("part", "what"),
     [
-        (chunk(b"tEXt", b"Title\0x", wrong=True), "PNG text"),
+        (chunk(b"tEXt", b"Title\0x", wrong=True), 'PNG text "Title"'),
         (chunk(b"zTXt", b"Title\0\0" + b"no stream"), "PNG text"),
         (chunk(b"iTXt", b"Title"), "PNG text"),
         (chunk(b"iCCP", b"name\0\0" + b"no stream"), "colour profile"),

@@ -67,6 +67,7 @@ def test_sizes_are_those_of_the_result(kind: str, orientation: int) -> None:
     assert found.orientation == 1
     assert camera[37500] == b"keep these 20 bytes."
     assert {"EXIF sizes", "XMP sizes"} <= {note.what for note in changes.changed}
+    assert ("maker note" in {note.what for note in changes.changed}) == (kind == "TIFF")
 
 
 def test_a_size_above_16_bits_is_written_in_32() -> None:

@@ -28,6 +28,7 @@ from .tags import (
 )
 
 EXIF_IFD, GPS_IFD, INTEROP_IFD = 34665, 34853, 40965
+_MAKER_NOTE = 37500
 POINTERS = (EXIF_IFD, GPS_IFD, INTEROP_IFD)
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 274, 282, 283, 296
 DESCRIPTION, SOFTWARE, DATE_TIME, ARTIST, COPYRIGHT = 270, 305, 306, 315, 33432
@@ -61,6 +62,13 @@ DESCRIPTIVE: Mapping[int, tuple[str, tuple[int, ...]]] = {  # tags of a TIFF tha
     EXIF_IFD: ("EXIF", (LONG, 13)),
     GPS_IFD: ("GPS", (LONG, 13)),
 }
+
+
+def has_maker_note(exif: bytes) -> bool:
+    """Tell whether a block holds a maker note, whose contents the maker may address by positions in the block."""
+    block = TagBlock(exif)
+    camera = block.sub_directory(block.directory(block.first), EXIF_IFD)
+    return camera is not None and camera.get(_MAKER_NOTE) is not None
 
 
 def is_readable(exif: bytes) -> bool:

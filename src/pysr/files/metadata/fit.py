@@ -242,6 +242,8 @@ class _Fitting:
                     self.drop(name)
                 self.put(field, getattr(nothing, field))
         if self.format == "TIFF" and self.metadata.exif:
+            if exif.has_maker_note(self.metadata.exif):
+                self.changed.append(Note("maker note", "a TIFF holds it elsewhere, which some readers do not expect"))
             for name, reason in describe_left_out(TagBlock(self.metadata.exif)):
                 self.drop(name, reason)
 

@@ -53,7 +53,7 @@ def read_png(file: IO[bytes]) -> Metadata:
                 raise ValueError("its checksum is wrong")
             found = _with_chunk(found, name.decode(), data)
         except (ValueError, zlib.error, struct.error, IndexError) as error:
-            found = found.with_lost(_named(name), f"it is damaged: {error}")
+            found = found.with_lost(_named(name, data), f"it is damaged: {error}")
     return found if found.resolution else replace(found, resolution=exif.find_resolution(found.exif))
 
 
@@ -69,7 +69,10 @@ def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
             return
 
 
-def _named(name: bytes) -> str:
+def _named(name: bytes, data: bytes = b"") -> str:
+    keyword = data.partition(b"\0")[0]
+    if name in (b"tEXt", b"zTXt", b"iTXt") and 0 < len(keyword) < 80:
+        return f'PNG text "{keyword.decode("latin-1")}"'
     return _NAMES.get(name, f"PNG chunk {name.decode('latin-1')}")
 
 
