@@ -212,7 +212,8 @@ def _open_tensor(tensor: Tensor) -> OpenedImage:
     _check_values(tensor)
 
     def empty(height: int, width: int) -> Tensor:
-        return torch.empty((*tensor.shape[:-2], height, width), dtype=tensor.dtype, device=tensor.device)
+        with torch.inference_mode(False):  # an ordinary tensor, whatever mode the caller is in
+            return torch.empty((*tensor.shape[:-2], height, width), dtype=tensor.dtype, device=tensor.device)
 
     shape = tensor.shape[-2], tensor.shape[-1]
     return OpenedImage(shape, tuple(map(_bled, _split_tensor(tensor))), empty, _split_tensor, lambda memory: memory)

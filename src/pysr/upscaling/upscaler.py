@@ -212,7 +212,8 @@ class Upscaler:
         results = self._sample(image, sampling.SamplingParams.checked(n, seed, temperature), known, mask, progress)
         if isinstance(results[0], np.ndarray):
             return np.stack(results)
-        return torch.stack(results) if isinstance(results[0], Tensor) else results
+        with torch.inference_mode(False):  # an ordinary tensor, as `upscale` gives
+            return torch.stack(results) if isinstance(results[0], Tensor) else results
 
     def uncertainty(
         self, image: ImageLike, n: int = 16, *, seed: int = 0, temperature: float = 1.0
