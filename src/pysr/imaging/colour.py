@@ -16,6 +16,7 @@ _FORWARD = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.
 _OFFSET = np.array([16.0, 128.0, 128.0]) / 255
 _INVERSE = torch.linalg.inv(torch.from_numpy(_FORWARD)).numpy()
 GRAY = (0.299, 0.587, 0.114)  # BT.601 weights of full-range R, G and B in gray, as Pillow's convert("L")
+_STRIP = 8  # rows that are looked at first for colour
 _WHITE = {"uint8": 255, "uint16": 65535}
 
 
@@ -44,6 +45,23 @@ def to_channels(image: Tensor, channels: int) -> Tensor:
     values = image if image.is_floating_point() else image.float()
     gray = (values * values.new_tensor(GRAY).view(3, 1, 1)).sum(-3, keepdim=True)
     return gray if image.is_floating_point() else gray.round().to(image.dtype)
+
+
+def is_neutral(colour: NDArray[Any] | Tensor) -> bool:
+    """Whether R, G and B are equal in every pixel.
+
+    Rows are compared in strips that grow, so that a photograph in colour costs next to nothing.
+
+    Args:
+        colour: (3, H, W) of any dtype, with any strides; on any device.
+    """
+    first, rows, height = 0, _STRIP, colour.shape[1]
+    while first < height:
+        red, green, blue = colour[:, first : first + rows]
+        if not (bool((red == green).all()) and bool((green == blue).all())):
+            return False
+        first, rows = first + rows, 2 * rows
+    return True
 
 
 def _mix(image: Tensor, matrix: NDArray[np.float64]) -> Tensor:

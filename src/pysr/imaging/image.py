@@ -7,7 +7,7 @@ final layout, and filled in place through views.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from math import ceil, isfinite
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..errors import InputError, OutOfMemoryError, format_error
 from .alpha import bleed
+from .colour import is_neutral
 from .palette import colours_of, entries_of, with_palette
 
 Array = np.ndarray[Any, Any] | Tensor
@@ -32,10 +33,14 @@ _FLOAT_RANGE = -0.5, 1.5  # overshoots of filters lie within; an image in 0 to 2
 
 @dataclass(frozen=True)
 class Planes:
-    """The planes of one image: colour, (1 or 3, H, W), and alpha, (1, H, W), if it has any."""
+    """The planes of one image: colour, (1 or 3, H, W), and alpha, (1, H, W), if it has any.
+
+    ``neutral`` means that R, G and B are equal everywhere.
+    """
 
     colour: Array
     alpha: Array | None = None
+    neutral: bool = False
 
 
 Scale = int | Fraction | tuple[int, int]
@@ -82,12 +87,15 @@ class OpenedImage:
         Returns:
             Pairs of (C, H, W) and an empty (C, H * scale, W * scale), C being 1 or 3: views with any strides, both
             NumPy arrays or both tensors, of the image's dtype and device. An image is one pair, a batch one per item,
-            CMYK two: inverted C, M, Y and inverted K.
+            CMYK two: inverted C, M, Y and inverted K. Neutral colours are one plane, which `result` repeats.
 
         Raises:
             OutOfMemoryError: There is no room for the result.
         """
-        return [(low.colour, high.colour) for low, high in self._pairs(scale)]
+        return [
+            (low.colour[:1], high.colour[:1]) if low.neutral else (low.colour, high.colour)
+            for low, high in self._pairs(scale)
+        ]
 
     def alphas(self, scale: Scale) -> list[tuple[Array, Array]]:
         """Return alpha: pairs like those of `parts`, of (1, H, W) and (1, H * scale, W * scale); often none."""
@@ -99,7 +107,16 @@ class OpenedImage:
         if self._memory is None:
             raise RuntimeError("result() was called before parts(): nothing has been filled")
         memory, self._memory = self._memory, None
+        for low, high in zip(self._planes, self._split(memory), strict=True):
+            if low.neutral:
+                colour: Any = high.colour
+                colour[1:] = colour[:1]
         return self._finish(memory)
+
+    def gray_if_neutral(self) -> OpenedImage:
+        """Return the image with neutral colours (R = G = B in every pixel) as gray: one plane in `parts`."""
+        planes = tuple(replace(one, neutral=len(one.colour) == 3 and is_neutral(one.colour)) for one in self._planes)
+        return OpenedImage(self.shape, planes, self._empty, self._split, self._finish)
 
     def _pairs(self, scale: Scale) -> list[tuple[Planes, Planes]]:
         height, width = scale if isinstance(scale, tuple) else (ceil(side * scale) for side in self.shape)

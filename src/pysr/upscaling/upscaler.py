@@ -102,6 +102,7 @@ class Upscaler:
 
         Floats are clipped to [0, 1], integers rounded half to even; between the models of a chain nothing is clipped or
         rounded. Alpha is enlarged by bicubic. Colours are bled into transparent pixels first, so that edges stay clean.
+        RGB that is neutral (R = G = B in every pixel, as scans often are) is enlarged as gray, and stays neutral.
 
         Args:
             image: A PIL image of mode 1, L, LA, P, I;16, RGB, RGBA or CMYK; a NumPy array (H, W) or (H, W, C), uint8,
@@ -132,7 +133,7 @@ class Upscaler:
             return self._sample(image, params, progress=progress)[0]
         if seed is not None:
             raise InputError(f"{self.model.name} draws nothing at random; leave the seed out")
-        opened = _opened(image)
+        opened = _opened(image).gray_if_neutral()
         parts = opened.parts(self.scale)
         counts = [count for low, _ in parts for count in self._patch_counts(low.shape)]
         reports = progress_shares(progress, counts)
@@ -234,7 +235,7 @@ class Upscaler:
             InputError: As for `sample`.
             OutOfMemoryError: As for `sample`.
         """
-        stage, opened = self._stochastic_stage(), _opened(image)
+        stage, opened = self._stochastic_stage(), _opened(image).gray_if_neutral()
         params = sampling.SamplingParams.checked(n, seed, temperature)
         drawn = [sampling.samples(stage, low, params, None, None) for low, _ in opened.parts(self.scale)]
         if isinstance(image, Tensor) and image.ndim == 4:
@@ -348,6 +349,7 @@ class Upscaler:
         """Return the results of `sample` as a list."""
         stage, opened = self._stochastic_stage(), _opened(image)
         opened_known = _opened(known) if known is not None else None
+        opened = opened if opened_known else opened.gray_if_neutral()
         parts = opened.parts(self.scale)
         shape = opened.shape[0] * self.scale, opened.shape[1] * self.scale
         reports = progress_shares(progress, [math.prod(shape)] * len(parts))
