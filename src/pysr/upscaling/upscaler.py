@@ -23,7 +23,8 @@ from ..files.reader import read_raster
 from ..files.streams import buffered, is_stream
 from ..imaging.colour import white_of
 from ..imaging.histogram import match_histogram
-from ..imaging.image import Array, OpenedImage, open_image
+from ..imaging.image import open_image
+from ..imaging.planes import Array, OpenedImage
 from ..ops.hardware import device_of
 from ..ops.patches import from_float
 from ..plugin import Model, Progress
