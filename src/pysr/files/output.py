@@ -116,6 +116,8 @@ class Output:
             pixels. One of the two may be None, and follows from the image's proportions.
         fit: What width and height together mean. "inside", the default: as large as fits into both; "outside": as
             small as covers both; "fill": exactly both, whatever becomes of the proportions.
+        frame: The only frame of an animation, or page of a TIFF file, that is enlarged, from 0; default: all of them
+            if the result's format holds several, else the first.
     """
 
     format: str | None = None
@@ -130,8 +132,11 @@ class Output:
     in_place: bool = False
     size: float | Fraction | tuple[int | None, int | None] | None = None
     fit: Fit | None = None
+    frame: int | None = None
 
     def __post_init__(self) -> None:
+        if self.frame is not None and self.frame < 0:
+            raise InputError(f"the frame is {self.frame}; the first is 0")
         if self.quality is not None and not 1 <= self.quality <= 100:
             raise InputError(f"the quality is {self.quality}; give a number from 1 to 100")
         if self.quality is not None and self.lossless:

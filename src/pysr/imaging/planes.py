@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..errors import OutOfMemoryError
@@ -116,3 +117,9 @@ class OpenedImage:
                     " upscale parts of the image"
                 ) from error
         return list(zip(self._planes, self._split(self._memory), strict=True))
+
+
+def stacked(tensors: Sequence[Tensor]) -> Tensor:
+    """Stack tensors as `torch.stack` does, into an ordinary tensor in whatever mode the caller is."""
+    with torch.inference_mode(False):
+        return torch.stack(list(tensors))
