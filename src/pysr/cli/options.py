@@ -168,6 +168,11 @@ def output_options(command: _COMMAND) -> _COMMAND:
         ),
         click.option("--keep-palette", is_flag=True, help="Keep to a palette's colours, as for textures of games."),
         click.option(
+            "--colour",
+            type=click.Choice(["file", "srgb"]),
+            help="Enlarge values as they are, or by sRGB's curve. Default: srgb for linear light and ProPhoto.",
+        ),
+        click.option(
             "--frame",
             metavar="N",
             type=click.IntRange(min=0),

@@ -51,6 +51,7 @@ class UpscaleOptions:
     strip: Literal["all", "gps"] | None
     tag: bool
     frame: int | None
+    colour: Literal["file", "srgb"] | None
     in_place: bool
     yes: bool
     comparison: Path | None
@@ -152,6 +153,7 @@ class UpscaleOptions:
             strip=self.strip,
             tag=self.tag,
             frame=self.frame,
+            colour=self.colour,
             in_place=self.in_place,
             size=size or (self.scale if isinstance(self.scale, Fraction) else None),
             fit=self.fit,

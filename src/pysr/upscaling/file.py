@@ -27,6 +27,7 @@ from ..files.writer import format_by_name
 from ..imaging.colour import white_of
 from ..imaging.resize import resize
 from ..plugin import Progress
+from .colour import upscale_in_colour
 from .frames import Upscale, held_frames, upscale_frames
 from .report import Report, collected_warnings
 
@@ -119,7 +120,7 @@ def _enlarged(
     if target_size and target_size.enlargement(raster.size) <= 1:
         _log.info("%r is made smaller, which takes no model", name)
         return resized(raster, size)
-    result = upscale(raster)
+    result = upscale_in_colour(upscale, raster, output.colour, name)
     return resized(result, size) if target_size else result.with_pixels(result.pixels[: size[1], : size[0]])
 
 
