@@ -13,7 +13,7 @@ from PIL import Image, ImageFile
 
 from ..errors import InputError
 from .interface import ImageReader
-from .metadata import Changes, embed, embeds
+from .metadata import Changes, decodable, embed, embeds
 from .output import Output
 from .pillow import PLUGINS
 from .raster import Raster
@@ -195,4 +195,4 @@ def _opened(source: Source, reader: ImageReader) -> Iterator[ImageFile.ImageFile
         return
     whole = buffered(source)
     with io.BytesIO(whole.getvalue()) if isinstance(whole, Buffered) else open(whole, "rb") as file:
-        yield PLUGINS[reader.header.format](file)
+        yield PLUGINS[reader.header.format](decodable(file, reader.header.format, reader.metadata))
