@@ -49,6 +49,9 @@ the scale and shrunk by MATLAB's bicubic, outputs rounded to 8 bits, `scale` pix
 the images. The best measured value of a column is bold. Written by `{command}` with pysr {pysr}
 and torch {torch}; `pysr models` tells what the weights were trained on.
 
+A gray file (`bridge` of Set14) is compared as it is, from 0 to 255, as in the papers' code; a neutral image stored as
+RGB (`man` of Set14) in luma, from 16 to 235, where the same errors score 20 log10(255 / 219) = 1.32 dB more.
+
 {tables}"""
 
 

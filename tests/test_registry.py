@@ -14,7 +14,7 @@ import pytest
 
 from pysr import UnknownNameError
 from pysr.plugin import Degradation, Loss, Metric, Model, ModelReader, Preprocessor, hookimpl
-from pysr.registry import PROVIDERS, Plugin, Registry, Source, core, models, override, registry
+from pysr.registry import PROVIDERS, Plugin, Registry, Source, _installed, core, models, override, registry
 
 
 def model(name: Any, **values: Any) -> Model:
@@ -372,3 +372,12 @@ def test_the_names_of_packages_that_may_be_missing_are_those_of_the_repository()
         provided["metric"] |= dict.fromkeys(plugin.metrics, plugin.distribution)
         assert not plugin.preprocessors + plugin.degradations
     assert provided == PROVIDERS
+
+
+def test_a_frozen_program_without_metadata_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr("pysr.registry.distributions", lambda: iter(()))
+    assert set(Registry(_installed()).models) == {"bicubic", "lanczos", "nearest"}
+    assert "this frozen program lacks the metadata of pysr's plugins" in caplog.text

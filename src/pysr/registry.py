@@ -344,6 +344,11 @@ def _installed() -> Iterator[Source]:
                 sources.setdefault((name, point.name), Source(point.name, name, version, point.load))
         except Exception as error:  # damaged metadata
             logger.warning("skipped a package with damaged metadata: %s (%s)", distribution, format_error(error))
+    if not sources and getattr(sys, "frozen", False):  # by PyInstaller, cx_Freeze and others
+        logger.warning(
+            "this frozen program lacks the metadata of pysr's plugins, so that only bicubic, lanczos and nearest are "
+            "there; freeze it with them, with PyInstaller by --copy-metadata pysr-vdsr --collect-all pysr_vdsr"
+        )
     yield from (sources[key] for key in sorted(sources))
 
 

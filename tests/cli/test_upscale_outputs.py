@@ -247,3 +247,16 @@ def test_models_without_weights_say_so(capsys: pytest.CaptureFixture[str]) -> No
     assert run("models", "--json") == 0
     models = {model["name"]: model for model in json.loads(capsys.readouterr().out)}
     assert (models["perceptual"]["scales"], models["perceptual"]["trained_scales"]) == ([4, 8], [4])
+
+
+def test_a_frame_of_an_animation(photo: Path) -> None:
+    frames = [Image.new("RGB", (6, 4), colour) for colour in ("red", "lime", "blue")]
+    moving = photo.with_name("moving.gif")
+    frames[0].save(moving, save_all=True, append_images=frames[1:], duration=50)
+    assert run("upscale", moving, "-m", "nearest", "--frame", "1") == 0
+    with Image.open(photo.with_name("moving_x2.png")) as image:
+        assert (getattr(image, "n_frames", 1), image.convert("RGB").getpixel((5, 5))) == (1, (0, 255, 0))
+    assert run("upscale", moving, "-m", "nearest") == 0
+    with Image.open(photo.with_name("moving_x2.png")) as image:
+        assert getattr(image, "n_frames", 1) == 3
+    assert run("upscale", moving, "-m", "nearest", "--frame", "3") == 2

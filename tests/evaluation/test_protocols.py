@@ -365,3 +365,17 @@ def test_a_degraded_image_is_what_the_model_gets(
     assert seeded == [np.random.default_rng(zlib.crc32(name)).random() for name in (b"gray", b"photo0", b"photo1")]
     shown = {round(float(level) * 255) for low in seen[-3:] for level in low.flatten()}
     assert shown == {51} if colour == "rgb" else shown <= {51, round(16 + 51 * 219 / 255)}
+
+
+def test_gray_files_are_named_and_score_less_than_the_same_stored_as_rgb(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "pysr")
+    image = Image.fromarray((photo(66, 60) * 255).round().astype(np.uint8)).convert("L")
+    image.save(tmp_path / "gray.png")
+    image.convert("RGB").save(tmp_path / "rgb.png")
+    (result,) = evaluate(["bicubic"], tmp_path, [2])[0].results
+    gray, rgb = (image.psnr for image in result.images)
+    assert rgb - gray == pytest.approx(20 * np.log10(255 / 219), abs=0.05)
+    assert "gray.png: gray, so compared in the full range" in caplog.text
+    assert "1.32 dB" in (evaluate.__doc__ or "")

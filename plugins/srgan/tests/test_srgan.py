@@ -52,7 +52,7 @@ def test_what_the_blocks_find_is_added_to_the_first_layer() -> None:
     assert isinstance(norm, torch.nn.BatchNorm2d)
     torch.nn.init.zeros_(norm.weight)
     low = torch.rand(1, 3, 5, 6)
-    assert torch.equal(net(low), net.last(net.enlarge(net.first(low))))
+    assert torch.equal(net.unlimited(low), net.last(net.enlarge(net.first(low))))
 
 
 @pytest.mark.parametrize("kernel_size", [1, 5, 9])
@@ -235,3 +235,11 @@ def test_srgan_looks_a_fifth_nearer_to_the_truth_than_srresnet() -> None:
     srresnet, srgan = (evaluation.results[0] for evaluation in pair)
     assert srgan.scores["perceptual"] <= 0.8 * srresnet.scores["perceptual"]
     assert 25 < srgan.psnr < 29
+
+
+def test_the_output_is_limited_in_evaluation_only() -> None:
+    torch.manual_seed(0)
+    net, low = SRResNet(2, 1), torch.full((2, 3, 8, 8), 0.3)
+    assert (net(low) == net.unlimited(low)).all()
+    net.eval()
+    assert (net(low) - 0.3).abs().max() < 1e-6 < (net.unlimited(low) - 0.3).abs().max()

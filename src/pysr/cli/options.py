@@ -167,6 +167,17 @@ def output_options(command: _COMMAND) -> _COMMAND:
             help="Shown through transparency by formats without it: a name or #rrggbb.",
         ),
         click.option("--keep-palette", is_flag=True, help="Keep to a palette's colours, as for textures of games."),
+        click.option(
+            "--colour",
+            type=click.Choice(["file", "srgb"]),
+            help="Enlarge values as they are, or by sRGB's curve. Default: srgb for linear light and ProPhoto.",
+        ),
+        click.option(
+            "--frame",
+            metavar="N",
+            type=click.IntRange(min=0),
+            help="Only this frame of an animation, or page of a TIFF file, from 0. Default: all of them.",
+        ),
         click.option("--keep-time", is_flag=True, help="Give results the time of change of their inputs."),
         click.option(
             "--strip",

@@ -50,6 +50,8 @@ class UpscaleOptions:
     keep_time: bool
     strip: Literal["all", "gps"] | None
     tag: bool
+    frame: int | None
+    colour: Literal["file", "srgb"] | None
     in_place: bool
     yes: bool
     comparison: Path | None
@@ -150,6 +152,8 @@ class UpscaleOptions:
             keep_time=self.keep_time,
             strip=self.strip,
             tag=self.tag,
+            frame=self.frame,
+            colour=self.colour,
             in_place=self.in_place,
             size=size or (self.scale if isinstance(self.scale, Fraction) else None),
             fit=self.fit,

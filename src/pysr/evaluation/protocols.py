@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,6 +28,8 @@ from ..registry import registry
 from ..upscaling.chain import Chain, common_scales, listed_scales
 from ..upscaling.loading import load
 from ..upscaling.upscaler import Upscaler
+
+logger = logging.getLogger("pysr")
 
 PROTOCOLS = ("y-shave",)
 METRICS = ("psnr", "ssim")
@@ -138,6 +141,8 @@ def evaluate(
     BT.601 in the studio range, rounded to 8 bits; cropped to a multiple of the scale; shrunk by MATLAB's bicubic and
     left unrounded; the output rounded to 8 bits; ``scale`` pixels shaved off every side; the mean of the images' PSNR.
     Models that take RGB get the shrunk RGB rounded to 8 bits instead, and the luma of their rounded output is compared.
+    Files of one gray plane are compared as they are, in the full range, as the papers' code does: the same image stored
+    as RGB scores 20 log10(255 / 219) = 1.32 dB more PSNR for the same errors. Which files are gray is logged.
 
     Args:
         models: Names, with "a+b" for one model after the other, which are loaded with default options; or upscalers,
@@ -170,8 +175,13 @@ def evaluate(
     degrade = registry().degradation(degradation).build() if degradation else None
     sets = _image_sets([data] if isinstance(data, (str, os.PathLike)) else data)
     rows = _load_rows(models, offered_scales(models, scales))
+    gray = []
     for path in chain(*sets.values()):
-        check_size(path, read_planes(path), max(scales), built)
+        planes = read_planes(path)
+        check_size(path, planes, max(scales), built)
+        gray += [path.name] if len(planes) == 1 else []
+    if gray:
+        logger.info("%s: gray, so compared in the full range: 1.32 dB less PSNR than stored as RGB", ", ".join(gray))
     upscalers = [upscaler for _, row in rows for upscaler in row]
     for upscaler in upscalers:
         upscaler.upscale(torch.zeros(1, 16, 16))  # a warm-up keeps one-time costs out of the timings

@@ -52,12 +52,14 @@ class ImageReader(ABC):
         palette: As `Raster.palette`.
         metadata: What the file says beside the pixels.
         turns: Whether `window` turns the pixels itself.
+        images: How many images the file holds, thumbnails left out; it is 1 for animations, too (see `frames`).
     """
 
     header: Header
     palette: NDArray[np.uint8] | None = None
     metadata: Metadata = Metadata()
     turns: bool = False
+    images: int = 1
 
     def describe(self, metadata: Metadata) -> None:
         """Take what the file says beside the pixels, the orientation among it."""

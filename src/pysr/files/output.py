@@ -116,6 +116,11 @@ class Output:
             pixels. One of the two may be None, and follows from the image's proportions.
         fit: What width and height together mean. "inside", the default: as large as fits into both; "outside": as
             small as covers both; "fill": exactly both, whatever becomes of the proportions.
+        colour: How the values are encoded that a model enlarges: "file", as they are, or "srgb", by sRGB's curve, which
+            networks learnt; the result is encoded as the file was. Default: "srgb" where the colour profile's curve is
+            far from it (linear light, ProPhoto), else "file".
+        frame: The only frame of an animation, or page of a TIFF file, that is enlarged, from 0; default: all of them
+            if the result's format holds several, else the first.
     """
 
     format: str | None = None
@@ -130,8 +135,14 @@ class Output:
     in_place: bool = False
     size: float | Fraction | tuple[int | None, int | None] | None = None
     fit: Fit | None = None
+    colour: Literal["file", "srgb"] | None = None
+    frame: int | None = None
 
     def __post_init__(self) -> None:
+        if self.colour not in (None, "file", "srgb"):
+            raise InputError(f"colour is {self.colour!r}; it can be file, srgb")
+        if self.frame is not None and self.frame < 0:
+            raise InputError(f"the frame is {self.frame}; the first is 0")
         if self.quality is not None and not 1 <= self.quality <= 100:
             raise InputError(f"the quality is {self.quality}; give a number from 1 to 100")
         if self.quality is not None and self.lossless:

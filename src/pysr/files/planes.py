@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..imaging.image import OpenedImage, Split, open_pixels, split_array, split_cmyk
+from ..imaging.image import open_pixels, split_array, split_cmyk
 from ..imaging.palette import colours_of, nearest_entries
+from ..imaging.planes import OpenedImage, Split
 from .raster import Pixels, Raster
 
 

@@ -68,6 +68,8 @@ def read_raster(path: Source, *, max_pixels: int = MAX_PIXELS) -> Raster:
         InputError: As for `open_reader`.
     """
     with open_reader(path, max_pixels=max_pixels) as reader:
+        if reader.images > 1:
+            _log.warning("%r holds several images; only the first is used", name_of(path))
         raster = reader.read()
     _check_floats(raster.pixels, name_of(path))
     return raster

@@ -10,7 +10,7 @@ from ..errors import InputError
 from .formats import DEVELOP
 from .interface import ImageReader
 from .pillow_tiff import PillowTiffReader
-from .tiff_header import COMPRESSION, is_raw, read_directories
+from .tiff_header import COMPRESSION, Directory, is_raw, read_directories
 from .tiff_layout import layout_of
 
 _log = logging.getLogger(__name__)
@@ -27,13 +27,33 @@ def open_tiff(file: IO[bytes], name: str) -> ImageReader:
     Raises:
         InputError: It is a camera's raw file, or of a variant that pysr does not read.
     """
+    return open_page(file, name, 0)[1]
+
+
+def open_page(file: IO[bytes], name: str, number: int) -> tuple[Directory, ImageReader]:
+    """Open one of the images of a TIFF file; thumbnails do not count.
+
+    Args:
+        file: As for `open_tiff`.
+        name: Likewise.
+        number: Of the image, from 0.
+
+    Raises:
+        InputError: As for `open_tiff`, or there are fewer images.
+    """
     chain, parts = read_directories(file)
     if is_raw(chain + parts):
         raise InputError(f"{name!r} is a camera's raw file, which pysr does not read; {DEVELOP}")
     images = [page for page in chain if page.is_image] or chain
-    if len(images) > 1:
-        _log.warning("%r holds several images; only the first is used", name)
-    page = images[0]
+    if number >= len(images):
+        raise InputError(f"{name!r} has the pages 0 to {len(images) - 1}, not {number}; choose one of them")
+    page = images[number]
+    reader = _reader(file, page, name)
+    reader.images = len(images)
+    return page, reader
+
+
+def _reader(file: IO[bytes], page: Directory, name: str) -> ImageReader:
     layout = layout_of(page, name)
     if layout.dropped:
         _log.warning(

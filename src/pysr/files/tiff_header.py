@@ -85,6 +85,12 @@ class Directory:
         return int(formats.pop()) if len(formats) == 1 else None
 
     @property
+    def orientation(self) -> int:
+        """As in EXIF, 1 to 8."""
+        orientation = self.one(ORIENTATION, 1)
+        return orientation if orientation in range(1, 9) else 1
+
+    @property
     def is_image(self) -> bool:
         """Whether it is neither a thumbnail nor a transparency mask (NewSubfileType)."""
         return not self.one(SUBFILE) & 5

@@ -149,19 +149,33 @@ def write_raster(
         InputError: As for `check_output`, and where writing fails (disk full).
     """
     encode = image_encoder(raster, path, output=output, kind=kind, done=done)
+    write_encoded(lambda file: encode(file, None), path, modified)
+    return encode.changes
+
+
+def write_encoded(encode: Callable[[IO[bytes]], object], path: Target, modified: int | None = None) -> None:
+    """Write a file that an encoder fills, as `write_raster` does.
+
+    Args:
+        encode: Writes the file's bytes into an open, seekable file.
+        path: As for `write_raster`.
+        modified: As for `write_raster`.
+
+    Raises:
+        InputError: Writing fails.
+    """
     if not isinstance(path, str | os.PathLike):
         whole = io.BytesIO()
-        encode(whole, None)
+        encode(whole)
         _pour(whole.getvalue(), path)
-        return encode.changes
+        return
     with open_for_writing(path) as file:
-        encode(file, None)
+        encode(file)
         if modified is not None and os.utime in os.supports_fd:
             file.flush()
             os.utime(file.fileno(), ns=(modified, modified))
     if modified is not None and os.utime not in os.supports_fd:  # as on Windows
         os.utime(path, ns=(modified, modified))
-    return encode.changes
 
 
 def _pour(data: bytes, stream: IO[bytes]) -> None:
@@ -217,15 +231,7 @@ def image_encoder(
     raster = Raster.from_pil(image) if isinstance(image, Image.Image) else image
     name = name_of(path)
     format = check_output(path, raster.size, raster.mode, transparent=raster.transparent_palette, kind=kind)
-    known = stripped(raster.metadata, output.strip) if output.strip else raster.metadata
-    metadata, changes = fit(known, format, raster.size)
-    if output.tag and done:
-        if holds_exif(format):
-            metadata = with_software(metadata, format, done)
-        else:
-            changes = changes.without("note of what was done", f"{format} has no place for it")
-    if changes.warning:
-        _log.warning("%r: %s", name, changes.warning)
+    metadata, changes = fitted_metadata(raster, format, output, done, name)
     bare = replace(raster, metadata=Metadata())
     keeps_lossless = raster.format == format and raster.lossless
 
@@ -239,6 +245,28 @@ def image_encoder(
             encode_pixels(bare, format, file, **options, **(avif_arguments(metadata) if format == "AVIF" else {}))
 
     return ImageEncoder(encode, changes)
+
+
+def fitted_metadata(raster: Raster, format: str, output: Output, done: str, name: str) -> tuple[Metadata, Changes]:
+    """Decide what a file is to say beside its pixels; what is lost is logged.
+
+    Args:
+        raster: The image to write.
+        format: Of the file, such as "PNG".
+        output: What becomes of metadata.
+        done: As for `write_raster`.
+        name: Of the file, for the log.
+    """
+    known = stripped(raster.metadata, output.strip) if output.strip else raster.metadata
+    metadata, changes = fit(known, format, raster.size)
+    if output.tag and done:
+        if holds_exif(format):
+            metadata = with_software(metadata, format, done)
+        else:
+            changes = changes.without("note of what was done", f"{format} has no place for it")
+    if changes.warning:
+        _log.warning("%r: %s", name, changes.warning)
+    return metadata, changes
 
 
 @contextmanager

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-_FORWARD = torch.tensor(
-    [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]], dtype=torch.float64
-)
-_OFFSET = torch.tensor([16.0, 128.0, 128.0], dtype=torch.float64) / 255
-_INVERSE = torch.linalg.inv(_FORWARD / 255)
+_FORWARD = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
+_OFFSET = np.array([16.0, 128.0, 128.0]) / 255
+_INVERSE = torch.linalg.inv(torch.from_numpy(_FORWARD)).numpy()
 GRAY = (0.299, 0.587, 0.114)  # BT.601 weights of full-range R, G and B in gray, as Pillow's convert("L")
+_STRIP = 8  # rows that are looked at first for colour
 _WHITE = {"uint8": 255, "uint16": 65535}
 
 
@@ -47,22 +47,43 @@ def to_channels(image: Tensor, channels: int) -> Tensor:
     return gray if image.is_floating_point() else gray.round().to(image.dtype)
 
 
-def _mix(image: Tensor, matrix: Tensor) -> Tensor:
-    return torch.einsum("oc,...chw->...ohw", matrix.to(image), image)
+def is_neutral(colour: NDArray[Any] | Tensor) -> bool:
+    """Whether R, G and B are equal in every pixel.
+
+    Rows are compared in strips that grow, so that a photograph in colour costs next to nothing.
+
+    Args:
+        colour: (3, H, W) of any dtype, with any strides; on any device.
+    """
+    first, rows, height = 0, _STRIP, colour.shape[1]
+    while first < height:
+        red, green, blue = colour[:, first : first + rows]
+        if not (bool((red == green).all()) and bool((green == blue).all())):
+            return False
+        first, rows = first + rows, 2 * rows
+    return True
+
+
+def _mix(image: Tensor, matrix: NDArray[np.float64]) -> Tensor:
+    return torch.einsum("oc,...chw->...ohw", torch.from_numpy(matrix).to(image), image)
+
+
+def _offset(image: Tensor) -> Tensor:
+    return torch.from_numpy(_OFFSET).to(image).view(3, 1, 1)
 
 
 def rgb_to_ycbcr(rgb: Tensor) -> Tensor:
     """Convert (..., 3, H, W) RGB in [0, 1] to (..., 3, H, W) Y, Cb, Cr; float32 or float64, on the same device."""
-    return _mix(rgb, _FORWARD / 255) + _OFFSET.to(rgb).view(3, 1, 1)
+    return _mix(rgb, _FORWARD) + _offset(rgb)
 
 
 def ycbcr_to_rgb(ycbcr: Tensor) -> Tensor:
     """Convert back: the exact inverse of `rgb_to_ycbcr`; the result is not clipped."""
-    return _mix(ycbcr - _OFFSET.to(ycbcr).view(3, 1, 1), _INVERSE)
+    return _mix(ycbcr - _offset(ycbcr), _INVERSE)
 
 
 def luma(image: Tensor) -> Tensor:
     """Return studio-range luma, (..., 1, H, W), of RGB in [0, 1], (..., 3, H, W); one channel is returned as it is."""
     if image.shape[-3] == 1:
         return image
-    return _mix(image, _FORWARD[:1] / 255) + _OFFSET[0].to(image)
+    return _mix(image, _FORWARD[:1]) + float(_OFFSET[0])

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .image import Array
+from .planes import Array
 
 
 def match_histogram(planes: Array, reference: Array) -> None:

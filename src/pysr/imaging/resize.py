@@ -53,15 +53,16 @@ def _weights(centre: Tensor, scale: Fraction, kernel: str) -> tuple[Tensor, Tens
     reach = ceil(half_width / shrink)
     left = torch.div(centre, 2 * scale.numerator, rounding_mode="floor")
     fraction = (centre - left * 2 * scale.numerator).double() / (2 * scale.numerator)
-    offset = torch.arange(-reach, reach + 1)
+    offset = torch.arange(-reach, reach + 1, device="cpu")
     weight = function((fraction - offset[:, None]) * shrink)
     return left, offset, weight / weight.sum(0, keepdim=True)
 
 
+@torch.inference_mode(False)  # what is kept must serve callers of every kind
 @lru_cache(maxsize=256)  # both axes of the few shapes that a training or a test set has
 def _taps(n_in: int, n_out: int, scale: Fraction, kernel: str) -> tuple[Tensor, Tensor]:
     """Compute the source index and weight of every tap: (taps, n_out) int64 and float64."""
-    centre = (2 * torch.arange(n_out) + 1) * scale.denominator - scale.numerator
+    centre = (2 * torch.arange(n_out, device="cpu") + 1) * scale.denominator - scale.numerator
     left, offset, weight = _weights(centre, scale, kernel)
     used = (weight != 0).any(1)
     return mirrored_index(left + offset[used, None], n_in), weight[used]
@@ -81,9 +82,10 @@ def _along(planes: Tensor, dim: int, n_out: int, scale: Fraction, kernel: str) -
 
 def _enlarged(planes: Tensor, dim: int, scale: int, kernel: str) -> Tensor:
     """Enlarge one axis by a whole number: each phase of the output is a sum of shifted views, several times as fast."""
-    left, offset, weight = _weights(2 * torch.arange(scale) + 1 - scale, Fraction(scale), kernel)
+    left, offset, weight = _weights(2 * torch.arange(scale, device="cpu") + 1 - scale, Fraction(scale), kernel)
     length, margin = planes.shape[dim], int(offset[-1]) + 1
-    padded = planes.index_select(dim, mirrored_index(torch.arange(-margin, length + margin), length).to(planes.device))
+    seen = mirrored_index(torch.arange(-margin, length + margin, device="cpu"), length)
+    padded = planes.index_select(dim, seen.to(planes.device))
     phases = planes.new_empty(*planes.shape[: dim + 1], scale, *planes.shape[dim + 1 :])
     for phase in range(scale):
         taps = [(margin + int(left[phase] + o), float(w)) for o, w in zip(offset, weight[:, phase], strict=True) if w]

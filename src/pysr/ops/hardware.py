@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -76,7 +76,7 @@ def _cpu_has(feature: str) -> bool:
 def precision_context(
     device: torch.device, dtype: torch.dtype, *, cached: bool = True
 ) -> AbstractContextManager[object]:
-    """Return the context in which a network computes in a precision; for float32, without TF32 rounding.
+    """Return the context in which a network computes in a precision; for float32, without autocast and TF32 rounding.
 
     Args:
         device: Where the network computes.
@@ -85,7 +85,7 @@ def precision_context(
     """
     if dtype != torch.float32:
         return torch.autocast(device.type, dtype=dtype, cache_enabled=cached)
-    return _tf32_off.hold() if device.type == "cuda" else nullcontext()
+    return _float32_on_cuda() if device.type == "cuda" else torch.autocast(device.type, enabled=False)
 
 
 class _TF32Off:
@@ -112,3 +112,9 @@ class _TF32Off:
 
 
 _tf32_off = _TF32Off()
+
+
+@contextmanager
+def _float32_on_cuda() -> Iterator[None]:
+    with torch.autocast("cuda", enabled=False), _tf32_off.hold():
+        yield

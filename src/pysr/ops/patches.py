@@ -172,7 +172,7 @@ def from_float(image: Tensor, out: Out) -> Out:
     any strides.
     """
     _, height, width = image.shape
-    rows, columns = Axis([0], torch.ones(1, height)), Axis([0], torch.ones(1, width))
+    rows, columns = (Axis([0], np.ones((1, side), np.float32)) for side in (height, width))
     return blend_patches([image[None].to(device_of(out))], rows, columns, span=(0, height), out=out, clip=True)
 
 

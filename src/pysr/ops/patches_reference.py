@@ -68,7 +68,8 @@ def blend_patches_reference(
     clip: bool = False,
 ) -> Tensor:
     """Blend tiles as `pysr.ops.patches.blend_patches` does: the output rows ``span``, (C, last - first, width)."""
-    total = torch.zeros((tile_rows[0].shape[1], span[1] - span[0], width), device=tile_rows[0].device)
+    shape = tile_rows[0].shape[1], span[1] - span[0], width
+    total = torch.zeros(shape, dtype=torch.float32, device=tile_rows[0].device)
     for tiles, top, down in zip(tile_rows, rows.starts, rows.weights, strict=True):
         for tile, left, across in zip(tiles, columns.starts, columns.weights, strict=True):
             part = _overlap((top - span[0], left), tile.shape[-2:], total.shape[-2:])

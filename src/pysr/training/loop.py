@@ -17,6 +17,7 @@ from ..atomic import FilePath, check_place
 from ..errors import InputError, PysrError
 from ..files import write_image
 from ..ops.hardware import choose_precision
+from ..ops.host import own_defaults
 from ..plugin import Fit, Model, Progress, Recipe
 from ..registry import registry
 from ..upscaling.loading import preprocessors_of
@@ -39,6 +40,8 @@ DEFAULTS = TrainingOptions()
 
 
 @preserve_global_state()
+@own_defaults()
+@torch.enable_grad()
 def train(
     model: str | Model,
     data: FilePath | Sequence[FilePath],
@@ -52,8 +55,8 @@ def train(
 ) -> Path:
     """Train a model by a recipe.
 
-    Random number generators, thread count and CUDA settings of the program are restored afterwards. SIGTERM and Ctrl-C
-    first write a checkpoint after the current step, and then take their usual effect.
+    Random number generators, thread count, default dtype and CUDA settings of the program are restored afterwards.
+    SIGTERM and Ctrl-C first write a checkpoint after the current step, and then take their usual effect.
 
     Args:
         model: A name or alias, or a description, which need not be installed.

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from threading import Lock
 
 import torch
 from PIL import Image
@@ -16,6 +15,7 @@ from PIL import Image
 from ..errors import InputError
 from ..files.compression import Compression, compression_of, compression_of_image
 from ..files.streams import is_stream, name_of
+from ..ops.host import ProcessLock
 from ..plugin import Model
 from ..registry import AUTO, registry
 from .chain import chain_for, validate_choice
@@ -134,7 +134,7 @@ class AutoUpscaler(Upscaler):
         model = Model(AUTO, (scale,), clean.network, "Chooses a model for each image", colour="rgb")
         super().__init__(model, scale, (), Tiling(), alpha=alpha)
         self._load_model, self._hardware = load_model, hardware
-        self._lock = Lock()
+        self._lock = ProcessLock()
         self._loaded: dict[str, Upscaler] = {}
         self._explained: set[bool] = set()
 

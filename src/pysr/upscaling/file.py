@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -16,6 +17,7 @@ from ..errors import InputError
 from ..files import Raster, check_output, read_raster, write_raster
 from ..files.conversion import converted, fitted, fitted_mode
 from ..files.formats import ENDINGS, FORMATS, Format, format_of_ending
+from ..files.frames import read_frame
 from ..files.metadata import Changes
 from ..files.original import restored_size, without_note
 from ..files.output import Output
@@ -24,29 +26,34 @@ from ..files.streams import Buffered, Target, is_stream, name_of
 from ..files.writer import format_by_name
 from ..imaging.colour import white_of
 from ..imaging.resize import resize
+from ..plugin import Progress
+from .colour import upscale_in_colour
+from .frames import Upscale, held_frames, upscale_frames
 from .report import Report, collected_warnings
 
 _log = logging.getLogger(__name__)
 
 
 def upscale_file(
-    upscale: Callable[[Raster], Raster],
+    upscale: Upscale,
     scale: int,
     source: FilePath | Buffered,
     target: Target,
     output: Output,
     *,
     model: str,
+    progress: Progress | None = None,
 ) -> Report:
     """Upscale a file as `Upscaler.upscale_file` does.
 
     Args:
-        upscale: Enlarges the decoded image, in its own kind and depth.
+        upscale: Enlarges a decoded image, in its own kind and depth, and reports its progress.
         scale: By how much.
         source: An image file, or its bytes.
         target: The file to write, or one that is open for writing.
         output: What the file is to be like.
         model: Name of what upscales, for the report.
+        progress: As in `Upscaler.upscale_file`.
 
     Returns:
         What became of the file.
@@ -56,43 +63,65 @@ def upscale_file(
     """
     started = time.perf_counter()
     with collected_warnings() as warnings:
-        size, changes = _upscaled(upscale, scale, source, target, output, f"pysr {__version__}, {model} x{scale}")
+        done = f"pysr {__version__}, {model} x{scale}"
+        size, changes = _upscaled(upscale, scale, source, target, output, done, progress)
     seconds = time.perf_counter() - started
     known = changes.kept, changes.changed, changes.dropped
     return Report(name_of(source), name_of(target), size, seconds, model, *known, tuple(warnings))
 
 
 def _upscaled(
-    upscale: Callable[[Raster], Raster],
+    upscale: Upscale,
     scale: int,
     source: FilePath | Buffered,
     target: Target,
     output: Output,
     done: str,
+    progress: Progress | None,
 ) -> tuple[tuple[int, int], Changes]:
     if not output.in_place:
         _check_differs(source, target)
     modified = os.stat(source).st_mtime_ns if output.keep_time and not isinstance(source, Buffered) else None
     name = name_of(source)
-    raster = read_raster(source)
+    if output.frame is None and (held := held_frames(source, target, output)):
+
+        def enlarge(raster: Raster, progress: Progress | None) -> Raster:
+            size = _size(raster, scale, name, output)
+            return _enlarged(partial(upscale, progress=progress), raster, size, output, name)
+
+        def note(size: tuple[int, int]) -> str:
+            return _note(done, size, output)
+
+        return upscale_frames(enlarge, held, source, target, output, note=note, modified=modified, progress=progress)
+    raster = read_raster(source) if output.frame is None else read_frame(source, output.frame)
     kind = _format(raster, target, output)
     raster = converted(raster, kind, output, name)
     size = _size(raster, scale, name, output)
     mode = fitted_mode(raster, kind)
     check_output(target, size, mode, transparent=raster.transparent_palette, kind=kind)
     raster = replace(raster, metadata=replace(raster.metadata, xmp=without_note(raster.metadata.xmp)))
+    result = fitted(_enlarged(partial(upscale, progress=progress), raster, size, output, name), kind, name)
+    done = _note(done, raster.size, output)
+    return size, write_raster(result, target, output=output, kind=kind, modified=modified, done=done)
+
+
+def _note(done: str, size: tuple[int, int], output: Output) -> str:
+    """Return what was done to an image of a size, given what the model does."""
+    target_size = output.target_size()
+    if not target_size:
+        return done
+    return f"{done if target_size.enlargement(size) > 1 else done.partition(',')[0]}, resized"
+
+
+def _enlarged(
+    upscale: Callable[[Raster], Raster], raster: Raster, size: tuple[int, int], output: Output, name: str
+) -> Raster:
     target_size = output.target_size()
     if target_size and target_size.enlargement(raster.size) <= 1:
         _log.info("%r is made smaller, which takes no model", name)
-        done = f"{done.partition(',')[0]}, resized"
-        result = resized(raster, size)
-    elif target_size:
-        result, done = resized(upscale(raster), size), f"{done}, resized"
-    else:
-        result = upscale(raster)
-        result = result.with_pixels(result.pixels[: size[1], : size[0]])
-    result = fitted(result, kind, name)
-    return size, write_raster(result, target, output=output, kind=kind, modified=modified, done=done)
+        return resized(raster, size)
+    result = upscale_in_colour(upscale, raster, output.colour, name)
+    return resized(result, size) if target_size else result.with_pixels(result.pixels[: size[1], : size[0]])
 
 
 def resized(raster: Raster, size: tuple[int, int]) -> Raster:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError, PluginError, PysrError
 from ..ops.hardware import choose_device, choose_precision
+from ..ops.host import own_defaults
 from ..plugin import Model, Preprocessor
 from ..registry import AUTO, registry
 from .auto import AutoUpscaler, auto_scale
@@ -107,7 +108,7 @@ def load(
     torch_device = choose_device(device)
     hardware = torch_device, choose_precision(precision, torch_device)
     spec = chain.describe()
-    with torch.device("cpu"):  # whatever torch's default device is
+    with own_defaults():
         stages = tuple(
             _load_stage(part, part_scale, hardware, variant, weights, strength)
             for part, part_scale in zip(chain.models, chain.parts, strict=True)
@@ -321,7 +322,7 @@ def preprocessors_of(
 def bicubic_stage(scale: int) -> Stage:
     """Return bicubic upscaling on the CPU in float32: how alpha is enlarged, whatever the model."""
     bicubic = registry().model("bicubic")
-    with torch.device("cpu"):
+    with own_defaults():
         return make_stage(bicubic, scale, bicubic.network(scale, None), (torch.device("cpu"), torch.float32))
 
 
@@ -331,8 +332,7 @@ def _build_preprocessors(model: Model) -> tuple[BoundPreprocessor, ...]:
 
 def _build_network(model: Model, scale: int, variant: str | None) -> nn.Module:
     try:
-        with torch.no_grad():
-            return model.network(scale, variant)
+        return model.network(scale, variant)
     except PysrError:
         raise
     except Exception as error:
@@ -376,7 +376,7 @@ def _in_place_of_enlarging(
 ) -> tuple[BoundPreprocessor, ...]:
     """Return a model's preprocessors with ``pre_upsampler`` as the one that enlarges."""
     name, summary = pre_upsampler.model.name, pre_upsampler.model.summary
-    impl = PreUpsampler(pre_upsampler)
-    spec = Preprocessor(name, lambda: impl, summary, reach=pre_upsampler.halo or 0, enlarges=True)
-    step = BoundPreprocessor(spec, impl, pre_upsampler.bytes_per_pixel(1 if model.colour == "luma" else 3))
+    build = partial(PreUpsampler, pre_upsampler)
+    spec = Preprocessor(name, build, summary, reach=pre_upsampler.halo or 0, enlarges=True)
+    step = BoundPreprocessor(spec, build(), pre_upsampler.bytes_per_pixel(1 if model.colour == "luma" else 3))
     return tuple(step if s.spec.enlarges else s for s in steps)

@@ -92,14 +92,14 @@ class PreparedNetwork:
     @torch.inference_mode()
     def sample(self, low: Tensor, n: int, **options: Any) -> Tensor:
         """Call the network's own `sample`: (N, C, h, w) -> (N, n, C, h * scale, w * scale) float32 on the CPU."""
-        with precision_context(self.device, self.dtype):
+        with precision_context(self.device, self.dtype), torch.device("cpu"):
             output: Tensor = self._network.get_submodule("0").sample(low.to(self.device), n, **options)
         return output.float().cpu()
 
     @torch.inference_mode()
     def log_likelihood(self, low: Tensor, high: Tensor) -> Tensor:
         """Call the network's own `log_likelihood`: (N,) in nats, on the CPU."""
-        with precision_context(self.device, self.dtype):
+        with precision_context(self.device, self.dtype), torch.device("cpu"):
             nats: Tensor = self._network.get_submodule("0").log_likelihood(low.to(self.device), high.to(self.device))
         return nats.cpu()
 

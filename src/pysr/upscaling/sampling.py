@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..errors import InputError, OutOfMemoryError, PluginError
 from ..imaging.colour import to_channels
-from ..imaging.image import Array, OpenedImage
+from ..imaging.planes import Array, OpenedImage
 from ..ops.patches import to_float
 from ..ops.pixelcnn import KnownPixels, is_temperature
 from ..ops.seeds import check_seed

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, OutOfMemoryError
-from ..imaging.image import Array
+from ..imaging.planes import Array
 from ..ops.hardware import device_of
 from ..ops.patches import blend_patches, extract_patches
 from ..plugin import Progress

@@ -15,15 +15,12 @@ from torch import Tensor
 
 from ..atomic import FilePath
 from ..errors import InputError
-from ..files.conversion import in_full_colour
 from ..files.output import DEFAULT, Output
-from ..files.planes import open_raster
 from ..files.raster import Raster
-from ..files.reader import read_raster
 from ..files.streams import buffered, is_stream
 from ..imaging.colour import white_of
 from ..imaging.histogram import match_histogram
-from ..imaging.image import Array, OpenedImage, open_image
+from ..imaging.planes import Array, OpenedImage, stacked
 from ..ops.hardware import device_of
 from ..ops.patches import from_float
 from ..plugin import Model, Progress
@@ -32,6 +29,7 @@ from .file import upscale_file
 from .folder import FileResult, plan_folder
 from .jobs import upscale_jobs
 from .memory import empty_image
+from .opening import open_any
 from .progress import progress_shares
 from .report import Report
 from .stage import Stage
@@ -102,6 +100,7 @@ class Upscaler:
 
         Floats are clipped to [0, 1], integers rounded half to even; between the models of a chain nothing is clipped or
         rounded. Alpha is enlarged by bicubic. Colours are bled into transparent pixels first, so that edges stay clean.
+        RGB that is neutral (R = G = B in every pixel, as scans often are) is enlarged as gray, and stays neutral.
 
         Args:
             image: A PIL image of mode 1, L, LA, P, I;16, RGB, RGBA or CMYK; a NumPy array (H, W) or (H, W, C), uint8,
@@ -132,7 +131,7 @@ class Upscaler:
             return self._sample(image, params, progress=progress)[0]
         if seed is not None:
             raise InputError(f"{self.model.name} draws nothing at random; leave the seed out")
-        opened = _opened(image)
+        opened = open_any(image).gray_if_neutral()
         parts = opened.parts(self.scale)
         counts = [count for low, _ in parts for count in self._patch_counts(low.shape)]
         reports = progress_shares(progress, counts)
@@ -212,7 +211,7 @@ class Upscaler:
         results = self._sample(image, sampling.SamplingParams.checked(n, seed, temperature), known, mask, progress)
         if isinstance(results[0], np.ndarray):
             return np.stack(results)
-        return torch.stack(results) if isinstance(results[0], Tensor) else results
+        return stacked(results) if isinstance(results[0], Tensor) else results
 
     def uncertainty(
         self, image: ImageLike, n: int = 16, *, seed: int = 0, temperature: float = 1.0
@@ -233,7 +232,7 @@ class Upscaler:
             InputError: As for `sample`.
             OutOfMemoryError: As for `sample`.
         """
-        stage, opened = self._stochastic_stage(), _opened(image)
+        stage, opened = self._stochastic_stage(), open_any(image).gray_if_neutral()
         params = sampling.SamplingParams.checked(n, seed, temperature)
         drawn = [sampling.samples(stage, low, params, None, None) for low, _ in opened.parts(self.scale)]
         if isinstance(image, Tensor) and image.ndim == 4:
@@ -255,7 +254,7 @@ class Upscaler:
         Raises:
             InputError: The model has no likelihood, or the images have wrong sizes or differ in kind.
         """
-        return sampling.bits_per_dim(self._stochastic_stage(), _opened(low), _opened(high))
+        return sampling.bits_per_dim(self._stochastic_stage(), open_any(low), open_any(high))
 
     def upscale_file(
         self,
@@ -272,6 +271,7 @@ class Upscaler:
         is kept and made true of the result. What the target's format cannot hold, such as transparency in JPEG, is
         converted or left out, and the log and the report say so. A file made by ``pysr shrink`` gets its original's
         size back, to the pixel; where the note of it contradicts the file or the scale, a warning is logged instead.
+        All frames of an animation are upscaled into GIF, PNG or WebP, and all pages of a TIFF file into TIFF.
 
         Args:
             source: An image file, or one that is open for reading in binary mode, such as `io.BytesIO` or a pipe.
@@ -293,9 +293,10 @@ class Upscaler:
         source = buffered(source)
         chosen = self.chosen_for(source)
         return upscale_file(
-            lambda raster: chosen._upscale(raster, None, progress),
+            lambda raster, progress: chosen._upscale(raster, None, progress),
             *(self.scale, source, target, output),
             model=chosen.model.name,
+            progress=progress,
         )
 
     def upscale_folder(
@@ -345,8 +346,8 @@ class Upscaler:
         progress: Progress | None = None,
     ) -> list[Any]:
         """Return the results of `sample` as a list."""
-        stage, opened = self._stochastic_stage(), _opened(image)
-        opened_known = _opened(known) if known is not None else None
+        stage, opened_known = self._stochastic_stage(), open_any(known) if known is not None else None
+        opened = open_any(image) if opened_known else open_any(image).gray_if_neutral()
         parts = opened.parts(self.scale)
         shape = opened.shape[0] * self.scale, opened.shape[1] * self.scale
         reports = progress_shares(progress, [math.prod(shape)] * len(parts))
@@ -387,11 +388,3 @@ class Upscaler:
             else:
                 self._alpha.upscale(low, high)
         return opened.result()
-
-
-def _opened(image: ImageLike | Raster) -> OpenedImage:
-    if isinstance(image, Raster):
-        return open_raster(image)
-    if isinstance(image, (str, PathLike)) or is_stream(image):
-        return open_raster(in_full_colour(read_raster(image)), Raster.to_pil)
-    return open_image(image)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from pysr.plugin import limit_to_input
+
 AMPLITUDE = 150 / 255  # of the last tanh, about mid-gray: beyond black and white, so that neither saturates it
 
 
@@ -51,7 +53,8 @@ class SuperResolution(Transformation):
     """The network for x4 and x8 (supplement, tables 1 and 2): it enlarges at its end, by layers of stride 1/2.
 
     Input: (N, 3, h, w) float RGB in [0, 1]; output: (N, 3, h * scale, w * scale), slightly beyond [0, 1] at most.
-    Half receptive field: 14 input pixels. Parameters: 401,859 at x4, 438,915 at x8.
+    Half receptive field: 14 input pixels. Parameters: 401,859 at x4, 438,915 at x8. In evaluation, but not in training,
+    the output is limited to what the input shows.
     """
 
     def __init__(self, scale: int) -> None:
@@ -61,6 +64,11 @@ class SuperResolution(Transformation):
             *(layer for _ in range(scale.bit_length() - 1) for layer in upsample_2x(64, 64)),
             nn.Conv2d(64, 3, 9, padding=4),
         )
+        self.scale = scale
+
+    def forward(self, image: Tensor) -> Tensor:
+        output = super().forward(image)
+        return output if self.training else limit_to_input(output, image, self.scale)
 
 
 class StyleTransfer(Transformation):

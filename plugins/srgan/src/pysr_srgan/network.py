@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pysr.plugin import limit_to_input
+
 WIDTH = 64
 
 
@@ -56,7 +58,8 @@ class SRResNet(nn.Module):
     """The generator (section 2.1.1, figure 4): (N, 3, h, w) in [0, 1] to (N, 3, h * scale, w * scale).
 
     Sixteen residual blocks at low resolution, then a 3 x 3 convolution and pixel shuffle for each doubling. The first
-    and last layers are 9 x 9. The paper's truth is in [-1, 1] and its input in [0, 1]; here both are in [0, 1].
+    and last layers are 9 x 9. The paper's truth is in [-1, 1] and its input in [0, 1]; here both are in [0, 1]. In
+    evaluation, but not in training, the output is limited to what the input shows.
     Parameters: 1,547,350 at scale 4, with one slope for each PReLU.
 
     Args:
@@ -66,6 +69,7 @@ class SRResNet(nn.Module):
 
     def __init__(self, scale: int = 4, blocks: int = 16) -> None:
         super().__init__()
+        self.scale = scale
         self.first = nn.Sequential(nn.Conv2d(3, WIDTH, 9, padding=4), nn.PReLU())
         self.blocks = nn.Sequential(*(ResidualBlock() for _ in range(blocks)))
         self.merge = nn.Sequential(nn.Conv2d(WIDTH, WIDTH, 3, padding=1, bias=False), nn.BatchNorm2d(WIDTH))
@@ -76,6 +80,11 @@ class SRResNet(nn.Module):
         self.last = ShuffledConv2d(WIDTH, 3, 9)
 
     def forward(self, low: Tensor) -> Tensor:
+        output = self.unlimited(low)
+        return output if self.training else limit_to_input(output, low, self.scale)
+
+    def unlimited(self, low: Tensor) -> Tensor:
+        """What the layers make of an image."""
         first = self.first(low)
         output: Tensor = self.last(self.enlarge(first + self.merge(self.blocks(first))))
         return output

@@ -1,0 +1,79 @@
+"""pysr within another program: what the program sets for all of torch, its forks, and copies of what holds a lock."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from threading import Lock
+
+import torch
+
+
+def _compute_in_one_thread() -> None:
+    """Let torch work in a forked child, where it would wait for OpenMP's threads, which do not survive a fork.
+
+    More of them must not be asked for there: ``torch.set_num_threads(2)`` makes the child hang again.
+    """
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_compute_in_one_thread)
+
+
+class ProcessLock:
+    """A lock that a forked child finds open, whoever held it in its parent, and that copies of its owner do not share.
+
+    Use it by ``with``.
+    """
+
+    def __init__(self) -> None:
+        self._locks: dict[int, Lock] = {}  # by process; the child of a fork inherits those of its forebears
+
+    def __enter__(self) -> None:
+        self._own().acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._own().release()
+
+    def __reduce__(self) -> tuple[type["ProcessLock"], tuple[()]]:
+        return ProcessLock, ()
+
+    def _own(self) -> Lock:
+        return self._locks.setdefault(os.getpid(), Lock())
+
+
+class _Float32Default:
+    """Makes float32 torch's default dtype, process-wide, while any thread holds it, and then restores the default."""
+
+    def __init__(self) -> None:
+        self._lock, self._holders, self._before = ProcessLock(), 0, torch.float32
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        with self._lock:
+            if not self._holders:
+                self._before = torch.get_default_dtype()
+                torch.set_default_dtype(torch.float32)
+            self._holders += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holders -= 1
+                if not self._holders:
+                    torch.set_default_dtype(self._before)
+
+
+_float32_default = _Float32Default()
+
+
+@contextmanager
+def own_defaults() -> Iterator[None]:
+    """Build networks as if the program had set nothing: on the CPU, in float32, of ordinary tensors, without gradients.
+
+    The program's random numbers go on as if none had been drawn. torch's default dtype is one for all threads; it is
+    float32 in all of them until the ``with`` block ends.
+    """
+    on_cpu = nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
+    with torch.inference_mode(False), torch.no_grad(), on_cpu, _float32_default.hold(), torch.random.fork_rng(()):
+        yield

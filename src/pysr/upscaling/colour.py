@@ -1,0 +1,41 @@
+"""Images of wide or linear colour profiles, enlarged in values that networks know."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+
+from ..files.raster import Raster, to_depth
+from ..imaging.profiles import as_srgb, curves_of, from_srgb, is_far_from_srgb
+
+_log = logging.getLogger(__name__)
+
+
+def upscale_in_colour(
+    upscale: Callable[[Raster], Raster], raster: Raster, colour: Literal["file", "srgb"] | None, name: str
+) -> Raster:
+    """Enlarge an image in its own values or in those of sRGB's curve.
+
+    Args:
+        upscale: Enlarges an image.
+        raster: The image.
+        colour: As `Output.colour`.
+        name: Of the file, for the log.
+
+    Returns:
+        The result in the encoding and the depth of ``raster``.
+    """
+    metadata = raster.metadata
+    if colour == "file" or raster.kind not in ("gray", "rgb"):
+        return upscale(raster)
+    channels = 1 if raster.kind == "gray" else 3
+    curves = curves_of(metadata.icc, metadata.colours, channels)
+    if curves is None or (colour is None and not is_far_from_srgb(curves)):
+        return upscale(raster)
+    _log.info("%r has a colour profile whose curve is not sRGB's; it is enlarged in sRGB's", name)
+    floats = to_depth(raster.pixels, np.float32)
+    result = upscale(raster.with_pixels(as_srgb(floats, curves)))
+    return result.with_pixels(to_depth(from_srgb(result.pixels, curves), raster.pixels.dtype.type))
