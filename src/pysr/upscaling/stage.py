@@ -12,6 +12,7 @@ from torch import Tensor
 from ..errors import PluginError
 from ..imaging.colour import to_channels
 from ..imaging.symmetry import SYMMETRIES, transform, transform_back
+from ..ops.resample import Resampler
 from ..plugin import Model, Preprocess, Preprocessor
 from .runner import PreparedNetwork
 
@@ -62,6 +63,11 @@ class Stage:
         for step in reversed(self.steps):
             halo = (math.ceil(halo / self.scale) if step.spec.enlarges else halo) + step.spec.reach
         return max(halo, *(step.spec.after_reach for step in self.steps), 0)
+
+    @property
+    def resampler(self) -> Resampler | None:
+        """The interpolation that is all this stage does, if the native kernel computes it."""
+        return None if self.steps or self.ensemble else self.runner.resampler
 
     def bytes_per_pixel(self, channels: int) -> float:
         """Estimate the working memory per pixel of a window of that many channels, in bytes, with input and output."""
