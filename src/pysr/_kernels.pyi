@@ -36,8 +36,8 @@ def blend_patches(
 ) -> None: ...
 
 # image: (C, H, W) on the CPU. weights: (scale, taps) float32; each row ends before its first zero. offsets: where
-# the input pixels are that the weights are for, row by row. out: (C, rows * scale, W * scale), which begins at input row
-# first_row.
+# the input pixels are that the weights are for, row by row. out: (C, rows * scale, W * scale), those of the rows
+# from first_row on.
 def enlarge(
     image: Any, offsets: Sequence[int], weights: Any, first_row: int, clip: bool, out: Any, *, threads: int
 ) -> None: ...

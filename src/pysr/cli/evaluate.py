@@ -79,6 +79,7 @@ def evaluate(state: CliState, /, names: tuple[str, ...], images: bool, plot: Pat
     from ..evaluation.plot import check_plot, write_plot
     from . import terminal
     from .allocator import tune_allocator
+    from .waiting import wait_passively
 
     state.show_log()
     texts = {"json": report.to_json, "markdown": report.to_markdown, "csv": report.to_csv}
@@ -93,6 +94,7 @@ def evaluate(state: CliState, /, names: tuple[str, ...], images: bool, plot: Pat
     if plot:
         check_plot(plot, options["data"], options["scales"], options["metrics"])
     tune_allocator()
+    wait_passively()
     models = _load(list(chains), options["scales"], loading) if loading else list(chains)
     from ..evaluation.protocols import evaluate
 

@@ -109,9 +109,11 @@ def upscale(state: CliState, /, **options: Any) -> int:
 
 def _upscale(state: CliState, options: UpscaleOptions) -> int:
     from .allocator import tune_allocator
+    from .waiting import wait_passively
 
     state.show_log("INFO")  # which model is chosen, and why
     tune_allocator()
+    wait_passively()
     from ..registry import AUTO
     from ..upscaling.folder import plan_files
     from ..upscaling.loading import load

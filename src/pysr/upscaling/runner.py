@@ -80,7 +80,7 @@ class PreparedNetwork:
         if not readers or readers == ["0"]:  # nothing to gain: no layer has parameters, or the first is the last
             dtype = torch.float32
         self.device, self.dtype = device, dtype
-        self.resampler = resampler if resamples_natively(device) else None
+        self.resampler: Resampler | None = resampler if resamples_natively(device) else None
         if dtype != torch.float32:
             _reduce_precision(network, readers, dtype)
         self._network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -119,6 +119,7 @@ class ForeignNetwork(PreparedNetwork):
     def __init__(self, network: nn.Module, bytes_per_pixel: float) -> None:
         self.device, self.dtype = torch.device("cpu"), torch.float32
         self.bytes_per_pixel = bytes_per_pixel + _OWN_BYTES
+        self.resampler = None
         self._network = network.eval()
 
     @torch.inference_mode()
