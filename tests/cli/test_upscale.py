@@ -149,6 +149,7 @@ def test_options_reach_load(photo: Any, monkeypatch: pytest.MonkeyPatch) -> None
     defaults = {
         "device": "auto",
         "precision": "auto",
+            "backend": "auto",
         "tiling": Tiling(),
         "match_histogram": False,
         "ensemble": False,

@@ -137,6 +137,17 @@ def strength_option(command: _COMMAND) -> _COMMAND:
     )(command)
 
 
+def backend_option(command: _COMMAND) -> _COMMAND:
+    """Give a command --backend."""
+    return click.option(
+        "--backend",
+        type=click.Choice(["auto", "torch", "openvino"]),
+        default="auto",
+        show_default=True,
+        help="What computes networks on a CPU. auto: OpenVINO if it is installed and as exact as torch.",
+    )(command)
+
+
 def tta_option(command: _COMMAND) -> _COMMAND:
     """Give a command --tta, as the parameter ``ensemble``."""
     return click.option(
@@ -180,6 +191,7 @@ class UpscaleOptions:
     gpu_id: int | None
     device: str
     precision: str
+    backend: str
     fp32: bool
     mode: Literal["auto", "exact", "blend", "mean"]
     max_memory: int | None
@@ -209,6 +221,7 @@ class UpscaleOptions:
             "strength": self.strength,
             "device": self.device if self.gpu_id is None else f"cuda:{self.gpu_id}",
             "precision": "float32" if self.fp32 else self.precision,
+            "backend": self.backend,
             "tiling": Tiling(self.patch or "auto", self.mode, max_memory=self.max_memory),
             "match_histogram": self.match_histogram,
             "ensemble": self.ensemble,

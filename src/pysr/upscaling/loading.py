@@ -23,6 +23,7 @@ from ..registry import AUTO, registry
 from .auto import AutoUpscaler, auto_scale
 from .chain import Chain, ModelName, validate_choice
 from .model_files import find_model
+from .openvino_network import choose_backend
 from .plan import round_up
 from .runner import ForeignNetwork, PreparedNetwork
 from .stage import BoundPreprocessor, PreUpsampler, Stage
@@ -49,6 +50,7 @@ def load(
     strength: float | None = None,
     device: str | torch.device = "auto",
     precision: str = "auto",
+    backend: str = "auto",
     tiling: Tiling = AUTOMATIC,
     match_histogram: bool = False,
     ensemble: bool = False,
@@ -75,6 +77,8 @@ def load(
         precision: "auto" (bfloat16 where the hardware has it, else float32), "float32", "bfloat16", "float16".
             bfloat16 is as good as float32 to a few thousandths of a dB in 8 bits; for 16-bit images use "float32".
             For models that draw their result at random, "auto" is "float32".
+        backend: What computes networks on a CPU: "torch"; "openvino" (the extra ``[openvino]``), which is faster but
+            takes longer to load; or "auto": OpenVINO if it is installed and as exact as torch. The log tells which.
         tiling: How images are cut into patches; by default whatever is exact and fits into memory.
         match_histogram: Whether to match the histogram of each colour channel to that of the image (Johnson et al.,
             ECCV 2016, section 4.2), against changed tones. The whole image is matched at once, however it is tiled.
@@ -94,7 +98,7 @@ def load(
     own = {"variant": variant, "pre_upsampler": pre_upsampler, "weights": weights, "strength": strength}
     if model == AUTO:
         _refuse_options_of_one("the choice among all models ('auto')", "name one model", own)
-        load_model = partial(load, tiling=tiling, match_histogram=match_histogram, ensemble=ensemble)
+        load_model = partial(load, backend=backend, tiling=tiling, match_histogram=match_histogram, ensemble=ensemble)
         return _load_auto(scale, device, precision, load_model)
     chain = Chain.parse(model)
     if len(chain.models) > 1:
@@ -109,11 +113,11 @@ def load(
     spec = chain.describe()
     with torch.device("cpu"):  # whatever torch's default device is
         stages = tuple(
-            _load_stage(part, part_scale, hardware, variant, weights, strength)
+            _load_stage(part, part_scale, hardware, variant, weights, strength, backend)
             for part, part_scale in zip(chain.models, chain.parts, strict=True)
         )
         if pre_upsampler is not None:
-            first = _load_pre_upsampler(pre_upsampler, chain.models[0], chain.parts[0], hardware)
+            first = _load_pre_upsampler(pre_upsampler, chain.models[0], chain.parts[0], hardware, backend)
             stages = (_with_pre_upsampler(first, stages[0]),)
             spec = replace(stages[0].model, name=f"{spec.name}, pre_upsampler {first.model.name}")
     if strength is not None:
@@ -231,6 +235,7 @@ def _load_stage(
     variant: str | None = None,
     weights: str | PathLike[str] | None = None,
     strength: float | None = None,
+    backend: str = "torch",
 ) -> Stage:
     """Load a model with its weights, shipped or from a file."""
     variants = model.variants
@@ -248,7 +253,7 @@ def _load_stage(
         )
     if strength is not None:
         _set_strength(network, strength, model, scale, variant, own_weights=weights is not None)
-    return make_stage(model, scale, network, hardware)
+    return make_stage(model, scale, network, hardware, backend=backend)
 
 
 def _set_strength(
@@ -269,7 +274,13 @@ def _set_strength(
 
 
 def make_stage(
-    model: Model, scale: int, network: nn.Module, hardware: Hardware, pre_upsampler: ModelName | None = None
+    model: Model,
+    scale: int,
+    network: nn.Module,
+    hardware: Hardware,
+    pre_upsampler: ModelName | None = None,
+    *,
+    backend: str = "torch",
 ) -> Stage:
     """Prepare a network for use, with its model's preprocessors.
 
@@ -280,24 +291,28 @@ def make_stage(
         hardware: The device, and the dtype in which to compute (float32 if the model needs that). Without effect on a
             network that torch does not compute.
         pre_upsampler: Name of a model to use in place of the preprocessor that enlarges.
+        backend: What computes the network; see `load`.
 
     Raises:
-        InputError: The pre-upsampler cannot be used.
+        InputError: The pre-upsampler or the backend cannot be used.
     """
-    runner = _prepare(model, network, hardware)
+    runner = _prepare(model, network, hardware, backend)
     stage = Stage(model, scale, runner, _build_preprocessors(model), registry().owner(model.name))
     if not pre_upsampler:
         return stage
     return _with_pre_upsampler(_load_pre_upsampler(pre_upsampler, model, scale, hardware), stage)
 
 
-def _prepare(model: Model, network: nn.Module, hardware: Hardware) -> PreparedNetwork:
+def _prepare(model: Model, network: nn.Module, hardware: Hardware, backend: str) -> PreparedNetwork:
     if model.runtime != "torch":
         return ForeignNetwork(network, model.bytes_per_pixel)
     least = max(SAMPLER_PROBE_SIDE if model.stochastic else PROBE_SIDE, model.minimum_size)
     sides = model.input_size or (round_up(least, model.multiple_of),) * 2
     device, dtype = hardware
-    runner = PreparedNetwork(network, device, torch.float32 if model.needs_float32 else dtype, (model.channels, *sides))
+    probe_shape = model.channels, *sides
+    runner = PreparedNetwork(network, device, torch.float32 if model.needs_float32 else dtype, probe_shape)
+    if not model.stochastic:
+        runner = choose_backend(network, runner, probe_shape, backend, model.name)
     runner.bytes_per_pixel = model.bytes_per_pixel or runner.bytes_per_pixel
     return runner
 
@@ -335,7 +350,7 @@ def _build_network(model: Model, scale: int, variant: str | None) -> nn.Module:
         raise PluginError(f"{owner} could not build the network of {model.name!r}: {error!r}") from error
 
 
-def _load_pre_upsampler(name: ModelName, model: Model, scale: int, hardware: Hardware) -> Stage:
+def _load_pre_upsampler(name: ModelName, model: Model, scale: int, hardware: Hardware, backend: str = "torch") -> Stage:
     """Load the model ``name`` as the pre-upsampler of ``model``."""
     spec = find_model(name)
     if spec.stochastic:
@@ -351,7 +366,7 @@ def _load_pre_upsampler(name: ModelName, model: Model, scale: int, hardware: Har
             f"{spec.name} cannot be the pre-upsampler of {model.name} at scale {scale}: it offers only {offered}; "
             "choose one of these, or another pre-upsampler"
         )
-    return _load_stage(spec, scale, hardware)
+    return _load_stage(spec, scale, hardware, backend=backend)
 
 
 def _with_pre_upsampler(pre_upsampler: Stage, stage: Stage) -> Stage:

@@ -50,7 +50,8 @@ class SplitConv(nn.Module):
         image = image.float()
         high = image.to(self.dtype)
         low = (image - high).to(self.dtype)
-        output: Tensor = self.conv(torch.cat([high, low], 1).contiguous(memory_format=torch.channels_last))
+        parts = torch.cat([high, low], 1).to(self.conv.weight.dtype)
+        output: Tensor = self.conv(parts.contiguous(memory_format=torch.channels_last))
         return output
 
 
