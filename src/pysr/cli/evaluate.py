@@ -13,7 +13,7 @@ from ..errors import InputError, UnknownNameError
 from .options import (
     PATH,
     CliState,
-    backend_option,
+    backend_options,
     data_option,
     device_options,
     hint_for_stray,
@@ -68,7 +68,7 @@ STDOUT = Path("-")
 @strength_option
 @tta_option
 @device_options
-@backend_option
+@backend_options
 @verbosity_options
 @click.pass_obj
 def evaluate(state: CliState, /, names: tuple[str, ...], images: bool, plot: Path | None, **options: Any) -> None:
@@ -88,8 +88,8 @@ def evaluate(state: CliState, /, names: tuple[str, ...], images: bool, plot: Pat
     files = {kind: path for kind in texts if (path := options.pop(kind))}
     _check_files(files)
     chains = {name: _parse(name) for name in names}
-    keys = ("variant", "pre_upsampler", "weights", "strength", "device", "precision", "backend", "ensemble")
-    loading = {key: options.pop(key) for key in keys}
+    keys = ["variant", "pre_upsampler", "weights", "strength", "device", "precision", "calibration", "backend"]
+    loading = {key: options.pop(key) for key in (*keys, "ensemble")}
     loading = {key: value for key, value in loading.items() if value not in (None, "auto") and value is not False}
     if not options["scales"]:
         options["scales"] = _common_scales(chains, loading.get("pre_upsampler"), loading.get("weights"))

@@ -122,10 +122,11 @@ def device_options(command: _COMMAND) -> _COMMAND:
     )
     precision = click.option(
         "--precision",
-        type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+        type=click.Choice(["auto", "float32", "bfloat16", "float16", "int8"]),
         default="auto",
         show_default=True,
-        help="Number format of the network. auto: bfloat16 if the hardware supports it, else float32.",
+        help="Number format of the network. auto: bfloat16 if the hardware supports it, else float32. int8 needs"
+        " --calibration.",
     )
     return device(precision(command))
 
@@ -137,15 +138,19 @@ def strength_option(command: _COMMAND) -> _COMMAND:
     )(command)
 
 
-def backend_option(command: _COMMAND) -> _COMMAND:
-    """Give a command --backend."""
-    return click.option(
+def backend_options(command: _COMMAND) -> _COMMAND:
+    """Give a command --backend and --calibration."""
+    calibration = click.option(
+        "--calibration", metavar="DIR", type=PATH, help="Images on which --precision int8 is calibrated and checked."
+    )
+    backend = click.option(
         "--backend",
         type=click.Choice(["auto", "torch", "openvino"]),
         default="auto",
         show_default=True,
         help="What computes networks on a CPU. auto: OpenVINO if it is installed and as exact as torch.",
-    )(command)
+    )
+    return backend(calibration(command))
 
 
 def tta_option(command: _COMMAND) -> _COMMAND:
@@ -192,6 +197,7 @@ class UpscaleOptions:
     device: str
     precision: str
     backend: str
+    calibration: Path | None
     fp32: bool
     mode: Literal["auto", "exact", "blend", "mean"]
     max_memory: int | None
@@ -221,6 +227,7 @@ class UpscaleOptions:
             "strength": self.strength,
             "device": self.device if self.gpu_id is None else f"cuda:{self.gpu_id}",
             "precision": "float32" if self.fp32 else self.precision,
+            "calibration": self.calibration,
             "backend": self.backend,
             "tiling": Tiling(self.patch or "auto", self.mode, max_memory=self.max_memory),
             "match_histogram": self.match_histogram,

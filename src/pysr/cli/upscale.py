@@ -14,7 +14,7 @@ from .options import (
     PATH,
     CliState,
     UpscaleOptions,
-    backend_option,
+    backend_options,
     device_options,
     parse_memory,
     scale_option,
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
 )
 @click.option("-g", "--gpu-id", metavar="N", type=click.IntRange(min=0), help="Same as --device cuda:N.")
 @device_options
-@backend_option
+@backend_options
 @click.option("--fp32", is_flag=True, help="Same as --precision float32.")
 @click.option(
     "--mode",

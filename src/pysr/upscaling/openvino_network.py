@@ -43,8 +43,17 @@ class OpenVINONetwork(PreparedNetwork):
         self.device, self.dtype, self.resampler = _CPU, dtype, None
         if dtype == torch.bfloat16:
             _split_input(network, readers)
-        self._compiled = _compiled(_converted(network, probe_shape), dtype)
-        self._of_thread = threading.local()
+        self._use(_converted(network, probe_shape))
+
+    def with_model(self, model: Any, dtype: torch.dtype) -> OpenVINONetwork:
+        """Return a copy with another ``openvino.Model`` of the network, in another precision."""
+        other = copy.copy(self)
+        other.dtype = dtype
+        other._use(model)
+        return other
+
+    def _use(self, model: Any) -> None:
+        self.model, self._compiled, self._of_thread = model, _compiled(model, self.dtype), threading.local()
 
     def __call__(self, image: Tensor) -> Tensor:
         """Run the network on (N, C, h, w), on any device; returns float32 on the CPU."""
