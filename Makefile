@@ -2,6 +2,7 @@
 # make lint     style and types                                     make sanitize  kernel tests under ASan and UBSan
 # make format   put files into the house style                      make tidy      check the native code with clang-tidy
 # make dev      editable installs, for working on pysr              make clean     remove what these commands made
+# make browser  test the pages in Chromium
 # PYSR_CUDA=OFF or ON instead of AUTO decides whether the CUDA kernels are built.
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ PLUGINS := $(wildcard plugins/*/pyproject.toml)
 NATIVE := $(shell find csrc tests/emulation -type f -not -name '*.md')
 SOURCES := pyproject.toml CMakeLists.txt $(NATIVE) $(shell find src plugins -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test dev lint tidy format sanitize clean
+.PHONY: demo test browser dev lint tidy format sanitize clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
@@ -24,6 +25,10 @@ test: $(VENV)/.dev
 dev: $(VENV)/.dev
 	$(PIP) install -q --no-build-isolation --no-deps -C build-dir=build/editable -e .
 	$(PIP) install -q --no-build-isolation --no-deps $(patsubst %/pyproject.toml,-e ./%,$(PLUGINS))
+
+browser: $(VENV)/.dev
+	npm install --silent --no-save --no-package-lock axe-core
+	$(BIN)/python -m pytest tests/evaluation/test_page_browser.py tests/serve/test_page_browser.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -61,5 +66,6 @@ $(VENV)/.installed: $(VENV)/.environment $(SOURCES)
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(PIP) install -q -c constraints.txt $$($(BIN)/python tests/requirements.py dev plot)
+	$(PIP) install -q -c constraints.txt $$($(BIN)/python tests/requirements.py dev plot serve)
+	$(PIP) install -q -c constraints.txt --no-deps einops ncnn spandrel
 	touch $@

@@ -21,6 +21,7 @@ from PIL import Image, ImageDraw, ImageFilter
 import pysr
 from pysr.evaluation.comparison import Panel, draw
 from pysr.files import read_image, write_image
+from pysr.files.output import Output
 
 HERE = Path(__file__).with_name("old-photographs")
 MODELS = ("bicubic", "srresnet", "photo")
@@ -99,7 +100,7 @@ def draw_comparisons() -> None:
         size = image.width * SCALE, image.height * SCALE
         panels = [Panel("as it is", image.resize(size, Image.Resampling.NEAREST))]
         panels += [Panel(model, upscaler.upscale(image)) for model, upscaler in upscalers.items()]
-        write_image(draw(panels, example.detail), HERE / f"{name}-enlarged.jpg", quality=85)
+        write_image(draw(panels, example.detail), HERE / f"{name}-enlarged.jpg", output=Output(quality=85))
 
 
 def main() -> None:

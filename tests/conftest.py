@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from browser import DESKTOP, open_browser, show_as
 from PIL import Image
 
 from pysr.plugin import Degradation, Loss, Metric, Model, ModelReader, Preprocessor, hookimpl
@@ -67,3 +69,20 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A running browser for all tests; see `browser`."""
+    driver = open_browser()
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def browser(chromium: Any) -> Any:
+    """A browser with an empty page of the size of a desktop's; tests that need it are skipped where it is missing."""
+    show_as(chromium, DESKTOP, "light")
+    chromium.get("about:blank")
+    chromium.get_log("browser")
+    return chromium

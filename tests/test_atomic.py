@@ -54,18 +54,67 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: An
     assert (tmp_path / "old").read_bytes() == b"old"
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace", "chmod"])
-def test_every_step_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+@pytest.mark.parametrize("call", ["fsync", "replace", "fchmod"])
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+def test_every_step_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int) -> None:
     (tmp_path / "a").write_bytes(b"old")
 
     def fail(*_: Any) -> None:
-        raise OSError(errno.EIO, "no")
+        raise OSError(code, "no")
 
     monkeypatch.setattr(os, call, fail)
     with pytest.raises(OSError, match="no"), atomic_write(tmp_path / "a") as file:
         file.write(b"new")
     assert os.listdir(tmp_path) == ["a"]
     assert (tmp_path / "a").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace", "fchmod"])
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EPERM])
+def test_a_step_that_the_file_system_does_not_know_costs_a_warning_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, call: str, code: int
+) -> None:
+    (tmp_path / "a").write_bytes(b"much older")
+
+    def refuse(*_: Any) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, call, refuse)
+    with atomic_write(tmp_path / "a") as file:
+        file.write(b"new")
+    assert os.listdir(tmp_path) == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"new"
+    (message,) = caplog.messages
+    assert str(tmp_path / "a") in message
+    assert os.strerror(code) in message
+
+
+def test_a_copy_into_place_does_not_follow_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "victim").write_bytes(b"old")
+
+    def refuse(_: str, target: str) -> None:
+        os.symlink(tmp_path / "victim", target)  # by another owner of the folder, at the worst moment
+        raise OSError(errno.EPERM, "no")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="symbolic links") as raised, atomic_write(tmp_path / "a") as file:
+        file.write(b"new")
+    assert (tmp_path / "victim").read_bytes() == b"old"
+    (kept,) = temporaries(tmp_path)  # the finished work is not lost
+    assert kept in str(raised.value)
+    assert (tmp_path / kept).read_bytes() == b"new"
+
+
+def test_permissions_are_set_on_the_open_file_only(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    (tmp_path / "secret").touch(0o600)
+
+    (tmp_path / "a").chmod(0o666)
+    with atomic_write(tmp_path / "a"):
+        (name,) = temporaries(tmp_path)
+        (tmp_path / name).unlink()
+        (tmp_path / name).symlink_to(tmp_path / "secret")
+    assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
 
 
 def test_the_bytes_reach_the_disk_before_the_name_and_the_folder_after(

@@ -27,6 +27,14 @@ def test_the_readmes_python_runs(tmp_path: Path) -> None:
         assert made.size == (150, 120)
 
 
+def test_the_python_about_files_runs(tmp_path: Path) -> None:
+    Image.fromarray((photo(40, 50) * 255).astype("uint8")).save(tmp_path / "photo.jpg")
+    code = "".join(blocks("docs/files-and-folders.md", "python") + blocks("docs/metadata.md", "python"))
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=120)
+    with Image.open(tmp_path / "wide.png") as made:
+        assert made.size == (90, 72)
+
+
 def test_the_tutorials_plugin_works_as_written(tmp_path: Path) -> None:
     toml = blocks("docs/plugins.md", "toml")[0]
     files = re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)```", (ROOT / "docs/plugins.md").read_text(), re.DOTALL)

@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -103,6 +105,43 @@ def test_a_broken_plugin_is_data_and_stops_nobody(bad: Source, reason: str) -> N
     assert broken.models == broken.losses == broken.preprocessors == ()
     assert set(found.models) == {"bicubic", "nearest", "lanczos", "fine"}
     assert found.model("fine").name == "fine"
+
+
+@pytest.mark.parametrize(
+    ("version", "update"), [(2, "pysr-sdk"), (0, "the plugin"), ("1", "the plugin")], ids=["newer", "older", "text"]
+)
+def test_a_plugin_for_another_version_of_the_interface_is_refused(version: Any, update: str) -> None:
+    made = providing(model("early"))
+    vars(made)["PYSR_API"] = version
+    (plugin,) = Registry([source("other", made)]).plugins
+    assert plugin.state == "failed"
+    assert f"written for version {version} of the plugin interface, and this is version 1; update {update}" in str(
+        plugin.error
+    )
+    vars(made)["PYSR_API"] = 1
+    assert Registry([source("same", made)]).plugins[0].state == "ok"
+
+
+@pytest.mark.parametrize("names", ["slow", "PYSR_Slow", "other, pysr-slow"])
+def test_disabled_plugins_are_not_loaded(names: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYSR_DISABLE_PLUGINS", f"{names},core,pysr-sdk")
+    slow = Source("slow", "pysr-slow", "1", lambda: pytest.fail("loaded"))
+    found = Registry([CORE, slow, source("good", providing(model("fine")))])
+    assert [plugin.state for plugin in found.plugins] == ["ok", "disabled", "ok"]
+    assert found.plugins[1].error == "by PYSR_DISABLE_PLUGINS"
+
+
+def test_a_plugin_that_takes_long_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("pysr.registry.SLOW", 0.05)
+
+    def load() -> ModuleType:
+        time.sleep(0.3)
+        return providing(model("late"))
+
+    Registry([Source("sleepy", "pysr-sleepy", "1", load), source("quick", providing(model("early")))])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the plugin 'sleepy' of pysr-sleepy" in line
+    assert line.endswith("set PYSR_DISABLE_PLUGINS=sleepy")
 
 
 def test_a_hook_that_gives_none_provides_nothing() -> None:
@@ -207,8 +246,19 @@ def test_unknown_model_gives_the_nearest_spelling(name: str) -> None:
 def test_unknown_model_names_the_package_that_provides_it() -> None:
     similar = Registry([CORE, source("x", providing(model("srcnn")))])  # a near spelling does not hide the package
     for name in ("srgan", "SRGAN"):
-        assert "; it comes with the package pysr-srgan, which is not installed" in message(similar, name)
+        assert "; it comes with the package pysr-srgan, which is there (" in message(similar, name)
     assert "did you mean 'srcnn'" in message(similar, "SRCNN")
+
+
+def test_a_package_that_is_missing_or_lacks_its_metadata_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(package: str) -> None:
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr("pysr.registry.version", none)
+    assert "pysr-srgan, which is there without its metadata" in message(Registry([CORE]), "srgan")
+    assert "--copy-metadata pysr-srgan --collect-all pysr_srgan" in message(Registry([CORE]), "srgan")
+    monkeypatch.setattr("pysr.registry.find_spec", lambda module: None)
+    assert "pysr-srgan, which is not installed (" in message(Registry([CORE]), "srgan")
 
 
 @pytest.mark.parametrize("name", [3, None, ["bicubic"], ""])

@@ -17,7 +17,9 @@ if os.path.exists(os.path.join(os.path.dirname(__file__), "sr.py")):
 
 if TYPE_CHECKING:
     from .errors import InputError, OutOfMemoryError, PluginError, PysrError, UnknownNameError, WeightsError
+    from .evaluation.page import compare
     from .evaluation.protocols import evaluate
+    from .files.output import Output
     from .registry import models
     from .upscaling.loading import load, upscale
     from .upscaling.tiling import Tiling
@@ -27,12 +29,14 @@ __version__ = "0.1.0"
 __all__ = [
     "InputError",
     "OutOfMemoryError",
+    "Output",
     "PluginError",
     "PysrError",
     "Tiling",
     "UnknownNameError",
     "Upscaler",
     "WeightsError",
+    "compare",
     "evaluate",
     "load",
     "models",
@@ -40,10 +44,12 @@ __all__ = [
 ]
 
 _HOME = {
+    "compare": "evaluation.page",
     "evaluate": "evaluation.protocols",
     "load": "upscaling.loading",
     "models": "registry",
     "upscale": "upscaling.loading",
+    "Output": "files.output",
     "Tiling": "upscaling.tiling",
     "Upscaler": "upscaling.upscaler",
 }  # every other public name lives in errors

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import logging
 import os
 import re
 import secrets
+import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
-from .errors import InputError
+from .errors import InputError, format_error
 
 if sys.platform != "win32":
     import fcntl
 
 FilePath = str | os.PathLike[str]
 
+_log = logging.getLogger(__name__)
+_UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM})  # FAT, SMB, FUSE
 _LONGEST_NAME = 255  # bytes in a file's name: the limit of ext4, XFS, Btrfs, APFS and NTFS
 
 
@@ -37,8 +42,12 @@ def file_name(path: FilePath) -> str:
     return name
 
 
-def check_place(path: FilePath) -> None:
+def check_place(path: FilePath, *, folder_is_made: bool = False) -> None:
     """Check that a file can be written, before computing the result that it will hold.
+
+    Args:
+        path: The file.
+        folder_is_made: Whether its folder, and those above it, are created later where they are missing.
 
     Raises:
         InputError: The folder is missing or write-protected, or the path is a folder, a device, write-protected or
@@ -47,6 +56,10 @@ def check_place(path: FilePath) -> None:
     name = file_name(path)
     target = os.path.realpath(name)
     folder = os.path.dirname(target)
+    while folder_is_made and not os.path.lexists(folder) and folder != os.path.dirname(folder):
+        folder = os.path.dirname(folder)
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        raise InputError(f"{folder!r}, where {name!r} is to lie, is not a folder; choose another one")
     if not os.path.isdir(folder):
         raise InputError(f"there is no folder {folder!r} for {name!r}; create it first")
     if os.path.exists(target) and not os.path.isfile(target):
@@ -67,6 +80,9 @@ def atomic_write(path: FilePath) -> Iterator[BinaryIO]:
     bytes go to a sibling ``.pysr-<pid>-...``, which is flushed to disk and then renamed. If the block raises, the
     sibling is removed and the old file is untouched. The permissions of an existing file are kept; a symbolic link is
     kept, and the file that it points to is replaced. Siblings left by a killed process for the same target are removed.
+
+    File systems such as FAT, SMB and FUSE refuse some of these steps. Then the next best is done, and a warning is
+    logged: the file may not be on the disk yet, has other permissions, or was copied over the old one.
 
     Args:
         path: The file to create or replace.
@@ -89,16 +105,62 @@ def atomic_write(path: FilePath) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             if mode is not None:
-                os.chmod(sibling, mode)
-            os.fsync(file.fileno())
-            if sys.platform == "win32":
-                file.close()
-            os.replace(sibling, target)
+                _tolerate(_set_mode, file, mode, loss=f"{target!r} could not keep its permissions")
+            _tolerate(os.fsync, file.fileno(), loss=f"{target!r} may not be on the disk yet")
+            refused = _rename(file, sibling, target)
         except BaseException:
             with suppress(OSError):
                 os.unlink(sibling)
             raise
+        if refused:
+            _log.warning("%r is copied into place: its file system does not let files be renamed (%s)", target, refused)
+            _copy(file, sibling, target)
     _sync_folder(folder)
+
+
+def _tolerate(step: Callable[..., object], *arguments: object, loss: str) -> None:
+    """Do a step that a finished file can do without: where the file system does not know it, only a warning is logged.
+
+    Any other error is raised, such as EIO or ENOSPC of `os.fsync`, which tell that the bytes are lost.
+    """
+    try:
+        step(*arguments)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        _log.warning("%s: its file system does not support that (%s)", loss, format_error(error))
+
+
+def _set_mode(file: BinaryIO, mode: int) -> None:
+    """Set the permissions of an open file: by its descriptor, as its name may stand for another file by now."""
+    if sys.platform != "win32":  # where there are none
+        os.fchmod(file.fileno(), mode)
+
+
+def _rename(file: BinaryIO, sibling: str, target: str) -> str | None:
+    """Rename the sibling, which ``file`` is, to the target; return the reason if the file system does not do that."""
+    if sys.platform == "win32":
+        file.close()
+    try:
+        os.replace(sibling, target)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED or sys.platform == "win32":
+            raise
+        return format_error(error)
+    return None
+
+
+def _copy(file: BinaryIO, sibling: str, target: str) -> None:
+    """Copy the sibling, which ``file`` is, over the target. If that fails, the sibling stays: it is complete."""
+    file.seek(0)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW  # the target is no link, unless somebody has just made it one
+    try:
+        with open(target, "wb", opener=lambda name, _: os.open(name, flags, 0o666)) as copy:
+            os.ftruncate(copy.fileno(), 0)
+            shutil.copyfileobj(file, copy)
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}; the complete file is kept as {sibling!r}", target) from error
+    os.unlink(sibling)
 
 
 def _mode_of_target(target: str) -> int | None:

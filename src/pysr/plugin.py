@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from .cache import cache_folder
     from .imaging.resize import resize
+    from .isolation import Examined, examine
     from .ops.pixelcnn import KnownPixels, PixelCNNSampler, channel_groups, native_device
     from .upscaling.probing import Probe, probe
     from .upscaling.weights import load_weights
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
     CleanWeights: TypeAlias = "Weights | Callable[[nn.Module], None]"  # a file, or what fills a network
 
 __all__ = [
+    "API_VERSION",
     "Degradation",
+    "Examined",
     "Fit",
     "KnownPixels",
     "Loss",
@@ -49,6 +52,7 @@ __all__ = [
     "Weights",
     "cache_folder",
     "channel_groups",
+    "examine",
     "hookimpl",
     "lazy",
     "load_weights",
@@ -60,15 +64,20 @@ __all__ = [
 Progress = Callable[[int, int], None]
 """Progress callback, called now and then as ``progress(done, total)``; the units are those of the calling function."""
 
+API_VERSION = 1
+"""Version of the plugin interface. A plugin's module may name the one that it is written for, ``PYSR_API = 1``."""
+
 Digests = Mapping[int, str] | Mapping[tuple[int, str], str]  # of weights files, by scale or by (scale, variant)
 RESEARCH_LICENCE = "Apache-2.0; trained on research image sets without a formal licence"
 
 _HELPERS = {  # name -> module
+    "Examined": ".isolation",
     "KnownPixels": ".ops.pixelcnn",
     "PixelCNNSampler": ".ops.pixelcnn",
     "Probe": ".upscaling.probing",
     "cache_folder": ".cache",
     "channel_groups": ".ops.pixelcnn",
+    "examine": ".isolation",
     "load_weights": ".upscaling.weights",
     "native_device": ".ops.pixelcnn",
     "probe": ".upscaling.probing",

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import difflib
 import logging
+import os
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from importlib.metadata import distributions
+from importlib.metadata import PackageNotFoundError, distributions, version
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, Generic, Literal, TypeVar
 
@@ -21,13 +25,15 @@ import pluggy
 
 from . import hookspecs
 from .errors import PysrError, UnknownNameError, format_error
-from .plugin import Degradation, Loss, Metric, Model, ModelReader, Preprocessor
+from .plugin import API_VERSION, Degradation, Loss, Metric, Model, ModelReader, Preprocessor
 
 logger = logging.getLogger("pysr")
 
 GROUP = "pysr"
 CORE = "pysr-sdk"
 AUTO = "auto"  # in a model's place: choose one for each image
+DISABLE_VARIABLE = "PYSR_DISABLE_PLUGINS"  # names of plugins or distributions that are not loaded, with commas between
+SLOW = 10.0  # seconds that a plugin may take to be loaded before it is named
 PROVIDERS = {  # what this repository's plugins provide, for the "not installed" message
     "model": {
         "srcnn": "pysr-srcnn",
@@ -68,7 +74,8 @@ class Plugin:
         name: Name of its entry point.
         distribution: The distribution that it comes with.
         version: Version of that distribution.
-        state: "ok"; "partly" if some of it was refused (``error`` says what); "failed" if nothing is usable.
+        state: "ok"; "partly" if some of it was refused (``error`` says what); "failed" if nothing is usable; "disabled"
+            if ``PYSR_DISABLE_PLUGINS`` names it.
         error: What went wrong; None if nothing did.
         models: Names of the models that it provides.
         losses: Names of its losses.
@@ -81,7 +88,7 @@ class Plugin:
     name: str
     distribution: str
     version: str
-    state: Literal["ok", "partly", "failed"]
+    state: Literal["ok", "partly", "failed", "disabled"]
     error: str | None = None
     models: tuple[str, ...] = ()
     losses: tuple[str, ...] = ()
@@ -131,9 +138,18 @@ class _Namespace(Generic[Description]):
         spelling = {known.lower(): known for known in self.owners}
         providers = PROVIDERS.get(self.kind, {})
         if name in providers.keys() - spelling:
-            return f"; it comes with the package {providers[name]}, which is not installed or failed to load"
+            return f"; it comes with the package {providers[name]}, which {_why_missing(providers[name])}"
         near = difflib.get_close_matches(name, spelling, n=1)
         return f"; did you mean {spelling[near[0]]!r}?" if near else ""
+
+
+def _why_missing(package: str) -> str:
+    with suppress(PackageNotFoundError):
+        return f"is there ({version(package)}) but left out or failed to load: `pysr plugins` says why"
+    if not find_spec(module := package.replace("-", "_")):
+        return "is not installed"
+    frozen = f"build a frozen program with them (PyInstaller: --copy-metadata {package} --collect-all {module})"
+    return f"is there without its metadata, by which plugins are found: reinstall it, or {frozen}"
 
 
 class Registry:
@@ -211,8 +227,11 @@ class Registry:
         return self._readers.owners[reader]
 
     def _load(self, source: Source) -> Plugin:
+        if _names_of(source) & _disabled():
+            return Plugin(source.name, source.distribution, source.version, "disabled", f"by {DISABLE_VARIABLE}")
         try:
-            contributions = _collect(source.load())
+            with _named_if_slow(source):
+                contributions = _collect(source.load())
         except (Exception, SystemExit) as error:  # a broken plugin is data, not the end of the program
             return Plugin(source.name, source.distribution, source.version, "failed", format_error(error))
         names: dict[str, tuple[str, ...]] = {}
@@ -260,8 +279,42 @@ class Source:
     load: Callable[[], ModuleType]
 
 
+def _disabled() -> set[str]:
+    return {_normalised(name) for name in os.environ.get(DISABLE_VARIABLE, "").split(",") if name.strip()}
+
+
+def _names_of(source: Source) -> set[str]:
+    return {_normalised(source.name), _normalised(source.distribution)} if source.distribution != CORE else set()
+
+
+def _normalised(name: str) -> str:
+    return name.strip().lower().replace("_", "-")
+
+
+@contextmanager
+def _named_if_slow(source: Source) -> Iterator[None]:
+    """Print the name of a plugin that takes long to be loaded, or will never be, and how to do without it."""
+    message = (
+        f"pysr: the plugin {source.name!r} of {source.distribution} has been loading for {SLOW:.0f} seconds; "
+        f"to do without it, stop pysr and set {DISABLE_VARIABLE}={source.name}"
+    )
+    timer = threading.Timer(SLOW, lambda: print(message, file=sys.stderr, flush=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 def _collect(module: ModuleType) -> list[list[Any]]:
     """What one plugin's hooks return. Each plugin has its own manager, so that a broken hook affects no other."""
+    if (wanted := getattr(module, "PYSR_API", API_VERSION)) != API_VERSION:
+        newer = isinstance(wanted, int) and wanted > API_VERSION
+        raise PysrError(
+            f"{module.__name__} is written for version {wanted} of the plugin interface, and this is version "
+            f"{API_VERSION}; update {'pysr-sdk' if newer else 'the plugin'}"
+        )
     manager = pluggy.PluginManager("pysr")
     manager.add_hookspecs(hookspecs)
     manager.register(module)

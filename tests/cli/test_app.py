@@ -113,7 +113,7 @@ from pysr.atomic import atomic_write
 from pysr.cli.app import main
 from pysr.upscaling.upscaler import Upscaler
 
-def upscale_file(self, source, target, progress=None):
+def upscale_file(self, source, target, output, progress):
     with atomic_write(target) as file:
         file.write(b"half")
         file.flush()

@@ -1,12 +1,14 @@
+import base64
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from torch.nn import Upsample
 
 from pysr import Tiling
@@ -94,6 +96,25 @@ def test_json_has_a_line_per_file(photo: Any, capsys: pytest.CaptureFixture[str]
     assert "a-bad.png" in bad["error"]
     assert (good["input"], good["width"], good["height"]) == (str(photo), 120, 80)
     assert (good["model"], good["scale"], good["device"]) == ("nearest", 4, "cpu")
+    assert (good["kept"], good["changed"], good["dropped"]) == ([], [], [])
+
+
+def test_json_names_what_is_lost(photo: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("parameters", "a dog")
+    Image.open(photo).save(photo, pnginfo=info)
+    assert run("upscale", photo, "-m", "nearest", "-f", "jpg", "--json", "--tag", "-q") == 0
+    captured = capsys.readouterr()
+    (facts,) = map(json.loads, captured.out.splitlines())
+    assert facts["dropped"] == [{"what": 'PNG text "parameters"', "reason": "JPEG has no place for it"}]
+    assert len(facts["warnings"]) == 1
+    assert captured.err == ""
+    with Image.open(facts["output"]) as image:
+        assert image.getexif()[305].startswith("pysr ")
+    assert run("upscale", photo, "-m", "nearest", "-f", "jpg", "--json", "--strip", "all") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["dropped"] == []
+    assert facts["changed"] == [{"what": 'PNG text "parameters"', "reason": "taken out, as asked"}]
 
 
 @pytest.mark.parametrize("form", ["png", "jpg", "webp", "avif", "tif", "bmp", "ppm"])
@@ -106,6 +127,17 @@ def test_results_beyond_pillows_limit_are_reported(
     assert code == 0
     facts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(fact["width"], fact["height"]) for fact in facts] == [(90, 60)] * 2
+
+
+def test_a_page_compares_the_input_and_the_result(photo: Path) -> None:
+    page = photo.with_name("page.html")
+    assert run("upscale", photo, "-m", "lanczos", "-s", "2", "--html", page) == 0
+    html = page.read_text()
+    titles = re.search(r"<title>photo.png \| lanczos x2, \d+\.\d s</title>", html)
+    assert titles
+    for file in (photo, photo.with_name("photo_x2.png")):
+        assert base64.b64encode(file.read_bytes()).decode() in html
+    assert run("upscale", photo, "-m", "lanczos", "--width", "45", "--html", page) == 0
 
 
 def test_comparison(photo: Any) -> None:
@@ -177,7 +209,7 @@ def test_options_reach_load(photo: Any, monkeypatch: pytest.MonkeyPatch) -> None
     ("args", "message"),
     [
         (["-m", "nearest"], "nothing to upscale"),
-        (["photo.png", "-m", "nearest", "-s", "2.5"], "'2.5' is not a scale"),
+        (["photo.png", "-m", "nearest", "-s", "0.5"], "'0.5' is not a scale"),
         (["photo.png", "-m", "nearest", "-s", "99"], "99"),
         (["photo.png", "-m", "naerest"], "nearest"),
         (["photo.png", "-m", "nearest+lanczos", "-s", "6"], "name the parts, as in nearest:2+lanczos:2"),
@@ -189,11 +221,14 @@ def test_options_reach_load(photo: Any, monkeypatch: pytest.MonkeyPatch) -> None
         (["photo.png", "-m", "nearest", "--max-memory", "lots"], "4G"),
         (["photo.png", "-m", "nearest", "-f", "xyz"], ".png"),
         (["photo.png", "-m", "nearest", "-o", "big.xyz"], "big.xyz"),
-        (["photo.png", "photo.png", "-m", "nearest", "-o", "big.png"], "give a folder"),
-        (["photo.png", "photo.png", "-m", "nearest"], "would all become"),
+        (["photo.png", "b.png", "-m", "nearest", "-o", "big.png"], "give a folder"),
+        (["b.png", "c.png", "-m", "nearest"], "none of the 2 inputs can be used; the first: there is no file 'b.png'"),
         (["photo.png", "-m", "nearest", "-o", "big.png", "-f", "jpg"], "leave out format and suffix"),
         (["photo.png", "b.png", "-m", "nearest", "-o", "out", "--comparison", "c.png"], "shows a single image"),
         (["photo.png", "-m", "nearest", "--comparison", "photo.png"], "--comparison"),
+        (["photo.png", "b.png", "-m", "nearest", "-o", "out", "--html", "c.html"], "--html shows a single image"),
+        (["photo.png", "-m", "nearest", "--html", "photo.png"], "--html photo.png is the input or the output"),
+        (["photo.png", "-m", "nearest", "--html", "none/c.html"], "there is no folder"),
     ],
 )
 def test_wrong_usage_is_one_sentence(

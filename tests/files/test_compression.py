@@ -62,7 +62,7 @@ def test_an_animation_of_lossy_frames_is_lossy(image: Image.Image, tmp_path: Pat
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"gone.jpg.* cannot be read"):
+    with pytest.raises(InputError, match=r"there is no file .*gone\.jpg"):
         compression_of(tmp_path / "gone.jpg")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from image_samples import make_image
 from PIL import Image
 
 from pysr.errors import InputError
@@ -87,7 +88,7 @@ def test_profile_and_tags_are_kept_and_the_size_is_noted(source: Path, ending: s
     assert (result.original, result.size, result.bytes) == ((61, 47), (16, 12), target.stat().st_size)
     assert result.quality == (None if ending == ".png" else 80)
     assert small.size == (16, 12)
-    assert noted_original(small.info) == Original((61, 47), 4)
+    assert noted_original(small.info["xmp"]) == Original((61, 47), 4)
     assert small.info["icc_profile"] == b"profile" * 40
     assert small.getexif()[MAKE] == "Camera"
 
@@ -97,7 +98,7 @@ def test_a_turned_photograph_notes_its_upright_size(tmp_path: Path) -> None:
     exif[ORIENTATION] = 6
     make_photo().save(tmp_path / "a.jpg", exif=exif)
     assert shrink_file(tmp_path / "a.jpg", tmp_path / "b.webp").original == (47, 61)
-    assert noted_original(read_image(tmp_path / "b.webp").info) == Original((47, 61), 2)
+    assert noted_original(read_image(tmp_path / "b.webp").info["xmp"]) == Original((47, 61), 2)
 
 
 @pytest.mark.parametrize("ending", [".webp", ".jpg", ".avif"])
@@ -146,8 +147,16 @@ def test_contradictions_are_refused_before_any_work(
 
 def test_what_the_target_cannot_hold_is_refused_before_the_work(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pysr.files.shrink.shrink", lambda *_: pytest.fail("it was shrunk"))
-    write_image(make_photo().convert("RGBA"), source.with_name("clear.png"))
-    with pytest.raises(InputError, match="transparent"):
-        shrink_file(source.with_name("clear.png"), source.with_name("small.jpg"))
+    write_image(Image.new("L", (131_004, 1)), source.with_name("long.png"))
+    with pytest.raises(InputError, match="JPEG is limited to 65500 per side"):
+        shrink_file(source.with_name("long.png"), source.with_name("small.jpg"))
     with pytest.raises(InputError, match="is the input"):
         shrink_file(source, source)
+
+
+@pytest.mark.parametrize(("mode", "becomes"), [("RGBA", "RGB"), ("LA", "L"), ("I;16", "L"), ("P", "RGB")])
+def test_what_jpeg_cannot_hold_is_converted(tmp_path: Path, mode: str, becomes: str) -> None:
+    write_image(make_image(mode), tmp_path / "a.png")
+    shrink_file(tmp_path / "a.png", tmp_path / "small.jpg")
+    with Image.open(tmp_path / "small.jpg") as small:
+        assert (small.mode, small.size) == (becomes, (6, 4))

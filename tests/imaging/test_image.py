@@ -340,3 +340,11 @@ def test_a_result_without_room_is_out_of_memory() -> None:
     for image in (np.zeros((2, 2), np.uint8), torch.zeros(1, 2, 2)):
         with pytest.raises(OutOfMemoryError, match="smaller scale"):
             open_image(image).parts(2**24)
+
+
+def test_a_16_bit_gray_image_with_a_transparent_colour_is_not_called_damaged() -> None:
+    image = make_image("I;16")
+    image.info["transparency"] = 7
+    with pytest.raises(InputError, match=r"delete image\.info") as caught:
+        open_image(image)
+    assert "damaged" not in str(caught.value)

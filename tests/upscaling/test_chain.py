@@ -62,7 +62,9 @@ def test_the_scale_is_the_product_of_the_parts(model: str, scale: int | None, pa
         ("a+", 4, UnknownNameError, "no model called ''"),
         (5, 4, UnknownNameError, "no model called '5'"),
         ([], 4, InputError, "list of models is empty"),
-        ("a", 4, InputError, r"scale of a is 4; it can be 3, 2, 5$"),
+        ("a", 7, InputError, r"scale of a is 7; it can be 3, 2, 5$"),
+        ("a", 8, InputError, r"scale of a is 8; it can be 3, 2, 5; for 8, use the chain a\+a\+a$"),
+        ("a", 30, InputError, r"for 30, use the chain a:2\+a:3\+a:5$"),
         (
             "a+b",
             6,

@@ -218,6 +218,29 @@ def test_a_pickle_is_refused_without_unpickling_it(kind: Any, name: str, tmp_pat
     assert not mark.exists()
 
 
+def test_a_pickle_is_refused_with_the_way_to_convert_it(tmp_path: Path) -> None:
+    torch.save(tensors(), tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match=r"torch\.load\('IN\.pth', weights_only=True\), 'OUT\.safetensors'"):
+        load_weights(network(), tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1\n", "a Git LFS pointer.*git lfs pull"),
+        (b"<!DOCTYPE html><html>", "a web page.*not the page about it"),
+    ],
+)
+def test_what_was_downloaded_in_place_of_weights_is_named(tmp_path: Path, start: bytes, message: str) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(start)
+    for weights in (path, Weights(path, "0" * 64, "", "")):
+        with pytest.raises(WeightsError, match=message):
+            load_weights(network(), weights)
+    with pytest.raises(WeightsError, match=message):
+        read_metadata(path)
+
+
 @pytest.mark.parametrize("read", [read_metadata, lambda path: load_weights(network(), path)])
 def test_a_missing_file_and_a_folder_are_weights_errors(read: Any, tmp_path: Path) -> None:
     for path in (tmp_path / "missing.safetensors", tmp_path):

@@ -2,10 +2,12 @@
 
 import importlib
 import json
+import subprocess
 import sys
 import warnings
 import zipfile
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,8 @@ from torch import nn
 import pysr
 from pysr.errors import InputError, PluginError, WeightsError
 from pysr.testing import photo
-from pysr_spandrel import child, library, opening, reader
+from pysr_spandrel import examining, library, reader
+from pysr_spandrel import network as spandrel_network
 
 pytestmark = pytest.mark.skipif(find_spec("spandrel") is None, reason="spandrel is not installed")
 
@@ -34,11 +37,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Open files here instead of in a process of their own, which takes seconds to start."""
 
-    def answer(path: Path, converted: Path, kind: str, size: int) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(json.dumps(child.main(path, converted, kind)))
+    def run(files: list[Path], function: str, work: Path, size: int) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(json.dumps(examining.examine_file(files[0], work)))
         return found
 
-    monkeypatch.setattr(opening, "_run_child", answer)
+    monkeypatch.setattr("pysr.isolation._run", run)
 
 
 def network(architecture: str, name: str, **options: Any) -> nn.Module:
@@ -63,7 +66,7 @@ def compact(**options: Any) -> dict[str, torch.Tensor]:
 def by_spandrel(tensors: dict[str, torch.Tensor], image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The whole image through spandrel alone."""
     descriptor = library.describe(tensors, "test")
-    planes = torch.from_numpy(image).reshape(*image.shape[:2], -1).permute(2, 0, 1)[None]
+    planes = torch.from_numpy(image.copy()).reshape(*image.shape[:2], -1).permute(2, 0, 1)[None]
     result: np.ndarray[Any, Any] = descriptor(planes)[0].permute(1, 2, 0).numpy()
     return result.squeeze(-1) if image.ndim == 2 else result
 
@@ -105,6 +108,16 @@ def test_what_sees_the_whole_image_is_blended(tmp_path: Path, in_process: None) 
     assert upscaler.upscale(photo(3, 5)).shape == (6, 10, 3)  # smaller than the network takes
 
 
+def test_an_architecture_that_changes_its_input_in_place_does_no_harm() -> None:
+    tensors = network("RCAN", "RCAN", scale=2, n_resgroups=1, n_resblocks=1, n_feats=8, reduction=4).state_dict()
+    rcan = spandrel_network.SpandrelNetwork(library.describe(tensors, "test"))
+    image = torch.rand(2, 3, 9, 8)
+    before = image.clone()
+    with torch.inference_mode():
+        assert rcan(image).shape == (2, 3, 18, 16)
+    assert torch.equal(image, before)
+
+
 def test_a_pickle_is_opened_once_in_a_process_of_its_own(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,12 +128,12 @@ def test_a_pickle_is_opened_once_in_a_process_of_its_own(
     assert upscaler.model.summary.startswith("RealESRGAN Compact (8nf, 3nc), which enlarges 2 times")
     image = photo(12, 15)
     assert np.abs(upscaler.upscale(image) - by_spandrel(compact(), image).clip(0, 1)).max() <= 1e-4
-    assert len(list((cache / "spandrel").iterdir())) == 2
+    assert len(list((cache / "files").iterdir())) == 1
 
     def fail(*_: Any, **__: Any) -> Any:
         raise AssertionError("opened again")
 
-    monkeypatch.setattr(opening, "_run_child", fail)
+    monkeypatch.setattr("pysr.isolation._run", fail)
     other = tmp_path / "renamed.pth"
     other.write_bytes(file.read_bytes())
     assert np.array_equal(pysr.load(other, device="cpu", precision="float32").upscale(image), upscaler.upscale(image))
@@ -206,7 +219,7 @@ def test_what_is_no_upscaler_is_refused(purpose: str, message: str, tmp_path: Pa
     file = tmp_path / "a.safetensors"
     save_file(compact(), file)
     facts = {"purpose": purpose, "called": "Any", "inputs": 3, "outputs": 3}
-    monkeypatch.setattr(opening, "_run_child", lambda *_: facts)
+    monkeypatch.setattr("pysr.isolation._run", lambda *_: facts)
     with pytest.raises(InputError, match=f"is Any, which {message}.*; pysr takes upscalers and restorers"):
         pysr.load(file)
 
@@ -234,12 +247,22 @@ def test_a_torchvision_that_cannot_be_imported_does_no_harm(unusable_torchvision
 def test_without_spandrel_the_command_to_install_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "a.safetensors"
     save_file(compact(), file)
-    library.spandrel.cache_clear()
-    monkeypatch.setitem(sys.modules, "spandrel", None)
-    try:
-        with pytest.raises(
-            PluginError, match=r"needs spandrel, which is not installed: pip install --no-deps 'spandrel"
-        ):
-            pysr.load(file)
-    finally:
-        library.spandrel.cache_clear()
+
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(library, "version", missing)
+    with pytest.raises(PluginError, match=r"needs spandrel, which is not installed: pip install --no-deps 'spandrel"):
+        pysr.load(file)
+
+
+def test_a_refused_file_costs_no_import_of_torch(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").write_bytes(bytes(7) + b"\x7f{}")
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom pysr_spandrel.reader import open_file\n"
+        "from pysr.errors import WeightsError\n"
+        f"try:\n    open_file(Path({str(tmp_path / 'a.safetensors')!r}))\nexcept WeightsError:\n"
+        "    print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -20,10 +20,13 @@ except ModuleNotFoundError:
 
 from .. import __version__
 from ..errors import InputError, PysrError, UnknownNameError
+from .compare import compare
 from .evaluate import evaluate
+from .info import info
 from .models import list_models, list_plugins
 from .options import CliState
 from .sample import sample
+from .serve import serve
 from .shrink import shrink
 from .train import train
 from .upscale import upscale
@@ -77,7 +80,7 @@ def commands(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (upscale, shrink, sample, list_models, list_plugins, evaluate, train):
+for command in (upscale, shrink, sample, compare, serve, list_models, info, list_plugins, evaluate, train):
     commands.add_command(command)
 
 

@@ -17,6 +17,7 @@ from .options import (
     data_option,
     device_options,
     hint_for_stray,
+    models_folder_option,
     scales_option,
     split_values,
     strength_option,
@@ -37,6 +38,7 @@ STDOUT = Path("-")
 @click.argument("names", metavar="MODEL...", nargs=-1, required=True)
 @data_option("Folder of high-resolution images; each is a data set of its own.")
 @scales_option("Scales, such as 2,3,4. Default: all that the models (and --weights) have in common.")
+@models_folder_option
 @variant_options
 @weights_option("Safetensors file to use in place of the weights shipped with the model.")
 @click.option(
@@ -74,8 +76,8 @@ STDOUT = Path("-")
 def evaluate(state: CliState, /, names: tuple[str, ...], images: bool, plot: Path | None, **options: Any) -> None:
     """Compare models on folders of images: PSNR in dB and SSIM, or other metrics.
 
-    MODEL is a name from `pysr models`, or A+B to apply A, then B. Each model is measured at those of the given scales
-    that it offers. --variant, --weights and --strength need a single MODEL.
+    MODEL is a name from `pysr models`, a model file, or A+B to apply A, then B. Each model is measured at those of the
+    given scales that it offers. --variant, --weights and --strength need a single MODEL.
     """
     from ..evaluation import report
     from ..evaluation.plot import check_plot, write_plot

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -14,7 +16,7 @@ _SCALE = re.compile(r"x?(\d+)x?", re.IGNORECASE)
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:iB|B)?", re.IGNORECASE)
 _COMMAND = TypeVar("_COMMAND", bound=Callable[..., Any])
 
-PATH = click.Path(path_type=Path)
+PATH = click.Path(path_type=Path, readable=False)  # the library says what cannot be read, and goes on
 
 
 @dataclass
@@ -33,14 +35,14 @@ class CliState:
         """Whether debug messages and tracebacks are wanted."""
         return self.verbosity > 0
 
-    def show_log(self, normal: str = "WARNING") -> None:
+    def show_log(self, normal: str = "WARNING", *, as_json: bool = False) -> None:
         """Print the library's log messages, from the level ``normal`` on unless -q or -v was given."""
         import logging
 
         from . import terminal
 
         level = {-1: logging.ERROR, 1: logging.DEBUG}.get(self.verbosity)
-        terminal.show_log(level or logging.getLevelNamesMapping()[normal])
+        terminal.show_log(level or logging.getLevelNamesMapping()[normal], as_json=as_json)
 
 
 def parse_scale(text: str) -> int:
@@ -49,6 +51,24 @@ def parse_scale(text: str) -> int:
     if not match or int(match[1]) < 1:
         raise click.BadParameter(f"{text!r} is not a scale; give a whole number such as 2, x3 or 4x")
     return int(match[1])
+
+
+def parse_enlargement(text: str) -> int | Fraction:
+    """Parse a scale that need not be whole: 3, x3, 3x, 1.5 or x1.5."""
+    if _SCALE.fullmatch(text):
+        return parse_scale(text)
+    try:
+        scale = Fraction(text.lower().strip("x"))
+    except (ValueError, ZeroDivisionError):
+        scale = Fraction(0)
+    if scale < 1:
+        raise click.BadParameter(f"{text!r} is not a scale; give a number from 1 on, such as 2, x3 or 1.5")
+    return int(scale) if scale.denominator == 1 else scale
+
+
+def parse_compression(text: str) -> int | str:
+    """Parse a compression: a level of PNG, or the name of one of TIFF."""
+    return int(text) if text.isdecimal() else text.lower()
 
 
 def parse_memory(text: str) -> int:
@@ -84,9 +104,9 @@ def hint_for_stray(*arguments: str) -> str:
     return ""
 
 
-def scale_option(help: str) -> Callable[[_COMMAND], _COMMAND]:
+def scale_option(help: str, parse: Callable[[str], int | Fraction] = parse_scale) -> Callable[[_COMMAND], _COMMAND]:
     """``--scale N``: one scale."""
-    return click.option("-s", "--scale", metavar="N", type=parse_scale, help=help)
+    return click.option("-s", "--scale", metavar="N", type=parse, help=help)
 
 
 def scales_option(help: str) -> Callable[[_COMMAND], _COMMAND]:
@@ -115,6 +135,51 @@ def variant_options(command: _COMMAND) -> _COMMAND:
     return variant(pre_upsampler(command))
 
 
+def size_options(command: _COMMAND) -> _COMMAND:
+    """Give a command --width, --height and --fit: the size of the results."""
+    pixels = click.IntRange(min=1)
+    width = click.option("--width", metavar="PIXELS", type=pixels, help="Width of the results, in place of --scale.")
+    height = click.option("--height", metavar="PIXELS", type=pixels, help="Height of the results, likewise.")
+    fit = click.option(
+        "--fit",
+        type=click.Choice(["inside", "outside", "fill"]),
+        help="With --width and --height: as large as fits into both (default), as covers both, or exactly both.",
+    )
+    return width(height(fit(command)))
+
+
+def output_options(command: _COMMAND) -> _COMMAND:
+    """Give a command the options of `pysr.Output` that say how results are written."""
+    options = (
+        click.option("--quality", metavar="Q", type=click.IntRange(1, 100), help="Of JPEG, WebP, AVIF. Default: 95."),
+        click.option("--lossless", is_flag=True, help="Write WebP without losses."),
+        click.option(
+            "--compression",
+            metavar="C",
+            type=parse_compression,
+            help="PNG: 0 (fast) to 9 (small); TIFF: none, lzw, deflate (default), packbits.",
+        ),
+        click.option(
+            "--background",
+            metavar="COLOUR",
+            default="white",
+            show_default=True,
+            help="Shown through transparency by formats without it: a name or #rrggbb.",
+        ),
+        click.option("--keep-palette", is_flag=True, help="Keep to a palette's colours, as for textures of games."),
+        click.option("--keep-time", is_flag=True, help="Give results the time of change of their inputs."),
+        click.option(
+            "--strip",
+            type=click.Choice(["all", "gps"]),
+            help="Leave out metadata: all but what colours need, or the position of the photograph.",
+        ),
+        click.option("--tag", is_flag=True, help="Note in the metadata what was done, as in 'pysr 0.1, vdsr x2'."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def device_options(command: _COMMAND) -> _COMMAND:
     """Give a command --device and --precision."""
     device = click.option(
@@ -135,6 +200,36 @@ def strength_option(command: _COMMAND) -> _COMMAND:
     """Give a command --strength."""
     return click.option(
         "--strength", metavar="X", type=float, help="How much a model for compressed images does, 0 to 1 (all)."
+    )(command)
+
+
+def models_folder_option(command: _COMMAND) -> _COMMAND:
+    """Give a command --models, which takes the place of ``PYSR_MODELS`` while the command runs."""
+
+    def set_folder(ctx: click.Context, param: click.Parameter, folder: Path | None) -> None:
+        from ..upscaling.model_files import FOLDERS_VARIABLE
+
+        if folder is None:
+            return
+        before = os.environ.get(FOLDERS_VARIABLE)
+        os.environ[FOLDERS_VARIABLE] = str(folder)
+
+        def restore() -> None:
+            if before is None:
+                os.environ.pop(FOLDERS_VARIABLE, None)
+            else:
+                os.environ[FOLDERS_VARIABLE] = before
+
+        ctx.call_on_close(restore)
+
+    return click.option(
+        "--models",
+        metavar="DIR",
+        type=PATH,
+        expose_value=False,
+        is_eager=True,
+        callback=set_folder,
+        help="Folder of model files, which can then be named without path and ending. Default: those of PYSR_MODELS.",
     )(command)
 
 
@@ -177,62 +272,6 @@ def verbosity_options(command: _COMMAND) -> _COMMAND:
     quiet = flag("-q", "--quiet", "Print errors only.")
     verbose = flag("-v", "--verbose", "Print debug messages, and tracebacks of errors.")
     return quiet(verbose(command))
-
-
-@dataclass(frozen=True)
-class UpscaleOptions:
-    """The arguments of ``pysr upscale``; None if an option was left out."""
-
-    inputs: tuple[Path, ...]
-    more_inputs: tuple[Path, ...]
-    output: Path | None
-    model: str
-    variant: str | None
-    pre_upsampler: str | None
-    weights: Path | None
-    strength: float | None
-    scale: int | None
-    patch: int
-    gpu_id: int | None
-    device: str
-    precision: str
-    backend: str
-    calibration: Path | None
-    fp32: bool
-    mode: Literal["auto", "exact", "blend", "mean"]
-    max_memory: int | None
-    match_histogram: bool
-    ensemble: bool
-    format: str | None
-    suffix: str | None
-    comparison: Path | None
-    json: bool
-
-    def __post_init__(self) -> None:
-        if not self.inputs + self.more_inputs:
-            raise click.UsageError("there is nothing to upscale; name an image file or a folder")
-        if self.gpu_id is not None and self.device != "auto":
-            raise click.UsageError("--gpu-id and --device both choose the device; give only one of them")
-        if self.fp32 and self.precision not in ("auto", "float32"):
-            raise click.UsageError(f"--fp32 contradicts --precision {self.precision}; give only one of them")
-
-    def for_load(self) -> dict[str, Any]:
-        """The keyword arguments of `pysr.load`."""
-        from ..upscaling.tiling import Tiling
-
-        return {
-            "variant": self.variant,
-            "pre_upsampler": self.pre_upsampler,
-            "weights": self.weights,
-            "strength": self.strength,
-            "device": self.device if self.gpu_id is None else f"cuda:{self.gpu_id}",
-            "precision": "float32" if self.fp32 else self.precision,
-            "calibration": self.calibration,
-            "backend": self.backend,
-            "tiling": Tiling(self.patch or "auto", self.mode, max_memory=self.max_memory),
-            "match_histogram": self.match_histogram,
-            "ensemble": self.ensemble,
-        }
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@ def sample(state: CliState, /, **options: Any) -> None:
 
 def _sample(state: CliState, options: SampleOptions) -> None:
     state.show_log()
+    from ..evaluation.samples import uncertainty_image
     from ..files import read_image, write_image
     from ..upscaling.loading import load
 
@@ -88,7 +89,7 @@ def _sample(state: CliState, options: SampleOptions) -> None:
     digits = max(2, len(str(options.count)))
     for number, drawn in enumerate(samples, 1):
         write_image(drawn, folder / f"{stem}_{number:0{digits}}.png")
-    largest, uncertainty = _uncertainty(samples)
+    largest, uncertainty = uncertainty_image(samples)
     write_image(uncertainty, folder / f"{stem}_uncertainty.png")
     write_image(_sheet(image, samples, uncertainty, largest), folder / f"{stem}_sheet.png")
     if not state.quiet:
@@ -99,24 +100,6 @@ def _black_and_white(image: Image.Image) -> Image.Image:
     from PIL.Image import Dither
 
     return image.convert("L").convert("1", dither=Dither.NONE)
-
-
-def _uncertainty(samples: Sequence[Image.Image]) -> tuple[float, Image.Image]:
-    """Return the highest standard deviation, as a fraction of white, and all of them as a gray image where it is white.
-
-    Computed from the samples at hand: `Upscaler.uncertainty` would draw them again, without known pixels.
-    """
-    import numpy as np
-    import torch
-    from PIL import Image
-
-    from ..evaluation.comparison import as_rgb
-    from ..upscaling.sampling import sample_std
-
-    pixels = np.stack([np.asarray(as_rgb(image)) for image in samples])
-    deviations = sample_std(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255)
-    largest = float(deviations.max())
-    return largest, Image.fromarray((deviations * (255 / largest if largest else 0)).round().byte().numpy())
 
 
 def _sheet(low: Image.Image, samples: Sequence[Image.Image], uncertainty: Image.Image, largest: float) -> Image.Image:

@@ -5,11 +5,13 @@ Rich is imported only when something is drawn with it.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from ..plugin import Metric, Model
     from ..registry import Plugin
 
-_STATE_STYLES = {"ok": "green", "partly": "bold yellow", "failed": "bold red"}
+_STATE_STYLES = {"ok": "green", "partly": "bold yellow", "failed": "bold red", "disabled": "dim"}
 
 
 def eprint(message: str) -> None:
@@ -50,17 +52,25 @@ def print_error(error: BaseException, *, prefix: str = "", verbose: bool = False
 class _LogLines(logging.Handler):
     """Prints log records on the current standard error, so that a progress bar stays below them."""
 
+    def __init__(self, level: int, *, as_json: bool) -> None:
+        super().__init__(level)
+        self._as_json = as_json
+
     def emit(self, record: logging.LogRecord) -> None:
-        level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        eprint(f"pysr: {level}{self.format(record)}")
+        text = self.format(record)
+        if self._as_json:
+            eprint(json.dumps({"event": "log", "level": record.levelname.lower(), "message": text}))
+        else:
+            level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+            eprint(f"pysr: {level}{text}")
 
 
-def show_log(level: int) -> None:
-    """Print the library's log messages from ``level`` on."""
+def show_log(level: int, *, as_json: bool = False) -> None:
+    """Print the library's log messages from ``level`` on, ``as_json`` as lines of JSON with the event "log"."""
     logger = logging.getLogger("pysr")
     logger.handlers = [handler for handler in logger.handlers if not isinstance(handler, _LogLines)]
-    logger.addHandler(_LogLines())
-    logger.setLevel(level)
+    logger.addHandler(_LogLines(level, as_json=as_json))
+    logger.setLevel(min(level, logging.WARNING))  # warnings are also collected, for --json
 
 
 class Bar:
@@ -122,8 +132,6 @@ def _rich_progress(text: str) -> tuple[Any, Any]:
 
 def print_json(facts: Any) -> None:
     """Print facts as JSON."""
-    import json
-
     print(json.dumps(facts, indent=2))
 
 
@@ -151,15 +159,40 @@ def models_table(models: Iterable[Model]) -> Table:
 
     table = _table("model", "scales", "colour", "domain", "licence of the weights", "description")
     for model in models:
-        licences = sorted({weights.licence for weights in model.weights.values()})
+        licences = sorted({weights.licence for weights in model.weights.values()} | {model.licence} - {""})
         about = Text(model.summary)
         if model.paper:
             about.append(f"\n{model.paper}", "dim")
-        scales = " ".join(f"x{scale}" for scale in model.scales)
+        trained = set(model.trained_scales)
+        scales = Text(" ".join(f"x{scale}" for scale in model.scales if scale in trained))
+        if untrained := [f"x{scale}" for scale in model.scales if scale not in trained]:
+            scales.append(("\n" if trained else "") + f"({' '.join(untrained)}: no weights)", "dim")
         name = Text(model.name, "bold")
         if model.aliases:
             name.append(f"\n{', '.join(model.aliases)}", "dim")
         table.add_row(name, scales, model.colour, model.domain, Text(", ".join(licences) or "-"), about)
+    return table
+
+
+def facts_table(facts: Mapping[str, str]) -> Table:
+    """One row per fact."""
+    from rich.text import Text
+
+    table = _table("", "")
+    table.show_header = False
+    for name, fact in facts.items():
+        table.add_row(Text(name, "bold"), Text(fact))
+    return table
+
+
+def files_table(files: Mapping[Path, str]) -> Table:
+    """One row per model file, with who reads it."""
+    from rich.text import Text
+
+    table = _table("model file", "size", "read by", "folder")
+    for path, reader in files.items():
+        size = f"{path.stat().st_size / 1e6:.1f} MB"
+        table.add_row(Text(path.name, "bold"), size, Text(reader), Text(str(path.parent)))
     return table
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,21 +15,27 @@ from ..errors import InputError
 from .options import (
     PATH,
     CliState,
-    UpscaleOptions,
     backend_options,
     device_options,
+    models_folder_option,
+    output_options,
+    parse_enlargement,
     parse_memory,
     scale_option,
+    size_options,
     strength_option,
     tta_option,
     variant_options,
     verbosity_options,
     weights_option,
 )
-from .terminal import Bar, eprint, explain_error, print_error
+from .reports import REPORTS, facts, file_name
+from .terminal import eprint, explain_error, print_error
+from .upscale_options import UpscaleOptions
 
 if TYPE_CHECKING:
-    from ..upscaling.folder import FileJob, FileResult
+    from ..files.output import Output
+    from ..upscaling.folder import Enlargement, FileJob, FileResult
     from ..upscaling.upscaler import Upscaler
 
 
@@ -39,8 +47,8 @@ if TYPE_CHECKING:
     "--output",
     "--out",
     metavar="OUT",
-    type=PATH,
-    help="Output file, or a folder for several inputs. Default: NAME_x3.EXT beside each input.",
+    help="Output file, a folder for several inputs (out/), or - for standard output. Default: NAME_x3.EXT beside each"
+    " input.",
 )
 @click.option(
     "-m",
@@ -51,15 +59,18 @@ if TYPE_CHECKING:
     metavar="NAME",
     default="auto",
     show_default=True,
-    help="Model; see `pysr models`. auto: chosen for each file by how it was compressed. A+B: apply A, then B.",
+    help="Model (see `pysr models`) or model file. auto: chosen for each image by its compression. A+B: A, then B.",
 )
+@models_folder_option
 @variant_options
 @weights_option("Safetensors file to use in place of the weights shipped with the model.")
 @strength_option
 @scale_option(
-    "Enlargement per side: 3, x3 or 3x. Default: that noted by `pysr shrink`, or the model's first (2 for auto), or the"
-    " first in --weights."
+    "Enlargement per side: 3, x3, 3x or 1.5. Default: that noted by `pysr shrink`, or the model's first (2 for auto),"
+    " or the first in --weights.",
+    parse_enlargement,
 )
+@size_options
 @click.option(
     "-t",
     "--tile",
@@ -85,6 +96,7 @@ if TYPE_CHECKING:
 @click.option("--match-histogram", is_flag=True, help="Match each colour channel's histogram to the input's.")
 @tta_option
 @click.option("-f", "--format", metavar="EXT", help="Output format: png, jpg, webp, tif, ... Default: the input's.")
+@output_options
 @click.option("--suffix", metavar="TEXT", help="Name outputs NAME_TEXT.EXT.")
 @click.option(
     "--comparison",
@@ -92,16 +104,35 @@ if TYPE_CHECKING:
     type=PATH,
     help="Also write an image of nearest, bicubic and the result side by side (single input only).",
 )
+@click.option(
+    "--html",
+    metavar="FILE",
+    type=PATH,
+    help="Also write a page for the browser that compares the input and the result (single input only).",
+)
+@click.option("--in-place", is_flag=True, help="Replace the inputs by the results. Asks for --yes.")
+@click.option("--yes", is_flag=True, help="Confirm --in-place.")
+@click.option(
+    "--progress",
+    type=click.Choice(["bar", "json", "none"]),
+    default="bar",
+    show_default=True,
+    help="How progress is shown on standard error: a bar on a terminal, or lines of JSON for programs.",
+)
 @click.option("--json", is_flag=True, help="Print one line of JSON per file.")
 @verbosity_options
 @click.pass_obj
 def upscale(state: CliState, /, **options: Any) -> int:
     """Upscale images: files, or all images in a folder.
 
-    IN is an image file or a folder; sub-folders are ignored. Outputs keep the name and the format of the input
-    unless -o, --suffix or -f say otherwise (GIF becomes PNG). Existing outputs are replaced, but only by complete
-    files, and inputs are never overwritten. Files made by `pysr shrink` get the size of their originals back. If a
-    file fails, the others are still processed, and the failed ones are listed at the end.
+    IN is an image file, a folder, or - for standard input. Of a folder, its own images are upscaled, not those of
+    sub-folders. Outputs keep the name and the format of the input unless -o, --suffix or -f say otherwise (GIF becomes
+    PNG); what the format cannot hold, such as transparency in JPEG, is converted. Existing outputs are replaced, but
+    only by complete files; inputs only by --in-place. Files made by `pysr shrink` get the size of their originals back.
+    If a file fails, the others are still processed, and the failed ones are listed at the end.
+
+    With -s 1.5, --width or --height the model enlarges by the next larger scale that it offers, and the result is
+    resized.
 
     Without -m, files that lost much to compression (JPEG below quality 92, lossy WebP, AVIF) get the most exact
     model that is made for them, if one is installed for that scale; others the most exact one for clean images.
@@ -113,35 +144,113 @@ def _upscale(state: CliState, options: UpscaleOptions) -> int:
     from .allocator import tune_allocator
     from .waiting import wait_passively
 
-    state.show_log("INFO")  # which model is chosen, and why
+    state.show_log("INFO", as_json=options.progress == "json")  # which model is chosen, and why
     tune_allocator()
     wait_passively()
     from ..registry import AUTO
-    from ..upscaling.folder import plan_files
-    from ..upscaling.loading import load
 
-    inputs = options.inputs + options.more_inputs
-    upscaler = load(options.model, options.scale or _noted_scale(options.model, inputs), **options.for_load())
-    jobs = plan_files(inputs, options.output, scale=upscaler.scale, format=options.format, suffix=options.suffix)
-    if options.comparison:
-        _check_comparison(options.comparison, jobs)
+    output = options.for_output()
+    sources = _sources(options)
+    enlargement = _enlargement(options, sources, output)
+    jobs = _plan(options, sources, output, enlargement)
+    _check_comparisons(options, jobs)
+    models = _Models(options, enlargement.scale)
+    first = models.of(next(job for job in jobs if not job.error))
     if options.model != AUTO and not options.weights and not state.quiet:
-        _hint_at_better_model(upscaler, jobs)
-    failed = _run(state, upscaler, jobs, as_json=options.json)
+        _hint_at_better_model(first, jobs)
+    failed = _run(state, models, jobs, output, options)
     if failed:
-        eprint(f"{len(failed)} of {len(jobs)} images failed: {', '.join(str(result.source) for result in failed)}")
+        names = ", ".join(file_name(result.source) for result in failed)
+        eprint(f"{len(failed)} of {len(jobs)} images failed: {names}")
     elif options.comparison:
         from ..evaluation.comparison import compare_files
 
         source, target = jobs[0].source, jobs[0].target
-        compare_files(source, target, options.comparison, title=upscaler.chosen_for(source).model.name)
+        assert isinstance(source, Path)
+        assert isinstance(target, Path)
+        compare_files(source, target, options.comparison, title=first.chosen_for(source).model.name)
     return 3 if failed else 0
+
+
+def _sources(options: UpscaleOptions) -> list[Any]:
+    """The inputs: paths, or the bytes of standard input."""
+    from ..files.streams import buffered
+
+    return [buffered(sys.stdin.buffer)] if options.reads_stream else list(options.sources)
+
+
+def _enlargement(options: UpscaleOptions, sources: Sequence[Any], output: Output) -> Enlargement:
+    """How much to enlarge, found out without loading a model."""
+    from ..registry import AUTO
+    from ..upscaling.auto import auto_scale, auto_scales
+    from ..upscaling.chain import Chain
+    from ..upscaling.folder import Enlargement
+    from ..upscaling.weights import resolve_scale
+
+    chain = None if options.model == AUTO else Chain.parse(options.model)
+    if size := output.target_size():
+        trained = chain.trained_scales if chain and not options.weights else ()
+        offered = auto_scales() if chain is None else trained or chain.scales
+        return Enlargement(max(offered, default=1), size, offered)
+    scale = int(options.scale) if options.scale else _noted_scale(options.model, sources)
+    if chain is None:
+        return Enlargement(auto_scale(scale))
+    if options.weights and scale is None:
+        scale = resolve_scale(options.weights, None, chain.scales)
+    return Enlargement(math.prod(chain.at(scale).parts))
+
+
+def _plan(
+    options: UpscaleOptions, sources: Sequence[Any], output: Output, enlargement: Enlargement
+) -> Sequence[FileJob]:
+    from ..files.writer import format_by_name
+    from ..upscaling.folder import plan_files, plan_in_place, plan_one
+
+    if options.in_place:
+        return plan_in_place(sources, enlargement)
+    if options.writes_stream:
+        if sys.stdout.isatty():
+            raise click.UsageError("an image would be written to the terminal; name a file (-o), or use a pipe")
+        return [plan_one(sources[0], sys.stdout.buffer, enlargement)]
+    if options.output and options.reads_stream:
+        jobs = [plan_one(sources[0], Path(options.output), enlargement)]
+    else:
+        jobs = plan_files(sources, options.output, enlargement, format=options.format, suffix=options.suffix)
+    if options.output and (options.reads_stream or options.names_file()):
+        output.check_format(format_by_name(options.output).name)
+    return jobs
+
+
+class _Models:
+    """The upscalers that files take, each loaded once: one for each scale of a model."""
+
+    def __init__(self, options: UpscaleOptions, scale: int) -> None:
+        self._options, self._scale = options, scale
+        self._loaded: dict[int, Upscaler] = {}
+
+    def of(self, job: FileJob) -> Upscaler:
+        """Return the upscaler for a file. At scale 1 there is nothing to enlarge, and bicubic serves to resize."""
+        from ..upscaling.loading import load
+
+        scale = job.scale or self._scale
+        if scale not in self._loaded:
+            options = self._options
+            resizes_only = job.scale == 1
+            self._loaded[scale] = load("bicubic") if resizes_only else load(options.model, scale, **options.for_load())
+        return self._loaded[scale]
+
+    @property
+    def scale(self) -> int:
+        """The scale of files that need no scale of their own."""
+        return self._scale
 
 
 def _hint_at_better_model(upscaler: Upscaler, jobs: Sequence[FileJob]) -> None:
     from ..upscaling.auto import better_model
 
-    if better := better_model(upscaler.model, upscaler.scale, [job.source for job in jobs]):
+    if better := better_model(
+        upscaler.model, upscaler.scale, [job.source for job in jobs if isinstance(job.source, Path)]
+    ):
         source, compression, model = better
         eprint(
             f"pysr: hint: {source} is a {compression.name}, and {upscaler.model.name} is made for clean images; "
@@ -149,14 +258,14 @@ def _hint_at_better_model(upscaler: Upscaler, jobs: Sequence[FileJob]) -> None:
         )
 
 
-def _noted_scale(model: str, inputs: Sequence[Path]) -> int | None:
+def _noted_scale(model: str, sources: Sequence[Any]) -> int | None:
     """The scale that files made by `pysr shrink` note; None if there are none."""
     from ..registry import AUTO
     from ..upscaling.auto import auto_scales
     from ..upscaling.chain import Chain
     from ..upscaling.folder import noted_scale
 
-    scale = noted_scale(inputs)
+    scale = noted_scale(sources)
     offered = auto_scales() if model == AUTO else Chain.parse(model).scales
     if scale and scale not in offered:
         raise InputError(
@@ -166,57 +275,60 @@ def _noted_scale(model: str, inputs: Sequence[Path]) -> int | None:
     return scale
 
 
-def _check_comparison(path: Path, jobs: Sequence[FileJob]) -> None:
+def _check_comparisons(options: UpscaleOptions, jobs: Sequence[FileJob]) -> None:
+    from ..atomic import check_place
     from ..files import check_output
 
-    if len(jobs) > 1:
-        raise InputError(f"--comparison shows a single image, but there are {len(jobs)} inputs; leave it out")
-    if path.resolve() in (jobs[0].source.resolve(), jobs[0].target.resolve()):
-        raise InputError(f"--comparison {path} is the input or the output; choose another file")
-    check_output(path, (1, 1), "RGB")
+    for option, path in (("--comparison", options.comparison), ("--html", options.html)):
+        if path is None:
+            continue
+        if len(jobs) > 1:
+            raise InputError(f"{option} shows a single image, but there are {len(jobs)} inputs; leave it out")
+        if path.resolve() in (Path(file_name(file)).resolve() for file in (jobs[0].source, jobs[0].target)):
+            raise InputError(f"{option} {path} is the input or the output; choose another file")
+        check_place(path)
+    if options.comparison:
+        check_output(options.comparison, (1, 1), "RGB")
 
 
-def _run(state: CliState, upscaler: Upscaler, jobs: Sequence[FileJob], *, as_json: bool) -> list[FileResult]:
+def _write_page(page: Path, result: FileResult) -> None:
+    """Compare the input and the result of a file on a page."""
+    from ..evaluation.page import compare
+
+    assert result.report and result.upscaler  # what has no error was upscaled
+    source, target = Path(result.report.source), Path(result.report.target)
+    caption = f"{result.report.model} x{result.upscaler.scale}, {result.seconds:.1f} s"
+    compare({source.name: source, caption: target}).save(page)
+
+
+def _run(
+    state: CliState, models: _Models, jobs: Sequence[FileJob], output: Output, options: UpscaleOptions
+) -> list[FileResult]:
     """Upscale the files, print each result, and return those that failed. The error of a single file is raised."""
-    results: list[FileResult] = []
-    with Bar("starting", unit="MP", shown=not state.quiet) as bar:
+    from ..upscaling.jobs import upscale_jobs
+    from ..upscaling.report import collected_warnings
 
-        def show(done: int, total: int) -> None:
-            number, name = len(results) + 1, jobs[len(results)].source.name
-            bar.update(done / 1e6, total / 1e6, f"{number}/{len(jobs)} {name}" if len(jobs) > 1 else name)
-
-        for result in upscaler.upscale_files(jobs, progress=show if bar.shown else None):
-            results.append(result)
-            if as_json:
-                print(json.dumps(_facts(result)), flush=True)
-            elif result.size and not state.quiet:
-                eprint(_summary(result, result.size))
+    failed: list[FileResult] = []
+    lost: list[str] = []
+    with collected_warnings() as warnings, REPORTS[options.progress](jobs, quiet=state.quiet or options.json) as report:
+        progress = report.progress if report.wants_progress else None
+        for result in upscale_jobs(jobs, models.of, models.scale, output=output, progress=progress):
+            if options.json:
+                print(json.dumps(facts(result, warnings)), flush=True)
+            warnings.clear()
+            report.finished(result)
+            if options.html and not result.error:
+                _write_page(options.html, result)
+            if result.report and result.report.warnings:
+                lost.append(f"{file_name(result.target)}: {'; '.join(result.report.warnings)}")
             if result.error:
+                failed.append(result)
                 if len(jobs) == 1:
                     raise result.error
-                text = "" if result.source.name in explain_error(result.error) else f"{result.source}: "
-                print_error(result.error, prefix=text, verbose=state.verbose)
-    return [result for result in results if result.error]
-
-
-def _summary(result: FileResult, size: tuple[int, int]) -> str:
-    width, height = size
-    rate = width * height / 1e6 / result.seconds
-    return f"{result.source} -> {result.target}  {width} x {height} pixels in {result.seconds:.1f} s, {rate:.3g} MP/s"
-
-
-def _facts(result: FileResult) -> dict[str, Any]:
-    facts: dict[str, Any] = {"input": str(result.source), "output": str(result.target)}
-    if result.error:
-        return facts | {"error": explain_error(result.error)}
-    upscaler, (width, height) = result.upscaler, result.size or (0, 0)
-    assert upscaler is not None  # what was upscaled was upscaled by something
-    return facts | {
-        "model": upscaler.model.name,
-        "scale": upscaler.scale,
-        "device": str(upscaler.device),
-        "precision": upscaler.precision,
-        "width": width,
-        "height": height,
-        "seconds": round(result.seconds, 3),
-    }
+                name = file_name(result.source)
+                known = Path(name).name in explain_error(result.error)
+                print_error(result.error, prefix="" if known else f"{name}: ", verbose=state.verbose)
+    if lost and state.quiet and not options.json:
+        others = f" (and {len(lost) - 1} more; run without -q to see them)" if len(lost) > 1 else ""
+        eprint(f"pysr: warning: {lost[0]}{others}")
+    return failed

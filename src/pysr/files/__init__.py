@@ -7,9 +7,10 @@ half-written, and whatever is lost is logged.
 
 from .formats import READABLE, WRITABLE
 from .interface import ImageReader
-from .listing import image_files
+from .listing import folder_images, image_files
 from .raster import Raster
-from .reader import image_info, image_size, open_reader, read_image, read_raster
+from .reader import image_metadata, image_size, open_reader, read_image, read_raster, upright_size
+from .streams import open_for_reading
 from .writer import check_output, image_encoder, open_for_writing, write_image, write_raster
 
 __all__ = [
@@ -18,14 +19,17 @@ __all__ = [
     "ImageReader",
     "Raster",
     "check_output",
+    "folder_images",
     "image_encoder",
     "image_files",
-    "image_info",
+    "image_metadata",
     "image_size",
+    "open_for_reading",
     "open_for_writing",
     "open_reader",
     "read_image",
     "read_raster",
+    "upright_size",
     "write_image",
     "write_raster",
 ]

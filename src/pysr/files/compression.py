@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
-from ..errors import InputError
+from .streams import Source, open_for_reading
 
 HEADER = 1 << 16  # bytes; a WebP file names its codec in the first chunk but for metadata, which may come before it
 
@@ -43,11 +43,11 @@ class Compression:
 LOSSLESS = Compression(False, None, "lossless")
 
 
-def compression_of(path: Path) -> Compression:
+def compression_of(source: Source) -> Compression:
     """Tell how a file was compressed, by its content.
 
     Args:
-        path: An image file.
+        source: An image file, or one that is open for reading.
 
     Returns:
         What its headers say. Formats that are not known to lose anything count as lossless.
@@ -55,20 +55,17 @@ def compression_of(path: Path) -> Compression:
     Raises:
         InputError: The file is missing or unreadable.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEADER)
-            if head.startswith(b"\xff\xd8"):
-                return _jpeg(file)
-    except OSError as error:
-        raise InputError(f"{str(path)!r} cannot be read ({error.strerror or error}); check the name") from None
+    with open_for_reading(source) as file:
+        head = file.read(HEADER)
+        if head.startswith(b"\xff\xd8"):
+            return _jpeg(file)
+        if head[:4] in (b"II*\0", b"MM\0*"):
+            return _tiff(file)
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         lossy = _has_chunk(head, b"VP8 ")
         return Compression(lossy, None, "lossy WebP" if lossy else "lossless WebP")
     if head[4:8] == b"ftyp" and any(brand in head[8:64] for brand in (b"avif", b"avis", b"heic", b"heix", b"mif1")):
         return Compression(True, None, "AVIF" if b"avi" in head[8:64] else "HEIC")
-    if head[:4] in (b"II*\0", b"MM\0*"):
-        return _tiff(path)
     return LOSSLESS
 
 
@@ -104,7 +101,7 @@ def jpeg_quality(table: list[int]) -> int:
     return int(qualities[np.abs(tables - np.array(table)).sum(1).argmin()])
 
 
-def _jpeg(file: BinaryIO) -> Compression:
+def _jpeg(file: IO[bytes]) -> Compression:
     file.seek(0)
     try:
         with Image.open(file) as image:
@@ -141,9 +138,10 @@ def _has_chunk(head: bytes, name: bytes) -> bool:
     return False
 
 
-def _tiff(path: Path) -> Compression:
+def _tiff(file: IO[bytes]) -> Compression:
+    file.seek(0)
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             lossy = str(image.info.get("compression", "")) in ("jpeg", "tiff_jpeg", "webp")
     except (OSError, SyntaxError, ValueError):
         lossy = False

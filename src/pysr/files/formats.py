@@ -7,6 +7,7 @@ import os
 import re
 import struct
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import IO
 
 from ..errors import InputError
@@ -31,18 +32,22 @@ class Format:
     most_bytes: float = math.inf
 
 
-_4_GB = 4.2e9  # TIFF and BMP count bytes in 32 bits, up to 4.29e9; the rest is room for headers and metadata
+_4_GB = 4.2e9  # BMP counts bytes in 32 bits, up to 4.29e9; the rest is room for headers and metadata
+_INTEGERS = ("L", "I;16", "LA", "LA;16", "RGB", "RGB;16", "RGBA", "RGBA;16")
+_FLOATS = ("F", "LA;F", "RGB;F", "RGBA;F")
 FORMATS = (
-    Format("PNG", (".png",), ("1", "L", "LA", "P", "I;16", "RGB", "RGBA")),
-    Format("TIFF", (".tif", ".tiff"), ("1", "L", "LA", "P", "I;16", "RGB", "RGBA", "CMYK"), most_bytes=_4_GB),
+    Format("PNG", (".png",), ("1", "P", *_INTEGERS)),
+    Format("TIFF", (".tif", ".tiff"), ("1", "P", *_INTEGERS, *_FLOATS, "CMYK", "CMYK;16", "CMYK;F")),
     Format("WEBP", (".webp",), ("1", "L", "LA", "P", "RGB", "RGBA"), 16383),  # 14 bits
     Format("AVIF", (".avif",), ("L", "LA", "RGB", "RGBA"), 16384),  # libavif decodes at most 2^28 pixels, this squared
-    Format("JPEG", (".jpg", ".jpeg"), ("L", "RGB", "CMYK"), 65500),  # JPEG_MAX_DIMENSION of libjpeg
+    Format("JPEG", (".jpg", ".jpeg", ".jfif", ".jpe"), ("L", "RGB", "CMYK"), 65500),  # JPEG_MAX_DIMENSION of libjpeg
     Format("BMP", (".bmp",), ("1", "L", "P", "RGB"), most_bytes=_4_GB),
-    Format("PPM", (".ppm",), ("1", "L", "I;16", "RGB")),
+    Format("PPM", (".ppm",), ("1", "L", "I;16", "RGB", "RGB;16")),
 )
 WRITABLE = tuple(ending for kind in FORMATS for ending in kind.endings)
-READABLE = (*WRITABLE, ".gif", ".pgm", ".pbm", ".pnm")
+ENDINGS = {kind.name: kind.endings for kind in FORMATS}
+_HEIC = (".heic", ".heif", ".hif") if find_spec("pillow_heif") else ()
+READABLE = (*WRITABLE, ".mpo", ".gif", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".j2k", ".jpf", ".jpx", *_HEIC)
 
 DEVELOP = "develop it first, for example with darktable or RawTherapee, and give the TIFF or JPEG"
 _DRAW = "draw it as PNG, for example with rsvg-convert or Inkscape"
@@ -76,6 +81,23 @@ _ELSEWHERE: tuple[tuple[bytes, str, str], ...] = (  # a pattern, what such a fil
 _KNOWN = 4096  # bytes at the start of a file that tell what it is
 
 
+def format_of(start: bytes) -> str | None:
+    """Tell a format, such as "PNG" or "JPEG", by the first 64 bytes of a file; None if they tell of none."""
+    return next((kind for magic, kind in _MAGIC if re.match(magic, start[:64], re.DOTALL)), None)
+
+
+def format_of_ending(ending: str) -> Format:
+    """Return the format of files that end so, such as JPEG for ".jpg" or "jpg".
+
+    Raises:
+        InputError: pysr does not write such files.
+    """
+    for kind in FORMATS:
+        if f".{ending.lower().lstrip('.')}" in kind.endings:
+            return kind
+    raise InputError(f"pysr cannot write the format {ending!r}; it can write {', '.join(WRITABLE)}")
+
+
 def detect_format(file: IO[bytes], name: str) -> str:
     """Tell the format of an open image file by its content.
 
@@ -91,9 +113,8 @@ def detect_format(file: IO[bytes], name: str) -> str:
     """
     start = file.read(_KNOWN)
     file.seek(0)
-    for magic, kind in _MAGIC:
-        if re.match(magic, start[:64], re.DOTALL):
-            return kind
+    if kind := format_of(start):
+        return kind
     for magic, what, remedy in _ELSEWHERE:
         if re.match(magic, start, re.DOTALL):
             raise InputError(f"{name!r} is {what}, which pysr does not read; {remedy}")

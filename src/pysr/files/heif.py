@@ -8,12 +8,10 @@ from importlib.util import find_spec
 from typing import IO, Any
 
 import numpy as np
-from PIL import Image
 
 from ..errors import InputError
 from .boxes import boxes
 from .depth import full_range
-from .exif import make_upright
 from .interface import Header, ImageReader, WholeImageReader
 from .pillow import PillowReader
 from .raster import Kind, Pixels
@@ -34,7 +32,7 @@ def open_avif(file: IO[bytes], name: str) -> ImageReader:
     if bits == 8:
         return plain
     if find_spec("imagecodecs"):
-        return DeepAvifReader(file, plain, bits, name)
+        return DeepAvifReader(file, plain, bits)
     _log.warning("%r has %d bits per colour; only the upper 8 are used", name, bits)
     return plain
 
@@ -52,17 +50,15 @@ def _bits_of_avif(file: IO[bytes]) -> int:
 class DeepAvifReader(WholeImageReader):
     """An AVIF file of 10 or 12 bits."""
 
-    def __init__(self, file: IO[bytes], plain: PillowReader, bits: int, name: str) -> None:
+    def __init__(self, file: IO[bytes], plain: PillowReader, bits: int) -> None:
         """Open the image.
 
         Args:
             file: Open; it stays open while the reader is used.
-            plain: The same file opened by Pillow, for its metadata.
+            plain: The same file opened by Pillow, for its header.
             bits: Per channel.
-            name: Of the file, for the log.
         """
-        self._file, self._plain, self._name = file, plain.image, name
-        self.info = plain.info
+        self._file = file
         self.header = replace(plain.header, dtype="uint16", bits=bits)
 
     def decode(self) -> Pixels:
@@ -72,8 +68,6 @@ class DeepAvifReader(WholeImageReader):
         self._file.seek(0)
         pixels: Pixels = avif_decode(self._file.read())
         pixels = pixels[0] if pixels.ndim == 4 else pixels
-        self.header = replace(self.header, orientation=make_upright(self._plain, self._name))
-        self.info = dict(self._plain.info)
         return full_range(pixels, (1 << self.header.bits) - 1)
 
 
@@ -98,6 +92,8 @@ def open_heic(file: IO[bytes], name: str) -> ImageReader:
 class HeicReader(WholeImageReader):
     """A HEIC file, whose rotation libheif applies itself."""
 
+    turns = True
+
     def __init__(self, file: IO[bytes], name: str) -> None:
         """Open the image.
 
@@ -113,17 +109,12 @@ class HeicReader(WholeImageReader):
         bits = int(self._heif.info["bit_depth"])
         if len(self._heif) > 1:
             _log.warning("%r holds several images; only the main one is used", name)
-        self._name = name
-        self.info = {key: self._heif.info[key] for key in ("exif", "xmp", "icc_profile") if self._heif.info.get(key)}
         dtype = "uint16" if deep else "uint8"
         self.header = Header("HEIC", self._heif.size, kind, len(mode), dtype, bits, lossless=False)
 
     def decode(self) -> Pixels:
         """As `WholeImageReader.decode`."""
         pixels = np.asarray(self._heif)
-        holder = Image.new("L", (1, 1))
-        holder.info = self.info
-        make_upright(holder, self._name)
         if pixels.dtype == np.uint8:
             return pixels
         bits = self.header.bits

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .exif import turned
+from .metadata import Metadata
+from .orientation import TRANSPOSED, turned
 from .raster import Kind, Pixels, Raster, mode_of
 
 
@@ -49,12 +50,24 @@ class ImageReader(ABC):
     Attributes:
         header: What is known before decoding.
         palette: As `Raster.palette`.
-        info: Metadata as Pillow's ``info``; the orientation in it is 1.
+        metadata: What the file says beside the pixels.
+        turns: Whether `window` turns the pixels itself.
     """
 
     header: Header
     palette: NDArray[np.uint8] | None = None
-    info: dict[Any, Any]
+    metadata: Metadata = Metadata()
+    turns: bool = False
+
+    def describe(self, metadata: Metadata) -> None:
+        """Take what the file says beside the pixels, the orientation among it."""
+        width, height = self.header.size
+        orientation = metadata.orientation
+        if not self.turns:
+            self.header = replace(self.header, orientation=orientation)
+            if orientation in TRANSPOSED:
+                width, height = height, width
+        self.metadata = replace(metadata, size=(width, height), turned=orientation)
 
     @abstractmethod
     def window(self, x: int, y: int, width: int, height: int) -> Pixels:
@@ -72,12 +85,9 @@ class ImageReader(ABC):
 
     def read(self) -> Raster:
         """Decode the whole image, upright."""
-        pixels = self.window(0, 0, *self.header.size)  # first, as metadata may follow the pixels
         header = self.header
-        info = dict(self.info)
-        return Raster(
-            turned(pixels, header.orientation), header.kind, self.palette, info, header.format, header.lossless
-        )
+        pixels = turned(self.window(0, 0, *header.size), header.orientation)
+        return Raster(pixels, header.kind, self.palette, self.metadata, header.format, header.lossless)
 
 
 class WholeImageReader(ImageReader):
@@ -93,4 +103,17 @@ class WholeImageReader(ImageReader):
 
     @abstractmethod
     def decode(self) -> Pixels:
-        """Decode the whole image as stored, and complete `header`, `palette` and `info`."""
+        """Decode the whole image as stored, and complete `palette`."""
+
+
+class ImageWriter(ABC):
+    """An image file that is being written: pixels only, to which metadata are added afterwards."""
+
+    @abstractmethod
+    def write(self, bands: Iterable[Pixels]) -> None:
+        """Encode an image.
+
+        Args:
+            bands: Its rows in bands of any height from top to bottom, each as `Raster.pixels`. They are taken one by
+                one, so that the whole image need not be in memory.
+        """

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import io
 import logging
-from contextlib import suppress
-from typing import IO, Any
-
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
+from typing import IO
 
 from .pillow import PillowReader
 from .raster import Pixels
 
 _log = logging.getLogger(__name__)
-_NUMBER_OF_IMAGES = 0xB001
 _END = b"\xff\xd9"
+_FRAMES, _SCAN = (0xC0, 0xC1, 0xC2), 0xDA  # markers of Huffman-coded images
+_BARE = (0x00, 0x01, *range(0xD0, 0xD9), 0xFF)  # without a length behind them
 _FILLERS = (b"\x00", b"\xaa")  # data of two images that have nothing in common
 
 
@@ -30,21 +28,19 @@ class JpegReader(PillowReader):
         """
         super().__init__(file, "JPEG", name)
         self._file = file
-        if _number_of_images(self.info.get("mp")) > 1:
-            _log.warning("%r holds several images; only the first is used", name)
 
     def decode(self) -> Pixels:
         """As `WholeImageReader.decode`.
 
-        A file that lacks nothing but its end marker is read, with a warning. Whether more is missing is told by
-        decoding it with different bytes appended: they matter only if data of pixels are missing.
+        A file that lacks nothing but its end marker is read, with a warning. Whether its last scan is complete is told
+        by decoding it with different bytes appended: they matter only if data of pixels are missing.
         """
         try:
             return super().decode()
         except OSError:
             self._file.seek(0)
             data = self._file.read()
-            if _END in data[-2:]:
+            if not _has_all_scans(data):
                 raise
             first, second = (self._completed(data, filler) for filler in _FILLERS)
             if first.tobytes() != second.tobytes():
@@ -54,15 +50,29 @@ class JpegReader(PillowReader):
 
     def _completed(self, data: bytes, filler: bytes) -> Pixels:
         reader = PillowReader(io.BytesIO(data + filler * 64 + _END), "JPEG", self._name)
-        pixels = reader.decode()
-        self.header, self.info = reader.header, reader.info
-        return pixels
+        return reader.decode()
 
 
-def _number_of_images(index: Any) -> int:
-    """Read the number of images from the index of a multi-image file (MPF, CIPA DC-007, section 5.2.3.2)."""
-    with suppress(Exception):  # a damaged index must not cost the image
-        directory = ImageFileDirectory_v2(index[:8])
-        directory.load(io.BytesIO(index))
-        return int(directory[_NUMBER_OF_IMAGES])
-    return 1
+def _has_all_scans(data: bytes) -> bool:
+    """Whether the scans of a JPEG file together hold every bit of every coefficient (ITU-T T.81, B.2.3 and G.1.1.1)."""
+    components: set[int] = set()
+    found: set[tuple[int, int]] = set()  # component and coefficient
+    at = 2
+    while at + 4 <= len(data):
+        at = data.find(b"\xff", at)
+        marker = data[at + 1] if 0 <= at < len(data) - 1 else 0
+        if at < 0 or at + 4 > len(data):
+            break
+        if marker in _BARE:  # stuffing, restart markers
+            at += 2 if marker != 0xFF else 1
+            continue
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        body = data[at + 4 : at + 2 + length]
+        if marker in _FRAMES and len(body) > 6:
+            components = set(body[6::3])
+        elif marker == _SCAN and body and len(body) >= 4 + 2 * body[0]:
+            first, last, precision = body[-3:]
+            if not precision & 15:
+                found |= {(one, number) for one in body[1:-3:2] for number in range(first, last + 1)}
+        at += 2 + length
+    return bool(components) and len(found) == 64 * len(components)

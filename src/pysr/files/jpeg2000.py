@@ -18,6 +18,8 @@ from .raster import Kind, Pixels
 
 _SRGB, _GRAY = 16, 17  # enumerated colour spaces of the box "colr" (ISO/IEC 15444-1, annex I)
 _CODESTREAM = b"\xff\x4f\xff\x51"
+_END = b"\xff\xd9"
+_MOST_PADDING = 16  # bytes that some programs write behind the end
 _DEEPEST = 16
 
 
@@ -47,25 +49,26 @@ def open_jpeg2000(file: IO[bytes], name: str) -> ImageReader:
     if start < 0:
         raise ValueError("it has no pixels")
     described = _describe(data[start:], name)
+    if _END not in found.get(b"jp2c", data)[-_MOST_PADDING:]:  # OpenJPEG would make do with what there is
+        raise InputError(f"{name!r} is incomplete: it ends within its pixels; use another copy of it")
     if b"pclr" in found:
         raise _unsupported(name, "with a palette")
-    profile = _profile(found.get(b"colr", b""), name)
+    _check_colours(found.get(b"colr", b""), name)
     if described.bits > 8 and not find_spec("imagecodecs"):
         raise InputError(
             f"{name!r} is a JPEG 2000 file of {described.bits} bits, which Pillow does not read exactly; install the"
             ' library for it, with pip install "pysr-sdk[files]", or save it with 8 bits'
         )
-    return Jpeg2000Reader(file, described, profile)
+    return Jpeg2000Reader(file, described)
 
 
 class Jpeg2000Reader(WholeImageReader):
     """A JPEG 2000 file of gray or RGB, with or without alpha."""
 
-    def __init__(self, file: IO[bytes], described: _Codestream, profile: bytes) -> None:
+    def __init__(self, file: IO[bytes], described: _Codestream) -> None:
         kind: Kind = "gray" if described.channels < 3 else "rgb"
         dtype = "uint8" if described.bits <= 8 else "uint16"
         self._file, self._bits = file, described.bits
-        self.info = {"icc_profile": profile} if profile else {}
         self.header = Header(
             "JPEG2000", described.size, kind, described.channels, dtype, described.bits, lossless=False
         )
@@ -93,16 +96,10 @@ def _describe(codestream: bytes, name: str) -> _Codestream:
     return _Codestream((width - left, height - top), depth + 1, count)
 
 
-def _profile(colour: bytes, name: str) -> bytes:
-    """Return the ICC profile of a box "colr"; empty if the colours are sRGB or gray."""
-    if not colour:
-        return b""
-    if colour[0] in (2, 3):
-        return colour[3:]
-    (space,) = struct.unpack_from(">I", colour, 3)
-    if space not in (_SRGB, _GRAY):
+def _check_colours(colour: bytes, name: str) -> None:
+    """Check that a box "colr" has a profile, or says sRGB or gray."""
+    if colour and colour[0] == 1 and (space := struct.unpack_from(">I", colour, 3)[0]) not in (_SRGB, _GRAY):
         raise _unsupported(name, f"of the colour space {space}")
-    return b""
 
 
 def _unsupported(name: str, what: str) -> InputError:

@@ -1,38 +1,135 @@
-"""Which files of a folder are images."""
+"""Which files of a folder are images: by their names or, where these do not tell, by their content."""
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..atomic import FilePath, file_name
 from ..errors import InputError, format_error
-from .formats import READABLE
+from .formats import READABLE, format_of
+
+_OTHER_ENDINGS = """
+    .3fr .ai .apng .arw .avifs .bpg .cr2 .cr3 .crw .cur .dcm .dcr .dds .djvu .dng .emf .eps .erf .exr .fit .fits .flif
+    .hdr .heic .heics .heif .hif .icns .ico .iiq .j2c .j2k .jng .jp2 .jpf .jpx .jxl .jxr .kdc .kra .mef .mng .mos .mrw
+    .nef .nrw .orf .pam .pcx .pef .pfm .pict .psb .psd .qoi .raf .raw .rw2 .rwl .sgi .sr2 .srf .srw .svg .svgz .tga
+    .wbmp .wdp .wmf .x3f .xbm .xcf .xpm
+"""
+_UNREADABLE = frozenset(_OTHER_ENDINGS.split())  # of images that other programs read
+_MAGIC = re.compile(  # how images begin that other programs read
+    rb"....ftyp(hei[cxms]|hev[cx]|mif1|msf1|avi[fs]|crx )"
+    rb"|\xff\x0a|\0\0\0\x0c(JXL|jP)  ?|\xff\x4f\xff\x51|8BPS|\x76\x2f\x31\x01|FUJIFILM|IIRO|IIU\0|DDS "
+    rb"|gimp xcf|qoif|#\?RADIANCE|AT&TFORM|SIMPLE  =|\x8aMNG|II\xbc",
+    re.DOTALL,
+)
+_DIGITS = re.compile(r"(\d+)", re.ASCII)
 
 
-def image_files(folder: FilePath) -> list[Path]:
-    """List the images in a folder, by the endings of their names (`READABLE`, in upper or lower case).
+@dataclass(frozen=True)
+class FolderImages:
+    """What a folder has to upscale.
+
+    Attributes:
+        images: Image files that pysr reads, in natural order: 2.png before 10.png.
+        left_out: Visible files that are images, too, by their names or their content, and that pysr does not read.
+        sub_folders: Visible folders in it.
+    """
+
+    images: tuple[Path, ...]
+    left_out: tuple[Path, ...]
+    sub_folders: tuple[Path, ...]
+
+    def why_empty(self, name: str) -> InputError:
+        """Return the error for a folder without images."""
+        if self.left_out:
+            left_out = f"{name!r} has only images that pysr cannot read ({listed(self.left_out)})"
+            return InputError(f"the folder {left_out}; convert them first, for example to TIFF or PNG")
+        if self.sub_folders:
+            inside = f"only sub-folders ({listed(self.sub_folders)})"
+            return InputError(f"the folder {name!r} has no image of its own, {inside}; name one of them")
+        return InputError(f"the folder {name!r} has no image in it; pysr reads {', '.join(READABLE)}")
+
+
+def folder_images(folder: FilePath) -> FolderImages:
+    """Look for images in a folder.
 
     Args:
-        folder: A folder; its sub-folders and hidden files are left out.
+        folder: A folder; its hidden files are left out without a word.
 
     Returns:
-        The images, sorted by name.
+        What is in it. A file whose name ends like an image counts whatever it holds; so does an image whose name has
+        no ending.
 
     Raises:
-        InputError: There is no such folder, it cannot be read, or it has no image of its own.
+        InputError: There is no such folder, or it cannot be read.
     """
     name = file_name(folder)
     if not os.path.isdir(name):
         raise InputError(f"there is no folder {name!r}; check the name")
     try:
-        visible = sorted(path for path in Path(name).iterdir() if not path.name.startswith("."))
+        visible = sorted((path for path in Path(name).iterdir() if not path.name.startswith(".")), key=natural_order)
     except OSError as error:
         raise InputError(f"cannot open the folder: {format_error(error)}; check its permissions") from error
-    images = [path for path in visible if path.suffix.lower() in READABLE and path.is_file()]
-    if images:
-        return images
-    if folders := [path.name for path in visible if path.is_dir()]:
-        listed = ", ".join(folders[:3]) + (", ..." if len(folders) > 3 else "")
-        raise InputError(f"the folder {name!r} has no image of its own, only sub-folders ({listed}); name one of them")
-    raise InputError(f"the folder {name!r} has no image in it; pysr reads {', '.join(READABLE)}")
+    kinds = {path: _kind(path) for path in visible}
+    images, left_out, sub_folders = (
+        tuple(path for path, found in kinds.items() if found == kind) for kind in ("image", "left out", "folder")
+    )
+    return FolderImages(images, left_out, sub_folders)
+
+
+def image_files(folder: FilePath) -> list[Path]:
+    """List the images in a folder, as `folder_images` finds them.
+
+    Args:
+        folder: A folder; its sub-folders and hidden files are left out.
+
+    Returns:
+        The images, sorted by the characters of their names: the order of data sets.
+
+    Raises:
+        InputError: There is no such folder, it cannot be read, or it has no image of its own.
+    """
+    found = folder_images(folder)
+    if not found.images:
+        raise found.why_empty(file_name(folder))
+    return sorted(found.images)
+
+
+def natural_order(path: Path) -> tuple[list[str | int], str]:
+    """Return a key to sort files by as people do: numbers in names by their value, letters whatever their case."""
+    parts = _DIGITS.split(path.name.casefold())  # text and digits in turn
+    return [int(part) if odd % 2 else part for odd, part in enumerate(parts)], path.name
+
+
+def listed(paths: Sequence[Path], most: int = 3) -> str:
+    """Format names as "a, b, c, ...", so that a message stays short."""
+    return ", ".join(path.name for path in paths[:most]) + (", ..." if len(paths) > most else "")
+
+
+def _kind(path: Path) -> str | None:
+    if path.is_dir():
+        return "folder"
+    ending = path.suffix.lower()
+    if ending in READABLE or ending in _UNREADABLE or not path.is_file():
+        return ("image" if ending in READABLE else "left out") if path.is_file() else None
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+    except OSError:  # a file of an unknown kind
+        return None
+    if _is_readable(start):
+        return "left out" if ending else "image"
+    return "left out" if _MAGIC.match(start) else None
+
+
+def _is_readable(start: bytes) -> bool:
+    """Whether a file begins like an image, and not like a text that happens to begin with BM or P1."""
+    kind = format_of(start)
+    if kind == "HEIC":
+        return ".heic" in READABLE
+    if kind == "BMP":
+        return start[6:10] == b"\0\0\0\0"  # reserved
+    return bool(re.match(rb"P[1-6]\s+[#\d]", start)) if kind == "PPM" else kind is not None

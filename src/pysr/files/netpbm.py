@@ -51,7 +51,6 @@ class NetpbmReader(ImageReader):
         kind, width, height, self._white = (int(number) for number in header.groups())
         self._file, self._name, self._start = file, name, header.end()
         self._channels, self._is_text = 3 if kind in (3, 6) else 1, kind < 4
-        self.info = {}
         dtype, bits = ("uint8", 8) if self._white < 256 else ("uint16", 16)
         colours: Kind = "rgb" if self._channels == 3 else "gray"
         self.header = Header("PPM", (width, height), colours, self._channels, dtype, bits)

@@ -13,13 +13,11 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass
-from typing import Any
 from xml.etree import ElementTree
 
 from .raster import Raster
 
 NAMESPACE = "urn:pysr:1.0#"
-Info = dict[Any, Any]  # Pillow's, of an image: names, and for some formats also pairs
 _PROPERTIES = ("Width", "Height", "Scale")
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _NEW = f'<rdf:RDF xmlns:rdf="{_RDF}"></rdf:RDF>'.encode()  # no wrapper: its 150 bytes count in a file of 2,000
@@ -47,17 +45,13 @@ class Original:
         return width, height
 
 
-def noted_original(info: Info) -> Original | None:
-    """Read the note.
-
-    Args:
-        info: As `PIL.Image.Image.info`.
+def noted_original(xmp: bytes) -> Original | None:
+    """Read the note in XMP.
 
     Returns:
         What is noted; None if there is no note, or one that cannot be understood.
     """
-    xmp = info.get("xmp")
-    if not isinstance(xmp, bytes) or NAMESPACE.encode() not in xmp:
+    if NAMESPACE.encode() not in xmp:
         return None
     try:
         root = ElementTree.fromstring(xmp.rstrip(b"\0"))
@@ -75,13 +69,12 @@ def _qualified(name: str) -> str:
     return f"{{{NAMESPACE}}}{name}"
 
 
-def note_original(info: Info, original: Original) -> None:
-    """Note in ``info["xmp"]`` what an image was shrunk from, in place of an earlier note.
+def note_original(xmp: bytes, original: Original) -> bytes:
+    """Return XMP that notes what an image was shrunk from, in place of an earlier note.
 
     XMP without the end of its RDF is damaged; it is left out, with a warning in the log.
     """
-    remove_note(info)
-    xmp = info.get("xmp") or _NEW
+    xmp = without_note(xmp) or _NEW
     end = _END.search(xmp)
     if not end:
         _log.warning("the XMP data of the image are damaged and left out (%d bytes)", len(xmp))
@@ -92,23 +85,17 @@ def note_original(info: Info, original: Original) -> None:
     properties = " ".join(f'pysr:{name}="{number}"' for name, number in numbers)
     start = b"<%b:Description %b:about=%b" % (end[1], end[1], about[1] if about else b'""')
     note = start + f' xmlns:pysr="{NAMESPACE}" {properties}/>'.encode()
-    info["xmp"] = xmp[: end.start()] + note + xmp[end.start() :]
+    return xmp[: end.start()] + note + xmp[end.start() :]
 
 
-def remove_note(info: Info) -> None:
-    """Remove the note from ``info["xmp"]``, where there is one, and the XMP if nothing else is in it."""
-    xmp = info.get("xmp")
-    if not isinstance(xmp, bytes):
-        info.pop("xmp", None)
-        return
+def without_note(xmp: bytes) -> bytes:
+    """Return XMP without the note, empty if nothing else is in it."""
     for prefix in set(re.findall(rb"xmlns:([\w.-]+)\s*=\s*[\"']%b[\"']" % re.escape(NAMESPACE.encode()), xmp)):
         name = prefix + b":(?:" + "|".join(_PROPERTIES).encode() + b")"
         xmp = re.sub(rb"\s+%b\s*=\s*(?:\"[^\"]*\"|'[^']*')" % name, b"", xmp)
         xmp = re.sub(rb"<(%b)\s*>[^<]*</\1\s*>\s*" % name, b"", xmp)
         xmp = re.sub(rb"<([\w.-]+:Description)(?:\s+[\w.-]+:about=\S*)?\s+xmlns:%b=\S+\s*/>" % prefix, b"", xmp)
-    info["xmp"] = xmp
-    if xmp == _NEW:
-        del info["xmp"]
+    return b"" if xmp == _NEW else xmp
 
 
 def restored_size(image: Raster, scale: int, name: str) -> tuple[int, int]:
@@ -124,7 +111,7 @@ def restored_size(image: Raster, scale: int, name: str) -> tuple[int, int]:
         image's at the right and at the bottom; without a note, or against it, ``scale`` times the image's.
     """
     full = image.size[0] * scale, image.size[1] * scale
-    original = noted_original(image.info)
+    original = noted_original(image.metadata.xmp)
     if original is None:
         _log.debug("%r notes no original size; it is enlarged by %d", name, scale)
         return full

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import IO
 
 from PIL import (
@@ -20,7 +19,6 @@ from PIL import (
 
 from ..errors import InputError
 from .compression import is_lossy_webp
-from .exif import make_upright
 from .interface import Header, WholeImageReader
 from .raster import Kind, Pixels, Raster
 
@@ -68,7 +66,6 @@ class PillowReader(WholeImageReader):
             InputError: It is of a kind that pysr does not read.
         """
         self.image, self._name = PLUGINS[format](file), name
-        self.info = dict(self.image.info)
         mode = self.image.mode
         if mode not in _PIXELS or (mode == "I" and format != "PPM"):
             raise InputError(
@@ -76,7 +73,7 @@ class PillowReader(WholeImageReader):
                 " 8 or 16 bits, as gray or RGB"
             )
         kind, channels, dtype = _PIXELS[mode]
-        if "transparency" in self.info and channels in (1, 3) and kind != "palette":
+        if "transparency" in self.image.info and channels in (1, 3) and kind != "palette":
             kind, channels = "gray" if channels == 1 else "rgb", channels + 1
         lossless = format not in LOSSY and not (format == "WEBP" and is_lossy_webp(file))
         self.header = Header(format, self.image.size, kind, channels, dtype, lossless=lossless)
@@ -85,9 +82,7 @@ class PillowReader(WholeImageReader):
         """As `WholeImageReader.decode`."""
         _warn_of_losses(self.image, self._name)
         self.image.load()
-        orientation = make_upright(self.image, self._name)
         raster = Raster.from_pil(self.image.convert("I;16") if self.image.mode == "I" else self.image)
-        self.header, self.info = replace(self.header, orientation=orientation), raster.info
         self.palette = raster.palette
         return raster.pixels
 

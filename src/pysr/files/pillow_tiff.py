@@ -10,7 +10,6 @@ from PIL import Image, ImageFile, TiffImagePlugin
 
 from ..errors import InputError
 from .depth import divided_by_alpha
-from .exif import make_upright
 from .interface import Header, WholeImageReader
 from .pillow_tiff_file import TiffFile
 from .raster import Pixels, Raster
@@ -23,6 +22,8 @@ _NO_COMPRESSION = 1
 
 class PillowTiffReader(WholeImageReader):
     """A TIFF image of 8 bits, or of 16 bits or floats in gray; of 16 bits in colour the upper 8 are read."""
+
+    turns = True  # as Pillow turns TIFF files itself
 
     def __init__(self, file: IO[bytes], page: Directory, layout: TiffLayout, name: str) -> None:
         """Open the image.
@@ -46,10 +47,9 @@ class PillowTiffReader(WholeImageReader):
         except SyntaxError:  # "unknown pixel mode"
             raise _needs_library(name, layout) from None
         self._layout, self._name = layout, name
-        self.info = dict(self._image.info)
         dtype = "uint8" if _upper_bits(layout) else layout.dtype
         lossless = page.one(COMPRESSION, 1) not in LOSSY
-        size = self._image.size  # upright, as Pillow turns TIFF files itself
+        size = self._image.size
         self.header = Header("TIFF", size, layout.kind, layout.channels, dtype, layout.bits, lossless=lossless)
 
     def decode(self) -> Pixels:
@@ -59,12 +59,10 @@ class PillowTiffReader(WholeImageReader):
             _log.warning("%r has 16 bits per colour; only the upper 8 are used", self._name)
         _keep_associated(image)
         image.load()
-        make_upright(image, self._name)
         if layout.photometric in (LAB, YCBCR):
-            self.info = dict(image.info)
             return to_pixels(np.asarray(image), layout)
         raster = Raster.from_pil(image.copy() if image.mode != "La" else _straight(image))  # a copy has no TIFF tags
-        self.info, self.palette, pixels = raster.info, raster.palette, raster.pixels
+        self.palette, pixels = raster.palette, raster.pixels
         if layout.alpha == "associated":
             pixels = divided_by_alpha(pixels)
         if layout.dtype == "uint16" and layout.photometric == MIN_IS_WHITE:
@@ -110,6 +108,4 @@ def _without_division(args: Any) -> Any:
 
 def _straight(image: Image.Image) -> Image.Image:
     """Relabel gray multiplied by alpha as gray and alpha."""
-    relabelled = Image.fromarray(np.asarray(image), "LA")
-    relabelled.info = image.info
-    return relabelled
+    return Image.fromarray(np.asarray(image), "LA")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import struct
-from dataclasses import replace
 from importlib.util import find_spec
 from typing import IO
 
 from ..errors import InputError
-from .exif import make_upright
 from .interface import Header, ImageReader, WholeImageReader
+from .metadata.png import pixels_only
 from .pillow import PillowReader
 from .raster import Pixels
 
@@ -31,8 +31,8 @@ def open_png(file: IO[bytes], name: str) -> ImageReader:
     if depth != 16 or colour == _GRAY:
         return plain
     if find_spec("imagecodecs"):
-        return DeepPngReader(file, plain, name)
-    if "transparency" in plain.info:
+        return DeepPngReader(file, plain)
+    if "transparency" in plain.image.info:
         raise InputError(
             f"{name!r} is a PNG of 16 bits with a transparent colour, which Pillow does not read; install the library"
             ' for it, with pip install "pysr-sdk[files]", or save it with 8 bits'
@@ -58,27 +58,22 @@ def read_ihdr(file: IO[bytes]) -> tuple[tuple[int, int], int, int]:
 class DeepPngReader(WholeImageReader):
     """A PNG file of 16 bits per channel."""
 
-    def __init__(self, file: IO[bytes], plain: PillowReader, name: str) -> None:
+    def __init__(self, file: IO[bytes], plain: PillowReader) -> None:
         """Open the image.
 
         Args:
             file: Open; it stays open while the reader is used.
-            plain: The same file opened by Pillow, for its metadata.
-            name: Of the file, for the log.
+            plain: The same file opened by Pillow.
         """
         size, _, colour = read_ihdr(file)
-        channels = (3 if colour & _COLOUR else 1) + (bool(colour & _ALPHA) or "transparency" in plain.info)
+        channels = (3 if colour & _COLOUR else 1) + (bool(colour & _ALPHA) or "transparency" in plain.image.info)
         self.header = Header("PNG", size, "rgb" if channels > 2 else "gray", channels, "uint16", bits=16)
-        self._file, self._plain, self._name = file, plain.image, name
-        self.info = plain.info
+        self._file = file
 
     def decode(self) -> Pixels:
         """As `WholeImageReader.decode`."""
         from imagecodecs import png_decode
 
-        self._file.seek(0)
-        pixels: Pixels = png_decode(self._file.read())
-        self._plain.load()  # metadata may follow the pixels
-        self.header = replace(self.header, orientation=make_upright(self._plain, self._name))
-        self.info = {key: value for key, value in self._plain.info.items() if key != "transparency"}
+        logging.getLogger("imagecodecs").addHandler(logging.NullHandler())  # instead of stderr, where nothing is set up
+        pixels: Pixels = png_decode(pixels_only(self._file).read())  # of other chunks it would complain to the log
         return pixels

@@ -12,6 +12,7 @@ from PIL import Image
 
 from ..errors import InputError
 from ..imaging.palette import entries_of
+from .metadata import Metadata, make_true
 
 Pixels = NDArray[Any]
 Kind = Literal["bilevel", "gray", "rgb", "palette", "cmyk"]
@@ -39,7 +40,7 @@ class Raster:
             multiplied by alpha.
         kind: What the channels mean.
         palette: (n, 4) uint8 RGBA of a "palette" image, n being at most 256; None for other kinds.
-        info: What the file says beside the pixels, as Pillow's ``info``: "icc_profile", "exif", "xmp", "dpi".
+        metadata: What the file says beside the pixels, and of which image that is true.
         format: Name of the format that it was read from, such as "PNG"; "" if it comes from no file.
         lossless: Whether that file held the pixels without loss.
     """
@@ -47,7 +48,7 @@ class Raster:
     pixels: Pixels
     kind: Kind
     palette: NDArray[np.uint8] | None = None
-    info: dict[Any, Any] = field(default_factory=dict)
+    metadata: Metadata = field(default_factory=Metadata)
     format: str = ""
     lossless: bool = True
 
@@ -79,8 +80,8 @@ class Raster:
         return self.palette is not None and bool((self.palette[:, 3] < 255).any())
 
     def with_pixels(self, pixels: Pixels) -> Raster:
-        """Return an image of the same kind with other pixels and a copy of the metadata."""
-        return replace(self, pixels=pixels, info=dict(self.info))
+        """Return an image of the same kind with other pixels and the same metadata."""
+        return replace(self, pixels=pixels)
 
     @classmethod
     def from_pil(cls, image: Image.Image, *, lossless: bool = True) -> Raster:
@@ -91,11 +92,11 @@ class Raster:
         Raises:
             InputError: It has another mode.
         """
-        info, mode = dict(image.info), image.mode
+        info, mode, metadata = image.info, image.mode, Metadata.from_info(image.info, image.size)
         if mode == "I;16" and "transparency" in info:
             gray = np.asarray(image)
-            visible = np.where(gray == info.pop("transparency"), np.uint16(0), np.uint16(65535))
-            return cls(np.stack([gray, visible], axis=-1), "gray", None, info, image.format or "", lossless)
+            visible = np.where(gray == info["transparency"], np.uint16(0), np.uint16(65535))
+            return cls(np.stack([gray, visible], axis=-1), "gray", None, metadata, image.format or "", lossless)
         if mode in ("1", "L", "RGB") and "transparency" in info:
             image = image.convert("RGBA" if mode == "RGB" else "LA")
         elif mode in ("I;16B", "I;16L"):
@@ -103,20 +104,19 @@ class Raster:
         elif mode == "1":
             image = image.convert("L")
         palette = entries_of(image) if mode == "P" else None
-        info.pop("transparency", None)
         if mode not in _KINDS:
             raise InputError(
                 f"PIL images of mode {mode!r} are not supported; convert the image first, for example with"
                 ' image.convert("RGB")'
             )
         kind = "gray" if image.mode == "LA" else _KINDS[mode]
-        return cls(np.asarray(image), kind, palette, info, image.format or "", lossless)
+        return cls(np.asarray(image), kind, palette, metadata, image.format or "", lossless)
 
     def to_pil(self) -> Image.Image:
         """Convert to a PIL image.
 
-        Where Pillow has no mode for the depth (16 bits or floats in colour or with alpha, floats in gray), the result
-        has 8 bits, and a warning is logged.
+        Its ``info`` has the metadata that Pillow knows of, true of this image. Where Pillow has no mode for the depth
+        (16 bits or floats in colour or with alpha, floats in gray), the result has 8 bits, and a warning is logged.
         """
         pixels, mode = self.pixels, self.mode
         if mode not in ("1", "L", "LA", "P", "I;16", "RGB", "RGBA", "CMYK"):
@@ -130,7 +130,7 @@ class Raster:
         image = Image.frombuffer(start, self.size, pixels, "raw", raw, 0, 1)
         if mode == "1":
             image = image.convert("1", dither=Image.Dither.NONE)
-        image.info = dict(self.info)
+        image.info = make_true(self.metadata, self.size).to_info()
         if self.palette is not None:
             image.putpalette(self.palette[:, :3].tobytes(), "RGB")
             if self.transparent_palette:

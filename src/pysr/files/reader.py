@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-import os
-import stat
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO
 
 from PIL import Image
 
-from ..atomic import FilePath, file_name
 from ..errors import InputError, format_error
 from .formats import detect_format
 from .heif import open_avif, open_heic
 from .interface import ImageReader
 from .jpeg import JpegReader
 from .jpeg2000 import open_jpeg2000
+from .metadata import Metadata, decodable, read_metadata
 from .netpbm import open_netpbm
 from .pillow import PillowReader
 from .png import open_png
-from .raster import Raster
+from .raster import Pixels, Raster
+from .streams import Source, name_of, open_for_reading
 from .tiff_choice import open_tiff
 
+FLOAT_OVERSHOOT = 0.5  # beyond black and white; filters stay within it
+_log = logging.getLogger(__name__)
 MAX_PIXELS = 2**29  # 537 million: 2 GiB as Pillow holds RGB
 
 
 @contextmanager
-def open_reader(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Iterator[ImageReader]:
+def open_reader(path: Source, *, max_pixels: int = MAX_PIXELS) -> Iterator[ImageReader]:
     """Open an image file: PNG, JPEG, WebP, AVIF, TIFF, BMP, GIF or PPM, whatever the ending of its name.
 
     Args:
-        path: The file.
+        path: The file, or one that is open for reading (in binary mode).
         max_pixels: Larger images are refused by their header, before any memory is allocated. (For GIF and WebP,
             Pillow's own limit of 179 million pixels holds too.)
 
@@ -41,37 +43,41 @@ def open_reader(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Iterator[Ima
     Raises:
         InputError: The file is missing, unreadable, too large, truncated, damaged or not an image.
     """
-    name = file_name(path)
-    with _opened(name) as file:
-        reader = _reader(file, detect_format(file, name), name)
+    name = name_of(path)
+    with _opened(path, name) as file:
+        format = detect_format(file, name)
+        metadata = read_metadata(file, format)
+        reader = _reader(decodable(file, format, metadata), format, name)
+        reader.describe(metadata)
         _check_pixels(reader.header.size, max_pixels, name)
         yield reader
 
 
-def read_raster(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Raster:
+def read_raster(path: Source, *, max_pixels: int = MAX_PIXELS) -> Raster:
     """Read and decode an image file in the depth that it has.
 
     Args:
-        path: The file.
+        path: As for `open_reader`.
         max_pixels: As for `open_reader`.
 
     Returns:
-        The image, upright: EXIF's orientation is applied, and the tag in the kept EXIF is 1. Of several images in a
-        file the first is read, with a warning in the log. A transparent colour of a gray or RGB file becomes alpha, as
-        no enlarged image could keep it.
+        The image, upright: EXIF's orientation is applied. Of several images in a file the first is read, with a warning
+        in the log. A transparent colour of a gray or RGB file becomes alpha, as no enlarged image could keep it.
 
     Raises:
         InputError: As for `open_reader`.
     """
     with open_reader(path, max_pixels=max_pixels) as reader:
-        return reader.read()
+        raster = reader.read()
+    _check_floats(raster.pixels, name_of(path))
+    return raster
 
 
-def read_image(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def read_image(path: Source, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Read and decode an image file as a PIL image.
 
     Args:
-        path: The file.
+        path: As for `open_reader`.
         max_pixels: As for `open_reader`.
 
     Returns:
@@ -84,7 +90,7 @@ def read_image(path: FilePath, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     return read_raster(path, max_pixels=max_pixels).to_pil()
 
 
-def image_size(path: FilePath) -> tuple[int, int]:
+def image_size(path: Source) -> tuple[int, int]:
     """Read the size of an image file of any size from its header.
 
     Returns:
@@ -97,14 +103,35 @@ def image_size(path: FilePath) -> tuple[int, int]:
         return reader.header.size
 
 
-def image_info(path: FilePath) -> dict[Any, Any]:
-    """Read what the header of an image file says beside its size: metadata as in `PIL.Image.Image.info`.
+def upright_size(path: Source) -> tuple[int, int]:
+    """Read the size of an image file as `image_size` does, but after EXIF's orientation is applied."""
+    with open_reader(path, max_pixels=_ANY) as reader:
+        return reader.metadata.size or reader.header.size
+
+
+def image_metadata(path: Source) -> Metadata:
+    """Read what an image file says beside its pixels.
 
     Raises:
         InputError: The file is missing, unreadable or not an image.
     """
     with open_reader(path, max_pixels=_ANY) as reader:
-        return reader.info
+        return reader.metadata
+
+
+def _check_floats(pixels: Pixels, name: str) -> None:
+    if pixels.dtype.kind != "f" or not pixels.size:
+        return
+    low, high = float(pixels.min()), float(pixels.max())
+    if not -FLOAT_OVERSHOOT <= low <= high <= 1 + FLOAT_OVERSHOOT:  # so for NaN, too
+        raise InputError(
+            f"{name!r} holds floats from {low:g} to {high:g}, and black is 0 and white 1; divide them by the value of"
+            " white, replace NaN and infinity, and save the file again"
+        )
+    if low < 0 or high > 1:
+        _log.warning(
+            "%r holds floats from %g to %g; what is darker than 0 or lighter than 1 is cut off", name, low, high
+        )
 
 
 _ANY = 2**63
@@ -125,13 +152,13 @@ def _reader(file: IO[bytes], format: str, name: str) -> ImageReader:
 
 
 @contextmanager
-def _opened(name: str) -> Iterator[IO[bytes]]:
+def _opened(source: Source, name: str) -> Iterator[IO[bytes]]:
     """Open a file and close it again; whatever a decoder raises meanwhile becomes an `InputError`.
 
     Raises:
         InputError: There is no such file, it cannot be opened, or the ``with`` block raised an `Exception`.
     """
-    with _open(name) as file:
+    with open_for_reading(source) as file:
         try:
             yield file
         except InputError:
@@ -140,19 +167,6 @@ def _opened(name: str) -> Iterator[IO[bytes]]:
             raise InputError(
                 f"{name!r} cannot be read ({format_error(error)}): it is damaged or incomplete; use another copy of it"
             ) from error
-
-
-def _open(name: str) -> IO[bytes]:
-    try:
-        status = os.stat(name)
-        if stat.S_ISREG(status.st_mode):
-            return open(name, "rb")
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"there is no file {name!r}; check the name and the folder") from None
-    except OSError as error:
-        raise InputError(f"cannot open the file: {format_error(error)}; check its name and permissions") from error
-    kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or a pipe"
-    raise InputError(f"{name!r} is {kind}, not a file; give the name of an image file")
 
 
 def _check_pixels(size: tuple[int, int], max_pixels: int, name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import IO
 
@@ -18,9 +18,12 @@ from ..errors import InputError
 from ..imaging.colour import white_of
 from ..imaging.degrade import bicubic
 from ..imaging.image import open_image
+from .conversion import converted, fitted, fitted_mode
 from .original import Original, note_original
-from .reader import read_image
-from .writer import check_output, image_encoder, open_for_writing
+from .output import DEFAULT
+from .raster import Raster
+from .reader import read_raster
+from .writer import check_output, format_by_name, image_encoder, open_for_writing
 
 SCALES = (2, 3, 4)  # that models are trained for
 LOSSY = (".webp", ".jpg", ".jpeg", ".avif")
@@ -69,8 +72,13 @@ def shrink(image: Image.Image, scale: int) -> Image.Image:
         exact = bicubic(torch.from_numpy(plane.astype(np.float64))[None], scale)[0]
         small[:] = exact.clamp(0, white_of(small.dtype)).round().numpy()
     result: Image.Image = opened.result()
-    note_original(result.info, Original(image.size, scale))
+    result.info["xmp"] = note_original(_xmp(result), Original(image.size, scale))
     return result
+
+
+def _xmp(image: Image.Image) -> bytes:
+    xmp = image.info.get("xmp")
+    return xmp if isinstance(xmp, bytes) else b""
 
 
 def _with_all_colours(image: Image.Image) -> Image.Image:
@@ -96,7 +104,8 @@ def shrink_file(
     """Read an image file, `shrink` it and write it. `Upscaler.upscale_file` restores its original size.
 
     Args:
-        source: An image file. Its orientation is applied; colour profile, EXIF and XMP are kept.
+        source: An image file. Its orientation is applied; colour profile, EXIF and XMP are kept. What the new format
+            cannot hold is converted, and the log says so: transparency in JPEG becomes white.
         target: The file to write: WebP, JPEG, AVIF or PNG by its ending, completely or not at all.
         scale: Reduction per side, one of `SCALES`.
         quality: 1 to 100; default: 80. Not for PNG, which loses nothing.
@@ -113,11 +122,14 @@ def shrink_file(
     check_choices(target, scale, quality, max_bytes)
     if os.path.exists(target) and os.path.exists(source) and os.path.samefile(target, source):
         raise InputError(f"{file_name(target)!r} is the input and would be overwritten; choose another name")
-    image = _with_all_colours(read_image(source))
-    check_output(target, Original(image.size, scale).small_size, image.mode)
+    kind, name = format_by_name(file_name(target)), file_name(source)
+    raster = converted(read_raster(source), kind, DEFAULT, name)
+    image = _with_all_colours(raster.to_pil())
+    check_output(target, Original(image.size, scale).small_size, fitted_mode(Raster.from_pil(image), kind))
     lossless = not file_name(target).lower().endswith(LOSSY)
     small = shrink(image, scale)
-    encode = image_encoder(small, target)
+    metadata = replace(raster.metadata, xmp=_xmp(small))
+    encode = image_encoder(fitted(replace(Raster.from_pil(small), metadata=metadata), kind, name), target)
     if max_bytes is None:
         quality = None if lossless else quality or _QUALITY
         data = _encoded(encode, quality)

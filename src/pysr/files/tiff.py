@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import IO, Any
 
 import numpy as np
 
 from ..errors import InputError
-from .exif import tiff_info
 from .interface import Header, ImageReader
 from .raster import Pixels
-from .tiff_header import COMPRESSION, ORIENTATION, PLANAR, Directory
+from .tiff_header import COMPRESSION, PLANAR, Directory
 from .tiff_layout import LOSSY, TiffLayout, describe_compression, palette_of, to_pixels, unsupported
 
 
@@ -33,16 +33,14 @@ class TiffReader(ImageReader):
             TIFF.DECOMPRESSORS[page.one(COMPRESSION, 1)]
         except KeyError:
             raise unsupported(name, describe_compression(page)) from None
+        logging.getLogger("tifffile").addHandler(logging.NullHandler())  # instead of stderr, where nothing is set up
         self._file, self._layout, self._name = file, layout, name
         self._page: Any = TiffFile(file).pages[page.number].aspage()
         self._channels_apart = page.one(PLANAR, 1) == 2 and page.samples > 1
-        self.info = tiff_info(file, page.offset, name)
         if layout.kind == "palette":
             self.palette = palette_of(np.asarray(self._page.colormap).astype(np.uint16))
-        orientation = page.one(ORIENTATION, 1)
         self.header = Header(
             *("TIFF", page.size, layout.kind, layout.channels, layout.dtype, layout.bits),
-            orientation=orientation if orientation in range(1, 9) else 1,
             lossless=page.one(COMPRESSION, 1) not in LOSSY,
         )
 

@@ -36,7 +36,9 @@ def open_tiff(file: IO[bytes], name: str) -> ImageReader:
     page = images[0]
     layout = layout_of(page, name)
     if layout.dropped:
-        _log.warning("%r has %d channels beside its colours, which are left out", name, layout.dropped)
+        _log.warning(
+            "%r: %d of its %d channels are neither colour nor alpha, and left out", name, layout.dropped, page.samples
+        )
     if layout.numbers == "signed":
         _log.warning("%r has signed samples; the lowest that they can hold is taken as black", name)
     if page.one(COMPRESSION, 1) not in _FAX and find_spec("tifffile") and find_spec("imagecodecs"):

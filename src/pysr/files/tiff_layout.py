@@ -107,17 +107,17 @@ def layout_of(page: Directory, name: str) -> TiffLayout:
         raise InputError(f"{name!r} has too few samples for its colours: it is damaged; use another copy of it")
     if bits == 1 and kind == "gray":
         kind = "bilevel"
-    allowed: dict[int, tuple[str, tuple[int, ...]]] = {
-        MIN_IS_WHITE: ("unsigned signed", (1, 2, 4, 8, 10, 12, 14, 16, 32)),
-        PALETTE: ("unsigned", (1, 2, 4, 8)),
-        YCBCR: ("unsigned", (8,)),
-        **dict.fromkeys((LAB, ICC_LAB), ("unsigned", (8, 16))),
+    allowed: dict[int, tuple[tuple[str, ...], tuple[int, ...]]] = {
+        MIN_IS_WHITE: (("unsigned", "signed"), (1, 2, 4, 8, 10, 12, 14, 16, 32)),
+        PALETTE: (("unsigned",), (1, 2, 4, 8)),
+        YCBCR: (("unsigned",), (8,)),
+        **dict.fromkeys((LAB, ICC_LAB), (("unsigned",), (8, 16))),
     }
     if page.one(COMPRESSION, 1) == JPEG:
         photometric = _photometric_of_jpeg(page, photometric, name)
     if photometric == YCBCR and not _is_plain_ycbcr(page):
         raise unsupported(name, "YCbCr with reduced chroma or unusual coefficients")
-    kinds, depths = allowed.get(photometric, (numbers, (bits,)))
+    kinds, depths = allowed.get(photometric, ((numbers,), (bits,)))
     if numbers not in kinds or bits not in depths:
         raise unsupported(name, f"{numbers} samples of {bits} bits in this colour space")
     meaning = page.tags.get(EXTRA_SAMPLES, ())[:1]

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import IO, Any
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import IO
 
-from PIL import ExifTags, Image, PngImagePlugin
+from PIL import Image
 
 from ..atomic import FilePath, atomic_write, check_place, file_name
 from ..errors import InputError, format_error
-from .exif import described, readable_exif
+from .encoders import encode_pixels
 from .formats import FORMATS, WRITABLE, Format
+from .metadata import Changes, Metadata, avif_arguments, embed, embeds, fit, holds_exif, stripped, with_software
+from .output import DEFAULT, Output
 from .raster import Raster
+from .streams import Target, name_of
 
 _log = logging.getLogger(__name__)
-_WORDS = {"1": "black-and-white", "P": "palette", "I;16": "16-bit gray", "LA": "transparent", "RGBA": "transparent"}
+_WORDS = {"1": "black-and-white", "P": "palette", "CMYK": "CMYK"}  # of modes without their depth
 
 
-def check_output(path: FilePath, size: tuple[int, int], mode: str, *, transparent: bool = False) -> str:
+def check_output(
+    path: Target, size: tuple[int, int], mode: str, *, transparent: bool = False, kind: Format | None = None
+) -> str:
     """Check that a result can be written, before it is computed.
 
     Args:
-        path: The file to write; its ending chooses the format.
+        path: The file to write; its ending chooses the format. Or one that is open for writing.
         size: (width, height) of the result in pixels, as Pillow's ``image.size``.
         mode: Its Pillow mode.
         transparent: Whether a "P", "L" or "RGB" result has transparent colours; for other modes the mode says it.
+        kind: The format, in place of that of the ending.
 
     Returns:
         The format's name, for example "PNG".
@@ -36,12 +44,9 @@ def check_output(path: FilePath, size: tuple[int, int], mode: str, *, transparen
         InputError: The ending is unknown, the folder is missing or not writable, or the format does not hold an image
             of this size or mode.
     """
-    name = file_name(path)
-    ending = os.path.splitext(name)[1].lower()
-    kind = next((kind for kind in FORMATS if ending in kind.endings), None)
-    if kind is None:
-        raise InputError(f"{name!r} does not end like an image file that pysr writes; use one of {', '.join(WRITABLE)}")
-    check_place(name)
+    kind = kind or format_by_name(name_of(path))
+    if isinstance(path, str | os.PathLike):
+        check_place(path)
     _check_mode(kind, mode, transparent)
     width, height = size
     if max(size) > kind.longest_side:
@@ -57,14 +62,29 @@ def check_output(path: FilePath, size: tuple[int, int], mode: str, *, transparen
     return kind.name
 
 
+def format_by_name(name: str) -> Format:
+    """Return the format that a file's name chooses by its ending.
+
+    Raises:
+        InputError: It ends otherwise.
+    """
+    ending = os.path.splitext(name)[1].lower()
+    for kind in FORMATS:
+        if ending in kind.endings:
+            return kind
+    raise InputError(f"{name!r} does not end like an image file that pysr writes; use one of {', '.join(WRITABLE)}")
+
+
 def _bytes_per_pixel(mode: str) -> int:
-    return 2 if mode == "I;16" else Image.getmodebands(mode)
+    base, _, depth = mode.partition(";")
+    channels = {"LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}.get(base, 1)
+    return channels * {"16": 2, "F": 4}.get("F" if mode == "F" else depth, 1)
 
 
 def _check_mode(kind: Format, mode: str, transparent: bool) -> None:
     fits = [f.name for f in FORMATS if mode in f.modes and (not transparent or _keeps_transparent_colours(f, mode))]
     if kind.name not in fits:
-        what = "transparent" if transparent else _WORDS.get(mode, mode)
+        what = "transparent" if transparent else _in_words(mode)
         instead = f"write {' or '.join(fits)}, or convert" if fits else "convert"
         raise InputError(
             f"{kind.name} cannot hold {what} images (mode {mode!r}); {instead} the image first, for example with"
@@ -72,51 +92,114 @@ def _check_mode(kind: Format, mode: str, transparent: bool) -> None:
         )
 
 
+def _in_words(mode: str) -> str:
+    base, _, depth = mode.partition(";")
+    colours = {"I": "gray", "F": "gray", "L": "gray"}.get(base, _WORDS.get(base, base))
+    words = {"16": "16-bit ", "F": "floating-point "}.get("F" if mode == "F" else depth, "")
+    return words + ("transparent" if base in ("LA", "RGBA") else colours)
+
+
 def _keeps_transparent_colours(kind: Format, mode: str) -> bool:
-    return mode in ("LA", "RGBA") or kind.name in ("PNG", "WEBP")
+    return mode.startswith(("LA", "RGBA")) or kind.name in ("PNG", "WEBP")
 
 
-_QUALITY = 95  # of 100: hardly visible losses in less than half the bytes of 100
-_LARGEST_METADATA = {"JPEG": 65_000, "BMP": 0, "PPM": 0}  # bytes of one kind; a JPEG segment has at most 65,533
-_DPI_RANGE = 0.5, 65_535  # a JPEG header holds whole dots per inch in 16 bits
-
-
-def write_image(image: Image.Image, path: FilePath, *, quality: int | None = None) -> None:
+def write_image(image: Image.Image, path: FilePath, *, output: Output = DEFAULT) -> Changes:
     """Write a PIL image as `write_raster` does.
 
     Args:
         image: In one of the modes that the format holds.
         path: The file to create or replace.
-        quality: As for `write_raster`.
+        output: As for `write_raster`.
+
+    Returns:
+        What became of the metadata that Pillow knows of.
 
     Raises:
         InputError: As for `write_raster`.
     """
-    write_raster(Raster.from_pil(image), path, quality=quality)
+    return write_raster(Raster.from_pil(image), path, output=output)
 
 
-def write_raster(raster: Raster, path: FilePath, *, quality: int | None = None) -> None:
+def write_raster(
+    raster: Raster,
+    path: Target,
+    *,
+    output: Output = DEFAULT,
+    kind: Format | None = None,
+    modified: int | None = None,
+    done: str = "",
+) -> Changes:
     """Write an image in the format named by the file's ending: completely, or not at all (see `atomic_write`).
 
-    Colour profile, EXIF, XMP and resolution are kept; a log warning names what the format cannot hold.
+    The metadata are made true of this image; a log warning names what the format cannot hold of them. JPEG keeps the
+    full colour resolution (4:4:4).
 
     Args:
         raster: In one of the modes that the format holds.
-        path: The file to create or replace.
-        quality: Of JPEG, WebP and AVIF, 1 to 100; default: 95. Other formats are lossless and ignore it. JPEG keeps the
-            full colour resolution (4:4:4).
+        path: The file to create or replace; or one that is open for writing, which gets the bytes in one piece.
+        output: Quality and compression; WebP that was read without loss loses nothing unless a quality is given.
+        kind: The format, in place of that of the ending.
+        modified: The file's time of change in nanoseconds, as of `os.stat`; default: now.
+        done: What was done to the image, for ``output.tag``.
+
+    Returns:
+        What became of the metadata.
 
     Raises:
-        InputError: As for `check_output`, for a quality out of range, and where writing fails (disk full).
+        InputError: As for `check_output`, and where writing fails (disk full).
     """
-    if quality is not None and not 1 <= quality <= 100:
-        raise InputError(f"the quality is {quality}; give a number from 1 to 100")
-    encode = image_encoder(raster, path)
+    encode = image_encoder(raster, path, output=output, kind=kind, done=done)
+    if not isinstance(path, str | os.PathLike):
+        whole = io.BytesIO()
+        encode(whole, None)
+        _pour(whole.getvalue(), path)
+        return encode.changes
     with open_for_writing(path) as file:
-        encode(file, quality)
+        encode(file, None)
+        if modified is not None and os.utime in os.supports_fd:
+            file.flush()
+            os.utime(file.fileno(), ns=(modified, modified))
+    if modified is not None and os.utime not in os.supports_fd:  # as on Windows
+        os.utime(path, ns=(modified, modified))
+    return encode.changes
 
 
-def image_encoder(image: Raster | Image.Image, path: FilePath) -> Callable[[IO[bytes], int | None], None]:
+def _pour(data: bytes, stream: IO[bytes]) -> None:
+    try:
+        stream.write(data)
+        stream.flush()
+    except (OSError, TypeError, ValueError) as error:  # a closed pipe, a stream of text, a closed file
+        raise InputError(
+            f"{name_of(stream)} could not be written ({format_error(error)}); give a file that is open in binary mode"
+        ) from error
+
+
+@dataclass(frozen=True)
+class ImageEncoder:
+    """An image ready to be encoded, once or several times.
+
+    Attributes:
+        encode: Writes the bytes of the image into an open binary file, with a quality in place of the one that was
+            chosen before if that is not None.
+        changes: What becomes of its metadata.
+    """
+
+    encode: Callable[[IO[bytes], int | None], None]
+    changes: Changes
+
+    def __call__(self, file: IO[bytes], quality: int | None) -> None:
+        """As ``encode``."""
+        self.encode(file, quality)
+
+
+def image_encoder(
+    image: Raster | Image.Image,
+    path: Target,
+    *,
+    output: Output = DEFAULT,
+    kind: Format | None = None,
+    done: str = "",
+) -> ImageEncoder:
     """Prepare to encode an image in the format named by a file's ending, once or several times.
 
     What the format cannot hold is logged here, as a warning.
@@ -124,23 +207,38 @@ def image_encoder(image: Raster | Image.Image, path: FilePath) -> Callable[[IO[b
     Args:
         image: As for `write_raster` or `write_image`.
         path: The file that the bytes are for; it is not touched.
-
-    Returns:
-        A callable ``encode(file, quality)`` that writes the bytes of the image into an open binary file.
+        output: Quality, compression, and what becomes of metadata.
+        kind: The format, in place of that of the ending.
+        done: As for `write_raster`.
 
     Raises:
         InputError: As for `check_output`.
     """
     raster = Raster.from_pil(image) if isinstance(image, Image.Image) else image
-    name = file_name(path)
-    kind = check_output(name, raster.size, raster.mode, transparent=raster.transparent_palette)
-    metadata = _metadata(raster.info, kind, name)
-    pil = raster.to_pil()
+    name = name_of(path)
+    format = check_output(path, raster.size, raster.mode, transparent=raster.transparent_palette, kind=kind)
+    known = stripped(raster.metadata, output.strip) if output.strip else raster.metadata
+    metadata, changes = fit(known, format, raster.size)
+    if output.tag and done:
+        if holds_exif(format):
+            metadata = with_software(metadata, format, done)
+        else:
+            changes = changes.without("note of what was done", f"{format} has no place for it")
+    if changes.warning:
+        _log.warning("%r: %s", name, changes.warning)
+    bare = replace(raster, metadata=Metadata())
+    keeps_lossless = raster.format == format and raster.lossless
 
     def encode(file: IO[bytes], quality: int | None) -> None:
-        pil.save(file, kind, **metadata | _encoding(pil, kind, quality or _QUALITY))
+        options = (output if quality is None else replace(output, quality=quality)).encoding(format, keeps_lossless)
+        if embeds(format):
+            encoded = io.BytesIO()
+            encode_pixels(bare, format, encoded, **options)
+            embed(encoded, file, format, metadata)
+        else:
+            encode_pixels(bare, format, file, **options, **(avif_arguments(metadata) if format == "AVIF" else {}))
 
-    return encode
+    return ImageEncoder(encode, changes)
 
 
 @contextmanager
@@ -160,49 +258,3 @@ def open_for_writing(path: FilePath) -> Iterator[IO[bytes]]:
             f"{file_name(path)!r} could not be written ({format_error(error)}), and what was there is unchanged;"
             " check the disk, or choose another place"
         ) from error
-
-
-def _metadata(info: dict[Any, Any], kind: str, name: str) -> dict[str, Any]:
-    """Return the metadata of the photograph as arguments of Pillow's ``save``."""
-    kept: dict[str, Any] = {}
-    for key in ("icc_profile", "exif", "xmp", "comment"):
-        if isinstance(info.get(key), bytes) and info[key]:
-            kept[key] = info[key]
-    largest = _LARGEST_METADATA.get(kind, 2**31)
-    for key in [key for key in kept if len(kept[key]) > largest and (key, kind) != ("icc_profile", "JPEG")]:
-        _log.warning("%r: %s cannot hold the %s of this image (%d bytes)", name, kind, key, len(kept.pop(key)))
-    if kind == "PNG" and "xmp" in kept:
-        kept["pnginfo"] = PngImagePlugin.PngInfo()
-        kept["pnginfo"].add_itxt("XML:com.adobe.xmp", kept["xmp"].decode("utf-8", "replace"))
-    if kind == "AVIF" and "exif" in kept and not readable_exif(kept["exif"]):  # Pillow's writer would fail
-        _log.warning("%r: the EXIF data of this image are damaged and left out (%d bytes)", name, len(kept.pop("exif")))
-    if kind == "JPEG":
-        kept.setdefault("comment", b"")  # otherwise Pillow takes one of any length from the image
-    with suppress(TypeError, ValueError, ZeroDivisionError, KeyError):
-        dpi = tuple(float(side) for side in info["dpi"])
-        if len(dpi) == 2 and all(_DPI_RANGE[0] <= side < _DPI_RANGE[1] for side in dpi):
-            kept["dpi"] = dpi
-    return kept
-
-
-def _encoding(image: Image.Image, kind: str, quality: int) -> dict[str, Any]:
-    if kind == "PNG":
-        return {"compress_level": 2}  # 5 times as fast as the default, 6, and 8 % larger
-    if kind == "JPEG":
-        return {"quality": quality, "subsampling": "4:4:4"}
-    if kind in ("WEBP", "AVIF"):
-        return {"quality": quality}
-    if kind == "TIFF":
-        return {"compression": "raw", "tiffinfo": _tiff_tags(image)}  # Pillow's compressors lose EXIF
-    return {}
-
-
-def _tiff_tags(image: Image.Image) -> dict[int, Any]:
-    tags: dict[int, Any] = {}
-    with suppress(Exception):  # damaged EXIF raises anything, and must not cost the image
-        exif = Image.Exif()
-        exif.load(image.info.get("exif", b""))
-        tags.update(described(exif))
-    if isinstance(image.info.get("xmp"), bytes):
-        tags[ExifTags.Base.XMLPacket] = image.info["xmp"]
-    return tags

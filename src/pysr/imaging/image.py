@@ -38,6 +38,7 @@ class Planes:
     alpha: Array | None = None
 
 
+Scale = int | Fraction | tuple[int, int]
 Split = Callable[[Any], tuple[Planes, ...]]
 
 
@@ -72,11 +73,11 @@ class OpenedImage:
         self._planes, self._empty, self._split, self._finish = planes, empty, split, finish
         self._memory: Array | None = None
 
-    def parts(self, scale: int | Fraction) -> list[tuple[Array, Array]]:
+    def parts(self, scale: Scale) -> list[tuple[Array, Array]]:
         """Return the colour planes to read and those to fill.
 
         Args:
-            scale: Enlargement per side; a fraction reduces, and sides are rounded up.
+            scale: Enlargement per side; a fraction reduces, and sides are rounded up. Or (height, width) of the result.
 
         Returns:
             Pairs of (C, H, W) and an empty (C, H * scale, W * scale), C being 1 or 3: views with any strides, both
@@ -88,7 +89,7 @@ class OpenedImage:
         """
         return [(low.colour, high.colour) for low, high in self._pairs(scale)]
 
-    def alphas(self, scale: int | Fraction) -> list[tuple[Array, Array]]:
+    def alphas(self, scale: Scale) -> list[tuple[Array, Array]]:
         """Return alpha: pairs like those of `parts`, of (1, H, W) and (1, H * scale, W * scale); often none."""
         pairs = ((low.alpha, high.alpha) for low, high in self._pairs(scale))
         return [(low, high) for low, high in pairs if low is not None and high is not None]
@@ -100,8 +101,8 @@ class OpenedImage:
         memory, self._memory = self._memory, None
         return self._finish(memory)
 
-    def _pairs(self, scale: int | Fraction) -> list[tuple[Planes, Planes]]:
-        height, width = (ceil(side * scale) for side in self.shape)
+    def _pairs(self, scale: Scale) -> list[tuple[Planes, Planes]]:
+        height, width = scale if isinstance(scale, tuple) else (ceil(side * scale) for side in self.shape)
         if self._memory is None:
             try:
                 self._memory = self._empty(height, width)
@@ -305,6 +306,8 @@ def _open_pil(image: Image.Image) -> OpenedImage:
     split = split_cmyk if image.mode == "CMYK" else split_array
     try:
         pixels = read(image)
+    except InputError:
+        raise
     except (OSError, SyntaxError, ValueError) as error:  # PIL decodes lazily
         raise InputError(
             f"the PIL image cannot be decoded ({format_error(error)}): its file is damaged; use another copy of it"

@@ -15,9 +15,10 @@ from PIL import Image
 
 from ..errors import InputError
 from ..files.compression import Compression, compression_of, compression_of_image
+from ..files.streams import is_stream, name_of
 from ..plugin import Model
 from ..registry import AUTO, registry
-from .chain import validate_choice
+from .chain import chain_for, validate_choice
 from .stage import Stage
 from .tiling import Tiling
 from .upscaler import ImageLike, Upscaler
@@ -55,7 +56,13 @@ def auto_scale(scale: int | None) -> int:
     Raises:
         InputError: No installed model offers it.
     """
-    return int(validate_choice("scale", scale, auto_scales()))
+    offered, hint = auto_scales(), ""
+    if scale is not None and scale not in offered:
+        models = sorted(candidates(offered[0]), key=lambda model: -model.scores.get(offered[0], -math.inf))
+        chains = (chain_for(model, scale) for model in models)
+        if chain := next(filter(None, chains), None):
+            hint = f"; for {scale}, use a chain such as {chain}"
+    return int(validate_choice("scale", scale, offered, hint))
 
 
 def choose_model(scale: int, compression: Compression) -> Choice:
@@ -96,8 +103,8 @@ def better_model(model: Model, scale: int, sources: Iterable[Path]) -> tuple[Pat
     Returns:
         The first such file, how it is compressed, and the better model; None if there is none.
     """
-    if model.made_for == "compressed" or model.domain != "photo" or not candidates(scale):
-        return None
+    if model.made_for == "compressed" or model.domain != "photo" or model.file or not candidates(scale):
+        return None  # what a model file is made for, nobody knows
     for source in sources:
         try:
             compression = compression_of(source)
@@ -147,8 +154,8 @@ class AutoUpscaler(Upscaler):
         Raises:
             InputError: The image is a file that cannot be read.
         """
-        is_file = isinstance(image, (str, PathLike))
-        compression = _compression(image)
+        file = image if isinstance(image, (str, PathLike)) or is_stream(image) else None
+        compression = _compression(image) if file is None else compression_of(file)
         choice = choose_model(self.scale, compression)
         name, kind = choice.model.name, suffers(compression)
         with self._lock:
@@ -156,12 +163,10 @@ class AutoUpscaler(Upscaler):
                 self._loaded[name] = self._load_model(name)
             if kind not in self._explained:
                 self._explained.add(kind)
-                what = f"{image} ({compression.name})" if is_file else compression.name
+                what = compression.name if file is None else f"{name_of(file)} ({compression.name})"
                 logger.info("%s is chosen for %s %s", name, what, choice.reason)
             return self._loaded[name]
 
 
 def _compression(image: ImageLike) -> Compression:
-    if isinstance(image, Image.Image):
-        return compression_of_image(image)
-    return compression_of(Path(image)) if isinstance(image, (str, PathLike)) else PIXELS
+    return compression_of_image(image) if isinstance(image, Image.Image) else PIXELS

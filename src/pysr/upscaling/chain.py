@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations_with_replacement
 from typing import Any, Literal
 
 from ..errors import InputError
@@ -109,6 +110,8 @@ class Chain:
         equal_parts = len(self.models) > 1 and not self.parts
         example = "+".join(f"{spec.name}:{spec.scales[0]}" for spec in self.models)
         hint = f" (in equal parts); for any other, name the parts, as in {example}" if equal_parts else ""
+        if len(self.models) == 1 and scale not in self.scales and (names := chain_for(self.models[0], scale)):
+            hint = f"; for {scale}, use the chain {names}"
         scale = validate_choice(f"scale of {self.name}", scale, self.scales, hint)
         if self.parts:
             return self
@@ -138,6 +141,24 @@ class Chain:
             domain=first.domain,
             made_for=first.made_for,
         )
+
+
+def chain_for(model: Model, scale: Any) -> str | None:
+    """Name the chain by which a model, applied several times, enlarges by a scale that it does not offer itself.
+
+    Returns:
+        In equal parts if that can be, as "vdsr+vdsr+vdsr" for 8, else with the fewest, as "vdsr:2+vdsr:3"; None if no
+        product of its scales is that scale, or if its result is drawn at random.
+    """
+    if model.stochastic or not isinstance(scale, int) or not 2 < scale < 1000:
+        return None
+    parts = sorted(part for part in model.trained_scales if part > 1)
+    lengths = range(2, scale.bit_length())
+    if equal := [times for times in lengths if any(part**times == scale for part in parts)]:
+        return "+".join([model.name] * equal[0])
+    chains = (chain for times in lengths for chain in combinations_with_replacement(parts, times))
+    found = next((chain for chain in chains if math.prod(chain) == scale), None)
+    return "+".join(f"{model.name}:{part}" for part in found) if found else None
 
 
 def common_scales(offers: Mapping[str, Sequence[int]]) -> list[int]:

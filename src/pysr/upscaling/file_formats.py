@@ -73,14 +73,15 @@ def describe_format(path: Path, start: bytes) -> str:
     """
     if not start:
         return "empty" + _GET_THE_FILE
-    found = _describe_zip(start) or _describe_safetensors(start) or _describe_by_start(start)
+    found = _describe_zip(start) or _describe_safetensors(start) or describe_by_start(start)
     if not found and (known := _ENDINGS.get(path.suffix.lower())):
         found = known[0] + _READ_BY.format(_PACKAGES[known[1]])
     is_text = start.isascii() and b"\0" not in start
     return found or ("text" if is_text else "no kind of model that pysr knows") + _FIND_ANOTHER
 
 
-def _describe_by_start(start: bytes) -> str:
+def describe_by_start(start: bytes) -> str:
+    """Say what a file is that begins in a known way, and what to do, as `describe_format` does; else ""."""
     matching = (each for each in _FORMATS if start[each.offset :].startswith(each.starts))
     return next((each.is_called + each.advice for each in matching), "")
 

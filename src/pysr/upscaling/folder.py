@@ -1,34 +1,51 @@
-"""Batches of image files: the output of each input, checked before any work, and progress over all of them.
+"""Several image files: the output of each input, checked before any work.
 
-Nothing here imports torch or loads a model.
+A file that cannot be used costs only itself: its job says why. Nothing here imports torch or loads a model.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from itertools import accumulate
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
-from ..atomic import FilePath
+from ..atomic import FilePath, check_place, file_name
 from ..errors import InputError
-from ..files import READABLE, WRITABLE, image_files, image_info, image_size
+from ..files import READABLE, WRITABLE, folder_images, image_metadata, open_for_reading, upright_size
+from ..files.formats import ENDINGS, detect_format, format_of_ending
 from ..files.original import noted_original
-from ..plugin import Progress
+from ..files.output import TargetSize
+from ..files.streams import Buffered, Source, name_of
 
 if TYPE_CHECKING:
+    from .report import Report
     from .upscaler import Upscaler
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class FileJob:
-    """One image file to upscale and the file to write."""
+    """One image file to upscale and the file to write.
 
-    source: Path
-    target: Path
+    Attributes:
+        source: The file to read, or its bytes.
+        target: The file to write, or one that is open for writing.
+        scale: Of the model, 1 for none; None if it is the same for all files.
+        error: Why the file cannot be upscaled, as far as that is known before; None if nothing speaks against it.
+    """
+
+    source: Path | Buffered
+    target: Path | IO[bytes]
+    scale: int | None = None
+    error: InputError | None = None
 
 
 @dataclass(frozen=True)
@@ -36,78 +53,147 @@ class FileResult:
     """The outcome for one image file.
 
     Attributes:
-        source: The image file that was read.
-        target: The file to write.
+        source: The image file that was read, as in `FileJob`.
+        target: The file to write, likewise.
         size: (width, height) of the result in pixels; None if it failed.
         seconds: Wall time of reading, upscaling and writing.
         error: The reason for a failure; None if ``target`` was written.
         upscaler: What upscaled it; None if it failed before a model was chosen.
+        report: What became of it, as `Upscaler.upscale_file` returns it; None if it failed.
     """
 
-    source: Path
-    target: Path
+    source: Path | Buffered
+    target: Path | IO[bytes]
     size: tuple[int, int] | None
     seconds: float
     error: Exception | None = None
     upscaler: Upscaler | None = None
+    report: Report | None = None
+
+
+@dataclass(frozen=True)
+class Enlargement:
+    """How much larger results are to be.
+
+    Attributes:
+        scale: Enlargement per side.
+        size: The size of the results, if that is not ``scale`` times the images'.
+        offered: The scales of models to choose from, for ``size``.
+    """
+
+    scale: int
+    size: TargetSize | None = None
+    offered: Sequence[int] = ()
+
+    def of(self, source: Path | Buffered) -> tuple[int | None, str]:
+        """Return the scale of the model for a file, as `FileJob.scale`, and what tells of it in the result's name."""
+        if self.size is None:
+            return None, f"x{self.scale}"
+        before = upright_size(source)
+        after = self.size.of(before)
+        suffix = f"x{float(self.size.scale):g}" if self.size.scale else f"{after[0]}x{after[1]}"
+        return self.size.model_scale(before, self.offered) or 1, suffix
 
 
 def plan_folder(
     source: FilePath, target: FilePath, *, format: str | None = None, suffix: str | None = None
 ) -> list[FileJob]:
     """Plan to upscale the images of one folder into another; see `Upscaler.upscale_folder`."""
-    jobs = _jobs_into(image_files(source), Path(target), format, suffix or "")
-    _check_targets(jobs)
-    return jobs
+    found = folder_images(source)
+    if not found.images:
+        raise found.why_empty(file_name(source))
+    return _plan([Path(source)], _Naming(_folder(target), format, suffix or ""), Enlargement(1))
 
 
 def plan_files(
-    inputs: Sequence[Path], output: Path | None, *, scale: int, format: str | None = None, suffix: str | None = None
+    inputs: Sequence[Path],
+    output: FilePath | None,
+    enlargement: Enlargement,
+    *,
+    format: str | None = None,
+    suffix: str | None = None,
 ) -> list[FileJob]:
     """Plan to upscale files and the images of folders.
 
     Args:
         inputs: Image files and folders; a folder stands for the images in it, without its sub-folders.
-        output: The file to write if one file is given, or a folder. None: each result is written beside its input.
-        scale: Enlargement per side, for the names of results that are written beside their inputs.
+        output: The file to write if one file is given, or a folder: one that exists, a name that does not end like a
+            file, or one with a slash at its end. None: each result is written beside its input.
+        enlargement: For the names of results that are written beside their inputs, and the models' scales.
         format: Ending of the files to write, such as "png". None: the input's (PNG if pysr cannot write that).
-        suffix: Appended to each name as NAME_SUFFIX.EXT. None: "x3" (the scale) beside the input, else nothing.
+        suffix: Appended to each name as NAME_SUFFIX.EXT. None: "x3" (the scale) or "800x600" (the size) beside the
+            input, else nothing.
 
     Returns:
-        One job per file, in the order of the inputs.
+        One job per file, in the order of the inputs; the files of folders in natural order, and a file that is given
+        twice once. Where two results would have the same name, each gets its input's ending into it: a_jpg.png.
 
     Raises:
-        InputError: A folder has no images, a format cannot be written, an input would be overwritten, or two inputs
-            would become one file.
+        InputError: A format cannot be written, the output contradicts the inputs, or none of the files can be used.
     """
-    if output and _names_file(output, inputs):
-        if format or suffix:
-            raise InputError(f"{output} names the file to write; leave out format and suffix, or give a folder")
-        jobs = [FileJob(inputs[0], output)]
-    else:
-        name = f"x{scale}" if suffix is None and output is None else suffix or ""
-        jobs = _jobs_into(_sources(inputs), output, format, name)
-    _check_targets(jobs)
-    return jobs
+    if output is None:
+        return _plan(inputs, _Naming(None, format, suffix), enlargement)
+    _check_is_no_device(file_name(output))
+    if not names_file(output, inputs):
+        return _plan(inputs, _Naming(_folder(output), format, suffix or ""), enlargement)
+    if format or suffix:
+        raise InputError(f"{output} names the file to write; leave out format and suffix, or give a folder")
+    return [plan_one(inputs[0], Path(output), enlargement)]
 
 
-def noted_scale(inputs: Sequence[Path]) -> int | None:
+def plan_one(source: Path | Buffered, target: Path | IO[bytes], enlargement: Enlargement) -> FileJob:
+    """Plan to upscale one file, or its bytes, to a file with a name, or one that is open for writing.
+
+    Raises:
+        InputError: The source cannot be opened, or the target cannot be written.
+    """
+    if isinstance(target, Path) and target.suffix.lower() not in WRITABLE:
+        listed = ", ".join(WRITABLE)
+        raise InputError(f"{target} ends neither like an image file that pysr writes ({listed}) nor like a folder (/)")
+    _look_at(source)
+    job = FileJob(source, target, enlargement.of(source)[0])
+    if error := _target_error(job, set()) if isinstance(target, Path) else None:
+        raise error
+    return job
+
+
+def plan_in_place(inputs: Sequence[Path], enlargement: Enlargement) -> list[FileJob]:
+    """Plan to replace files, and the images of folders, by their results; otherwise as `plan_files`."""
+    jobs = []
+    for source, failure in _sources(inputs):
+        scale, error = None, failure
+        try:
+            if not error and _look_at(source) not in ENDINGS:
+                raise InputError(f"{source} has a format that is not written, so it cannot be replaced; leave it out")
+            if not error:
+                check_place(source)
+                scale, _ = enlargement.of(source)
+        except InputError as reason:
+            error = reason
+        jobs.append(FileJob(source, source, scale, error))
+    return _not_all_failed(jobs)
+
+
+def noted_scale(inputs: Sequence[Path | Buffered]) -> int | None:
     """Find the scale by which files were shrunk (see `pysr.files.original`).
 
     Args:
-        inputs: Image files and folders, as for `plan_files`.
+        inputs: Image files and folders, as for `plan_files`, or a file's bytes.
 
     Returns:
         The scale; None if none of the files notes one.
 
     Raises:
-        InputError: They note different scales, or a folder has no images.
+        InputError: They note different scales.
     """
-    found: dict[int, Path] = {}
-    for source in _sources(inputs):
+    found: dict[int, str] = {}
+    files: list[Path | Buffered] = [given for given in inputs if isinstance(given, Buffered)]
+    paths = [given for given in inputs if isinstance(given, Path)]
+    files += [path for path, _ in _sources(paths, log=False)]
+    for source in files:
         with suppress(InputError):  # reported when the file's turn comes
-            if original := noted_original(image_info(source)):
-                found.setdefault(original.scale, source)
+            if original := noted_original(image_metadata(source).xmp):
+                found.setdefault(original.scale, name_of(source))
     if len(found) > 1:
         (one, first), (other, second), *_ = found.items()
         raise InputError(
@@ -116,75 +202,181 @@ def noted_scale(inputs: Sequence[Path]) -> int | None:
     return next(iter(found), None)
 
 
-def _sources(inputs: Sequence[Path]) -> list[Path]:
-    """The files, and for each folder the images in it."""
-    return [path for given in inputs for path in (image_files(given) if given.is_dir() else [given])]
+# --- inputs ----------------------------------------------------------------------------------------------------------
 
 
-def _names_file(output: Path, inputs: Sequence[Path]) -> bool:
-    return len(inputs) == 1 and not inputs[0].is_dir() and not output.is_dir() and output.suffix != ""
+def _sources(inputs: Sequence[Path], *, log: bool = True) -> Iterator[tuple[Path, InputError | None]]:
+    """Yield each file once, and for each folder the images in it; or a path that is neither of both, and why."""
+    seen: set[str] = set()
+    for given in inputs:
+        found = _images_of(given, log) if os.path.isdir(given) else [(given, None)]
+        for path, error in found:
+            if (name := os.path.abspath(path)) not in seen:
+                seen.add(name)
+                yield path, error
 
 
-def _jobs_into(sources: Sequence[Path], folder: Path | None, format: str | None, suffix: str) -> list[FileJob]:
-    if format and f".{format.lower().lstrip('.')}" not in WRITABLE:
-        raise InputError(f"pysr cannot write the format {format!r}; it can write {', '.join(WRITABLE)}")
-    if folder and (folder.is_file() or folder.suffix.lower() in READABLE):
-        raise InputError(f"{folder} names a file; to upscale a folder or several files, give a folder for the output")
-    return [FileJob(source, _target(source, folder, format, suffix)) for source in sources]
-
-
-def _target(source: Path, folder: Path | None, format: str | None, suffix: str) -> Path:
-    ending = f".{format.lstrip('.')}" if format else source.suffix
-    if ending.lower() not in WRITABLE:
-        ending = ".png"
-    return (folder or source.parent) / f"{source.stem}{'_' if suffix else ''}{suffix}{ending}"
-
-
-def _check_targets(jobs: Sequence[FileJob]) -> None:
-    sources = {job.source.resolve() for job in jobs}
-    for job in jobs:
-        is_link = job.target.exists() and job.source.exists() and job.target.samefile(job.source)
-        if is_link or job.target.resolve() in sources:
-            raise InputError(
-                f"{job.target} is an input and would be overwritten by the result for {job.source}; "
-                "if it is the result of an earlier run, give a folder for the output"
-            )
-    target, count = Counter(job.target.resolve() for job in jobs).most_common(1)[0]
-    if count > 1:
-        names = ", ".join(str(job.source) for job in jobs if job.target.resolve() == target)
-        raise InputError(f"{names} would all become {target}; upscale them into different folders")
-
-
-class FilesProgress:
-    """Progress over several files, in pixels of output.
-
-    Attributes:
-        error: The exception that the caller's callback raised, if any. Unlike an error in a file, it ends the work.
-    """
-
-    def __init__(self, report: Progress, sources: Sequence[Path], scale: int) -> None:
-        self.error: Exception | None = None
-        self._report = report
-        self._pixels = [_pixels(source) * scale**2 for source in sources]
-        self._before = [0, *accumulate(self._pixels)]
-
-    def of(self, number: int) -> Progress:
-        """Report that a file has started, and return the callback for its progress."""
-
-        def report(done: int, total: int) -> None:
-            try:
-                self._report(self._before[number] + self._pixels[number] * done // total, self._before[-1])
-            except Exception as error:
-                self.error = error
-                raise
-
-        report(0, 1)
-        return report
-
-
-def _pixels(path: Path) -> int:
+def _images_of(folder: Path, log: bool) -> list[tuple[Path, InputError | None]]:
     try:
-        width, height = image_size(path)
-    except InputError:  # reported when the file's turn comes
-        return 0
-    return width * height
+        found = folder_images(folder)
+    except InputError as error:
+        return [(folder, error)]
+    if log and found.left_out:
+        names = ", ".join(path.name for path in found.left_out)
+        _log.warning("left out of %s, as pysr cannot read them: %s", folder, names)
+    if not found.images:
+        return [(folder, found.why_empty(str(folder)))]
+    files: list[tuple[Path, InputError | None]] = [(path, None) for path in found.images]
+    why = "is a folder, not an image; name it, to upscale what is in it"
+    return files + [
+        (path, InputError(f"{path} {why}")) for path in found.sub_folders if path.suffix.lower() in READABLE
+    ]
+
+
+def _look_at(source: Source) -> str:
+    """Return the format of a file by its content. Raises InputError if it cannot be opened or is no image."""
+    with open_for_reading(source) as file:
+        return detect_format(file, name_of(source))
+
+
+# --- outputs ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Naming:
+    """How results are called: folder (None: beside the input), ending (None: the input's), suffix (None: the size)."""
+
+    folder: Path | None
+    format: str | None
+    suffix: str | None
+
+    def target(self, source: Path, kind: str | None, size: str, mark: str = "") -> Path:
+        """Return the result's name; ``kind`` is the input's format, and ``mark`` sets it apart from others."""
+        suffix = self.suffix if self.suffix is not None else size
+        ending = f".{self.format.lstrip('.')}" if self.format else _ending(source, kind)
+        return (self.folder or source.parent) / f"{source.stem}{mark}{'_' if suffix else ''}{suffix}{ending}"
+
+
+def _plan(inputs: Sequence[Path], naming: _Naming, enlargement: Enlargement) -> list[FileJob]:
+    if naming.format:
+        format_of_ending(naming.format)
+    jobs: list[FileJob] = []
+    renamed: list[Callable[[str], Path]] = []  # for each job: its target with a mark in the name
+    for source, failure in _sources(inputs):
+        kind, scale, size, error = None, None, f"x{enlargement.scale}", failure
+        try:
+            if not error:
+                kind = _look_at(source)
+                scale, size = enlargement.of(source)
+        except InputError as reason:
+            error = reason
+        target = naming.target(source, kind, size)
+        jobs.append(FileJob(source, target, scale, error))
+        renamed.append(partial(naming.target, source, kind, size))
+        if not naming.format:
+            _tell_of_format(source, kind, target)
+    return _checked(_apart(jobs, renamed))
+
+
+def _ending(source: Path, kind: str | None) -> str:
+    """Return the ending for a file of a format: its own where that is true, or else the format's (PNG if not written).
+
+    ``kind`` is None for a file that fails anyway.
+    """
+    own = source.suffix.lower()
+    if kind in ENDINGS and kind != "PPM":  # which has endings that are not written
+        return source.suffix if own in ENDINGS[kind] else ENDINGS[kind][0]
+    return source.suffix if own in WRITABLE and kind in (None, "PPM") else ".png"
+
+
+def _tell_of_format(source: Path, kind: str | None, target: Path) -> None:
+    own = source.suffix.lower()
+    if kind and own in WRITABLE and own not in ENDINGS.get(kind, ()):
+        _log.info("%s is a %s file, whatever its name says; its result is called %s", source, kind, target.name)
+
+
+def _apart(jobs: Sequence[FileJob], renamed: Sequence[Callable[[str], Path]]) -> list[FileJob]:
+    """Give results that would become one file names that differ."""
+    same = defaultdict(list)
+    for number, job in enumerate(jobs):
+        if not job.error:
+            same[_key(job.target)].append(number)
+    result, taken = list(jobs), set(same) | {_key(job.source) for job in jobs}
+    for numbers in (numbers for numbers in same.values() if len(numbers) > 1):
+        for number in numbers:
+            ending = Path(name_of(jobs[number].source)).suffix.lstrip(".").lower()
+            marks = (f"_{ending}" + (f"_{n}" if n > 1 else "") for n in count(1))
+            target = next(name for name in map(renamed[number], marks) if _key(name) not in taken)
+            taken.add(_key(target))
+            result[number] = replace(jobs[number], target=target)
+        names = ", ".join(f"{name_of(job.source)} -> {name_of(job.target)}" for job in (result[n] for n in numbers))
+        _log.info("not to become the same file, these results get other names: %s", names)
+    return result
+
+
+def _key(file: Source) -> str:
+    return os.path.normcase(os.path.realpath(name_of(file)))
+
+
+def _checked(jobs: Sequence[FileJob]) -> list[FileJob]:
+    """Note in each job why its target cannot be written."""
+    sources = {_key(job.source) for job in jobs}
+    return _not_all_failed([job if job.error else replace(job, error=_target_error(job, sources)) for job in jobs])
+
+
+def _target_error(job: FileJob, sources: set[str]) -> InputError | None:
+    """Return why a job's target cannot be written; ``sources`` are the keys of all files that are read."""
+    source, target = job.source, job.target
+    assert isinstance(target, Path)
+    same = isinstance(source, Path) and os.path.exists(target) and os.path.samefile(target, source)
+    if same or _key(target) in sources:
+        return InputError(
+            f"{target} is an input and would be overwritten by the result for {name_of(source)}; "
+            "if it is the result of an earlier run, give a folder for the output"
+        )
+    try:
+        check_place(target, folder_is_made=True)
+    except InputError as error:
+        return error
+    return None
+
+
+def _not_all_failed(jobs: list[FileJob]) -> list[FileJob]:
+    failed = [job.error for job in jobs if job.error]
+    if len(failed) < len(jobs):
+        return jobs
+    if len(failed) == 1:
+        raise failed[0]
+    raise InputError(f"none of the {len(jobs)} inputs can be used; the first: {failed[0]}") from failed[0]
+
+
+def _check_is_no_device(output: str) -> None:
+    if output.startswith(("/dev/", "/proc/")) or (os.path.exists(output) and not _is_place(output)):
+        raise InputError(
+            f"{output} is a device or a pipe, which can hold no complete file; write to a file, or to standard output"
+            " with -o -"
+        )
+
+
+def _is_place(path: str) -> bool:
+    return os.path.isfile(path) or os.path.isdir(path)
+
+
+_SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
+
+
+def names_file(output: FilePath, inputs: Sequence[Path]) -> bool:
+    """Tell whether an output is the name of a file, not of a folder."""
+    if len(set(map(os.path.abspath, inputs))) != 1 or os.path.isdir(inputs[0]) or os.path.isdir(output):
+        return False
+    return not file_name(output).endswith(_SEPARATORS) and os.path.splitext(file_name(output))[1] != ""
+
+
+def _folder(output: FilePath) -> Path:
+    """Check that the name of a folder is none of a file."""
+    name = file_name(output)
+    if os.path.isfile(name) or (
+        os.path.splitext(name)[1].lower() in READABLE and not name.endswith(_SEPARATORS) and not os.path.isdir(name)
+    ):
+        raise InputError(f"{output} names a file; to upscale a folder or several files, give a folder for the output")
+    return Path(output)

@@ -30,7 +30,7 @@ from .quantization import calibration_files, quantized
 from .runner import ForeignNetwork, PreparedNetwork
 from .stage import BoundPreprocessor, PreUpsampler, Stage
 from .tiling import Tiling
-from .upscaler import ImageLike, Pixel, PixelArray, Upscaler
+from .upscaler import ImageFile, ImageLike, Pixel, PixelArray, Upscaler
 from .weights import interpolate_weights, load_weights, read_metadata, resolve_scale
 
 Hardware = tuple[torch.device, torch.dtype]
@@ -148,7 +148,7 @@ def load(
 
 @overload
 def upscale(
-    image: Image.Image | str | PathLike[str],
+    image: Image.Image | ImageFile,
     model: ModelName | Sequence[ModelName] = "auto",
     scale: int | None = None,
     *,
@@ -180,13 +180,13 @@ def upscale(
     """Upscale one image: ``pysr.load(model, scale, device=device).upscale(image)``.
 
     Args:
-        image: A PIL image, NumPy array, torch tensor, or the path of an image file; see `Upscaler.upscale`.
+        image: A PIL image, NumPy array, torch tensor, or an image file, by its path or open; see `Upscaler.upscale`.
         model: As in `load`.
         scale: As in `load`.
         device: As in `load`.
 
     Returns:
-        The image, ``scale`` times as large per side, of the same type; for a path, a PIL image.
+        The image, ``scale`` times as large per side, of the same type; for a file, a PIL image.
 
     Raises:
         PysrError: As for `load` and `Upscaler.upscale`.
@@ -304,14 +304,18 @@ def make_stage(
     return _with_pre_upsampler(_load_pre_upsampler(pre_upsampler, model, scale, hardware), stage)
 
 
+def probe_sides(model: Model) -> tuple[int, int]:
+    """Return the (height, width) of a small input that the model's network takes."""
+    least = max(SAMPLER_PROBE_SIDE if model.stochastic else PROBE_SIDE, model.minimum_size)
+    return model.input_size or (round_up(least, model.multiple_of),) * 2
+
+
 def _prepare(model: Model, network: nn.Module, hardware: Hardware, backend: str) -> PreparedNetwork:
     if model.runtime != "torch":
         return ForeignNetwork(network, model.bytes_per_pixel)
-    least = max(SAMPLER_PROBE_SIDE if model.stochastic else PROBE_SIDE, model.minimum_size)
-    sides = model.input_size or (round_up(least, model.multiple_of),) * 2
+    sides = probe_sides(model)
     device, dtype = hardware
-    if dtype == torch.int8:  # its weights are float32 until they are calibrated
-        dtype, backend = torch.float32, "openvino"
+    dtype, backend = (torch.float32, "openvino") if dtype == torch.int8 else (dtype, backend)  # until it is calibrated
     probe_shape = model.channels, *sides
     runner = PreparedNetwork(network, device, torch.float32 if model.needs_float32 else dtype, probe_shape)
     if not model.stochastic:

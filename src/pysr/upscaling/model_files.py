@@ -106,11 +106,20 @@ def open_model(path: Path) -> Model:
 @lru_cache(_KEPT)
 def _open(plugins: Registry, path: Path, identity: tuple[int, ...]) -> Model:
     """Open a file; ``identity`` is what changes with its content."""
+    if reader := reader_of(path):
+        return _open_by(plugins, reader, path)
     start = _read_start(path)
-    for reader in plugins.readers.values():
-        if _takes(plugins, reader, path, start):
-            return _open_by(plugins, reader, path)
     raise InputError(f"{path} is no model file that can be read here: it seems to be {describe_format(path, start)}")
+
+
+def reader_of(path: Path) -> ModelReader | None:
+    """Return the first reader that takes a file; None if none does.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    start, plugins = _read_start(path), registry()
+    return next((reader for reader in plugins.readers.values() if _takes(plugins, reader, path, start)), None)
 
 
 def _read_start(path: Path) -> bytes:

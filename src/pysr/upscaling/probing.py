@@ -22,10 +22,11 @@ from .runner import PreparedNetwork
 
 REVISION = 1  # of the measurement: raised when its results change
 REACHES = (96, 32)  # pixels of input: how far is looked, or less far if that is too slow; larger halos would not pay
-BUDGET = 1e12  # floating-point operations of a look; networks beyond it have their patches blended
+BUDGET = 1.5e12  # floating-point operations of a look; networks beyond it have their patches blended
 _HEIGHT = 40  # pixels of the strips that are looked at: what lies farther to the side hardly counts
 EXACT = 2e-5  # difference that counts as none: float32 rounds by about that in a deep network
 INVISIBLE = 1 / 1020  # a quarter of a level of 8 bits
+_SLOW = 5e6  # floating-point operations per pixel from which the look takes seconds
 _SMALL = 24  # pixels a side of the image for memory and precision
 _CORE = 8  # pixels beyond the reach on which the difference must have ended
 _MARGIN = 1.25  # on what is found: it was measured on one image
@@ -81,7 +82,7 @@ def probe(
 
     The receptive field is how far from its edge a patch of an image differs from the same part of the whole image: by
     2e-5, or if there is no end to such differences, by a quarter of a level of 8 bits; a quarter is added, because it
-    is measured on one image. It is None if there is no end to those either, within 96 pixels or within 10^12
+    is measured on one image. It is None if there is no end to those either, within 96 pixels or within 1.5 * 10^12
     floating-point operations.
 
     Args:
@@ -106,6 +107,8 @@ def probe(
     def measure() -> dict[str, Any]:
         with torch.inference_mode(), torch.device("cpu"):
             flops = _flops_per_pixel(network, shape) if flops_per_pixel is None else flops_per_pixel
+            if bounded and key and flops > _SLOW:
+                logger.info("measuring how far the network sees, which takes a while, but only once for each file")
             seen = _receptive_field(network, shape, flops) if bounded else None
             if flops_per_pixel is not None:
                 return asdict(Probe(seen, 0, needs_float32=True))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Sequence
 from os import PathLike
-from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import IO, Any, TypeVar, overload
 
 import numpy as np
 import torch
@@ -17,9 +15,12 @@ from torch import Tensor
 
 from ..atomic import FilePath
 from ..errors import InputError
+from ..files.conversion import in_full_colour
+from ..files.output import DEFAULT, Output
 from ..files.planes import open_raster
 from ..files.raster import Raster
 from ..files.reader import read_raster
+from ..files.streams import buffered, is_stream
 from ..imaging.colour import white_of
 from ..imaging.histogram import match_histogram
 from ..imaging.image import Array, OpenedImage, open_image
@@ -28,15 +29,18 @@ from ..ops.patches import from_float
 from ..plugin import Model, Progress
 from . import sampling
 from .file import upscale_file
-from .folder import FileJob, FileResult, FilesProgress, plan_folder
+from .folder import FileResult, plan_folder
+from .jobs import upscale_jobs
 from .memory import empty_image
 from .progress import progress_shares
+from .report import Report
 from .stage import Stage
 from .tiling import TiledStage, Tiling
 
 Pixel = TypeVar("Pixel", bound=np.generic)
 PixelArray = NDArray[Any] | Tensor
-ImageLike = Image.Image | str | PathLike[str] | PixelArray
+ImageFile = str | PathLike[str] | IO[bytes]
+ImageLike = Image.Image | ImageFile | PixelArray
 Mask = NDArray[np.bool_] | Tensor | Image.Image
 
 
@@ -83,7 +87,7 @@ class Upscaler:
 
     @overload
     def upscale(
-        self, image: Image.Image | str | PathLike[str], *, seed: int | None = None, progress: Progress | None = None
+        self, image: Image.Image | ImageFile, *, seed: int | None = None, progress: Progress | None = None
     ) -> Image.Image: ...
     @overload
     def upscale(
@@ -102,21 +106,23 @@ class Upscaler:
         Args:
             image: A PIL image of mode 1, L, LA, P, I;16, RGB, RGBA or CMYK; a NumPy array (H, W) or (H, W, C), uint8,
                 uint16, float16 or float32; a torch tensor (C, H, W) or (N, C, H, W), uint8, uint16, float16, bfloat16
-                or float32, on any device; or the path of an image file. C is 1 (gray), 2 (gray and alpha), 3 (RGB) or 4
-                (RGB and alpha). Floats are in [0, 1].
+                or float32, on any device; or an image file, by its path or open for reading. C is 1 (gray), 2 (gray and
+                alpha), 3 (RGB) or 4 (RGB and alpha). Floats are in [0, 1].
             seed: For models that draw their result at random, 0 to 2^64 - 1; by default 0.
             progress: Called as progress(done, total), in patches, after each network call; an exception that it raises
                 stops the work.
 
         Returns:
-            The image, ``scale`` times as large per side: of the same type, dtype, mode and device; for a path, an
-            upright PIL image.
+            The image, ``scale`` times as large per side: of the same type, dtype, mode and device; for a file, an
+            upright PIL image, in full colour if the file has a palette.
 
         Raises:
             InputError: The image cannot be used, or a seed is given for a model that draws nothing at random.
             OutOfMemoryError: Even the smallest patch, or the result, does not fit into memory.
             PluginError: The model breaks its contract.
         """
+        if is_stream(image):
+            image = buffered(image)
         return self.chosen_for(image)._upscale(image, seed, progress)  # type: ignore[no-any-return]
 
     def _upscale(self, image: ImageLike | Raster, seed: int | None, progress: Progress | None) -> Any:
@@ -139,7 +145,7 @@ class Upscaler:
     @overload
     def sample(
         self,
-        image: Image.Image | str | PathLike[str],
+        image: Image.Image | ImageFile,
         n: int = 16,
         *,
         seed: int = 0,
@@ -252,21 +258,31 @@ class Upscaler:
         return sampling.bits_per_dim(self._stochastic_stage(), _opened(low), _opened(high))
 
     def upscale_file(
-        self, source: str | PathLike[str], target: str | PathLike[str], *, progress: Progress | None = None
-    ) -> tuple[int, int]:
+        self,
+        source: ImageFile,
+        target: ImageFile,
+        *,
+        output: Output = DEFAULT,
+        progress: Progress | None = None,
+    ) -> Report:
         """Read an image file, upscale it and write it.
 
         The target appears only when it is complete; an older file of that name is kept until then. The orientation
-        noted by a camera is applied, and the colour profile is kept. A file made by ``pysr shrink`` gets its original's
+        noted by a camera is applied. What the file says beside its pixels (EXIF, XMP, IPTC, colour profile, texts, ...)
+        is kept and made true of the result. What the target's format cannot hold, such as transparency in JPEG, is
+        converted or left out, and the log and the report say so. A file made by ``pysr shrink`` gets its original's
         size back, to the pixel; where the note of it contradicts the file or the scale, a warning is logged instead.
 
         Args:
-            source: An image file.
-            target: The file to write; its extension determines the format.
+            source: An image file, or one that is open for reading in binary mode, such as `io.BytesIO` or a pipe.
+            target: The file to write; its extension determines the format. Or one that is open for writing; that gets
+                the source's format, or PNG if pysr cannot write that.
+            output: What the file is to be like: format, quality, size and so on.
             progress: As in `upscale`.
 
         Returns:
-            (width, height) of the result in pixels.
+            What became of the file: ``size``, ``seconds``, ``model``; ``kept``, ``changed`` and ``dropped`` name the
+            metadata, and why; ``warnings`` are what the log warned of; ``as_dict()`` gives it for JSON.
 
         Raises:
             InputError: Before any work, if the source cannot be read, or the target cannot hold the result or is the
@@ -274,9 +290,12 @@ class Upscaler:
             OutOfMemoryError: As for `upscale`.
             PluginError: As for `upscale`.
         """
+        source = buffered(source)
         chosen = self.chosen_for(source)
         return upscale_file(
-            lambda raster: chosen._upscale(raster, None, progress), self.scale, Path(source), Path(target)
+            lambda raster: chosen._upscale(raster, None, progress),
+            *(self.scale, source, target, output),
+            model=chosen.model.name,
         )
 
     def upscale_folder(
@@ -286,51 +305,31 @@ class Upscaler:
         *,
         format: str | None = None,
         suffix: str | None = None,
+        output: Output = DEFAULT,
         progress: Progress | None = None,
     ) -> Iterator[FileResult]:
         """Upscale every image in a folder into another folder, one by one as the results are taken.
 
         Args:
-            source: Folder of images. Sub-folders, hidden files and files of other kinds are left out.
+            source: Folder of images. Sub-folders and hidden files are left out, and files of other kinds; a log warning
+                names those that are images, too.
             target: Folder for the results, created if missing. An existing result is replaced.
             format: Ending of the results, such as "png". Default: the input's (PNG if pysr cannot write that).
             suffix: Appended to each name as NAME_SUFFIX.EXT. Default: nothing.
+            output: As in `upscale_file`; ``format`` goes before its format.
             progress: Called as progress(done, total), in pixels of output of all files, at the start of each file and
                 after each patch; an exception raised in it ends the work.
 
         Returns:
-            One result per file, in the order of their names. An error in a file is recorded in its result, not raised.
+            One result per file, in the natural order of their names (2 before 10). An error in a file is recorded in
+            its result, not raised. Where two results would have the same name, as a.png and a.jpg with the format
+            "webp", each gets its input's ending into it: a_png.webp, a_jpg.webp.
 
         Raises:
-            InputError: At once, if ``source`` has no images, ``format`` cannot be written, a file of ``source`` would
-                be overwritten, or two files would become one.
+            InputError: At once, if ``source`` has no images that can be upscaled, or ``format`` cannot be written.
         """
-        return self.upscale_files(plan_folder(source, target, format=format, suffix=suffix), progress=progress)
-
-    def upscale_files(self, jobs: Sequence[FileJob], *, progress: Progress | None = None) -> Iterator[FileResult]:
-        """Upscale planned files one by one.
-
-        Args:
-            jobs: The files to read and to write.
-            progress: As in `upscale_folder`.
-
-        Yields:
-            One result per file, in order. An error in one file is recorded in its result, not raised.
-        """
-        reports = FilesProgress(progress, [job.source for job in jobs], self.scale) if progress else None
-        for number, job in enumerate(jobs):
-            report = reports.of(number) if reports else None
-            size, failure, chosen, started = None, None, None, time.perf_counter()
-            try:
-                job.target.parent.mkdir(parents=True, exist_ok=True)
-                chosen = self.chosen_for(job.source)
-                started = time.perf_counter()
-                size = chosen.upscale_file(job.source, job.target, progress=report)
-            except Exception as error:
-                if reports and error is reports.error:
-                    raise
-                failure = error
-            yield FileResult(job.source, job.target, size, time.perf_counter() - started, failure, chosen)
+        jobs = plan_folder(source, target, format=format or output.format, suffix=suffix)
+        return upscale_jobs(jobs, lambda job: self, self.scale, output=output, progress=progress)
 
     def _stochastic_stage(self) -> Stage:
         if not self.model.stochastic:
@@ -392,6 +391,6 @@ class Upscaler:
 def _opened(image: ImageLike | Raster) -> OpenedImage:
     if isinstance(image, Raster):
         return open_raster(image)
-    if isinstance(image, (str, PathLike)):
-        return open_raster(read_raster(image), Raster.to_pil)
+    if isinstance(image, (str, PathLike)) or is_stream(image):
+        return open_raster(in_full_colour(read_raster(image)), Raster.to_pil)
     return open_image(image)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ..atomic import atomic_write
 from ..errors import WeightsError
 from ..plugin import Weights
+from .file_formats import describe_by_start
 
 logger = logging.getLogger("pysr")
 
@@ -37,6 +38,7 @@ def load_weights(network: nn.Module, weights: Weights | str | Path) -> None:
     path = weights.file if isinstance(weights, Weights) else Path(weights)
     data = _read(path)
     if isinstance(weights, Weights) and (found := hashlib.sha256(data).hexdigest()) != weights.sha256:
+        _refuse_others(path, data)
         raise WeightsError(f"{path} has sha256 {found}, not {weights.sha256}: it is damaged; reinstall its package")
     network.load_state_dict(_fitting(path, _parse(path, data), network))
 
@@ -108,7 +110,7 @@ def read_metadata(path: Path) -> dict[str, str]:
         with safe_open(path, "pt") as file:
             return file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        _refuse_pickle(path, _read(path)[:4])
+        _refuse_others(path, _read(path))
         raise WeightsError(f"{path} cannot be read as safetensors ({error}); use another copy of it") from None
 
 
@@ -149,14 +151,21 @@ def _parse(path: Path, data: bytes) -> dict[str, Tensor]:
         _refuse_repeated_names(data)
         return load(data)
     except (SafetensorError, ValueError, KeyError, RecursionError) as error:
-        _refuse_pickle(path, data[:4])
+        _refuse_others(path, data)
         raise WeightsError(f"{path} is not a sound safetensors file ({error}); use another copy of it") from None
 
 
-def _refuse_pickle(path: Path, start: bytes) -> None:
-    """Raise WeightsError for a file that begins like torch's own (zip or pickle), as no safetensors file does."""
-    if start == b"PK\x03\x04" or (start[:1] == b"\x80" and start[2:3] != b"\0"):
-        raise WeightsError(f"{path} is a pickle (.pth), which can run code; convert it to safetensors first") from None
+def _refuse_others(path: Path, data: bytes) -> None:
+    """Raise WeightsError for a file that begins like something else than safetensors, such as torch's pickles."""
+    if data[:4] == b"PK\x03\x04" or (data[:1] == b"\x80" and data[2:3] != b"\0"):
+        raise WeightsError(
+            f"{path} is a pickle (.pth), which can run code; convert it once, from Python: `import torch,"
+            " safetensors.torch; safetensors.torch.save_file(torch.load('IN.pth', weights_only=True),"
+            " 'OUT.safetensors')` (where the file holds a dictionary of several, of the one that you want)"
+        ) from None
+    seems_sound = data[3:8] == bytes(5)  # the upper bytes of the length of a header
+    if not seems_sound and (what := describe_by_start(data[:64])):
+        raise WeightsError(f"{path} is {what}") from None
 
 
 def _refuse_repeated_names(data: bytes) -> None:

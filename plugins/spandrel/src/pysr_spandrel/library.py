@@ -9,16 +9,29 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from pysr.errors import InputError, PluginError, WeightsError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 INSTALL = "pip install --no-deps 'spandrel>=0.4.2,<0.5'"
 _TORCHVISION = ("torchvision", "torchvision.transforms", "torchvision.transforms.functional")
+
+
+def spandrel_version() -> str:
+    """Return the version of the installed spandrel, without importing it.
+
+    Raises:
+        PluginError: It is not installed.
+    """
+    try:
+        return version("spandrel")
+    except PackageNotFoundError:
+        raise PluginError(f"pysr-spandrel needs spandrel, which is not installed: {INSTALL}") from None
 
 
 @cache
@@ -26,22 +39,13 @@ def spandrel() -> Any:
     """Import spandrel.
 
     Raises:
-        PluginError: It is not installed, or cannot be imported.
+        PluginError: It cannot be imported.
     """
     try:
         with _torchvision_or_stand_in():
             return importlib.import_module("spandrel")
-    except ModuleNotFoundError as error:
-        if error.name == "spandrel":
-            raise PluginError(f"pysr-spandrel needs spandrel, which is not installed: {INSTALL}") from None
-        raise PluginError(f"spandrel cannot be imported ({error}); install {error.name}") from error
-
-
-@cache
-def spandrel_version() -> str:
-    """The version of the installed spandrel."""
-    spandrel()
-    return version("spandrel")
+    except ImportError as error:
+        raise PluginError(f"spandrel cannot be imported ({error}): {INSTALL} einops typing_extensions") from error
 
 
 @contextmanager

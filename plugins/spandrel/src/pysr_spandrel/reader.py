@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
-from safetensors.torch import load_file
-from torch import Tensor, nn
-from torch.nn.functional import pad
+from typing import TYPE_CHECKING, Any
 
 from pysr.errors import InputError
-from pysr.plugin import Model, probe
+from pysr.plugin import Model, examine
 
-from .library import describe, spandrel_version
-from .opening import open_once
-from .safetensors_header import read_header
+from .library import spandrel_version
+from .safetensors_header import is_safetensors, read_header
+
+if TYPE_CHECKING:
+    from torch import nn
+
+CONVERTED = "weights.safetensors"  # in the folder of what was examined
+REVISION = 1  # of the facts: raised when `examining` finds out more
 
 # Windows of attention, or pooling over the image: how far they see has no end worth looking for.
 SEE_THE_WHOLE_IMAGE = {
@@ -25,7 +24,6 @@ SEE_THE_WHOLE_IMAGE = {
     "MixDehazeNet", "MMRealSR", "NAFNet", "OmniSR", "RCAN", "RetinexFormer", "RGT", "SCUNet", "Swin2SR", "SwinIR",
     "Uformer",
 }  # fmt: skip
-_LICENCES = ("license", "licence", "modelspec.license")
 
 
 def open_file(path: Path) -> Model:
@@ -36,22 +34,25 @@ def open_file(path: Path) -> Model:
         WeightsError: It is damaged.
         PluginError: spandrel is not installed.
     """
-    with path.open("rb") as file:
-        is_pickle = file.read(9)[8:9] != b"{"
-    metadata = {} if is_pickle else {key.lower(): value for key, value in read_header(path).items()}
-    opened = open_once(path, "pickle" if is_pickle else "safetensors")
+    if is_safetensors(path):
+        read_header(path)  # before a process is started for it
+    versions = f"spandrel{spandrel_version()}"
+    opened = examine([path], "pysr_spandrel.examining:examine_file", f"{versions}-{REVISION}")
     facts = opened.facts
     _refuse_others(facts, path)
-    build = _Build(opened.weights, path)
+    converted = opened.folder / CONVERTED
+    build = _Build(converted if converted.exists() else path, path)
     network = build()
     size = {"multiple_of": facts["multiple_of"], "minimum_size": max(facts["minimum"], 1)}
     bounded = facts["architecture"] not in SEE_THE_WHOLE_IMAGE and facts["tiling"] == "SUPPORTED"
+    from pysr.plugin import probe  # imports torch, which a file that is refused does not need
+
     found = probe(
         network,
         channels=facts["inputs"],
         scale=facts["scale"],
         bounded=bounded,
-        key=f"{opened.digest}-spandrel{spandrel_version()}",
+        key=f"{opened.digest}-{versions}",
         **size,
     )
     tags = f" ({', '.join(facts['tags'])})" if facts["tags"] else ""
@@ -65,7 +66,7 @@ def open_file(path: Path) -> Model:
         receptive_field=found.receptive_field,
         bytes_per_pixel=found.bytes_per_pixel,
         needs_float32=found.needs_float32 or not facts["bfloat16"],
-        licence=facts["licence"] or next((metadata[key] for key in _LICENCES if metadata.get(key)), ""),
+        licence=facts["licence"],
         **size,
     )
 
@@ -94,38 +95,6 @@ class _Build:
     file: Path
 
     def __call__(self, scale: int = 0, variant: str | None = None) -> nn.Module:
-        with torch.device("cpu"), torch.no_grad():
-            return SpandrelNetwork(describe(load_file(self.weights), str(self.file)))
+        from .network import build
 
-
-class _Lock:
-    """A lock of which every copy of a network gets its own."""
-
-    def __init__(self) -> None:
-        self.held = threading.Lock()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Lock:
-        return _Lock()
-
-
-class SpandrelNetwork(nn.Module):
-    """The network of a spandrel descriptor; maps (N, C, h, w) float to (N, C, h * scale, w * scale)."""
-
-    def __init__(self, descriptor: Any) -> None:
-        super().__init__()
-        self.network: nn.Module = descriptor.model
-        self._call = descriptor._call_fn  # what the architecture adds, such as a noise map
-        self._square, self._scale = descriptor.size_requirements.square, descriptor.scale
-        self._lock = _Lock()  # some architectures keep masks of the size seen last
-
-    def forward(self, image: Tensor) -> Tensor:
-        with self._lock.held:
-            return torch.cat([self._forward_one(one) for one in image.split(1)])  # spandrel's calls take one
-
-    def _forward_one(self, image: Tensor) -> Tensor:
-        height, width = image.shape[-2:]
-        if self._square and height != width:
-            side = max(height, width)
-            image = pad(image, (0, side - width, 0, side - height), "replicate")
-        output: Tensor = self._call(self.network, image)
-        return output[..., : height * self._scale, : width * self._scale]
+        return build(self.weights, str(self.file))

@@ -16,6 +16,12 @@ _BYTES = {  # of one number
 }  # fmt: skip
 
 
+def is_safetensors(path: Path) -> bool:
+    """Whether a file is safetensors rather than a pickle."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
+
+
 def read_header(path: Path) -> dict[str, str]:
     """Check the header of a safetensors file and return its metadata.
 

@@ -1,17 +1,12 @@
-"""The process in which a model file is opened for the first time: python -m pysr_spandrel.child FILE CONVERTED KIND.
+"""What is found out about a model file in a process with limits, which `pysr.plugin.examine` starts.
 
-A model file may come from anyone. Here it is read with limits on time, memory and output, so that the worst it can do
-is to end this process. A pickle is read as data (``weights_only``), never run, and its tensors are written to CONVERTED
-as safetensors; then spandrel says what they are. The answer is one line of JSON on standard output: the facts about the
-model, or {"error": class, "message": text}.
+A pickle is read as data (``weights_only``), never run, and its tensors are written as safetensors; then spandrel says
+what they are.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import pickle
-import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,59 +16,42 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pysr.errors import InputError, PysrError, WeightsError
+from pysr.errors import InputError, WeightsError
 
 from .library import describe, spandrel
+from .reader import CONVERTED
+from .safetensors_header import is_safetensors, read_header
 
-MEGABYTE = 2**20
-SPARE_MEMORY = 512 * MEGABYTE  # beyond the file's tensors, which are held up to four times
-SPARE_SECONDS = 3  # of CPU time, beyond those for the file's size
-BYTES_PER_SECOND = 10 * MEGABYTE  # of a file: initialising a network is slower than reading it
 MOST_ENTRIES = 100_000  # of an archive
 _UNWRAP = ("model_state_dict", "state_dict", "params_ema", "params-ema", "params", "model", "net")  # spandrel's order
-_PREFIXES = ("module.", "netG.")
 _LICENCES = ("license", "licence", "modelspec.license")
 
+spandrel()  # imported before the limits begin
 
-def main(file: Path, converted: Path, kind: str) -> dict[str, Any]:
-    """Open a file and return the facts about its model.
+
+def examine_file(file: Path, folder: Path) -> dict[str, Any]:
+    """Open a .pth, .pt or safetensors file and return the facts about its model.
 
     Args:
         file: The model file.
-        converted: Where to write the tensors of a pickle.
-        kind: "pickle" or "safetensors".
+        folder: Where `CONVERTED` is written with the tensors of a pickle.
 
     Raises:
         PysrError: It holds no model that pysr can use.
     """
-    licence = ""
-    if kind == "pickle":
-        loaded = _read_pickle(file)
-        licence = _licence(loaded)
-        tensors = _state_dict(loaded, file)
-        save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, converted)
-        del loaded
+    torch.set_num_threads(1)
+    if is_safetensors(file):
+        metadata = {key.lower(): value for key, value in read_header(file).items()}
+        tensors = load_file(file)
     else:
-        tensors = _without_prefix(load_file(file))
+        loaded = _read_pickle(file)
+        metadata = _texts(loaded)
+        tensors = _state_dict(loaded, file)
+        save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, folder / CONVERTED)
+        del loaded
     _check_numbers(tensors, file)
+    licence = next((metadata[key] for key in _LICENCES if metadata.get(key)), "")[:500]
     return _facts(describe(tensors, str(file))) | {"licence": licence}
-
-
-def limit(size: int) -> None:
-    """Limit what the rest of this process may use for a file of that size in bytes, as far as the system can."""
-    if sys.platform == "win32":
-        return  # the parent limits the time
-    import resource
-
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = int(used.ru_utime + used.ru_stime + SPARE_SECONDS + size / BYTES_PER_SECOND) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size + MEGABYTE,) * 2)
-    if sys.platform == "linux":  # elsewhere the size of the address space is not kept to
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        memory = pages * resource.getpagesize() + SPARE_MEMORY + 4 * size
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
 
 def _read_pickle(file: Path) -> Any:
@@ -124,13 +102,6 @@ def _state_dict(loaded: Any, file: Path) -> dict[str, Tensor]:
         size += tensor.numel() * tensor.element_size()
     if size > file.stat().st_size:
         raise WeightsError(f"{file} claims to hold more than its own size; it is damaged, or made to do harm")
-    return _without_prefix(tensors)
-
-
-def _without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    for prefix in _PREFIXES:
-        if all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors
 
 
@@ -142,12 +113,10 @@ def _check_numbers(tensors: Mapping[str, Tensor], file: Path) -> None:
             raise WeightsError(f"{file} holds NaN or infinite numbers in {name}; use another copy of it")
 
 
-def _licence(loaded: Any) -> str:
-    """What a checkpoint says about its licence beside the weights; empty if it says nothing."""
-    if not isinstance(loaded, Mapping):
-        return ""
-    found = {str(key).lower(): value for key, value in loaded.items() if isinstance(value, str)}
-    return next((found[key] for key in _LICENCES if key in found), "")[:500]
+def _texts(loaded: Any) -> dict[str, str]:
+    """What a checkpoint says in words, beside the weights."""
+    items = loaded.items() if isinstance(loaded, Mapping) else ()
+    return {str(key).lower(): value for key, value in items if isinstance(value, str)}
 
 
 def _facts(descriptor: Any) -> dict[str, Any]:
@@ -166,30 +135,3 @@ def _facts(descriptor: Any) -> dict[str, Any]:
         "tiling": descriptor.tiling.name,
         "bfloat16": descriptor.supports_bfloat16,
     }
-
-
-def _answer() -> dict[str, Any]:
-    file, converted, kind = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-    try:
-        torch.set_num_threads(1)
-        spandrel()
-        limit(file.stat().st_size)
-        return main(file, converted, kind)
-    except PysrError as error:
-        return {"error": type(error).__name__, "message": str(error)}
-    except (MemoryError, RecursionError) as error:
-        what = "memory" if isinstance(error, MemoryError) else "nesting"
-        return {
-            "error": "WeightsError",
-            "message": f"{file} takes more {what} than a model of its size can; it is damaged, or made to do harm",
-        }
-    except Exception as error:  # anything that a damaged file makes of torch
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        return {"error": "WeightsError", "message": f"{file} cannot be read ({reason}); use another copy of it"}
-
-
-if __name__ == "__main__":
-    answer = json.dumps(_answer())
-    sys.stdout.write(answer)
-    sys.stdout.flush()
-    os._exit(0)  # nothing of the file is run on the way out

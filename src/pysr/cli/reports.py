@@ -1,0 +1,151 @@
+"""What ``pysr upscale`` tells while it works: a bar and a line per file, or lines of JSON for other programs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from .terminal import Bar, eprint, explain_error
+
+if TYPE_CHECKING:
+    from ..upscaling.folder import FileJob, FileResult
+
+_INTERVAL = 0.1  # seconds between two lines of progress, at least
+
+
+def file_name(file: Any) -> str:
+    """Return the name of a file or a stream, as jobs and results hold them."""
+    from ..files.streams import name_of
+
+    return name_of(file)
+
+
+class Report:
+    """Tells of files being upscaled.
+
+    Args:
+        jobs: All files.
+        quiet: Whether to leave out the line for a finished file.
+    """
+
+    wants_progress = False
+
+    def __init__(self, jobs: Sequence[FileJob], *, quiet: bool) -> None:
+        self._jobs, self._quiet, self._finished = jobs, quiet, 0
+
+    def __enter__(self) -> Report:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is to be ended here."""
+
+    def progress(self, done: int, total: int) -> None:
+        """Tell how many pixels of all results are done."""
+
+    def finished(self, result: FileResult) -> None:
+        """Tell what became of a file."""
+        self._finished += 1
+        if result.size and not self._quiet:
+            eprint(_summary(result, result.size))
+
+
+class BarReport(Report):
+    """Shows a bar with the remaining time, on a terminal only."""
+
+    def __init__(self, jobs: Sequence[FileJob], *, quiet: bool) -> None:
+        super().__init__(jobs, quiet=quiet)
+        self._bar = Bar("starting", unit="MP", shown=not quiet)
+        self.wants_progress = self._bar.shown
+
+    def __enter__(self) -> Report:
+        self._bar.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.__exit__(kind, error, trace)
+
+    def progress(self, done: int, total: int) -> None:
+        """As `Report.progress`."""
+        name = file_name(self._jobs[self._finished].source).rpartition("/")[2]
+        counted = f"{self._finished + 1}/{len(self._jobs)} {name}" if len(self._jobs) > 1 else name
+        self._bar.update(done / 1e6, total / 1e6, counted)
+
+
+class JsonReport(Report):
+    """Prints lines of JSON on standard error, each with an "event": "start", "progress" or "end" of a file."""
+
+    wants_progress = True
+
+    def __init__(self, jobs: Sequence[FileJob], *, quiet: bool) -> None:
+        super().__init__(jobs, quiet=quiet)
+        self._started, self._printed = -1, 0.0
+        self._began: tuple[float, int] | None = None  # clock, and pixels done, at the first progress
+
+    def progress(self, done: int, total: int) -> None:
+        """As `Report.progress`."""
+        job, now = self._jobs[self._finished], time.perf_counter()
+        if self._started < self._finished:
+            self._started = self._finished
+            about = {"output": file_name(job.target), "number": self._finished + 1, "of": len(self._jobs)}
+            _print_event("start", job, about)
+        began, before = self._began = self._began or (now, done)
+        if now - self._printed < _INTERVAL and done < total:
+            return
+        self._printed = now
+        eta = round((now - began) * (total - done) / (done - before), 3) if done > before else None
+        _print_event("progress", job, {"done": done, "total": total, "eta": eta})
+
+    def finished(self, result: FileResult) -> None:
+        """As `Report.finished`."""
+        outcome: dict[str, Any] = {"output": file_name(result.target), "seconds": round(result.seconds, 3)}
+        if result.error:
+            outcome["error"] = explain_error(result.error)
+        _print_event("end", self._jobs[self._finished], outcome)
+        self._finished += 1
+
+
+REPORTS: dict[str, type[Report]] = {"bar": BarReport, "json": JsonReport, "none": Report}
+
+
+def facts(result: FileResult, warnings: Sequence[str]) -> dict[str, Any]:
+    """Return what became of a file, for --json."""
+    known: dict[str, Any] = {"input": file_name(result.source), "output": file_name(result.target)}
+    if warnings:
+        known["warnings"] = list(warnings)
+    if result.error:
+        return known | {"error": explain_error(result.error)}
+    upscaler, report, (width, height) = result.upscaler, result.report, result.size or (0, 0)
+    assert upscaler is not None  # what was upscaled was upscaled by something
+    assert report is not None
+    told = report.as_dict()
+    return (
+        known
+        | {
+            "model": upscaler.model.name,
+            "scale": upscaler.scale,
+            "device": str(upscaler.device),
+            "precision": upscaler.precision,
+            "width": width,
+            "height": height,
+            "seconds": round(result.seconds, 3),
+        }
+        | {name: told[name] for name in ("kept", "changed", "dropped")}
+    )
+
+
+def _print_event(event: str, job: FileJob, more: dict[str, Any]) -> None:
+    eprint(json.dumps({"event": event, "file": file_name(job.source)} | more))
+
+
+def _summary(result: FileResult, size: tuple[int, int]) -> str:
+    width, height = size
+    rate = width * height / 1e6 / result.seconds
+    names = f"{file_name(result.source)} -> {file_name(result.target)}"
+    return f"{names}  {width} x {height} pixels in {result.seconds:.1f} s, {rate:.3g} MP/s"

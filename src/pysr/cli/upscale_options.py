@@ -1,0 +1,166 @@
+"""The arguments of ``pysr upscale``, and which of them contradict each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+if TYPE_CHECKING:
+    from ..files.output import Output
+
+STREAM = "-"  # in place of a file: standard input or output
+
+
+@dataclass(frozen=True)
+class UpscaleOptions:
+    """The arguments of ``pysr upscale``; None if an option was left out."""
+
+    inputs: tuple[Path, ...]
+    more_inputs: tuple[Path, ...]
+    output: str | None
+    model: str
+    variant: str | None
+    pre_upsampler: str | None
+    weights: Path | None
+    strength: float | None
+    scale: int | Fraction | None
+    width: int | None
+    height: int | None
+    fit: Literal["inside", "outside", "fill"] | None
+    patch: int
+    gpu_id: int | None
+    device: str
+    precision: str
+    backend: str
+    calibration: Path | None
+    fp32: bool
+    mode: Literal["auto", "exact", "blend", "mean"]
+    max_memory: int | None
+    match_histogram: bool
+    ensemble: bool
+    format: str | None
+    suffix: str | None
+    quality: int | None
+    lossless: bool
+    compression: int | str | None
+    background: str
+    keep_palette: bool
+    keep_time: bool
+    strip: Literal["all", "gps"] | None
+    tag: bool
+    in_place: bool
+    yes: bool
+    comparison: Path | None
+    html: Path | None
+    progress: Literal["bar", "json", "none"]
+    json: bool
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise click.UsageError("there is nothing to upscale; name an image file or a folder")
+        if self.gpu_id is not None and self.device != "auto":
+            raise click.UsageError("--gpu-id and --device both choose the device; give only one of them")
+        if self.fp32 and self.precision not in ("auto", "float32"):
+            raise click.UsageError(f"--fp32 contradicts --precision {self.precision}; give only one of them")
+        if self.scale is not None and (self.width or self.height):
+            raise click.UsageError("--scale and --width or --height both choose the size; give only one of them")
+        if self.fit and not (self.width and self.height):
+            raise click.UsageError(f"--fit {self.fit} takes a --width and a --height; give both, or leave it out")
+        if self.fit == "fill" and self.html:
+            raise click.UsageError(
+                "--fit fill may change the proportions, and --html compares equal ones; leave one out"
+            )
+        if self.quality and self.lossless:
+            raise click.UsageError("--lossless leaves no --quality to choose; give only one of them")
+        self._check_streams()
+        self._check_in_place()
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """All inputs."""
+        return self.inputs + self.more_inputs
+
+    @property
+    def reads_stream(self) -> bool:
+        """Whether the image comes from standard input."""
+        return Path(STREAM) in self.sources
+
+    @property
+    def writes_stream(self) -> bool:
+        """Whether the result goes to standard output."""
+        return self.output == STREAM or (self.output is None and self.reads_stream)
+
+    def _check_streams(self) -> None:
+        if not (self.reads_stream or self.writes_stream):
+            return
+        if len(self.sources) > 1 or (not self.reads_stream and self.sources[0].is_dir()):
+            raise click.UsageError("a pipe (-) holds a single image; name one file, or a folder for the output")
+        if self.writes_stream and self.json:
+            raise click.UsageError("--json and the image would both go to standard output; write to a file (-o)")
+        if self.reads_stream and self.keep_time:
+            raise click.UsageError("--keep-time: standard input has no time of change; leave it out")
+        given = {"--suffix": self.suffix, "--comparison": self.comparison, "--html": self.html}
+        if unfit := [name for name, value in given.items() if value]:
+            raise click.UsageError(f"{unfit[0]} needs files with names, not a pipe (-); leave it out")
+
+    def _check_in_place(self) -> None:
+        if not self.in_place:
+            return
+        given: dict[str, Any] = {"--output": self.output, "--format": self.format, "--suffix": self.suffix}
+        given |= {"--comparison": self.comparison, "--html": self.html, "standard input (-)": self.reads_stream}
+        if contrary := [name for name, value in given.items() if value]:
+            raise click.UsageError(f"--in-place replaces the inputs, which contradicts {contrary[0]}; leave one out")
+        if not self.yes:
+            raise click.UsageError("--in-place replaces the inputs by the results for good; add --yes to do that")
+
+    def for_load(self) -> dict[str, Any]:
+        """The keyword arguments of `pysr.load`."""
+        from ..upscaling.tiling import Tiling
+
+        return {
+            "variant": self.variant,
+            "pre_upsampler": self.pre_upsampler,
+            "weights": self.weights,
+            "strength": self.strength,
+            "device": self.device if self.gpu_id is None else f"cuda:{self.gpu_id}",
+            "precision": "float32" if self.fp32 else self.precision,
+            "calibration": self.calibration,
+            "backend": self.backend,
+            "tiling": Tiling(self.patch or "auto", self.mode, max_memory=self.max_memory),
+            "match_histogram": self.match_histogram,
+            "ensemble": self.ensemble,
+        }
+
+    def for_output(self) -> Output:
+        """What the files of the results are to be like.
+
+        Raises:
+            InputError: Something contradicts the format, where one is named.
+        """
+        from ..files.output import Output
+
+        size = (self.width, self.height) if self.width or self.height else None
+        return Output(
+            format=self.format,
+            quality=self.quality,
+            lossless=self.lossless,
+            compression=self.compression,
+            background=self.background,
+            keep_palette=self.keep_palette,
+            keep_time=self.keep_time,
+            strip=self.strip,
+            tag=self.tag,
+            in_place=self.in_place,
+            size=size or (self.scale if isinstance(self.scale, Fraction) else None),
+            fit=self.fit,
+        )
+
+    def names_file(self) -> bool:
+        """Whether --output is the name of a file."""
+        from ..upscaling.folder import names_file
+
+        return self.output is not None and self.output != STREAM and names_file(self.output, self.sources)

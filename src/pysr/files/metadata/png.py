@@ -1,0 +1,213 @@
+"""Metadata in PNG files (PNG, third edition, sections 5 and 11)."""
+
+from __future__ import annotations
+
+import binascii
+import io
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import IO
+
+from . import exif, photoshop
+from .model import Metadata, Text
+from .resolution import Resolution
+from .xmp import as_utf8
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+COLOURS = ("gAMA", "cHRM", "sRGB", "cICP", "mDCV", "cLLI")
+_XMP = "XML:com.adobe.xmp"
+_MOST_TEXT = 2**26  # bytes of a text when decompressed; ComfyUI's longest are of some 2**21
+_MOST_CHUNK = 2**28  # bytes of a chunk of metadata
+MOST_COMPRESSED = 2**20  # Pillow's reader refuses to decompress longer texts
+_OWN = (b"iCCP", b"eXIf", b"pHYs", b"tEXt", b"zTXt", b"iTXt", b"tIME", *(name.encode() for name in COLOURS))
+_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT")  # what decoders need
+_HINTS = (b"bKGD", b"hIST", b"sBIT", b"sPLT")  # for the display of the old pixels, on old screens
+_RAW_PROFILE = re.compile(r"Raw profile type (exif|APP1|xmp|iptc|8bim|icc|icm)", re.IGNORECASE)
+_NAMES = {
+    b"iCCP": "colour profile",
+    b"eXIf": "EXIF",
+    b"pHYs": "resolution",
+    b"tIME": "time of the last change",
+    b"caBX": "C2PA manifest",
+    **dict.fromkeys((b"tEXt", b"zTXt", b"iTXt"), "PNG text"),
+}
+_PER_METRE = 2**31 - 1
+
+
+def read_png(file: IO[bytes]) -> Metadata:
+    """Read the metadata of a PNG file; damaged chunks are left out and named."""
+    found = Metadata()
+    for name, length in _chunks(file):
+        if name not in _OWN or length > _MOST_CHUNK:
+            if name not in _PIXELS + _HINTS:
+                reason = f"it has {length} bytes" if name in _OWN else "it holds for the old pixels, or is unknown"
+                found = found.with_lost(_named(name), reason)
+            file.seek(length + 4, io.SEEK_CUR)
+            continue
+        data, check = file.read(length), file.read(4)
+        try:
+            if len(check) < 4 or zlib.crc32(name + data) != struct.unpack(">I", check)[0]:
+                raise ValueError("its checksum is wrong")
+            found = _with_chunk(found, name.decode(), data)
+        except (ValueError, zlib.error, struct.error, IndexError) as error:
+            found = found.with_lost(_named(name), f"it is damaged: {error}")
+    return found if found.resolution else replace(found, resolution=exif.find_resolution(found.exif))
+
+
+def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Yield (name, length) of each chunk; the file stands at its data, and must be moved behind its checksum."""
+    file.seek(0)
+    if file.read(8) != SIGNATURE:
+        return
+    while len(header := file.read(8)) == 8:
+        length, name = struct.unpack(">I4s", header)
+        yield name, length
+        if name == b"IEND":
+            return
+
+
+def _named(name: bytes) -> str:
+    return _NAMES.get(name, f"PNG chunk {name.decode('latin-1')}")
+
+
+def _with_chunk(found: Metadata, name: str, data: bytes) -> Metadata:
+    if name in COLOURS:
+        return replace(found, colours={**found.colours, name: data})
+    if name in ("tEXt", "zTXt", "iTXt"):
+        return _with_text(found, _read_text(name, data))
+    if name == "pHYs":
+        x, y, unit = struct.unpack(">IIB", data)
+        return replace(found, resolution=Resolution.checked(x, y, "metre" if unit == 1 else ""))
+    if name == "iCCP":
+        return replace(found, icc=_inflated(data.split(b"\0", 1)[1][1:]))
+    return replace(found, exif=data.removeprefix(b"Exif\0\0")) if name == "eXIf" else replace(found, modified=data)
+
+
+def _with_text(found: Metadata, text: Text) -> Metadata:
+    if text.keyword == _XMP:
+        return replace(found, xmp=as_utf8(text.value.encode()))
+    if profile := _RAW_PROFILE.fullmatch(text.keyword):
+        return _with_raw_profile(found, profile[1].lower(), text.value)
+    return replace(found, text=(*found.text, text))
+
+
+def _inflated(data: bytes) -> bytes:
+    decompressor = zlib.decompressobj()
+    result = decompressor.decompress(data, _MOST_TEXT)
+    if decompressor.unconsumed_tail:
+        raise ValueError(f"it has more than {_MOST_TEXT} bytes")
+    if not decompressor.eof:
+        raise ValueError("its end is missing")
+    return result
+
+
+def _read_text(name: str, data: bytes) -> Text:
+    keyword, rest = data.split(b"\0", 1) if b"\0" in data else (data, b"")
+    key = keyword.decode("latin-1")
+    if name == "tEXt":
+        return Text(key, rest.decode("latin-1"))
+    if name == "zTXt":
+        return Text(key, _inflated(rest[1:]).decode("latin-1"), compressed=True)
+    compressed = rest[0] == 1
+    language, translated, value = rest[2:].split(b"\0", 2)
+    value = _inflated(value) if compressed else value
+    return Text(key, value.decode(), language.decode("latin-1"), translated.decode(), compressed)
+
+
+def _with_raw_profile(found: Metadata, kind: str, text: str) -> Metadata:
+    """Take a profile as ImageMagick writes it: its kind, its length, and its bytes in hexadecimal digits."""
+    _, length, digits = text.lstrip().split(maxsplit=2)
+    data = binascii.unhexlify("".join(digits.split()))
+    if len(data) != int(length):
+        raise ValueError("its length is wrong")
+    if kind in ("exif", "app1") and data.startswith(b"Exif\0\0"):
+        return found if found.exif else replace(found, exif=data[6:])
+    if kind in ("xmp", "app1"):
+        return found if found.xmp else replace(found, xmp=as_utf8(data.split(b"/xap/1.0/\0")[-1]))
+    if kind in ("iptc", "8bim"):
+        return replace(found, photoshop=data if data.startswith(b"8BIM") else photoshop.wrap_iptc(data))
+    return found if found.icc else replace(found, icc=data)
+
+
+def longest_part(metadata: Metadata) -> int:
+    """Return the length of the longest compressed part that metadata of a PNG file could have, in bytes."""
+    texts = [2 * len(metadata.photoshop), len(metadata.xmp), len(metadata.icc), 2 * len(metadata.exif)]
+    return max(texts + [len(text.value.encode()) for text in metadata.text])
+
+
+def pixels_only(file: IO[bytes]) -> IO[bytes]:
+    """Return a PNG file without the chunks that no decoder needs, which could be damaged."""
+    kept = io.BytesIO()
+    kept.write(SIGNATURE)
+    for name, length in _chunks(file):
+        if name in _PIXELS:
+            kept.write(struct.pack(">I4s", length, name) + file.read(length + 4))
+        else:
+            file.seek(length + 4, io.SEEK_CUR)
+    kept.seek(0)
+    return kept
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def embed_png(encoded: IO[bytes], target: IO[bytes], metadata: Metadata) -> None:
+    """Copy a PNG file with its metadata replaced."""
+    target.write(SIGNATURE)
+    for name, length in _chunks(encoded):
+        if name in _OWN:
+            encoded.seek(length + 4, io.SEEK_CUR)
+            continue
+        target.write(struct.pack(">I4s", length, name))
+        remaining = length + 4
+        while remaining and (part := encoded.read(min(remaining, 2**20))):
+            target.write(part)
+            remaining -= len(part)
+        if name == b"IHDR":
+            target.write(png_chunks(metadata))
+
+
+def png_chunks(metadata: Metadata) -> bytes:
+    """Return metadata as the chunks that stand behind the header of a PNG file."""
+    chunks = [_chunk(name, data) for name, data in metadata.colours.items()]
+    if metadata.icc:
+        chunks.append(_chunk("iCCP", b"ICC Profile\0\0" + zlib.compress(metadata.icc)))
+    if metadata.resolution:
+        unit = "metre" if metadata.resolution.unit else ""
+        x, y = (min(max(round(value), 1), _PER_METRE) for value in metadata.resolution.per(unit or "metre"))
+        chunks.append(_chunk("pHYs", struct.pack(">IIB", x, y, 1 if unit else 0)))
+    if metadata.exif:
+        chunks.append(_chunk("eXIf", metadata.exif))
+    if metadata.modified:
+        chunks.append(_chunk("tIME", metadata.modified))
+    if metadata.xmp:
+        chunks.append(_chunk("iTXt", _XMP.encode() + bytes(5) + metadata.xmp))
+    if metadata.photoshop:
+        digits = binascii.hexlify(metadata.photoshop).decode()
+        lines = "\n".join(digits[at : at + 72] for at in range(0, len(digits), 72))
+        profile = f"\niptc\n{len(metadata.photoshop):8}\n{lines}\n"
+        chunks.append(_text_chunk(Text("Raw profile type iptc", profile, compressed=True)))
+    return b"".join(chunks + [_text_chunk(text) for text in metadata.text])
+
+
+def _chunk(name: str, data: bytes) -> bytes:
+    named = name.encode() + data
+    return struct.pack(">I", len(data)) + named + struct.pack(">I", zlib.crc32(named))
+
+
+def _text_chunk(text: Text) -> bytes:
+    key = text.keyword.encode("latin-1") + b"\0"
+    try:
+        value = text.value.encode("latin-1")
+        plain = not (text.language or text.translated or b"\0" in value)
+    except UnicodeEncodeError:
+        value, plain = text.value.encode(), False
+    compressed = text.compressed and len(value) <= MOST_COMPRESSED
+    if plain:
+        return _chunk("zTXt", key + b"\0" + zlib.compress(value)) if compressed else _chunk("tEXt", key + value)
+    value = text.value.encode()
+    start = key + bytes([compressed, 0]) + text.language.encode() + b"\0" + text.translated.encode() + b"\0"
+    return _chunk("iTXt", start + (zlib.compress(value) if compressed else value))

@@ -1,0 +1,278 @@
+"""XMP (ISO 16684-1): what it says of the image's pixels made true; what came with other images taken out.
+
+A property is an attribute or an element; its prefix is any that the packet binds to its namespace. All other bytes of
+the packet stay as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from xml.parsers import expat
+from xml.sax.saxutils import quoteattr
+
+from .geometry import Geometry
+
+_ADOBE, _GOOGLE = "http://ns.adobe.com/", "http://ns.google.com/photos/"
+TIFF, EXIF, NOTE = _ADOBE + "tiff/1.0/", _ADOBE + "exif/1.0/", _ADOBE + "xmp/note/"
+_RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+_PANORAMA = _GOOGLE + "1.0/panorama/"
+_REGIONS = ("http://www.metadataworkinggroup.com/schemas/regions/", "http://ns.microsoft.com/photo/1.2/")
+
+_DIRECTORY = "directory of further images"
+COMPANIONS = {  # by their namespaces: properties of what a file holds beside the image
+    _ADOBE + "hdr-gain-map/1.0/": "gain map",
+    "http://ns.apple.com/HDRGainMap/1.0/": "gain map",
+    _GOOGLE + "1.0/container/": _DIRECTORY,
+    _GOOGLE + "1.0/depthmap/": "depth map",
+    _GOOGLE + "dd/1.0/device/": "depth map",
+    _GOOGLE + "1.0/image/": "original image of a depth map",
+    _GOOGLE + "1.0/audio/": "sound",
+    _GOOGLE + "1.0/camera/": "motion photo",
+}
+
+
+def as_utf8(xmp: bytes) -> bytes:
+    """Return a packet in UTF-8, without a byte order mark and the zeros that some writers end it with."""
+    for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xfe\xff", "utf-16"), (b"\xff\xfe", "utf-16")):
+        if xmp.startswith(mark):
+            xmp = xmp.decode(encoding, "replace").encode()
+    return xmp.rstrip(b"\0").decode("utf-8", "replace").encode()
+
+
+def is_sound(xmp: bytes) -> bool:
+    """Tell whether a packet is well-formed XML, without a document type, which XMP must not have."""
+    return b"<!DOCTYPE" not in xmp and _elements(xmp) is not None
+
+
+def is_empty(xmp: bytes) -> bool:
+    """Tell whether a packet has no property left."""
+    found = _elements(xmp)
+    if found is None:
+        return False
+    return not any(
+        element.depth > _depth_of_descriptions(found) or _has_properties(element.attributes) for element in found
+    )
+
+
+def update_xmp(xmp: bytes, geometry: Geometry) -> tuple[bytes, set[str], set[str]]:
+    """Make what a packet says of the image's pixels true of the result.
+
+    Returns:
+        The packet; the names of what was changed in it; the names of what was taken out.
+    """
+    before, changed, dropped = xmp, set(), set()
+    for side, names in enumerate((("ImageWidth", "PixelXDimension"), ("ImageLength", "PixelYDimension"))):
+        for namespace, name in zip((TIFF, EXIF), names, strict=True):
+            xmp = _set_number(xmp, namespace, name, geometry.new_size[side])
+    if xmp != before:
+        changed.add("sizes")
+    before = xmp
+    if geometry.orientation:
+        xmp = _set_number(xmp, TIFF, "Orientation", 1)
+    if xmp != before:
+        changed.add("Orientation")
+    before = xmp
+    for names, scale in zip((("Width", "Left"), ("Height", "Top")), geometry.scale, strict=True):
+        xmp = _scale_numbers(xmp, _PANORAMA, rf"\w+(?:{names[0]}|{names[1]})Pixels", scale)
+    if xmp != before:
+        changed.add("sizes of the panorama")
+    before = xmp
+    for namespace in _REGIONS if geometry.turned else ():
+        xmp = remove_properties(xmp, namespace)
+    if xmp != before:
+        dropped.add("face regions")
+    return xmp, changed, dropped
+
+
+def remove_companions(xmp: bytes) -> tuple[bytes, set[str]]:
+    """Take out the properties of images that a file holds beside the main one.
+
+    Returns:
+        The packet, and the names of what those properties described.
+    """
+    found = set()
+    for namespace, name in COMPANIONS.items():
+        without = remove_properties(xmp, namespace)
+        if without != xmp:
+            found.add(name)
+        xmp = without
+    if len(found) > 1:
+        found.discard(_DIRECTORY)
+    return remove_properties(xmp, NOTE, "HasExtendedXMP"), found
+
+
+def mentions_companions(xmp: bytes) -> bool:
+    """Tell whether properties of further images could be in a packet."""
+    return any(namespace.encode() in xmp for namespace in COMPANIONS)
+
+
+def remove_gps(xmp: bytes) -> bytes:
+    """Take out the position of the photograph: every property whose name begins with GPS."""
+    for namespace in {value for _, value in _bound_prefixes(xmp)}:
+        xmp = remove_properties(xmp, namespace.decode("utf-8", "replace"), r"(?:GPS|Gps)\w*")
+    return xmp
+
+
+def remove_properties(xmp: bytes, namespace: str, name: str = r"[\w.-]+") -> bytes:
+    """Remove the properties of a namespace whose names match a pattern, in a packet that is sound."""
+    for prefix in _prefixes(xmp, namespace):
+        qualified = re.compile(rb"%b:%b" % (re.escape(prefix), name.encode()))
+        xmp = re.sub(rb"\s%b\s*=\s*(?:\"[^\"]*\"|'[^']*')" % qualified.pattern, b"", xmp)
+        gone = [element for element in _elements(xmp) or () if qualified.fullmatch(element.name)]
+        outermost = [a for a in gone if not any(b.start < a.start and a.end <= b.end for b in gone)]
+        for element in reversed(outermost):
+            xmp = xmp[: element.start] + xmp[element.end :]
+    return xmp
+
+
+def find_orientation(xmp: bytes) -> int:
+    """Return the orientation that a packet notes, 1 to 8; 1 where there is none."""
+    found = [match for pattern in _numbers(TIFF, "Orientation", xmp) for match in pattern.finditer(xmp)]
+    value = int(found[0][2]) if found else 1
+    return value if 1 <= value <= 8 else 1
+
+
+def merge(xmp: bytes, extension: bytes) -> bytes | None:
+    """Add the properties of a JPEG's extended XMP to its main packet; None where they cannot be joined."""
+    main, extra = _elements(xmp), _elements(extension)
+    if main is None or extra is None:
+        return None
+    end = _end_of_rdf(xmp, main)
+    parts = [element for element in extra if element.depth == _depth_of_descriptions(extra)]
+    joined = xmp[:end] + b"".join(extension[part.start : part.end] for part in parts) + xmp[end:]
+    return remove_properties(joined, NOTE, "HasExtendedXMP") if end and is_sound(joined) else None
+
+
+def split(xmp: bytes, most: int) -> tuple[bytes, bytes] | None:
+    """Divide a packet into one of at most ``most`` bytes and an extension with its largest properties (XMP, part 3).
+
+    Returns:
+        The main packet, which names the extension by its digest, and the extension; None where that is impossible.
+    """
+    elements = _elements(xmp) or []
+    depth = _depth_of_descriptions(elements) + 1
+    properties = sorted((e for e in elements if e.depth == depth > 1), key=lambda e: e.start - e.end)
+    size, moved = len(xmp) + len(_note("")) + 32, []
+    for element in properties:
+        if size > most:
+            moved.append(element)
+            size -= element.end - element.start
+    if size > most or not moved:
+        return None
+    extension = b'<rdf:RDF xmlns:rdf="%b">%b</rdf:RDF>' % (_RDF.encode(), b"".join(_alone(xmp, e) for e in moved))
+    for element in sorted(moved, key=lambda element: -element.start):
+        xmp = xmp[: element.start] + xmp[element.end :]
+    end = _end_of_rdf(xmp, _elements(xmp) or [])
+    return (xmp[:end] + _note(digest(extension)) + xmp[end:], extension) if end else None
+
+
+def digest(extension: bytes) -> str:
+    """Return the name of an extension, by which the main packet refers to it."""
+    return hashlib.md5(extension, usedforsecurity=False).hexdigest().upper()
+
+
+def _alone(xmp: bytes, element: _Element) -> bytes:
+    """A property in a description of its own."""
+    scope = "".join(f" {name}={quoteattr(value)}" for name, value in element.scope.items() if name != "xmlns:rdf")
+    return b'<rdf:Description rdf:about=""%b>%b</rdf:Description>' % (scope.encode(), xmp[element.start : element.end])
+
+
+def _note(name: str) -> bytes:
+    start = f'<r:Description xmlns:r="{_RDF}" r:about="" xmlns:xmpNote="{NOTE}"'
+    return f'{start} xmpNote:HasExtendedXMP="{name}"/>'.encode()
+
+
+# --- structure -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Element:
+    """An element of a packet: ``start`` and ``end`` are positions in it, ``scope`` are the declarations in force."""
+
+    name: bytes
+    attributes: dict[str, str]
+    depth: int
+    start: int
+    scope: dict[str, str]
+    end: int = 0
+
+
+def _elements(xmp: bytes) -> list[_Element] | None:
+    """Find the elements of a packet in the order of their starts; None if it is not well-formed."""
+    found: list[_Element] = []
+    stack: list[_Element] = []
+    parser = expat.ParserCreate()
+
+    def begin(name: str, attributes: dict[str, str]) -> None:
+        scope = {key: value for key, value in attributes.items() if key.startswith("xmlns")}
+        scope = (stack[-1].scope if stack else {}) | scope
+        stack.append(_Element(name.encode(), attributes, len(stack), parser.CurrentByteIndex, scope))
+        found.append(stack[-1])
+
+    def finish(_: str) -> None:
+        element = stack.pop()
+        opening = _end_of_tag(xmp, element.start)
+        is_empty = xmp[opening - 2 : opening] == b"/>"
+        element.end = opening if is_empty else xmp.index(b">", parser.CurrentByteIndex) + 1
+
+    parser.StartElementHandler, parser.EndElementHandler = begin, finish
+    try:
+        parser.Parse(xmp, True)
+    except (expat.ExpatError, ValueError):
+        return None
+    return found
+
+
+_OPENING = re.compile(rb"<[^\s>/]+(?:\s+[^\s=<>/]+\s*=\s*(?:\"[^\"]*\"|'[^']*'))*\s*/?>")
+
+
+def _end_of_tag(xmp: bytes, position: int) -> int:
+    """The position behind an opening tag, in whose attributes a ">" may stand."""
+    tag = _OPENING.match(xmp, position)
+    if tag is None:
+        raise ValueError(f"there is no tag at position {position}")
+    return tag.end()
+
+
+def _end_of_rdf(xmp: bytes, elements: list[_Element]) -> int:
+    """The position of the closing tag of the RDF; 0 where there is none."""
+    ends = [element.end for element in elements if element.name.endswith(b":RDF")]
+    return xmp.rindex(b"</", 0, ends[0]) if ends and b"</" in xmp[: ends[0]] else 0
+
+
+def _depth_of_descriptions(elements: list[_Element]) -> int:
+    return next((element.depth + 1 for element in elements if element.name.endswith(b":RDF")), 0)
+
+
+def _has_properties(attributes: dict[str, str]) -> bool:
+    return any(not re.match(r"xmlns|[\w.-]+:about$|about$|x:xmptk$", name) for name in attributes)
+
+
+def _bound_prefixes(xmp: bytes) -> Iterator[tuple[bytes, bytes]]:
+    for match in re.finditer(rb"xmlns:([\w.-]+)\s*=\s*[\"']([^\"']*)[\"']", xmp):
+        yield match[1], match[2]
+
+
+def _prefixes(xmp: bytes, namespace: str) -> set[bytes]:
+    return {prefix for prefix, value in _bound_prefixes(xmp) if value == namespace.encode()}
+
+
+def _numbers(namespace: str, name: str, xmp: bytes) -> Iterator[re.Pattern[bytes]]:
+    """Patterns for the whole numbers that are the values of a property: group 1 is what stands before."""
+    for prefix in _prefixes(xmp, namespace) or ({b"tiff"} if namespace == TIFF else set()):
+        yield re.compile(rb"\b(%b:%b(?:\s*=\s*[\"']|\s*>)\s*)(\d+)" % (re.escape(prefix), name.encode()))
+
+
+def _set_number(xmp: bytes, namespace: str, name: str, value: int) -> bytes:
+    for pattern in _numbers(namespace, name, xmp):
+        xmp = pattern.sub(rb"\g<1>%d" % value, xmp)
+    return xmp
+
+
+def _scale_numbers(xmp: bytes, namespace: str, name: str, scale: float) -> bytes:
+    for pattern in _numbers(namespace, name, xmp):
+        xmp = pattern.sub(lambda match: match[1] + b"%d" % round(int(match[2]) * scale), xmp)
+    return xmp
