@@ -20,4 +20,5 @@ cp "$build"/_kernels*.so "$build/python/pysr"
 export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH=$build/python
 export LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libstdc++.so)"
 "$python" -c 'import pysr._kernels as kernels; print("testing", kernels.__file__)'
-"$python" -m pytest -q -p no:cacheprovider -k "not forked and not ctrl_c" tests/ops/test_kernel*.py tests/ops/test_patches.py tests/ops/test_pixelcnn.py
+"$python" -m pytest -q -p no:cacheprovider -k "not forked and not ctrl_c" tests/ops/test_kernel*.py tests/ops/test_patches.py tests/ops/test_pixelcnn.py \
+    tests/ops/test_resample.py

@@ -10,5 +10,6 @@ constexpr bool kBuiltWithCuda = PYSR_WITH_CUDA;
 /// Register the bindings of one kernel family.
 void add_patches(pybind11::module_& module);
 void add_pixelcnn(pybind11::module_& module);
+void add_resample(pybind11::module_& module);
 
 }  // namespace pysr

@@ -46,4 +46,5 @@ PYBIND11_MODULE(_kernels, module) {
     module.def("isa", pysr::current_isa, py::arg("name") = py::none());
     pysr::add_patches(module);
     pysr::add_pixelcnn(module);
+    pysr::add_resample(module);
 }

@@ -8,33 +8,25 @@
 #include "python/array.h"
 #include "python/bindings.h"
 #include "python/borrow.h"
+#include "python/unlocked.h"
 
 namespace py = pybind11;
 
 namespace pysr {
 namespace {
 
-bool interrupted() {
-    const py::gil_scoped_acquire lock;
-    return PyErr_CheckSignals() != 0;
-}
-
 /// Runs call(PatchOps<Backend>) on the array's device, without the interpreter lock.
 template <class Call>
 void on_device_of(const Array& array, int threads, std::uintptr_t stream, Call call) {
-    if (threads < 1) refuse("threads must be at least 1; got " + std::to_string(threads));
-    try {
-        const py::gil_scoped_release unlocked;
+    unlocked(threads, [&](Cpu cpu) {
         if (array.device < 0) {
-            call(PatchOps<Cpu>{{threads, interrupted}});
+            call(PatchOps<Cpu>{cpu});
         } else if constexpr (kBuiltWithCuda) {
             call(PatchOps<Cuda>{{array.device, reinterpret_cast<void*>(stream)}});
         } else {
             refuse("this build of pysr has no CUDA kernels; move the tensor to the cpu");
         }
-    } catch (const Interrupted&) {
-        throw py::error_already_set();
-    }
+    });
 }
 
 void extract_patches(const py::object& image, const std::vector<std::int64_t>& origins, const py::object& out,

@@ -35,6 +35,13 @@ def blend_patches(
     stream: int,
 ) -> None: ...
 
+# image: (C, H, W) on the CPU. weights: (scale, taps) float32; each row ends before its first zero. offsets: where
+# the input pixels are that the weights are for, row by row. out: (C, rows * scale, W * scale), those of the rows
+# from first_row on.
+def enlarge(
+    image: Any, offsets: Sequence[int], weights: Any, first_row: int, clip: bool, out: Any, *, threads: int
+) -> None: ...
+
 # A gated PixelCNN, packed for one device. numbers: the weights by their names in the state dict.
 # reduced: multiply in bfloat16. device: a CUDA device, or -1 for the CPU.
 @final

@@ -5,10 +5,11 @@ import torch
 from torch import Tensor, nn
 
 from pysr.builtin import plugin as builtin
-from pysr.builtin.network import Enlarge, LumaOnly, Resampler
+from pysr.builtin.network import Enlarge, LumaOnly
 from pysr.errors import InputError
 from pysr.imaging.colour import luma, rgb_to_ycbcr
 from pysr.imaging.resize import resize
+from pysr.ops.resample import Resampler
 from pysr.plugin import Model
 from pysr.registry import registry
 from pysr.testing import measured_receptive_field

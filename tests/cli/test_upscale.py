@@ -181,6 +181,8 @@ def test_options_reach_load(photo: Any, monkeypatch: pytest.MonkeyPatch) -> None
     defaults = {
         "device": "auto",
         "precision": "auto",
+        "backend": "auto",
+        "calibration": None,
         "tiling": Tiling(),
         "match_histogram": False,
         "ensemble": False,

@@ -26,7 +26,7 @@ def sources(folder: str) -> Iterator[Path]:
     return iter(found)
 
 
-@pytest.mark.parametrize("folder", ["common", "patches", "pixelcnn"])
+@pytest.mark.parametrize("folder", ["common", "patches", "pixelcnn", "resample"])
 def test_only_the_bindings_know_python(folder: str) -> None:
     for source in sources(folder):
         assert not re.search(r"\bpybind11\b|\bPy[A-Z_]\w*\(|Python\.h", source.read_text()), source
@@ -35,7 +35,12 @@ def test_only_the_bindings_know_python(folder: str) -> None:
 
 @pytest.mark.parametrize(
     ("folder", "others"),
-    [("common", ("patches/", "pixelcnn/")), ("patches", ("pixelcnn/",)), ("pixelcnn", ("patches/",))],
+    [
+        ("common", ("patches/", "pixelcnn/", "resample/")),
+        ("patches", ("pixelcnn/", "resample/")),
+        ("pixelcnn", ("patches/", "resample/")),
+        ("resample", ("patches/", "pixelcnn/")),
+    ],
 )
 def test_families_share_only_what_is_common(folder: str, others: tuple[str, ...]) -> None:
     for source in sources(folder):
@@ -50,7 +55,7 @@ def test_the_linker_can_mix_no_instruction_sets(tmp_path: Path) -> None:
         isa, element = ("avx512", "bfloat16") if header == "avx512bf16" else (header, "float")
         objects = [("pixelcnn/wave.cpp", [f"ELEMENT={element}", f'VEC="pixelcnn/vec_{header}.h"'])]
         if element == "float":
-            objects.append(("patches/simd.cpp", [f'SIMD="patches/simd_{header}.h"']))
+            objects += [(f"{name}/simd.cpp", [f'SIMD="{name}/simd_{header}.h"']) for name in ("patches", "resample")]
         for source, macros in objects:
             (name,) = shared_names(tmp_path, source, FLAGS[header], [f"ISA={isa}", *macros])
             assert "kernels_of" in name and name not in seen

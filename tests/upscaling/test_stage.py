@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pysr.builtin.network import Enlarge, LumaOnly, Resampler
+from pysr.builtin.network import Enlarge, LumaOnly
 from pysr.errors import PluginError
 from pysr.imaging.colour import GRAY
+from pysr.ops.resample import Resampler
 from pysr.plugin import Model, Preprocessor
 from pysr.upscaling.runner import PreparedNetwork
 from pysr.upscaling.stage import BoundPreprocessor, PreUpsampler, Stage

@@ -44,7 +44,7 @@ def fail_at(failing: int) -> Callable[[Tensor], None]:
 
 
 def test_a_memory_limit_that_cannot_be_kept_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    pysr.load("bicubic", 2, tiling=Tiling(max_memory=1)).upscale(photo(20, 20))
+    pysr.load("bicubic", 2, ensemble=True, tiling=Tiling(max_memory=1)).upscale(photo(20, 20))
     assert "max_memory is too small" in caplog.text
 
 
@@ -80,7 +80,7 @@ def test_always_out_of_memory_ends_with_the_smallest_size_tried(before_each: Cal
 
     before_each(never)
     with pytest.raises(OutOfMemoryError, match=r"patches of \d+ x \d+"):
-        pysr.load("bicubic", 2).upscale(photo(300, 300))
+        pysr.load("bicubic", 2, ensemble=True).upscale(photo(300, 300))
     assert len(calls) < 40
 
 
@@ -93,7 +93,7 @@ def test_other_errors_that_mention_memory_are_not_retried(before_each: Callable[
 
     before_each(broken)
     with pytest.raises(RuntimeError, match="illegal"):
-        pysr.load("bicubic", 2).upscale(photo(30, 30))
+        pysr.load("bicubic", 2, ensemble=True).upscale(photo(30, 30))
     assert calls == [1]
 
 

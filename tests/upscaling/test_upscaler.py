@@ -187,7 +187,7 @@ def test_a_model_without_receptive_field_is_blended_and_cannot_be_exact(probe: A
 def test_memory_limit_makes_patches_and_progress_counts_them() -> None:
     seen: list[tuple[int, int]] = []
     image = photo(90, 120)
-    small = pysr.load("bicubic", 2, tiling=Tiling(max_memory=200_000)).upscale(
+    small = pysr.load("bicubic", 2, ensemble=True, tiling=Tiling(max_memory=200_000)).upscale(
         image, progress=lambda *now: seen.append(now)
     )
     assert len(seen) > 1
@@ -345,7 +345,7 @@ def test_progress_of_a_chain_ends_at_the_total() -> None:
     seen: list[tuple[int, int]] = []
     up = pysr.load("nearest+nearest", 4, tiling=Tiling(16))
     up.upscale(torch.rand(2, 3, 30, 40), progress=lambda *now: seen.append(now))
-    total = sum(up._patch_counts((3, 30, 40))) * 2
+    total = sum(up._step_counts((3, 30, 40), torch.device("cpu"))) * 2
     assert seen == [(done, total) for done in range(1, total + 1)]
 
 

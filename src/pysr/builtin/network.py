@@ -1,20 +1,9 @@
 """Networks and preprocessors of the core's models. All work on any window of an image."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..imaging.colour import rgb_to_ycbcr, ycbcr_to_rgb
-from ..imaging.resize import resize
-
-
-class Resampler(nn.Module):
-    """Interpolation: (N, C, h, w) float to (N, C, h * scale, w * scale), not clipped. kernel: see `resize`."""
-
-    def __init__(self, kernel: str, scale: int) -> None:
-        super().__init__()
-        self.kernel, self.scale = kernel, scale
-
-    def forward(self, low: Tensor) -> Tensor:
-        return resize(low, self.scale, kernel=self.kernel)
+from ..ops.resample import Resampler, enlarged
 
 
 def bicubic(scale: int, variant: str | None) -> Resampler:
@@ -47,7 +36,7 @@ class LumaOnly:
         height, width = output.shape[-2:]
         merged = output.new_empty(len(output), 3, height, width)
         merged[:, :1] = output
-        merged[:, 1:] = resize(context, scale)
+        merged[:, 1:] = enlarged(context, scale)
         return ycbcr_to_rgb(merged)
 
 
@@ -55,7 +44,7 @@ class Enlarge:
     """Bicubic enlargement before the network, for networks that sharpen at output size (SRCNN, VDSR)."""
 
     def preprocess(self, window: Tensor, scale: int) -> tuple[Tensor, None]:
-        return resize(window, scale), None
+        return enlarged(window, scale), None
 
     def postprocess(self, output: Tensor, context: None, scale: int) -> Tensor:
         return output

@@ -13,6 +13,7 @@ from ..errors import InputError, UnknownNameError
 from .options import (
     PATH,
     CliState,
+    backend_options,
     data_option,
     device_options,
     hint_for_stray,
@@ -69,6 +70,7 @@ STDOUT = Path("-")
 @strength_option
 @tta_option
 @device_options
+@backend_options
 @verbosity_options
 @click.pass_obj
 def evaluate(state: CliState, /, names: tuple[str, ...], images: bool, plot: Path | None, **options: Any) -> None:
@@ -81,20 +83,22 @@ def evaluate(state: CliState, /, names: tuple[str, ...], images: bool, plot: Pat
     from ..evaluation.plot import check_plot, write_plot
     from . import terminal
     from .allocator import tune_allocator
+    from .waiting import wait_passively
 
     state.show_log()
     texts = {"json": report.to_json, "markdown": report.to_markdown, "csv": report.to_csv}
     files = {kind: path for kind in texts if (path := options.pop(kind))}
     _check_files(files)
     chains = {name: _parse(name) for name in names}
-    keys = ("variant", "pre_upsampler", "weights", "strength", "device", "precision", "ensemble")
-    loading = {key: options.pop(key) for key in keys}
+    keys = ["variant", "pre_upsampler", "weights", "strength", "device", "precision", "calibration", "backend"]
+    loading = {key: options.pop(key) for key in (*keys, "ensemble")}
     loading = {key: value for key, value in loading.items() if value not in (None, "auto") and value is not False}
     if not options["scales"]:
         options["scales"] = _common_scales(chains, loading.get("pre_upsampler"), loading.get("weights"))
     if plot:
         check_plot(plot, options["data"], options["scales"], options["metrics"])
     tune_allocator()
+    wait_passively()
     models = _load(list(chains), options["scales"], loading) if loading else list(chains)
     from ..evaluation.protocols import evaluate
 

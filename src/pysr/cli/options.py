@@ -198,10 +198,11 @@ def device_options(command: _COMMAND) -> _COMMAND:
     )
     precision = click.option(
         "--precision",
-        type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+        type=click.Choice(["auto", "float32", "bfloat16", "float16", "int8"]),
         default="auto",
         show_default=True,
-        help="Number format of the network. auto: bfloat16 if the hardware supports it, else float32.",
+        help="Number format of the network. auto: bfloat16 if the hardware supports it, else float32. int8 needs"
+        " --calibration.",
     )
     return device(precision(command))
 
@@ -241,6 +242,21 @@ def models_folder_option(command: _COMMAND) -> _COMMAND:
         callback=set_folder,
         help="Folder of model files, which can then be named without path and ending. Default: those of PYSR_MODELS.",
     )(command)
+
+
+def backend_options(command: _COMMAND) -> _COMMAND:
+    """Give a command --backend and --calibration."""
+    calibration = click.option(
+        "--calibration", metavar="DIR", type=PATH, help="Images on which --precision int8 is calibrated and checked."
+    )
+    backend = click.option(
+        "--backend",
+        type=click.Choice(["auto", "torch", "openvino"]),
+        default="auto",
+        show_default=True,
+        help="What computes networks on a CPU. auto: OpenVINO if it is installed and as exact as torch.",
+    )
+    return backend(calibration(command))
 
 
 def tta_option(command: _COMMAND) -> _COMMAND:

@@ -15,6 +15,7 @@ from ..errors import InputError
 from .options import (
     PATH,
     CliState,
+    backend_options,
     device_options,
     models_folder_option,
     output_options,
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
 )
 @click.option("-g", "--gpu-id", metavar="N", type=click.IntRange(min=0), help="Same as --device cuda:N.")
 @device_options
+@backend_options
 @click.option("--fp32", is_flag=True, help="Same as --precision float32.")
 @click.option(
     "--mode",
@@ -140,9 +142,11 @@ def upscale(state: CliState, /, **options: Any) -> int:
 
 def _upscale(state: CliState, options: UpscaleOptions) -> int:
     from .allocator import tune_allocator
+    from .waiting import wait_passively
 
     state.show_log("INFO", as_json=options.progress == "json")  # which model is chosen, and why
     tune_allocator()
+    wait_passively()
     from ..registry import AUTO
 
     output = options.for_output()
@@ -181,7 +185,7 @@ def _enlargement(options: UpscaleOptions, sources: Sequence[Any], output: Output
     from ..upscaling.auto import auto_scale, auto_scales
     from ..upscaling.chain import Chain
     from ..upscaling.folder import Enlargement
-    from ..upscaling.loading import resolve_scale
+    from ..upscaling.weights import resolve_scale
 
     chain = None if options.model == AUTO else Chain.parse(options.model)
     if size := output.target_size():

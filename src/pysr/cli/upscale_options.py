@@ -35,6 +35,8 @@ class UpscaleOptions:
     gpu_id: int | None
     device: str
     precision: str
+    backend: str
+    calibration: Path | None
     fp32: bool
     mode: Literal["auto", "exact", "blend", "mean"]
     max_memory: int | None
@@ -128,6 +130,8 @@ class UpscaleOptions:
             "strength": self.strength,
             "device": self.device if self.gpu_id is None else f"cuda:{self.gpu_id}",
             "precision": "float32" if self.fp32 else self.precision,
+            "calibration": self.calibration,
+            "backend": self.backend,
             "tiling": Tiling(self.patch or "auto", self.mode, max_memory=self.max_memory),
             "match_histogram": self.match_histogram,
             "ensemble": self.ensemble,

@@ -80,18 +80,36 @@ def _along(planes: Tensor, dim: int, n_out: int, scale: Fraction, kernel: str) -
     return total
 
 
+@lru_cache(maxsize=64)
+def enlarging_taps(scale: int, kernel: str) -> tuple[tuple[tuple[int, float], ...], ...]:
+    """Compute how an axis is enlarged by a whole number.
+
+    Args:
+        scale: Output pixels per input pixel.
+        kernel: "nearest", "bicubic" or "lanczos".
+
+    Returns:
+        For each phase its taps, (offset, weight): output pixel ``i * scale + phase`` is the sum of input pixels
+        ``i + offset``, each times its weight.
+    """
+    left, offset, weight = _weights(2 * torch.arange(scale, device="cpu") + 1 - scale, Fraction(scale), kernel)
+    return tuple(
+        tuple((int(left[phase] + o), float(w)) for o, w in zip(offset, weight[:, phase], strict=True) if w)
+        for phase in range(scale)
+    )
+
+
 def _enlarged(planes: Tensor, dim: int, scale: int, kernel: str) -> Tensor:
     """Enlarge one axis by a whole number: each phase of the output is a sum of shifted views, several times as fast."""
-    left, offset, weight = _weights(2 * torch.arange(scale, device="cpu") + 1 - scale, Fraction(scale), kernel)
-    length, margin = planes.shape[dim], int(offset[-1]) + 1
+    taps = enlarging_taps(scale, kernel)
+    length, margin = planes.shape[dim], max(abs(offset) for phase in taps for offset, _ in phase)
     seen = mirrored_index(torch.arange(-margin, length + margin, device="cpu"), length)
     padded = planes.index_select(dim, seen.to(planes.device))
     phases = planes.new_empty(*planes.shape[: dim + 1], scale, *planes.shape[dim + 1 :])
-    for phase in range(scale):
-        taps = [(margin + int(left[phase] + o), float(w)) for o, w in zip(offset, weight[:, phase], strict=True) if w]
-        total = padded.narrow(dim, taps[0][0], length) * taps[0][1]
-        for start, w in taps[1:]:
-            total.add_(padded.narrow(dim, start, length), alpha=w)
+    for phase, ((first, first_weight), *others) in enumerate(taps):
+        total = padded.narrow(dim, margin + first, length) * first_weight
+        for offset, weight in others:
+            total.add_(padded.narrow(dim, margin + offset, length), alpha=weight)
         phases.select(dim + 1, phase).copy_(total)
     return phases.flatten(dim, dim + 1)
 

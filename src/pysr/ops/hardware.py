@@ -9,7 +9,7 @@ import torch
 
 from ..errors import InputError
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "int8": torch.int8}
 
 
 def device_of(array: object) -> torch.device:
@@ -46,8 +46,8 @@ def choose_precision(precision: str, device: torch.device) -> torch.dtype:
     """Resolve and check a precision.
 
     Args:
-        precision: "auto" (bfloat16 where the hardware multiplies it natively, else float32), "float32", "bfloat16" or
-            "float16" (GPUs only).
+        precision: "auto" (bfloat16 where the hardware multiplies it natively, else float32), "float32", "bfloat16",
+            "float16" (GPUs only) or "int8" (CPUs only).
         device: Where it is to be used.
 
     Raises:
@@ -59,6 +59,8 @@ def choose_precision(precision: str, device: torch.device) -> torch.dtype:
         raise InputError(f"unknown precision {precision!r}; use 'auto', {', '.join(map(repr, PRECISIONS))}")
     if precision == "float16" and device.type == "cpu":
         raise InputError("precision 'float16' is for GPUs; on a CPU use 'auto', 'float32' or 'bfloat16'")
+    if precision == "int8" and device.type != "cpu":
+        raise InputError(f"precision 'int8' is for CPUs; on {device.type} use 'auto', 'bfloat16' or 'float16'")
     return PRECISIONS[precision]
 
 

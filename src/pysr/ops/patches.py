@@ -165,15 +165,15 @@ def to_float(image: Tensor | NDArray[Any]) -> Tensor:
     return extract_patches(image, [(0, 0)], image.shape[1:])[0]
 
 
-def from_float(image: Tensor, out: Out) -> Out:
+def from_float(image: Tensor, out: Out, *, clip: bool = True) -> Out:
     """Write floats, (C, H, W), into ``out`` of the same shape and any supported dtype, and return it.
 
-    Floats are clipped to [0, 1]; integers are rounded half to even. It uses the kernel of `blend_patches`: one pass,
-    any strides.
+    Floats are clipped to [0, 1] unless ``clip`` is False; integers are clipped and rounded half to even. It uses the
+    kernel of `blend_patches`: one pass, any strides.
     """
     _, height, width = image.shape
     rows, columns = (Axis([0], np.ones((1, side), np.float32)) for side in (height, width))
-    return blend_patches([image[None].to(device_of(out))], rows, columns, span=(0, height), out=out, clip=True)
+    return blend_patches([image[None].to(device_of(out))], rows, columns, span=(0, height), out=out, clip=clip)
 
 
 def _refuse_gradient(sources: Sequence[object]) -> None:

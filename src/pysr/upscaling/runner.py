@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from ..ops.hardware import precision_context
+from ..ops.resample import Resampler, resamples_natively
 
 _REDUCED = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)  # layers whose weights are stored in low precision
 _SLACK = 1.5  # factor on a layer's input and output in the memory estimate: workspace of convolutions, fragmentation
@@ -49,7 +50,8 @@ class SplitConv(nn.Module):
         image = image.float()
         high = image.to(self.dtype)
         low = (image - high).to(self.dtype)
-        output: Tensor = self.conv(torch.cat([high, low], 1).contiguous(memory_format=torch.channels_last))
+        parts = torch.cat([high, low], 1).to(self.conv.weight.dtype)
+        output: Tensor = self.conv(parts.contiguous(memory_format=torch.channels_last))
         return output
 
 
@@ -60,6 +62,7 @@ class PreparedNetwork:
         device: Where it computes.
         dtype: Its precision; float32 if a lower one would gain nothing.
         bytes_per_pixel: Estimate of the working memory per pixel of the network's input.
+        resampler: The network, if it is an interpolation that the native kernel computes here.
 
     Args:
         network: The network to prepare; it is copied and stays unchanged.
@@ -71,12 +74,14 @@ class PreparedNetwork:
     def __init__(
         self, network: nn.Module, device: torch.device, dtype: torch.dtype, probe_shape: tuple[int, int, int]
     ) -> None:
+        resampler = network if isinstance(network, Resampler) else None
         network = copy.deepcopy(network).float().eval().requires_grad_(False)
         network = nn.Sequential(network)  # so that every layer has a parent
         readers, self.bytes_per_pixel = calibrate(network, probe_shape, dtype)
         if not readers or readers == ["0"]:  # nothing to gain: no layer has parameters, or the first is the last
             dtype = torch.float32
         self.device, self.dtype = device, dtype
+        self.resampler: Resampler | None = resampler if resamples_natively(device) else None
         if dtype != torch.float32:
             _reduce_precision(network, readers, dtype)
         self._network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -115,6 +120,7 @@ class ForeignNetwork(PreparedNetwork):
     def __init__(self, network: nn.Module, bytes_per_pixel: float) -> None:
         self.device, self.dtype = torch.device("cpu"), torch.float32
         self.bytes_per_pixel = bytes_per_pixel + _OWN_BYTES
+        self.resampler = None
         self._network = network.eval()
 
     @torch.inference_mode()

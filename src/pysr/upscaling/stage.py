@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch import Tensor
 from ..errors import PluginError
 from ..imaging.colour import to_channels
 from ..imaging.symmetry import SYMMETRIES, transform, transform_back
+from ..ops.resample import Resampler
+from ..ops.threads import threads_on_idle_processors
 from ..plugin import Model, Preprocess, Preprocessor
 from .runner import PreparedNetwork
 
@@ -63,6 +66,11 @@ class Stage:
             halo = (math.ceil(halo / self.scale) if step.spec.enlarges else halo) + step.spec.reach
         return max(halo, *(step.spec.after_reach for step in self.steps), 0)
 
+    @property
+    def resampler(self) -> Resampler | None:
+        """The interpolation that is all this stage does, if the native kernel computes it."""
+        return None if self.steps or self.ensemble else self.runner.resampler
+
     def bytes_per_pixel(self, channels: int) -> float:
         """Estimate the working memory per pixel of a window of that many channels, in bytes, with input and output."""
         enlarged = self.scale**2 if any(step.spec.enlarges for step in self.steps) else 1
@@ -85,8 +93,11 @@ class Stage:
             PluginError: The model returns a wrong shape, or NaN or infinite pixels.
         """
         windows = windows.to(self.runner.device)
-        if not self.ensemble:
-            return self._process_once(windows)
+        with threads_on_idle_processors() if windows.device.type == "cpu" else nullcontext():
+            return self._process_symmetries(windows) if self.ensemble else self._process_once(windows)
+
+    def _process_symmetries(self, windows: Tensor) -> Tensor:
+        """Average over the flips and quarter turns of the windows."""
         total = self._process_once(windows)
         for number in range(1, SYMMETRIES):
             turned = self._process_once(transform(windows, number).contiguous())

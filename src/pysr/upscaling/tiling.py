@@ -15,6 +15,7 @@ from ..errors import InputError, OutOfMemoryError
 from ..imaging.planes import Array
 from ..ops.hardware import device_of
 from ..ops.patches import blend_patches, extract_patches
+from ..ops.resample import Resampler, enlarge
 from ..plugin import Progress
 from .memory import budget, fit_patch, is_out_of_memory, smallest_patch
 from .plan import Mode, Plan, plan_tiles
@@ -22,6 +23,7 @@ from .stage import Stage
 
 logger = logging.getLogger("pysr")
 
+RESAMPLED = 2**24  # values of the result between two reports of progress, if an image is only resampled
 OVERLAP = 16  # pixels of the input; ramps of that width hide the seams of models that see the whole image
 
 
@@ -108,6 +110,12 @@ class TiledStage:
             raise InputError(f"{self.stage.model.name} takes only patches of {width} x {height}; leave the patch out")
         return size
 
+    def steps(self, shape: Sequence[int], device: torch.device) -> int:
+        """Return how often `upscale` reports progress for an image (C, H, W) on a device, unless memory runs out."""
+        if self._resampler(device):
+            return math.ceil(shape[1] / self._rows_at_once(shape))
+        return self.plan(shape).count
+
     def upscale(self, image: Array, out: Array, *, progress: Progress | None = None, clip: bool = True) -> None:
         """Upscale an image, with smaller patches if memory runs out.
 
@@ -120,6 +128,8 @@ class TiledStage:
         Raises:
             OutOfMemoryError: Even the smallest patch does not fit.
         """
+        if resampler := self._resampler(device_of(image)):
+            return self._resample(resampler, image, out, progress, clip)
         plan = self.plan(image.shape)
         self._warn_if_over_budget(plan, len(image))
         while True:
@@ -142,6 +152,23 @@ class TiledStage:
             if self.stage.runner.device.type == "cuda":
                 torch.cuda.empty_cache()
             plan = smaller
+
+    def _resampler(self, device: torch.device) -> Resampler | None:
+        """Return what enlarges images on a device without patches: the same result, by less work and in less memory."""
+        asked_for_patches = self.tiling.patch != "auto" or self.tiling.mode in ("blend", "mean")
+        return None if asked_for_patches or device.type != "cpu" else self.stage.resampler
+
+    def _rows_at_once(self, shape: Sequence[int]) -> int:
+        return max(1, RESAMPLED // (shape[0] * shape[2] * self.stage.scale**2))
+
+    def _resample(self, resampler: Resampler, image: Array, out: Array, progress: Progress | None, clip: bool) -> None:
+        rows, scale, total = self._rows_at_once(image.shape), resampler.scale, self.steps(image.shape, device_of(image))
+        for number in range(total):
+            first = number * rows
+            part = out[:, first * scale : (first + rows) * scale]
+            enlarge(image, scale, resampler.kernel, part, first_row=first, clip=clip)
+            if progress:
+                progress(number + 1, total)
 
     def _upscale_by(self, plan: Plan, image: Array, out: Array, progress: Progress | None, clip: bool) -> None:
         tile_rows: dict[int, Tensor] = {}  # those that output rows are still blended from

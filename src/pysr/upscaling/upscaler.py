@@ -133,7 +133,7 @@ class Upscaler:
             raise InputError(f"{self.model.name} draws nothing at random; leave the seed out")
         opened = open_any(image).gray_if_neutral()
         parts = opened.parts(self.scale)
-        counts = [count for low, _ in parts for count in self._patch_counts(low.shape)]
+        counts = [count for low, _ in parts for count in self._step_counts(low.shape, device_of(low))]
         reports = progress_shares(progress, counts)
         for low, high in parts:
             self._upscale_colours(low, high, reports)
@@ -362,12 +362,11 @@ class Upscaler:
             results.append(self._finish(opened))
         return results
 
-    def _patch_counts(self, shape: Sequence[int]) -> Iterator[int]:
-        """Yield the number of patches of each stage for an image of shape (C, H, W)."""
+    def _step_counts(self, shape: Sequence[int], device: torch.device) -> Iterator[int]:
+        """Yield how often each stage reports progress for an image of shape (C, H, W)."""
         for tiled in self._stages:
-            plan = tiled.plan(shape)
-            yield plan.count
-            shape = (shape[0], *plan.output_shape)
+            yield tiled.steps(shape, device)
+            shape = (shape[0], *(side * tiled.stage.scale for side in shape[1:]))
 
     def _upscale_colours(self, low: Array, high: Array, reports: Iterator[Progress | None]) -> None:
         """Fill ``high`` (C, H * scale, W * scale) from ``low`` (C, H, W), one stage after the other."""

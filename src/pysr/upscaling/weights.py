@@ -6,7 +6,9 @@ Metadata written by trainings: ``pysr.scales``, the scales that the weights were
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 
 import torch
@@ -18,6 +20,8 @@ from ..atomic import atomic_write
 from ..errors import WeightsError
 from ..plugin import Weights
 from .file_formats import describe_by_start
+
+logger = logging.getLogger("pysr")
 
 
 def load_weights(network: nn.Module, weights: Weights | str | Path) -> None:
@@ -117,6 +121,20 @@ def trained_scales(path: Path) -> tuple[int, ...]:
         WeightsError: The file cannot be read as safetensors.
     """
     return tuple(int(scale) for scale in read_metadata(path).get("pysr.scales", "").split())
+
+
+def resolve_scale(weights: str | PathLike[str], scale: int | None, offered: Sequence[int]) -> int | None:
+    """Return the scale to use weights at: the one asked for, or the first offered one that they were trained for.
+
+    Warns if the weights were trained for others. None if neither the user nor the file says.
+    """
+    trained = trained_scales(Path(weights))
+    if scale is None:
+        return next((candidate for candidate in trained if candidate in offered), None)
+    if trained and scale not in trained:
+        known = " ".join(map(str, trained))
+        logger.warning("%s was trained for scale %s, not for %s; expect worse results", weights, known, scale)
+    return scale
 
 
 def _read(path: Path) -> bytes:

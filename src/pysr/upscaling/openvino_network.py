@@ -1,0 +1,160 @@
+"""Networks that OpenVINO computes, on CPUs: faster than torch at the same precision.
+
+A converted network must take images of any size and be as exact as in torch; `choose_backend` checks both.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import threading
+import warnings
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from .runner import PreparedNetwork, SplitConv, calibrate
+
+logger = logging.getLogger("pysr")
+
+BACKENDS = ("auto", "torch", "openvino")
+_SLACK = 1.25  # factor on the error of torch at the same precision that a converted network may have
+_FLOAT32_ERROR = 1e-5  # root mean square that any converted network may have
+_CPU = torch.device("cpu")
+
+
+class OpenVINONetwork(PreparedNetwork):
+    """A network that OpenVINO computes on the CPU. Any number of threads may share it.
+
+    The layers that read the input get it in two parts if the precision is bfloat16, as `SplitConv` describes.
+
+    Args:
+        network: The network to convert; it is copied and stays unchanged.
+        dtype: torch.float32 or torch.bfloat16.
+        probe_shape: (C, h, w) of an input to trace it with.
+    """
+
+    def __init__(self, network: nn.Module, dtype: torch.dtype, probe_shape: tuple[int, int, int]) -> None:
+        network = nn.Sequential(copy.deepcopy(network).float().eval().requires_grad_(False))
+        readers, self.bytes_per_pixel = calibrate(network, probe_shape, dtype)
+        self.device, self.dtype, self.resampler = _CPU, dtype, None
+        if dtype == torch.bfloat16:
+            _split_input(network, readers)
+        self._use(_converted(network, probe_shape))
+
+    def with_model(self, model: Any, dtype: torch.dtype) -> OpenVINONetwork:
+        """Return a copy with another ``openvino.Model`` of the network, in another precision."""
+        other = copy.copy(self)
+        other.dtype = dtype
+        other._use(model)
+        return other
+
+    def _use(self, model: Any) -> None:
+        self.model, self._compiled, self._of_thread = model, _compiled(model, self.dtype), threading.local()
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Run the network on (N, C, h, w), on any device; returns float32 on the CPU."""
+        if not hasattr(self._of_thread, "request"):
+            self._of_thread.request = self._compiled.create_infer_request()
+        values = image.detach().to(_CPU, torch.float32).contiguous().numpy()
+        return torch.from_numpy(self._of_thread.request.infer([values], share_inputs=True)[0])
+
+
+def choose_backend(
+    network: nn.Module, prepared: PreparedNetwork, probe_shape: tuple[int, int, int], backend: str, name: str
+) -> PreparedNetwork:
+    """Choose what computes a network.
+
+    Args:
+        network: The network, as it was prepared.
+        prepared: The network prepared for torch.
+        probe_shape: (C, h, w) of an input on which it can be run.
+        backend: "torch"; "openvino", without effect on networks that have no parameters; or "auto": OpenVINO if it is
+            installed, computes on that device and is exact enough.
+        name: The model's, for messages.
+
+    Returns:
+        ``prepared``, or the same network computed by OpenVINO in the same precision.
+
+    Raises:
+        InputError: The backend is unknown or not installed, or it cannot compute this network here.
+    """
+    if backend not in BACKENDS:
+        raise InputError(f"unknown backend {backend!r}; use {', '.join(map(repr, BACKENDS))}")
+    if backend == "torch" or not any(True for _ in network.parameters()):
+        return prepared
+    found: PreparedNetwork | str = _unavailable(prepared)
+    if not found:
+        found = _exact_openvino(network, prepared, probe_shape)
+    if isinstance(found, PreparedNetwork):
+        logger.debug("%s is computed by OpenVINO", name)
+        return found
+    if backend == "openvino":
+        raise InputError(f"{name} cannot be computed by OpenVINO: {found}; use backend='torch'")
+    logger.debug("%s is computed by torch; not by OpenVINO: %s", name, found)
+    return prepared
+
+
+def _unavailable(prepared: PreparedNetwork) -> str:
+    """Return why OpenVINO is not to be used here, whatever the network; "" if it is."""
+    if find_spec("openvino") is None:
+        return "it is not installed (pip install 'pysr-sdk[openvino]')"
+    if prepared.device.type != "cpu":
+        return f"it computes on the CPU, not on {prepared.device}"
+    return ""
+
+
+def _exact_openvino(
+    network: nn.Module, prepared: PreparedNetwork, probe_shape: tuple[int, int, int]
+) -> OpenVINONetwork | str:
+    """Return the network computed by OpenVINO, or why it is not to be used."""
+    try:
+        converted = OpenVINONetwork(network, prepared.dtype, probe_shape)
+        channels, height, width = probe_shape
+        inputs = torch.rand(1, channels, 2 * height, width, generator=torch.Generator().manual_seed(1))
+        found = converted(inputs)
+    except Exception as error:  # whatever a converter raises about a network that it does not know
+        return f"it cannot convert the network ({str(error).strip().splitlines()[-1]})"
+    with torch.inference_mode():
+        exact = network(inputs)
+    if found.shape != exact.shape:
+        return f"it gives {tuple(found.shape)} for an input of {tuple(inputs.shape)}"
+    off, allowed = _rms(found - exact), max(_SLACK * _rms(prepared(inputs) - exact), _FLOAT32_ERROR)
+    return converted if off <= allowed else f"its error is {off:.1e}, and {allowed:.1e} is allowed"
+
+
+def _rms(values: Tensor) -> float:
+    return float(values.square().mean().sqrt())
+
+
+def _split_input(network: nn.Module, readers: list[str]) -> None:
+    for name in readers:
+        layer = network.get_submodule(name)
+        if type(layer) is nn.Conv2d and layer.groups == 1:
+            parent, _, child = name.rpartition(".")
+            setattr(network.get_submodule(parent), child, SplitConv(layer, torch.bfloat16).float())
+
+
+def _converted(network: nn.Module, probe_shape: tuple[int, int, int]) -> Any:
+    import openvino
+
+    probe = torch.rand(1, *probe_shape, generator=torch.Generator().manual_seed(0))
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # torch advises against what OpenVINO takes
+        traced = torch.jit.trace(network, probe, check_trace=False)
+        return openvino.convert_model(traced, input=[(-1, probe_shape[0], -1, -1)])
+
+
+def _compiled(model: Any, dtype: torch.dtype) -> Any:
+    import openvino
+
+    options = {
+        "INFERENCE_PRECISION_HINT": "bf16" if dtype == torch.bfloat16 else "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "ENABLE_CPU_PINNING": False,  # other programs run beside it
+    }
+    return openvino.Core().compile_model(model, "CPU", options)

@@ -1,0 +1,107 @@
+"""int8: which options go together, and the loss that is allowed."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+import pysr
+from pysr.errors import InputError
+from pysr.testing import photo
+from pysr.upscaling import quantization
+from pysr.upscaling.quantization import calibration_files, quantized
+from pysr.upscaling.runner import PreparedNetwork
+from pysr.upscaling.stage import Stage
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    for number, sides in enumerate([(60, 47), (33, 90)]):
+        Image.fromarray((photo(*sides) * 255).astype(np.uint8)).save(tmp_path / f"{number}.png")
+    return tmp_path
+
+
+class Fake(PreparedNetwork):
+    """In OpenVINO's place; its "model" is the error that it makes."""
+
+    model = 0.0
+
+    def with_model(self, model: float, dtype: torch.dtype) -> Fake:
+        other = copy.copy(self)
+        other.model, other.dtype = model, dtype
+        return other
+
+    def __call__(self, image: Tensor) -> Tensor:
+        return self._network(image) + self.model  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    monkeypatch.setattr(quantization, "OpenVINONetwork", Fake)
+    monkeypatch.setattr(quantization, "find_spec", lambda name: object())
+    loaded = pysr.load("srcnn", 2, device="cpu", precision="float32", backend="torch")._stages[0].stage
+    runner = Fake(loaded.runner._network[0], torch.device("cpu"), torch.float32, (1, 32, 32))
+    return replace(loaded, runner=runner)
+
+
+def test_a_small_loss_is_accepted_after_calibration_on_every_image(
+    stage: Stage, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[tuple[int, ...]] = []
+
+    def in_integers(model: Any, inputs: list[Tensor]) -> float:
+        heard.extend(tuple(values.shape) for values in inputs)
+        return 1e-5
+
+    monkeypatch.setattr(quantization, "_in_integers", in_integers)
+    result = quantized(stage, calibration_files("int8", images, "auto"))
+    assert result.runner.dtype == torch.int8
+    assert heard == [(1, 1, 60, 46), (1, 1, 32, 90)]  # luma, enlarged already
+
+
+def test_a_loss_above_the_limit_is_refused_with_the_figure(
+    stage: Stage, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantization, "_in_integers", lambda model, inputs: 0.05)
+    with pytest.raises(InputError, match=r"srcnn in int8 loses \d+\.\d\d dB on the 2 images .* use precision='auto'"):
+        quantized(stage, calibration_files("int8", images, "auto"))
+
+
+def test_an_image_too_small_to_calibrate_on_is_named(stage: Stage, tmp_path: Path) -> None:
+    Image.new("RGB", (9, 40)).save(tmp_path / "tiny.png")
+    with pytest.raises(InputError, match=r"tiny\.png is too small"):
+        quantized(stage, calibration_files("int8", tmp_path, "openvino"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "int8"}, "needs images to calibrate the network on; give calibration=, a folder"),
+        ({"precision": "int8", "calibration": "missing"}, "there is no folder 'missing'"),
+        ({"precision": "int8", "calibration": ".", "backend": "torch"}, "leave backend='torch' out"),
+        ({"calibration": "."}, "calibration is for precision 'int8', not 'auto'; leave it out"),
+    ],
+)
+def test_options_that_do_not_go_together(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        pysr.load("srcnn", 2, device="cpu", **options)
+
+
+def test_interpolation_stays_as_it_is(images: Path) -> None:
+    upscaler = pysr.load("bicubic", 2, device="cpu", precision="int8", calibration=images)
+    assert upscaler.precision == "float32"
+
+
+def test_nncf_and_openvino_make_integers_of_a_network(images: Path) -> None:
+    pytest.importorskip("nncf")
+    pytest.importorskip("openvino")
+    upscaler = pysr.load("vdsr", 2, device="cpu", precision="int8", calibration=images)
+    assert upscaler.precision == "int8"
