@@ -79,14 +79,28 @@ def _along(planes: Tensor, dim: int, n_out: int, scale: Fraction, kernel: str) -
     return total
 
 
+@lru_cache(maxsize=64)
+def _phases(scale: int, kernel: str) -> tuple[int, list[list[tuple[int, float]]]]:
+    """Compute how an axis is enlarged by a whole number.
+
+    Returns:
+        The pixels to add on either side, and for each of the ``scale`` phases of the output its taps: the start in the
+        padded axis, and the weight.
+    """
+    left, offset, weight = _weights(2 * torch.arange(scale) + 1 - scale, Fraction(scale), kernel)
+    margin = int(offset[-1]) + 1
+    return margin, [
+        [(margin + int(left[phase] + o), float(w)) for o, w in zip(offset, weight[:, phase], strict=True) if w]
+        for phase in range(scale)
+    ]
+
+
 def _enlarged(planes: Tensor, dim: int, scale: int, kernel: str) -> Tensor:
     """Enlarge one axis by a whole number: each phase of the output is a sum of shifted views, several times as fast."""
-    left, offset, weight = _weights(2 * torch.arange(scale) + 1 - scale, Fraction(scale), kernel)
-    length, margin = planes.shape[dim], int(offset[-1]) + 1
+    length, (margin, taps_of_phases) = planes.shape[dim], _phases(scale, kernel)
     padded = planes.index_select(dim, mirrored_index(torch.arange(-margin, length + margin), length).to(planes.device))
     phases = planes.new_empty(*planes.shape[: dim + 1], scale, *planes.shape[dim + 1 :])
-    for phase in range(scale):
-        taps = [(margin + int(left[phase] + o), float(w)) for o, w in zip(offset, weight[:, phase], strict=True) if w]
+    for phase, taps in enumerate(taps_of_phases):
         total = padded.narrow(dim, taps[0][0], length) * taps[0][1]
         for start, w in taps[1:]:
             total.add_(padded.narrow(dim, start, length), alpha=w)
@@ -126,8 +140,10 @@ def resize(
     if shape is not None:
         factors = Fraction(shape[0], height), Fraction(shape[1], width)
     else:
-        factors = Fraction(scale or 0), Fraction(scale or 0)
-        shape = ceil(height * factors[0]), ceil(width * factors[1])
+        factor = Fraction(scale or 0)
+        factors = factor, factor
+        above, below = factor.numerator, factor.denominator
+        shape = -(-height * above // below), -(-width * above // below)  # rounded up; sides may be symbols of a trace
     if min(shape) < 1:
         raise ValueError(f"cannot resize to {shape[1]} x {shape[0]} pixels; give a positive scale or shape")
     for dim, side, factor in zip((planes.ndim - 2, planes.ndim - 1), shape, factors, strict=True):
