@@ -22,6 +22,7 @@ from .. import __version__
 from ..errors import InputError, PysrError, UnknownNameError
 from .compare import compare
 from .evaluate import evaluate
+from .export import export
 from .info import info
 from .models import list_models, list_plugins
 from .options import CliState
@@ -80,7 +81,7 @@ def commands(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (upscale, shrink, sample, compare, serve, list_models, info, list_plugins, evaluate, train):
+for command in (upscale, shrink, sample, compare, serve, list_models, info, list_plugins, evaluate, train, export):
     commands.add_command(command)
 
 
