@@ -122,7 +122,8 @@ def test_what_a_graph_cannot_hold_is_refused(tmp_path: Path, options: dict[str, 
 
 
 @pytest.mark.parametrize(
-    ("network", "reason"), [(Choosing, "cannot export the network of 'probe' of fake"), (Differing, "differs from torch")]
+    ("network", "reason"),
+    [(Choosing, "cannot export the network of 'probe' of fake"), (Differing, "differs from torch")],
 )
 def test_a_network_that_cannot_be_exported_leaves_no_file(
     tmp_path: Path, install: Callable[..., None], network: type[nn.Module], reason: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -40,8 +41,8 @@ def export(
     from ..upscaling.export import export as write
     from ..upscaling.loading import load
 
-    options = {"variant": variant, "weights": weights, "strength": strength}
-    upscaler = load(model, scale, device="cpu", precision="float32", **options)
+    own: dict[str, Any] = {"variant": variant, "weights": weights, "strength": strength}
+    upscaler = load(model, scale, device="cpu", precision="float32", **own)
     target = output or Path(f"{upscaler.model.name}_x{upscaler.scale}.onnx")
     difference = write(upscaler, target)
     if not state.quiet:

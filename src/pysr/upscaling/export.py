@@ -73,6 +73,8 @@ def _exportable_stage(upscaler: Upscaler) -> Stage:
     if isinstance(upscaler, AutoUpscaler):
         raise InputError("'auto' is a choice among models, which cannot be exported; name one model")
     name = upscaler.model.name
+    if (runtime := upscaler.model.runtime) != "torch":
+        raise InputError(f"{name} is computed by {runtime}, and only networks of torch can be exported; use its file")
     if upscaler.model.stochastic:
         raise InputError(
             f"{name} draws its result at random, value by value, each from those before it, which a graph without state"
@@ -106,7 +108,9 @@ def _graph(network: nn.Module, stage: Stage) -> ModelProto:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise PysrError(f"export needs packages that are not installed ({error}): pip install 'pysr-sdk[onnx]'") from None
+        raise PysrError(
+            f"export needs packages that are not installed ({error}): pip install 'pysr-sdk[onnx]'"
+        ) from None
     name, multiple_of = stage.model.name, stage.model.multiple_of
     height, width = torch.export.Dim("h"), torch.export.Dim("w")
     axes = {
@@ -178,7 +182,7 @@ def _facts(stage: Stage) -> dict[str, str]:
         "multiple_of": str(model.multiple_of),
         "domain": model.domain,
         "made_for": model.made_for,
-        "licence": weights.licence if weights else "",
+        "licence": weights.licence if weights else model.licence,
         "trained_on": weights.trained_on if weights else "",
         "paper": model.paper,
         "versions": f"pysr {__version__}, torch {torch.__version__}, opset {OPSET}",

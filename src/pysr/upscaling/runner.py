@@ -84,7 +84,8 @@ class PreparedNetwork:
     @property
     def network(self) -> nn.Module:
         """The prepared copy of the network; with a lower precision, some of its layers are replaced."""
-        return self._network.get_submodule("0")
+        network: nn.Module = self._network.get_submodule("0")
+        return network
 
     @torch.inference_mode()
     def __call__(self, image: Tensor) -> Tensor:
@@ -98,14 +99,14 @@ class PreparedNetwork:
     def sample(self, low: Tensor, n: int, **options: Any) -> Tensor:
         """Call the network's own `sample`: (N, C, h, w) -> (N, n, C, h * scale, w * scale) float32 on the CPU."""
         with precision_context(self.device, self.dtype):
-            output: Tensor = self.network.sample(low.to(self.device), n, **options)
+            output: Tensor = self._network.get_submodule("0").sample(low.to(self.device), n, **options)
         return output.float().cpu()
 
     @torch.inference_mode()
     def log_likelihood(self, low: Tensor, high: Tensor) -> Tensor:
         """Call the network's own `log_likelihood`: (N,) in nats, on the CPU."""
         with precision_context(self.device, self.dtype):
-            nats: Tensor = self.network.log_likelihood(low.to(self.device), high.to(self.device))
+            nats: Tensor = self._network.get_submodule("0").log_likelihood(low.to(self.device), high.to(self.device))
         return nats.cpu()
 
 

@@ -110,7 +110,8 @@ def _regress_all(features: Tensor, weights: Tensor, regressors: Tensor) -> Tenso
     """`APlus._regress` with all anchors for all patches: the zeros are multiplied, too, but a graph can hold it."""
     blocks = zip(weights.split(BLOCK, 1), regressors.split(BLOCK), strict=True)
     parts = [(some[:, :, None] * features[:, None]).flatten(1) @ matrices.flatten(0, 1) for some, matrices in blocks]
-    return reduce(operator.add, parts)
+    total: Tensor = reduce(operator.add, parts)
+    return total
 
 
 def build(scale: int, variant: str | None) -> APlus:
