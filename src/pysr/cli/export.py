@@ -36,7 +36,7 @@ def export(
     pysr does the same when it loads the file (with the package pysr-onnx). The file is checked before it appears: what
     ONNX Runtime computes must equal what torch computes.
     """
-    state.show_log()
+    state.start()
     from ..upscaling.export import OPSET
     from ..upscaling.export import export as write
     from ..upscaling.loading import load

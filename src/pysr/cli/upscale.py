@@ -141,7 +141,7 @@ def upscale(state: CliState, /, **options: Any) -> int:
 def _upscale(state: CliState, options: UpscaleOptions) -> int:
     from .allocator import tune_allocator
 
-    state.show_log("INFO", as_json=options.progress == "json")  # which model is chosen, and why
+    state.start("INFO", as_json=options.progress == "json")  # which model is chosen, and why
     tune_allocator()
     from ..registry import AUTO
 

@@ -20,6 +20,7 @@ from ..errors import InputError, PluginError, PysrError
 from ..ops.hardware import choose_device, choose_precision
 from ..plugin import Model, Preprocessor
 from ..registry import AUTO, registry
+from ..torch_defaults import preserve_torch_defaults
 from .auto import AutoUpscaler, auto_scale
 from .chain import Chain, ModelName, validate_choice
 from .model_files import find_model
@@ -331,7 +332,7 @@ def _build_preprocessors(model: Model) -> tuple[BoundPreprocessor, ...]:
 
 def _build_network(model: Model, scale: int, variant: str | None) -> nn.Module:
     try:
-        with torch.no_grad():
+        with torch.no_grad(), preserve_torch_defaults():
             return model.network(scale, variant)
     except PysrError:
         raise

@@ -74,8 +74,8 @@ def _surroundings(path: Path, texts: dict[str, str], facts: dict[str, Any]) -> t
     whole = int(noted) if noted.isdecimal() and len(noted) < 3 else 0
     if not colour or (colour == "rgb") != (channels == 3) or not whole or scale not in (1, whole):
         raise WeightsError(
-            f"{path} is noted as x{noted[:9]} of {texts['pysr.colour'][:9]}, but its network has the scale {scale} and {channels} channels; "
-            "export it again"
+            f"{path} is noted as x{noted[:9]} of {texts['pysr.colour'][:9]}, but its network has the scale {scale} and "
+            f"{channels} channels; export it again"
         )
     return colour, steps, whole
 
