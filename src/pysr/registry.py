@@ -26,6 +26,7 @@ import pluggy
 from . import hookspecs
 from .errors import PysrError, UnknownNameError, format_error
 from .plugin import API_VERSION, Degradation, Loss, Metric, Model, ModelReader, Preprocessor
+from .providers import PROVIDERS
 from .torch_defaults import preserve_torch_defaults
 
 logger = logging.getLogger("pysr")
@@ -35,25 +36,6 @@ CORE = "pysr-sdk"
 AUTO = "auto"  # in a model's place: choose one for each image
 DISABLE_VARIABLE = "PYSR_DISABLE_PLUGINS"  # names of plugins or distributions that are not loaded, with commas between
 SLOW = 10.0  # seconds that a plugin may take to be loaded before it is named
-PROVIDERS = {  # what this repository's plugins provide, for the "not installed" message
-    "model": {
-        "srcnn": "pysr-srcnn",
-        "vdsr": "pysr-vdsr",
-        "aplus": "pysr-anchored",
-        "perceptual": "pysr-perceptual",
-        "perceptual-style": "pysr-perceptual",
-        "srresnet": "pysr-srgan",
-        "srgan": "pysr-srgan",
-        "photo": "pysr-photo",
-        "photo-sharp": "pysr-photo",
-        "pixelcnn": "pysr-pixelcnn",
-        "pixelcnn-faces": "pysr-pixelcnn",
-        "pixelcnn-mnist-corners": "pysr-pixelcnn",
-    },
-    "loss": dict.fromkeys(("perceptual", "style", "tv", "checkerboard", "projected"), "pysr-perceptual")
-    | {"adversarial": "pysr-srgan"},
-    "metric": {"perceptual": "pysr-perceptual"},
-}
 
 _HOOKS = {  # what each kind of description comes from, in the order of `Registry`'s namespaces
     "model": "pysr_models",

@@ -160,8 +160,9 @@ HEADERS: dict[str, tuple[Callable[[], ModelProto], str]] = {
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder beside a secret file, with links to it."""
+    monkeypatch.setenv("PYSR_CACHE", str(tmp_path / "cache"))
     (tmp_path / "secret").write_bytes(b"\0" * 8)
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -186,7 +187,7 @@ def test_a_header_that_lies_is_refused_before_anything_is_opened(
 def test_data_beside_the_file_is_read(folder: Path) -> None:
     path = folder / "sound.onnx"
     path.write_bytes(with_value((1,), location="data", length="4").SerializeToString())
-    assert read_model(path)[1] == 4
+    assert read_model(path)[1] == [str(folder / "data")]
     assert open_model(path).scales == (1,)
 
 
@@ -217,7 +218,7 @@ GREEDY = {
             node("Add", ("input", "sum")),
             values=(numpy_helper.from_array(np.array([2500, 2500], np.int64), "sides"),),
         ),
-        "more time",
+        "more time or memory",
     ),
     "sides that do not fit": (
         model(
@@ -234,7 +235,7 @@ def test_a_greedy_network_is_stopped(folder: Path, made: ModelProto, reason: str
     path = folder / "greedy.onnx"
     path.write_bytes(made.SerializeToString())
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    with pytest.raises(InputError, match=reason):
+    with pytest.raises((InputError, WeightsError), match=f"greedy.onnx .*{reason}"):
         open_model(path)
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before <= 5.5
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss <= 1 << 20, "in KiB: over 1 GiB"

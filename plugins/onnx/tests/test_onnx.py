@@ -18,6 +18,11 @@ IMAGE = (photo(41, 30) * 255).round().astype(np.uint8)
 FLOAT, HALF, BYTE = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.UINT8
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYSR_CACHE", str(tmp_path / "cache"))
+
+
 def enlarger(
     path: Path,
     shape: tuple[Any, ...] = ("n", 3, "h", "w"),

@@ -1,7 +1,7 @@
 """What an ONNX file must be before ONNX Runtime sees it: plain operators, and tensors as large as their data.
 
 A file may come from anyone. Nothing here allocates what a header promises, and nothing outside the file's folder is
-opened. Imported only by `pysr_onnx.probe`, in a process of its own. Messages of errors go on after the file's name.
+opened. Imported only by `pysr_onnx.probe`. Messages of errors go on after the file's name.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _PACKED: dict[
 }
 
 
-def read_model(path: Path) -> tuple[ModelProto, int]:
+def read_model(path: Path) -> tuple[ModelProto, list[str]]:
     """Read and check a file.
 
     Returns:
-        The model, without its external data, and the bytes that these take.
+        The model, and the files from which it takes data.
 
     Raises:
         WeightsError: It is no ONNX model, or contradicts itself.
@@ -58,13 +58,13 @@ def read_model(path: Path) -> tuple[ModelProto, int]:
         raise WeightsError("holds no network")
     _check_opsets(model)
     _check_size(model)
-    external = 0
+    beside: set[str] = set()
     for graph in _graphs(model):
         for tensor in _tensors(graph):
-            external += _check_tensor(tensor, path)
+            beside |= _check_tensor(tensor, path)
         if graph.sparse_initializer:
             raise InputError("holds sparse tensors, which are not read")
-    return model, external
+    return model, sorted(beside)
 
 
 def _check_opsets(model: ModelProto) -> None:
@@ -133,8 +133,8 @@ def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
                 raise InputError("holds sparse tensors, which are not read")
 
 
-def _check_tensor(tensor: TensorProto, path: Path) -> int:
-    """Check that a tensor has the numbers that its shape asks for; return the bytes of them in another file."""
+def _check_tensor(tensor: TensorProto, path: Path) -> set[str]:
+    """Check that a tensor has the numbers that its shape asks for; return the other file that they are in, if any."""
     if any(side < 0 for side in tensor.dims):
         raise WeightsError(f"has a tensor {tensor.name!r} with negative sides")
     count = math.prod(tensor.dims)
@@ -147,12 +147,12 @@ def _check_tensor(tensor: TensorProto, path: Path) -> int:
                 f"has a tensor {tensor.name!r} of {'x'.join(map(str, tensor.dims))} with {len(tensor.raw_data):,} bytes"
                 f" in place of {wanted:,}"
             )
-        return 0
+        return set()
     field, entries = _PACKED.get(tensor.data_type, ("int32_data", 1))
     found = len(getattr(tensor, field))
     if found not in (count * entries, -(-count * _BITS.get(tensor.data_type, 8) // 8)):
         raise WeightsError(f"has a tensor {tensor.name!r} of {'x'.join(map(str, tensor.dims))} with {found:,} numbers")
-    return 0
+    return set()
 
 
 def _bytes(tensor: TensorProto, count: int) -> int:
@@ -166,7 +166,7 @@ def _bytes(tensor: TensorProto, count: int) -> int:
         raise InputError(f"has a tensor {tensor.name!r} of an unknown type ({tensor.data_type})") from None
 
 
-def _check_external(tensor: TensorProto, wanted: int, path: Path) -> int:
+def _check_external(tensor: TensorProto, wanted: int, path: Path) -> set[str]:
     about = {entry.key: entry.value for entry in tensor.external_data}
     location = about.get("location", "")
     folder = os.path.realpath(path.parent)
@@ -183,4 +183,4 @@ def _check_external(tensor: TensorProto, wanted: int, path: Path) -> int:
         raise WeightsError(f"has a tensor {tensor.name!r} whose place in {location!r} is no number") from None
     if offset < 0 or length != wanted or offset + length > os.path.getsize(place):
         raise WeightsError(f"has a tensor {tensor.name!r} of {wanted:,} bytes, which {location!r} does not hold")
-    return wanted
+    return {place}

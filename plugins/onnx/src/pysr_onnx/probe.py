@@ -1,13 +1,7 @@
-"""What the network of an ONNX file is, found by running it: ``python -m pysr_onnx.probe FILE`` prints it as JSON.
-
-It runs in a process of its own with limits on time and memory, so that no file can stop or bring down the program that
-asks. The limits grow with the file, as a large network needs more and a small one that needs much is a trap.
-"""
+"""What the network of an ONNX file is, found by running it, in the process that `pysr.plugin.examine` limits."""
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,15 +11,11 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from pysr.errors import InputError, PysrError, WeightsError
+from pysr.errors import InputError, WeightsError
 
 from .check import read_model
 from .session import TYPES, Layout, open_session, run
 
-MEMORY = 850 * 2**20  # bytes that the process may use, 150 MiB of which are Python and the libraries
-MEMORY_PER_BYTE = 6  # of the file: as read, as parsed, and as ONNX Runtime arranges it, each for a moment twice
-SECONDS = 3  # of processor time
-SECONDS_PER_BYTE = 0.3e-6
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64)  # tried in turn as what sides must be multiples of
 LEAST_SIDES = (1, 2, 4, 8, 16)  # tried in turn as the smallest side
 LONGEST_TEXT = 2000  # characters of a text in the metadata
@@ -63,16 +53,30 @@ class Facts:
     metadata: dict[str, str] = field(default_factory=dict)
 
 
-def probe(path: Path) -> Facts:
+def examine_file(path: Path, *rest: Path) -> dict[str, Any]:
     """Check a file and run its network on small images.
 
+    Args:
+        path: The file.
+        rest: The files beside it from which it takes data, and last a folder, which is not used.
+
+    Returns:
+        `Facts`; or if it takes data from other files and these are not given, their paths as "beside".
+
     Raises:
-        WeightsError: The file is damaged; messages go on after the file's name.
+        WeightsError: The file is damaged.
         InputError: It is no upscaler of 1 or 3 channels, or uses what is not read.
     """
-    _limit(path.stat().st_size)
-    model, external = read_model(path)
-    _limit(path.stat().st_size + external)
+    try:
+        model, beside = read_model(path)
+        if beside and len(rest) == 1:
+            return {"beside": beside}
+        return asdict(_probe(path, model))
+    except (InputError, WeightsError) as error:
+        raise type(error)(f"{path} {error}") from error
+
+
+def _probe(path: Path, model: onnx.ModelProto) -> Facts:
     facts, sides = _describe(model)
     try:
         session = open_session(path, threads=1, cpu=True)
@@ -85,20 +89,6 @@ def probe(path: Path) -> Facts:
     _find_peak(session, facts, sides)
     facts.bytes_per_pixel = _bytes_per_pixel(model, facts, sides)
     return facts
-
-
-def _limit(size: int) -> None:
-    """Limit this process to what opening a file of that many bytes may take."""
-    if sys.platform == "win32":
-        return  # has no such limits; the caller's clock still runs
-    import resource
-
-    for kind, allowed in (
-        (resource.RLIMIT_DATA, MEMORY + MEMORY_PER_BYTE * size),
-        (resource.RLIMIT_CPU, int(SECONDS + SECONDS_PER_BYTE * size)),
-    ):
-        _, hard = resource.getrlimit(kind)
-        resource.setrlimit(kind, (allowed if hard == resource.RLIM_INFINITY else min(allowed, hard), hard))
 
 
 def _describe(model: onnx.ModelProto) -> tuple[Facts, tuple[int, int]]:
@@ -235,22 +225,3 @@ def _bytes_per_pixel(model: onnx.ModelProto, facts: Facts, sides: tuple[int, int
     widest = max(sum(numbers.get(name, 0) for name in (*node.input, *node.output)) for node in graph.node)
     unknown = 2 * 64 * sides[0] * sides[1]  # 64 channels, in and out, are usual
     return _SLACK * 4 * max(widest, unknown) / (sides[0] * sides[1])
-
-
-def main() -> None:
-    """Print the facts, or the error's class and message, as the last line."""
-    answer: dict[str, Any]
-    try:
-        answer = asdict(probe(Path(sys.argv[1])))
-    except MemoryError:
-        answer = {
-            "error": "InputError",
-            "message": "needs more memory to open than its size explains; it is not opened",
-        }
-    except PysrError as error:
-        answer = {"error": type(error).__name__, "message": str(error)}
-    print(f"\n{json.dumps(answer)}")
-
-
-if __name__ == "__main__":
-    main()

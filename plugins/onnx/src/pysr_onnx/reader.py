@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from pysr.errors import InputError, PluginError, WeightsError
-from pysr.plugin import Model
+from pysr.errors import WeightsError
+from pysr.plugin import Model, examine
 
 from .network import OnnxNetwork
 
-WAIT = 60  # seconds for the probing process at the most, on a machine that is busy; its processor time is limited
-WAIT_PER_BYTE = 3e-6
+PROBE_VERSION = 1  # to be raised when `pysr_onnx.probe` finds out something else about the same file
 Colour = Literal["rgb", "luma", "any"]
 Domain = Literal["photo", "face", "digit", "style"]
 _COLOURS: dict[str, Colour] = {"rgb": "rgb", "luma": "luma", "any": "any"}
@@ -33,10 +30,9 @@ def open_model(path: Path) -> Model:
     Raises:
         WeightsError: It is damaged.
         InputError: It is no upscaler of 1 or 3 channels, or uses what is not read.
-        PluginError: The process failed.
     """
-    facts = _probed(path)
-    texts = {key: _printable(value) for key, value in facts.pop("metadata").items()}
+    facts = _examined(path)
+    texts = {key: _printable(value) for key, value in facts["metadata"].items()}
     colour, preprocess, scale = _surroundings(path, texts, facts)
     field = texts.get("pysr.receptive_field", "")
     network = partial(_network, path.absolute(), layout=facts["layout"], peak=facts["peak"], batched=facts["batched"])
@@ -85,28 +81,10 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def _probed(path: Path) -> dict[str, Any]:
-    """Run `pysr_onnx.probe` on a file and return its facts."""
-    command = [sys.executable, "-m", "pysr_onnx.probe", str(path.absolute())]
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=WAIT + WAIT_PER_BYTE * path.stat().st_size,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise InputError(f"{path} takes too long to open; it is not opened") from None
-    if done.returncode < 0:
-        raise InputError(f"{path} takes more time or memory to open than its size explains; it is not opened")
-    if done.returncode:
-        reason = (done.stderr.strip() or "no message").splitlines()[-1]
-        raise PluginError(f"pysr-onnx could not try {path} ({reason}); check that onnx and onnxruntime are installed")
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    if "error" in answer:
-        kind = WeightsError if answer["error"] == "WeightsError" else InputError
-        raise kind(f"{path} {answer['message']}")
-    return answer
+def _examined(path: Path) -> dict[str, Any]:
+    """Return what `pysr_onnx.probe` finds out about a file, in a process with limits."""
+    key = f"onnx-{PROBE_VERSION}-{version('onnxruntime')}"
+    facts = examine([path], "pysr_onnx.probe:examine_file", key).facts
+    if beside := facts.get("beside"):
+        facts = examine([path, *map(Path, beside)], "pysr_onnx.probe:examine_file", key).facts
+    return facts
