@@ -22,13 +22,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--pysr-plugin",
         metavar="NAME",
+        action="append",
+        default=[],
         help="check everything that an installed plugin of pysr provides; NAME is that of its entry point or package",
     )
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    if name := config.getoption("--pysr-plugin"):
+    for name in config.getoption("--pysr-plugin"):
         items.extend(
             Conformance.from_parent(session, name=f"{name}: {what}", check=check) for what, check in checks(name)
         )
