@@ -85,6 +85,7 @@ def _check_network(model: Model, scale: int, variant: str | None) -> None:
     network = _trained(model, scale, variant)
     side = math.ceil(24 / model.multiple_of) * model.multiple_of
     low = torch.rand(2, model.channels, side, side, generator=torch.Generator().manual_seed(0))
+    low[1] *= 0.5  # so that their means differ
     before = low.clone()
     with torch.inference_mode():
         output = network(low)

@@ -60,8 +60,14 @@ class Conformance(pytest.Item):
 
 def run_check(check: Callable[[], None]) -> None:
     """Run a check, which must also leave torch's defaults alone."""
+    failure = None
     with preserve_torch_defaults() as undone:
-        check()
+        try:
+            check()
+        except Exception as error:
+            failure = error
+    if failure and not undone:
+        raise failure
     assert not undone, (
         f"the plugin changed {', '.join(undone)}, with which all other models would compute, too; give device and "
         "dtype to what needs them, and leave the defaults alone"
