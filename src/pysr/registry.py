@@ -212,7 +212,6 @@ class Registry:
     def _load(self, source: Source) -> Plugin:
         if _names_of(source) & _disabled():
             return Plugin(source.name, source.distribution, source.version, "disabled", f"by {DISABLE_VARIABLE}")
-        undone: list[str] = []
         try:
             with _named_if_slow(source), preserve_torch_defaults() as undone, redirect_stdout(sys.stderr):
                 contributions = _collect(source.load())

@@ -52,7 +52,7 @@ class APlus(nn.Module):
 
     def forward(self, enlarged: Tensor) -> Tensor:  # (N, 1, H, W)
         scale, (height, width) = self.scale, enlarged.shape[-2:]
-        rows, columns = (height + scale - 1) // scale, (width + scale - 1) // scale  # cells, rounded up as graphs can, too
+        rows, columns = (height + scale - 1) // scale, (width + scale - 1) // scale  # cells: up, as graphs do
         before = 2 * scale + MARGIN  # patches around the cells beyond the border contribute, too
         after_rows, after_columns = rows * scale - height + before, columns * scale - width + before
         padded = functional.pad(enlarged, (before, after_columns, before, after_rows), mode="replicate")
