@@ -98,6 +98,22 @@ def _check_that_the_page_shows_the_files(package: Path) -> None:
     run(["-c", "from pysr.testing import check_degradation; check_degradation('film')"], package.parent, package)
 
 
+def test_what_the_page_on_onnx_shows_runs(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("pysr_onnx", reason="the plugin pysr-onnx is not installed")
+    pytest.importorskip("pysr_vdsr", reason="the plugin pysr-vdsr is not installed")
+    Image.fromarray((photo(40, 50) * 255).astype("uint8")).save(tmp_path / "photo.jpg")
+    run(["-c", "".join(blocks("docs/onnx.md", "python"))], tmp_path, tmp_path)
+    with Image.open(tmp_path / "photo_x2.png") as made:
+        assert made.size == (100, 80)
+    for block in blocks("docs/onnx.md", "sh"):
+        for line in block.replace("vdsr", "nearest").splitlines():  # quicker
+            assert line.startswith("pysr ")
+            run(["-m", *line.split()], tmp_path, tmp_path)
+    with Image.open(tmp_path / "photo_x2.jpg") as made:
+        assert made.size == (100, 80)
+
+
 def test_every_hook_is_documented() -> None:
     from pysr import hookspecs
 

@@ -89,9 +89,9 @@ def test_every_type_and_layout_and_sizes_that_are_fixed(
     assert upscaler.upscale(IMAGE[:5, :7]).shape == (10, 14, 3), "an image smaller than a patch"
 
 
-def test_a_network_of_one_channel_gets_luma(tmp_path: Path) -> None:
-    upscaler = pysr.load(enlarger(tmp_path / "luma.onnx", ("n", 1, "h", "w")))
-    assert upscaler.model.colour == "luma"
+def test_a_network_of_one_channel_gets_each_by_itself(tmp_path: Path) -> None:
+    upscaler = pysr.load(enlarger(tmp_path / "one.onnx", ("n", 1, "h", "w")))
+    assert upscaler.model.colour == "any"
     assert upscaler.upscale(IMAGE).shape == (82, 60, 3)
 
 

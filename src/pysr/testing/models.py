@@ -54,12 +54,12 @@ def check_model(name: str, *, scales: tuple[int, ...] | None = None, untrained: 
 def _check_at(model: Model, scale: int, variant: str | None, weights: Path | None) -> None:
     """Check a model at one scale; ``weights`` are in place of those shipped."""
     upscaler = load(model.name, scale, variant=variant, weights=weights, device="cpu", precision="float32")
-    if not model.stochastic:
-        _check_network(model, scale, variant)
     _check_sizes(upscaler)
     _check_types(upscaler, untrained=weights is not None)
     _check_repeatable(upscaler)
     _check_threads(upscaler)
+    if not model.stochastic:
+        _check_network(model, scale, variant)
     _check_tiled(upscaler, variant, weights)
     _check_receptive_field(model, scale, variant)
     _check_state_dict(model, scale, variant)

@@ -64,7 +64,7 @@ def _surroundings(path: Path, texts: dict[str, str], facts: dict[str, Any]) -> t
     """The colour, the preprocessors and the scale with these: those noted in the file, if they fit the network."""
     channels, scale = facts["channels"], facts["scale"]
     if "pysr.colour" not in texts:
-        return ("luma", ("luma",), scale) if channels == 1 else ("rgb", (), scale)  # networks of one channel take luma
+        return "any" if channels == 1 else "rgb", (), scale
     colour, noted = _COLOURS.get(texts["pysr.colour"]), texts.get("pysr.scale", "")
     steps = tuple(texts.get("pysr.preprocess", "").split())
     whole = int(noted) if noted.isdecimal() and len(noted) < 3 else 0
