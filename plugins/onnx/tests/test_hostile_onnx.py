@@ -20,7 +20,8 @@ from pysr_onnx.reader import open_model
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder beside a secret file, with links to it."""
     monkeypatch.setenv("PYSR_CACHE", str(tmp_path / "cache"))
-    return prepare(tmp_path)
+    made: Path = prepare(tmp_path)
+    return made
 
 
 @pytest.mark.parametrize(("make", "reason"), HEADERS.values(), ids=HEADERS)
