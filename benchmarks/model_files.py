@@ -138,12 +138,13 @@ def one(name: str, side: int) -> None:
 def hostile() -> None:
     """Give each hostile file to `pysr info`."""
     sys.path.insert(0, str(ROOT / "tests"))
+    import hostile_onnx
     from hostile_models import make_all
 
     print("| file | exit | seconds of CPU | most memory | message |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder) / "trace"
-        files = make_all(Path(folder), trace)
+        files = make_all(Path(folder), trace) | hostile_onnx.make_all(Path(folder))
         for what, path in files.items():
             environment = os.environ | {"PYSR_CACHE": str(Path(folder) / "cache")}
             child = subprocess.Popen(

@@ -1,8 +1,10 @@
 """What the documentation shows is run."""
 
+import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -35,26 +37,81 @@ def test_the_python_about_files_runs(tmp_path: Path) -> None:
         assert made.size == (90, 72)
 
 
-def test_the_tutorials_plugin_works_as_written(tmp_path: Path) -> None:
-    toml = blocks("docs/plugins.md", "toml")[0]
-    files = re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)```", (ROOT / "docs/plugins.md").read_text(), re.DOTALL)
-    assert [name for name, _ in files] == ["plugin.py", "network.py", "train.py", "film.py", "plugin.py"]
-    package = tmp_path / "pysr_double"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    for name, code in files:
-        with (package / name).open("a") as file:  # a later section adds to the plugin's module
-            file.write(code)
-    info = tmp_path / "pysr_double-0.1.0.dist-info"
+def run(command: list[str], folder: Path, package: Path) -> None:
+    """Run a command in a folder, as if the package were installed."""
+    path = os.pathsep.join([str(folder), str(package / "src"), *sys.path])
+    environment = os.environ | {"PYTHONPATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+
+
+def install(package: Path) -> None:
+    """Do what ``pip install -e`` does, without the network."""
+    project = tomllib.loads((package / "pyproject.toml").read_text())["project"]
+    info = package.parent / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pysr-double\nVersion: 0.1.0\n")
-    entry = re.search(r'\[project.entry-points.pysr\]\n(\w+) = "([\w.]+)"', toml)
-    assert entry, "the tutorial's pyproject.toml has no entry point"
-    (info / "entry_points.txt").write_text(f"[pysr]\n{entry[1]} = {entry[2]}\n")
-    check = "from pysr.testing import check_degradation, check_model; check_model('double'); check_degradation('film')"
-    train = "from pysr_double.train import recipe; assert recipe().scales == (2,)"
-    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {check}; {train}"
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+    info.joinpath("METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    points = "".join(f"{name} = {module}\n" for name, module in project["entry-points"]["pysr"].items())
+    info.joinpath("entry_points.txt").write_text(f"[pysr]\n{points}")
+
+
+def test_the_tutorial_leads_to_a_trained_model_and_an_enlarged_image(tmp_path: Path, pictures: Path) -> None:
+    pictures.rename(tmp_path / "DIR")
+    Image.fromarray((photo(40, 50) * 255).astype("uint8")).save(tmp_path / "photo.jpg")
+    package = tmp_path / "my-method"
+    commands = [line.split() for line in blocks("docs/plugins.md", "sh")[0].splitlines()]
+    assert [command[0] for command in commands] == ["pysr", "pip", "pytest", "pysr", "pysr"]
+    for command in commands:
+        if command[0] == "pip":
+            assert command[1:] == ["install", "-e", "my-method"]
+            install(package)
+        elif command[0] == "pytest":
+            run(["-m", "pytest", "-p", "pysr.testing.pytest_plugin", *command[1:]], tmp_path, package)
+        else:
+            shorter = ["--steps", "2", "--device", "cpu"] if command[1] == "train" else []
+            run(["-m", "pysr", *command[1:], *shorter], tmp_path, package)
+    with Image.open(tmp_path / "photo_x2.jpg") as made:
+        assert made.size == (100, 80)
+    _check_that_the_page_shows_the_files(package)
+
+
+def _check_that_the_page_shows_the_files(package: Path) -> None:
+    page = (ROOT / "docs/plugins.md").read_text()
+    shown = re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)```", page, re.DOTALL)
+    assert [name for name, _ in shown] == ["plugin.py", "network.py", "train.py", "film.py", "plugin.py"]
+    folder = package / "src" / "pysr_my_method"
+    for name, code in shown[:3]:
+        assert code == (folder / name).read_text(), name
+    (folder / "film.py").write_text(shown[3][1])
+    with (folder / "plugin.py").open("a") as file:  # a later section adds to the plugin's module
+        file.write(shown[4][1])
+    run(["-c", "from pysr.testing import check_degradation; check_degradation('film')"], package.parent, package)
+
+
+def test_what_the_page_on_onnx_shows_runs(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("pysr_onnx", reason="the plugin pysr-onnx is not installed")
+    pytest.importorskip("pysr_vdsr", reason="the plugin pysr-vdsr is not installed")
+    Image.fromarray((photo(40, 50) * 255).astype("uint8")).save(tmp_path / "photo.jpg")
+    run(["-c", "".join(blocks("docs/onnx.md", "python"))], tmp_path, tmp_path)
+    with Image.open(tmp_path / "photo_x2.png") as made:
+        assert made.size == (100, 80)
+    for block in blocks("docs/onnx.md", "sh"):
+        for line in block.replace("vdsr", "nearest").splitlines():  # quicker
+            assert line.startswith("pysr ")
+            run(["-m", *line.split()], tmp_path, tmp_path)
+    with Image.open(tmp_path / "photo_x2.jpg") as made:
+        assert made.size == (100, 80)
 
 
 def test_every_hook_is_documented() -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from pysr import UnknownNameError
 from pysr.plugin import Degradation, Loss, Metric, Model, ModelReader, Preprocessor, hookimpl
-from pysr.registry import PROVIDERS, Plugin, Registry, Source, _installed, core, models, override, registry
+from pysr.providers import PROVIDERS
+from pysr.registry import Plugin, Registry, Source, _installed, core, models, override, registry
 
 
 def model(name: Any, **values: Any) -> Model:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .evaluation.protocols import evaluate
     from .files.output import Output
     from .registry import models
+    from .upscaling.export import export
     from .upscaling.loading import load, upscale
     from .upscaling.tiling import Tiling
     from .upscaling.upscaler import Upscaler
@@ -38,6 +39,7 @@ __all__ = [
     "WeightsError",
     "compare",
     "evaluate",
+    "export",
     "load",
     "models",
     "upscale",
@@ -46,6 +48,7 @@ __all__ = [
 _HOME = {
     "compare": "evaluation.page",
     "evaluate": "evaluation.protocols",
+    "export": "upscaling.export",
     "load": "upscaling.loading",
     "models": "registry",
     "upscale": "upscaling.loading",

@@ -12,9 +12,9 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distributions, version
 from importlib.util import find_spec
@@ -26,6 +26,8 @@ import pluggy
 from . import hookspecs
 from .errors import PysrError, UnknownNameError, format_error
 from .plugin import API_VERSION, Degradation, Loss, Metric, Model, ModelReader, Preprocessor
+from .providers import PROVIDERS
+from .torch_defaults import preserve_torch_defaults
 
 logger = logging.getLogger("pysr")
 
@@ -34,25 +36,6 @@ CORE = "pysr-sdk"
 AUTO = "auto"  # in a model's place: choose one for each image
 DISABLE_VARIABLE = "PYSR_DISABLE_PLUGINS"  # names of plugins or distributions that are not loaded, with commas between
 SLOW = 10.0  # seconds that a plugin may take to be loaded before it is named
-PROVIDERS = {  # what this repository's plugins provide, for the "not installed" message
-    "model": {
-        "srcnn": "pysr-srcnn",
-        "vdsr": "pysr-vdsr",
-        "aplus": "pysr-anchored",
-        "perceptual": "pysr-perceptual",
-        "perceptual-style": "pysr-perceptual",
-        "srresnet": "pysr-srgan",
-        "srgan": "pysr-srgan",
-        "photo": "pysr-photo",
-        "photo-sharp": "pysr-photo",
-        "pixelcnn": "pysr-pixelcnn",
-        "pixelcnn-faces": "pysr-pixelcnn",
-        "pixelcnn-mnist-corners": "pysr-pixelcnn",
-    },
-    "loss": dict.fromkeys(("perceptual", "style", "tv", "checkerboard", "projected"), "pysr-perceptual")
-    | {"adversarial": "pysr-srgan"},
-    "metric": {"perceptual": "pysr-perceptual"},
-}
 
 _HOOKS = {  # what each kind of description comes from, in the order of `Registry`'s namespaces
     "model": "pysr_models",
@@ -230,12 +213,12 @@ class Registry:
         if _names_of(source) & _disabled():
             return Plugin(source.name, source.distribution, source.version, "disabled", f"by {DISABLE_VARIABLE}")
         try:
-            with _named_if_slow(source):
+            with _named_if_slow(source), preserve_torch_defaults() as undone, redirect_stdout(sys.stderr):
                 contributions = _collect(source.load())
         except (Exception, SystemExit) as error:  # a broken plugin is data, not the end of the program
             return Plugin(source.name, source.distribution, source.version, "failed", format_error(error))
         names: dict[str, tuple[str, ...]] = {}
-        refused: list[str] = []
+        refused = [f"it changed {what} while it was imported, which was undone" for what in undone]
         namespaces: tuple[_Namespace[Any], ...] = (
             self._models,
             self._losses,
@@ -321,8 +304,14 @@ def _collect(module: ModuleType) -> list[list[Any]]:
     manager.check_pending()
     if not manager.get_hookcallers(module):
         raise PysrError(f"{module.__name__} has no hook; mark functions of the right name with pysr.plugin.hookimpl")
-    calls = (getattr(manager.hook, hook) for hook in _HOOKS.values())
-    return [[item for items in call() for item in items] for call in calls]
+    return [_call(manager, hook) for hook in _HOOKS.values()]
+
+
+def _call(manager: pluggy.PluginManager, hook: str) -> list[Any]:
+    try:
+        return [item for items in getattr(manager.hook, hook)() for item in items]
+    except (Exception, SystemExit) as error:
+        raise PysrError(f"{hook} raised {format_error(error)}") from error
 
 
 def _register(namespace: _Namespace[Description], items: list[object], owner: str, refused: list[str]) -> Iterator[str]:
@@ -343,13 +332,21 @@ def _installed() -> Iterator[Source]:
                 name, version = distribution.name or "unknown", distribution.version or "0"
                 sources.setdefault((name, point.name), Source(point.name, name, version, point.load))
         except Exception as error:  # damaged metadata
-            logger.warning("skipped a package with damaged metadata: %s (%s)", distribution, format_error(error))
+            place = getattr(distribution, "_path", distribution)
+            logger.warning("skipped a package with damaged metadata: %s (%s)", place, format_error(error))
+            sources[str(place), ""] = Source("-", str(place), "-", partial(_refuse_damaged, format_error(error)))
+            # torch looks for its own plugins in the same metadata when it is imported, and fails on these
+            os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
     if not sources and getattr(sys, "frozen", False):  # by PyInstaller, cx_Freeze and others
         logger.warning(
             "this frozen program lacks the metadata of pysr's plugins, so that only bicubic, lanczos and nearest are "
             "there; freeze it with them, with PyInstaller by --copy-metadata pysr-vdsr --collect-all pysr_vdsr"
         )
     yield from (sources[key] for key in sorted(sources))
+
+
+def _refuse_damaged(reason: str) -> ModuleType:
+    raise PysrError(f"its metadata are damaged ({reason}); install it again, or write them in UTF-8")
 
 
 def _version() -> str:

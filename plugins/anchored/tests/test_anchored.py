@@ -206,3 +206,11 @@ def test_set5_is_at_the_level_of_the_paper() -> None:
     (evaluation,) = evaluate(["aplus"], SET5, [2, 3, 4])
     paper = [36.54, 32.59, 30.28]
     assert all(result.psnr >= published for result, published in zip(evaluation.results, paper, strict=True))
+
+
+@pytest.mark.parametrize("sides", [(24, 36), (17, 31)])
+def test_the_form_for_graphs_computes_the_same(monkeypatch: pytest.MonkeyPatch, sides: tuple[int, int]) -> None:
+    network, enlarged = random_network(3), torch.from_numpy(photo(*sides))[None, None, :, :, 0]
+    wanted = network(enlarged)
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    assert (network(enlarged) - wanted).abs().max() < 1e-5

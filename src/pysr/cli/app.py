@@ -22,9 +22,11 @@ from .. import __version__
 from ..errors import InputError, PysrError, UnknownNameError
 from .compare import compare
 from .evaluate import evaluate
+from .export import export
 from .info import info
-from .models import list_models, list_plugins
+from .models import list_models
 from .options import CliState
+from .plugins import plugins
 from .sample import sample
 from .serve import serve
 from .shrink import shrink
@@ -80,7 +82,7 @@ def commands(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (upscale, shrink, sample, compare, serve, list_models, info, list_plugins, evaluate, train):
+for command in (upscale, shrink, sample, compare, serve, list_models, info, plugins, evaluate, train, export):
     commands.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""``pysr models`` and ``pysr plugins``: what is installed."""
+"""``pysr models``: the installed models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from ..errors import PysrError
 from .options import CliState, models_folder_option, verbosity_options
-from .terminal import files_table, models_table, plugins_table, print_error, print_json, print_table
+from .terminal import files_table, models_table, print_error, print_json, print_table
 
 if TYPE_CHECKING:
     from ..plugin import Model
@@ -87,21 +87,3 @@ def _facts(model: Model) -> dict[str, Any]:
         weights.append({"scale": scale, "variant": variant, "licence": entry.licence, "trained_on": entry.trained_on})
     facts = {name: getattr(model, name) for name in names}
     return facts | {"file": str(model.file) if model.file else None, "weights": weights}
-
-
-@click.command("plugins")
-@click.option("--json", is_flag=True, help="Print JSON.")
-@verbosity_options
-@click.pass_obj
-def list_plugins(state: CliState, /, json: bool) -> None:
-    """List the installed plugins and their errors."""
-    from dataclasses import asdict
-
-    from ..registry import registry
-
-    state.show_log()
-    plugins = registry().plugins
-    if json:
-        print_json([asdict(plugin) for plugin in plugins])
-    else:
-        print_table(plugins_table(plugins))

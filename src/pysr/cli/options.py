@@ -44,6 +44,17 @@ class CliState:
         level = {-1: logging.ERROR, 1: logging.DEBUG}.get(self.verbosity)
         terminal.show_log(level or logging.getLevelNamesMapping()[normal], as_json=as_json)
 
+    def start(self, normal: str = "WARNING", *, as_json: bool = False) -> None:
+        """Print the log as `show_log` does, and load the plugins.
+
+        For commands that need torch, which fails to import where a package's metadata are damaged; the registry finds
+        these and tells torch not to read them.
+        """
+        from ..registry import registry
+
+        self.show_log(normal, as_json=as_json)
+        registry()
+
 
 def parse_scale(text: str) -> int:
     """Parse a scale: 3, x3 or 3x."""

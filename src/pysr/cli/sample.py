@@ -61,7 +61,7 @@ def sample(state: CliState, /, **options: Any) -> None:
 
 
 def _sample(state: CliState, options: SampleOptions) -> None:
-    state.show_log()
+    state.start()
     from ..evaluation.samples import uncertainty_image
     from ..files import read_image, write_image
     from ..upscaling.loading import load

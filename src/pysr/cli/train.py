@@ -86,7 +86,7 @@ def train(state: CliState, /, name: str, data: tuple[Path, ...], out: Path, **op
     Ctrl-C and SIGTERM save a checkpoint first. On several GPUs: torchrun --nproc-per-node N -m pysr train ...
     """
     is_main = os.environ.get("RANK", "0") == "0"  # of the processes started by torchrun, only one prints
-    state.show_log("INFO" if is_main else "ERROR")
+    state.start("INFO" if is_main else "ERROR")
     from .allocator import tune_allocator
 
     tune_allocator()

@@ -144,7 +144,7 @@ def _upscale(state: CliState, options: UpscaleOptions) -> int:
     from .allocator import tune_allocator
     from .waiting import wait_passively
 
-    state.show_log("INFO", as_json=options.progress == "json")  # which model is chosen, and why
+    state.start("INFO", as_json=options.progress == "json")  # which model is chosen, and why
     tune_allocator()
     wait_passively()
     from ..registry import AUTO

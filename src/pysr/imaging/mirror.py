@@ -14,5 +14,6 @@ def mirrored_index(index: Tensor, length: int) -> Tensor:
     Returns:
         Indices from 0 to length - 1, in the shape of ``index``.
     """
-    index = index % (2 * length)
-    return torch.where(index < length, index, 2 * length - 1 - index)
+    period = index.new_full((), 2 * length)  # a tensor, as ONNX has no remainder of a side that is yet unknown
+    index = index % period
+    return torch.minimum(index, period - 1 - index)

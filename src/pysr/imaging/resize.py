@@ -146,8 +146,10 @@ def resize(
     if shape is not None:
         factors = Fraction(shape[0], height), Fraction(shape[1], width)
     else:
-        factors = Fraction(scale or 0), Fraction(scale or 0)
-        shape = ceil(height * factors[0]), ceil(width * factors[1])
+        factor = Fraction(scale or 0)
+        factors = factor, factor
+        above, below = factor.numerator, factor.denominator
+        shape = -(-height * above // below), -(-width * above // below)  # rounded up; sides may be symbols of a trace
     if min(shape) < 1:
         raise ValueError(f"cannot resize to {shape[1]} x {shape[0]} pixels; give a positive scale or shape")
     for dim, side, factor in zip((planes.ndim - 2, planes.ndim - 1), shape, factors, strict=True):

@@ -22,6 +22,7 @@ from ..ops.hardware import choose_device, choose_precision
 from ..ops.host import own_defaults
 from ..plugin import Model, Preprocessor
 from ..registry import AUTO, registry
+from ..torch_defaults import preserve_torch_defaults
 from .auto import AutoUpscaler, auto_scale
 from .chain import Chain, ModelName, validate_choice
 from .model_files import find_model
@@ -349,7 +350,8 @@ def _build_preprocessors(model: Model) -> tuple[BoundPreprocessor, ...]:
 
 def _build_network(model: Model, scale: int, variant: str | None) -> nn.Module:
     try:
-        return model.network(scale, variant)
+        with preserve_torch_defaults():
+            return model.network(scale, variant)
     except PysrError:
         raise
     except Exception as error:

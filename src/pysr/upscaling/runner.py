@@ -86,6 +86,12 @@ class PreparedNetwork:
             _reduce_precision(network, readers, dtype)
         self._network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    @property
+    def network(self) -> nn.Module:
+        """The prepared copy of the network; with a lower precision, some of its layers are replaced."""
+        network: nn.Module = self._network.get_submodule("0")
+        return network
+
     @torch.inference_mode()
     def __call__(self, image: Tensor) -> Tensor:
         """Run the network on (N, C, h, w), on any device; returns float32 on the runner's device."""

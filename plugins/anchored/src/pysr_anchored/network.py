@@ -1,5 +1,8 @@
 """A+: Timofte, De Smet, Van Gool, "Adjusted Anchored Neighborhood Regression for Fast Super-Resolution", ACCV 2014."""
 
+import operator
+from functools import reduce
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -9,6 +12,7 @@ FEATURES = 28
 MARGIN = 2  # pixels around a patch that its gradients reach
 NEAR = 0.1  # anchors count if their similarity is below the best by less than this fraction of it
 CHUNK = 8192  # patches in memory at a time, but at least a row of them
+BLOCK = 32  # anchors at a time in an exported graph, which bounds its memory
 
 
 class APlus(nn.Module):
@@ -48,18 +52,26 @@ class APlus(nn.Module):
 
     def forward(self, enlarged: Tensor) -> Tensor:  # (N, 1, H, W)
         scale, (height, width) = self.scale, enlarged.shape[-2:]
-        rows, columns = -(-height // scale), -(-width // scale)  # cells
+        rows, columns = (height + scale - 1) // scale, (width + scale - 1) // scale  # cells: up, as graphs do
         before = 2 * scale + MARGIN  # patches around the cells beyond the border contribute, too
         after_rows, after_columns = rows * scale - height + before, columns * scale - width + before
         padded = functional.pad(enlarged, (before, after_columns, before, after_rows), mode="replicate")
-        total = enlarged.new_zeros(len(enlarged), 1, (rows + 4) * scale, (columns + 4) * scale)
+        if torch.compiler.is_exporting():
+            total = self._residual(self.features(padded), self.regressors.float())  # a graph has no loop over chunks
+        else:
+            total = self._residual_by_chunks(padded, (rows, columns))
+        return enlarged + total[:, :, 2 * scale :, 2 * scale :][:, :, :height, :width] / 9
+
+    def _residual_by_chunks(self, padded: Tensor, cells: tuple[int, int]) -> Tensor:
+        scale, (rows, columns) = self.scale, cells
+        total = padded.new_zeros(len(padded), 1, (rows + 4) * scale, (columns + 4) * scale)
         regressors = self.regressors.float()
-        step = max(1, CHUNK // (len(enlarged) * (columns + 2)))
+        step = max(1, CHUNK // (len(padded) * (columns + 2)))
         for first in range(0, rows + 2, step):
             last = min(first + step, rows + 2)
             part = padded[:, :, first * scale : (last + 2) * scale + 2 * MARGIN]
             total[:, :, first * scale : (last + 2) * scale] += self._residual(self.features(part), regressors)
-        return enlarged + total[:, :, 2 * scale :, 2 * scale :][:, :, :height, :width] / 9
+        return total
 
     def _residual(self, features: Tensor, regressors: Tensor) -> Tensor:
         """(N, d, rows, columns) -> (N, 1, (rows + 2) * scale, (columns + 2) * scale): the sum of the patches."""
@@ -71,7 +83,10 @@ class APlus(nn.Module):
 
     def _regress(self, features: Tensor, regressors: Tensor) -> Tensor:
         """(P, d) -> (P, side * side): features times the regressors of their anchors, one product per anchor."""
-        weights = self._weights(features).T.contiguous()  # (K, P)
+        weights = self._weights(features)
+        if torch.compiler.is_exporting():
+            return _regress_all(features, weights, regressors)
+        weights = weights.T.contiguous()  # (K, P)
         anchor, patch = weights.nonzero(as_tuple=True)  # by anchor
         weighted = features[patch] * weights[anchor, patch, None]
         groups = torch.split(weighted, anchor.bincount(minlength=len(regressors)).tolist())
@@ -89,6 +104,14 @@ class APlus(nn.Module):
         best = similarity.amax(1, keepdim=True).clamp_min_(1e-12)  # a flat patch resembles none, and gets no residual
         weights = similarity.div_(best).sub_(1 - NEAR).clamp_min_(0)
         return weights.div_(weights.sum(1, keepdim=True).clamp_min_(1e-12))
+
+
+def _regress_all(features: Tensor, weights: Tensor, regressors: Tensor) -> Tensor:
+    """`APlus._regress` with all anchors for all patches: the zeros are multiplied, too, but a graph can hold it."""
+    blocks = zip(weights.split(BLOCK, 1), regressors.split(BLOCK), strict=True)
+    parts = [(some[:, :, None] * features[:, None]).flatten(1) @ matrices.flatten(0, 1) for some, matrices in blocks]
+    total: Tensor = reduce(operator.add, parts)
+    return total
 
 
 def build(scale: int, variant: str | None) -> APlus:

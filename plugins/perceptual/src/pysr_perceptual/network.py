@@ -105,8 +105,9 @@ def mirrored(image: Tensor, margin: int) -> Tensor:
 
 def _reflected(length: int, margin: int) -> Tensor:
     """Source indices of a mirrored axis; the outermost pixels are not repeated."""
-    period = max(2 * length - 2, 1)
-    indices = torch.arange(-margin, length + margin) % period
+    indices = torch.arange(-margin, length + margin)
+    period = indices.new_full((), max(2 * length - 2, 1))  # a tensor: the length may be a symbol of a trace
+    indices = indices % period
     return torch.minimum(indices, period - indices) if length > 1 else indices
 
 

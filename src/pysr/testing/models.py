@@ -1,14 +1,13 @@
-"""Conformance checks for models and degradations: for plugin authors' tests, and for pysr's own.
-
->>> from pysr.testing import check_model
->>> check_model("bicubic")
-"""
+"""Conformance checks of models and degradations."""
 
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,30 +15,29 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from .imaging.degrade import bicubic
-from .plugin import Model
-from .registry import registry
-from .upscaling.loading import load
-from .upscaling.tiling import Tiling
-from .upscaling.upscaler import Upscaler
-from .upscaling.weights import load_weights
-
-__all__ = ["check_degradation", "check_model", "measured_receptive_field", "photo"]
+from ..imaging.degrade import bicubic
+from ..plugin import Model
+from ..registry import registry
+from ..upscaling.loading import load
+from ..upscaling.tiling import Tiling
+from ..upscaling.upscaler import Upscaler
+from ..upscaling.weights import load_weights, save_weights
 
 SIZES = ((1, 1), (2, 3), (3, 41), (17, 16), (30, 23))  # (height, width): one pixel, and odd and thin images
 
 
-def check_model(name: str, *, scales: tuple[int, ...] | None = None) -> None:
+def check_model(name: str, *, scales: tuple[int, ...] | None = None, untrained: bool = False) -> None:
     """Check that an installed model honours the contract of `pysr.plugin.Model`.
 
     Checked for each scale and variant: output sizes of odd inputs, value range and dtypes; equal results from tiles and
     from the whole image; the receptive field, measured by gradients, within the declared one; equal results when run
-    again, and from several threads; the round trip of the state dict; and that `Model.strength_from` can be mixed
-    with the shipped weights.
+    again, from several threads, and alone or in a batch; that the network leaves its input as it is and returns
+    float32; the round trip of the state dict; and that `Model.strength_from` can be mixed with the shipped weights.
 
     Args:
         name: Name or alias of the model.
-        scales: Which of its scales to check; by default all with shipped weights.
+        scales: Which of its scales to check; by default all with shipped weights, or if none has any, all.
+        untrained: Whether a network without weights is checked with random ones.
 
     Raises:
         AssertionError: The model breaks the contract; the message says how.
@@ -49,16 +47,61 @@ def check_model(name: str, *, scales: tuple[int, ...] | None = None) -> None:
     model = registry().model(name)
     for scale in scales or model.trained_scales or model.scales:
         for variant in model.variants or (None,):
-            upscaler = load(name, scale, variant=variant, device="cpu", precision="float32")
-            _check_sizes(upscaler)
-            _check_types(upscaler)
-            _check_repeatable(upscaler)
-            _check_threads(upscaler)
-            _check_tiled(upscaler, variant)
-            _check_receptive_field(model, scale, variant)
-            _check_state_dict(model, scale, variant)
-            if model.clean_weights_for(scale, variant):
-                _check_strength(name, scale, variant)
+            with _random_weights(model, scale, variant) if untrained else nullcontext() as weights:
+                _check_at(model, scale, variant, weights)
+
+
+def _check_at(model: Model, scale: int, variant: str | None, weights: Path | None) -> None:
+    """Check a model at one scale; ``weights`` are in place of those shipped."""
+    upscaler = load(model.name, scale, variant=variant, weights=weights, device="cpu", precision="float32")
+    _check_sizes(upscaler)
+    _check_types(upscaler, untrained=weights is not None)
+    _check_repeatable(upscaler)
+    _check_threads(upscaler)
+    if not model.stochastic:
+        _check_network(model, scale, variant)
+    _check_tiled(upscaler, variant, weights)
+    _check_receptive_field(model, scale, variant)
+    _check_state_dict(model, scale, variant)
+    if model.clean_weights_for(scale, variant):
+        _check_strength(model.name, scale, variant)
+
+
+@contextmanager
+def _random_weights(model: Model, scale: int, variant: str | None) -> Iterator[Path | None]:
+    """Write the weights of a new network to a file; None if the model needs none, or has some."""
+    network = model.network(scale, variant)
+    if model.weights_for(scale, variant) or not any(True for _ in network.parameters()):
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "random.safetensors"
+        save_weights(network, path, {})
+        yield path
+
+
+def _check_network(model: Model, scale: int, variant: str | None) -> None:
+    """Check the network by itself: what it does to its input, its dtype, and that items of a batch are independent."""
+    network = _trained(model, scale, variant)
+    side = math.ceil(24 / model.multiple_of) * model.multiple_of
+    low = torch.rand(2, model.channels, side, side, generator=torch.Generator().manual_seed(0))
+    low[1] *= 0.5  # so that their means differ
+    before = low.clone()
+    with torch.inference_mode():
+        output = network(low)
+        assert torch.equal(low, before), (
+            f"the network of {model.name} changed its input; work on a copy (x = x * 2 in place of x *= 2, and no "
+            "inplace=True in the first layer)"
+        )
+        assert output.dtype == torch.float32, (
+            f"the network of {model.name} returned {output.dtype} for float32; leave the dtype as it is"
+        )
+        alone = torch.cat([network(item[None]) for item in low])
+    difference = float((output - alone).abs().max()) if output.shape == alone.shape else math.inf
+    assert difference <= 1e-4, (
+        f"the network of {model.name} gives other pixels for an image in a batch than alone (by {difference:.1e}); let "
+        "nothing depend on other items of the batch, or on earlier calls"
+    )
 
 
 def check_degradation(name: str) -> None:
@@ -131,7 +174,7 @@ def _check_sizes(upscaler: Upscaler) -> None:
             assert result.min() >= 0 and result.max() <= 1, f"a {what} image of {image.shape} left [0, 1]"
 
 
-def _check_types(upscaler: Upscaler) -> None:
+def _check_types(upscaler: Upscaler, *, untrained: bool) -> None:
     image = photo(20, 20)
     for dtype, peak in (("uint8", 255), ("uint16", 65535), ("float32", 1)):
         given = (image * peak).round().astype(dtype) if peak > 1 else image
@@ -139,7 +182,7 @@ def _check_types(upscaler: Upscaler) -> None:
         result = upscaler.upscale(given)
         assert result.dtype == given.dtype, f"a {dtype} image became {result.dtype}"
         assert np.array_equal(before, given), f"the caller's {dtype} image was changed"
-    if upscaler.model.stochastic:
+    if upscaler.model.stochastic or untrained:
         return  # a sample for a flat image need not be flat
     flat = upscaler.upscale(np.full((24, 24, 3), 128, np.uint8)).astype(int)
     middle = flat[flat.shape[0] // 3 : -flat.shape[0] // 3, flat.shape[1] // 3 : -flat.shape[1] // 3]
@@ -149,7 +192,9 @@ def _check_types(upscaler: Upscaler) -> None:
 
 def _check_repeatable(upscaler: Upscaler) -> None:
     image = photo(25, 31)
-    assert np.array_equal(upscaler.upscale(image), upscaler.upscale(image)), "two runs on one image differ"
+    assert np.array_equal(upscaler.upscale(image), upscaler.upscale(image)), (
+        "two runs on one image differ; draw nothing at random and keep nothing from call to call"
+    )
 
 
 def _check_threads(upscaler: Upscaler) -> None:
@@ -161,14 +206,18 @@ def _check_threads(upscaler: Upscaler) -> None:
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(upscaled, images))
     for one, other in zip(alone, together, strict=True):
-        assert np.array_equal(one, other), "8 threads on one upscaler gave different pixels from one thread"
+        assert np.array_equal(one, other), (
+            "8 threads on one upscaler gave different pixels from one thread; keep what a call needs in local "
+            "variables, not in attributes"
+        )
 
 
-def _check_tiled(upscaler: Upscaler, variant: str | None) -> None:
+def _check_tiled(upscaler: Upscaler, variant: str | None, weights: Path | None) -> None:
     model, scale = upscaler.model, upscaler.scale
     if model.receptive_field is None:
         return
-    tiled = load(model.name, scale, variant=variant, device="cpu", precision="float32", tiling=Tiling(patch=1))
+    own: dict[str, Any] = {"variant": variant, "weights": weights, "tiling": Tiling(patch=1)}
+    tiled = load(model.name, scale, device="cpu", precision="float32", **own)
     (stage,) = tiled._stages
     side = stage.plan((3, 10_000, 10_000)).patch[0]  # the smallest tile of this model
     image = photo(side + 21, 2 * side + 13)
@@ -221,7 +270,10 @@ def _check_receptive_field(model: Model, scale: int, variant: str | None) -> Non
         declared,
         model.multiple_of,
     )
-    assert found <= declared, f"{model.name} declares a receptive field of {declared} pixels, but {found} were measured"
+    assert found <= declared, (
+        f"{model.name} declares a receptive field of {declared} pixels, but {found} were measured; raise "
+        "receptive_field, or give None if the network sees the whole image"
+    )
 
 
 def _check_state_dict(model: Model, scale: int, variant: str | None) -> None:
@@ -230,7 +282,10 @@ def _check_state_dict(model: Model, scale: int, variant: str | None) -> None:
     side = math.ceil(24 / model.multiple_of) * model.multiple_of
     low = torch.rand(1, model.channels, side, side)
     with torch.inference_mode():
-        assert torch.equal(first(low), second(low)), "a network loaded from another's state dict gives another output"
+        assert torch.equal(first(low), second(low)), (
+            "a network loaded from another's state dict gives another output; register what it computes with as a "
+            "parameter or buffer"
+        )
 
 
 def _check_strength(name: str, scale: int, variant: str | None) -> None:

@@ -1,0 +1,1 @@
+"""ONNX files as models of pysr, through ONNX Runtime."""

@@ -1,0 +1,82 @@
+"""``pysr plugins new``: what it writes works at once, and no name can do harm."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pysr.cli import app
+from pysr.cli.plugins import KINDS, write_plugin
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_plugins_of_every_kind_pass_their_tests_and_the_conformance_checks(tmp_path: Path) -> None:
+    for kind in KINDS:
+        folder = tmp_path / f"my-{kind}"
+        write_plugin(folder, kind)
+        module = folder.name.replace("-", "_")
+        info = tmp_path / f"pysr_{module}-0.1.0.dist-info"  # as `pip install -e` leaves it
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: pysr-{folder.name}\nVersion: 0.1.0\n")
+        (info / "entry_points.txt").write_text(f"[pysr]\n{folder.name} = pysr_{module}.plugin\n")
+    path = os.pathsep.join([str(tmp_path), *(f"{tmp_path}/my-{kind}/src" for kind in KINDS), *sys.path])
+    environment = os.environ | {"PYTHONPATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
+    command = [sys.executable, "-m", "pytest", "-v", "--import-mode=importlib", "-p", "pysr.testing.pytest_plugin"]
+    names = [f"--pysr-plugin=pysr-my-{kind}" for kind in KINDS]
+    done = subprocess.run(
+        [*command, *names, *(f"my-{kind}/tests" for kind in KINDS)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    for kind in KINDS:
+        shown = "reader" if kind == "model-file" else kind
+        assert f"pysr-my-{kind}: {shown} my-{kind} PASSED" in done.stdout
+        assert f"test_my_{kind.replace('-', '_')}.py::" in done.stdout
+
+
+def test_the_folder_is_complete_and_named_in_what_to_do_next(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["plugins", "new", "my-method"]) == 0
+    assert "pip install -e my-method" in capsys.readouterr().err
+    names = {path.relative_to(here).as_posix() for path in here.rglob("*") if path.is_file()}
+    assert {f"my-method/{name}" for name in ("pyproject.toml", "README.md", "tests/test_my_method.py")} < names
+    assert {f"my-method/src/pysr_my_method/{name}.py" for name in ("__init__", "plugin", "network", "train")} < names
+    assert [path.name for path in here.iterdir()] == ["my-method"], "nothing else is left"
+    text = (here / "my-method/pyproject.toml").read_text()
+    assert 'name = "pysr-my-method"' in text and 'my-method = "pysr_my_method.plugin"' in text
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "reason"),
+    [
+        ("My-Method", "model", "small letters, digits and hyphens"),
+        ("../there", "model", "small letters, digits and hyphens"),
+        ("2fast", "model", "beginning with a letter"),
+        ("a--b", "model", "as in my-method"),
+        ("a" * 61, "model", "up to 60"),
+        ("lambda", "model", "cannot be the name"),
+        ("bicubic", "model", "a model called 'bicubic' already"),
+        ("auto", "model", "a model called 'auto' already"),
+        ("l1", "loss", "a loss called 'l1' already"),
+        ("pysr-psnr", "metric", "a metric called 'psnr' already"),
+        ("there", "model", "is already there"),
+    ],
+)
+def test_a_name_that_cannot_be_used_is_refused(
+    here: Path, capsys: pytest.CaptureFixture[str], name: str, kind: str, reason: str
+) -> None:
+    (here / "there").mkdir()
+    assert app.main(["plugins", "new", name, "--kind", kind]) == 2
+    assert reason in capsys.readouterr().err
+    assert [path.name for path in here.iterdir()] == ["there"]
