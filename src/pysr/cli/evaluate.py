@@ -118,7 +118,7 @@ def _parse(name: str) -> Chain:
 
     try:
         return Chain.parse(name)
-    except UnknownNameError as error:
+    except (InputError, UnknownNameError) as error:
         if hint := hint_for_stray(name):
             raise click.UsageError(f"{name!r} is not a model; {hint}") from error
         raise

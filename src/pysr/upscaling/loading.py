@@ -40,7 +40,6 @@ Hardware = tuple[torch.device, torch.dtype]
 PROBE_SIDE = 32  # pixels a side of the input for calibration: larger than any kernel, and quick
 SAMPLER_PROBE_SIDE = 8  # likewise, for networks that draw sub-pixel by sub-pixel, which is slow
 AUTOMATIC = Tiling()
-
 logger = logging.getLogger("pysr")
 
 
