@@ -17,9 +17,9 @@ def pysr_models() -> list[Model]:
                 "pysr_vdsr",
                 "vdsr-x{scale}.safetensors",
                 sha256={
-                    2: "a92948cafcef4e88facbda1c75171061900647a3b42be447bf677cf9f5388cb1",
-                    3: "02ee9ad55fbcf61b9a89466bfab9477c8a88d2cc04f1ac4d7cc94fcb86147e53",
-                    4: "723410a465bd759f28fac08f64a8bd355d0b3373a44070e4e5b10b1f29b1b838",
+                    2: "0a3a5b3210ee8386a42bbd23576d952b54264007f4c1e6d8627f56490b9426d4",
+                    3: "f4795a16dbb76b0f842e2afeb663ff38456c21ce8a1af727409de4c04187e837",
+                    4: "02843606a5c9f86b40f6e15062de31778f149bf3bb1c6135482d6337eb5908ff",
                 },
                 trained_on="T91, BSDS200 (without 302003, which is Set5's woman), BSDS500 test",
             ),
