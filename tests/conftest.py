@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import logging
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -21,6 +22,16 @@ def pytest_configure() -> None:
     """Let Ctrl-C work in what tests start, even if a shell runs them in the background and ignores it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def library_log() -> Iterator[None]:
+    """Undo what a command does to the library's log, such as -q, which would hide warnings from later tests."""
+    logger = logging.getLogger("pysr")
+    level, handlers = logger.level, logger.handlers[:]
+    yield
+    logger.setLevel(level)
+    logger.handlers[:] = handlers
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import pysr.serve
 from pysr.cli.app import main
 
 
@@ -62,6 +63,7 @@ def test_a_missing_folder_of_models_is_named(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(pysr, "serve", pysr.serve)  # put back afterwards; importing it again sets another one
     for module in [name for name in sys.modules if name.startswith("pysr.serve")]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "uvicorn", None)

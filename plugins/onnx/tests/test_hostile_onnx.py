@@ -56,9 +56,10 @@ def test_deep_messages_and_parts_of_files_are_damaged(folder: Path) -> None:
 def test_a_greedy_network_is_stopped(folder: Path, made: ModelProto, reason: str) -> None:
     path = folder / "greedy.onnx"
     path.write_bytes(made.SerializeToString())
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with pytest.raises((InputError, WeightsError), match=f"greedy.onnx .*{reason}"):
         open_model(path)
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before <= 5.5
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss <= 1 << 20, "in KiB: over 1 GiB"
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime - before.ru_utime <= 5.5
+    assert after.ru_maxrss <= max(before.ru_maxrss, 1 << 20), "in KiB: over 1 GiB, and more than any process before it"
     assert sorted(each.name for each in folder.iterdir()) == ["data", "folder", "greedy.onnx", "link"]
