@@ -42,7 +42,7 @@ def test_flat_colours_stay_as_they_are(upscaler: pysr.Upscaler, dtype: str) -> N
         level = (np.array(colour) * (white / 255)).astype(dtype)
         result = upscaler.upscale(np.broadcast_to(level, (12, 12, 3)))
         tolerance = {"srcnn": 4, "vdsr": 1}.get(upscaler.model.name, 0)  # levels of 8 bits
-        assert np.abs(result.astype(np.float64) - level).max() <= (tolerance + 0.01) / 255 * white, colour
+        assert np.abs(result.astype(np.float64) - level).max() <= (tolerance + 0.02) / 255 * white, colour
 
 
 def patterns() -> dict[str, Any]:
