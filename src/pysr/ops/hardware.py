@@ -1,6 +1,5 @@
 """Device and precision: choose them, find an array's device, and set the context in which a network computes."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import torch
 
 from ..errors import InputError
+from .host import SharedSetting
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "int8": torch.int8}
 
@@ -90,30 +90,10 @@ def precision_context(
     return _float32_on_cuda() if device.type == "cuda" else torch.autocast(device.type, enabled=False)
 
 
-class _TF32Off:
-    """Switches TF32 convolutions off, process-wide, while any thread holds it, and then restores the setting."""
-
-    def __init__(self) -> None:
-        self._lock, self._holders, self._before = threading.Lock(), 0, ""
-        self._conv: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
-
-    @contextmanager
-    def hold(self) -> Iterator[None]:
-        with self._lock:
-            if not self._holders:
-                self._before = self._conv.fp32_precision
-                self._conv.fp32_precision = "ieee"
-            self._holders += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._holders -= 1
-                if not self._holders:
-                    self._conv.fp32_precision = self._before
-
-
-_tf32_off = _TF32Off()
+_conv: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+_tf32_off = SharedSetting(  # for convolutions
+    lambda: _conv.fp32_precision, lambda value: setattr(_conv, "fp32_precision", value), "ieee"
+)
 
 
 @contextmanager

@@ -1,9 +1,10 @@
 """pysr within another program: what the program sets for all of torch, its forks, and copies of what holds a lock."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from threading import Lock
+from typing import Any
 
 import torch
 
@@ -42,18 +43,25 @@ class ProcessLock:
         return self._locks.setdefault(os.getpid(), Lock())
 
 
-class _Float32Default:
-    """Makes float32 torch's default dtype, process-wide, while any thread holds it, and then restores the default."""
+class SharedSetting:
+    """A setting of the whole process that has one value while any thread holds it, and then the one from before.
 
-    def __init__(self) -> None:
-        self._lock, self._holders, self._before = ProcessLock(), 0, torch.float32
+    Args:
+        get: Reads the setting.
+        put: Changes it.
+        value: What it is while it is held.
+    """
+
+    def __init__(self, get: Callable[[], Any], put: Callable[[Any], None], value: Any) -> None:
+        self._get, self._put, self._value = get, put, value
+        self._lock, self._holders, self._before = ProcessLock(), 0, value
 
     @contextmanager
     def hold(self) -> Iterator[None]:
         with self._lock:
             if not self._holders:
-                self._before = torch.get_default_dtype()
-                torch.set_default_dtype(torch.float32)
+                self._before = self._get()
+                self._put(self._value)
             self._holders += 1
         try:
             yield
@@ -61,10 +69,10 @@ class _Float32Default:
             with self._lock:
                 self._holders -= 1
                 if not self._holders:
-                    torch.set_default_dtype(self._before)
+                    self._put(self._before)
 
 
-_float32_default = _Float32Default()
+_float32_default = SharedSetting(torch.get_default_dtype, torch.set_default_dtype, torch.float32)
 
 
 @contextmanager
