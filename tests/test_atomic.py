@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import resource
 import signal
@@ -17,30 +18,58 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pysr import atomic
 from pysr.atomic import atomic_write, check_place
 from pysr.errors import InputError
 from pysr.files import read_image, write_image
+
+NAMED = "import os\nif hasattr(os, 'O_TMPFILE'): del os.O_TMPFILE\n"  # for scripts: no files without names
 
 
 def temporaries(folder: Path) -> list[str]:
     return [name for name in os.listdir(folder) if name.startswith(".pysr-")]
 
 
-def test_a_file_appears_complete_and_only_then(tmp_path: Path) -> None:
+@pytest.fixture
+def named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a system that has no files without names."""
+    monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+
+
+@pytest.fixture(params=["nameless", "named"])
+def road(request: pytest.FixtureRequest) -> str:
+    """Both ways to write a file: without a name until it is complete, and as a sibling."""
+    if request.param == "named":
+        request.getfixturevalue("named")
+    elif not hasattr(os, "O_TMPFILE"):
+        pytest.skip("this system has no files without names")
+    return request.param
+
+
+def test_a_file_appears_complete_and_only_then(tmp_path: Path, road: str) -> None:
     target = tmp_path / "a.bin"
     target.write_bytes(b"old")
     with atomic_write(target) as file:
         file.write(b"new")
         file.flush()
         assert target.read_bytes() == b"old"
-        (name,) = temporaries(tmp_path)
-        assert name.startswith(f".pysr-{os.getpid()}-")
+        assert [name.startswith(f".pysr-{os.getpid()}-") for name in temporaries(tmp_path)] == [True] * (
+            road == "named"
+        )
     assert target.read_bytes() == b"new"
     assert temporaries(tmp_path) == []
 
 
+def test_without_proc_the_sibling_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pysr.atomic._link_to", lambda descriptor: str(tmp_path / "no" / "proc"))
+    with atomic_write(tmp_path / "a") as file:
+        file.write(b"new")
+        assert len(temporaries(tmp_path)) == 1
+    assert os.listdir(tmp_path) == ["a"]
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError(errno.ENOSPC, "disk full")])
-def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: Any) -> None:
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: Any, road: str) -> None:
     def write_half(name: str) -> None:
         with atomic_write(tmp_path / name) as file:
             file.write(b"half")
@@ -54,14 +83,16 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: An
     assert (tmp_path / "old").read_bytes() == b"old"
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace", "fchmod"])
+@pytest.mark.parametrize("call", ["fsync", "replace", "fchmod", "link", "dup"])
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
-def test_every_step_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int) -> None:
+def test_every_step_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, road: str, call: str, code: int) -> None:
     (tmp_path / "a").write_bytes(b"old")
 
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise OSError(code, "no")
 
+    if road == "named" and call == "link":
+        pytest.skip("it has its name already")
     monkeypatch.setattr(os, call, fail)
     with pytest.raises(OSError, match="no"), atomic_write(tmp_path / "a") as file:
         file.write(b"new")
@@ -72,7 +103,7 @@ def test_every_step_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
 @pytest.mark.parametrize("call", ["fsync", "replace", "fchmod"])
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EPERM])
 def test_a_step_that_the_file_system_does_not_know_costs_a_warning_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, call: str, code: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, road: str, call: str, code: int
 ) -> None:
     (tmp_path / "a").write_bytes(b"much older")
 
@@ -89,7 +120,7 @@ def test_a_step_that_the_file_system_does_not_know_costs_a_warning_only(
     assert os.strerror(code) in message
 
 
-def test_a_copy_into_place_does_not_follow_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_into_place_does_not_follow_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, road: str) -> None:
     (tmp_path / "victim").write_bytes(b"old")
 
     def refuse(_: str, target: str) -> None:
@@ -105,16 +136,58 @@ def test_a_copy_into_place_does_not_follow_a_link(tmp_path: Path, monkeypatch: p
     assert (tmp_path / kept).read_bytes() == b"new"
 
 
-def test_permissions_are_set_on_the_open_file_only(tmp_path: Path) -> None:
+def test_a_sibling_that_was_swapped_is_neither_trusted_nor_changed(tmp_path: Path, named: None) -> None:
     (tmp_path / "a").write_bytes(b"old")
+    (tmp_path / "a").chmod(0o666)
     (tmp_path / "secret").touch(0o600)
 
-    (tmp_path / "a").chmod(0o666)
-    with atomic_write(tmp_path / "a"):
+    def swap() -> None:
         (name,) = temporaries(tmp_path)
-        (tmp_path / name).unlink()
+        (tmp_path / name).rename(tmp_path / "away")
         (tmp_path / name).symlink_to(tmp_path / "secret")
+
+    with pytest.raises(OSError, match="has replaced"), atomic_write(tmp_path / "a"):
+        swap()
     assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert not (tmp_path / "a").is_symlink()
+
+
+def test_set_uid_is_not_passed_on(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    (tmp_path / "a").chmod(0o6755)
+    with atomic_write(tmp_path / "a"):
+        pass
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o755
+
+
+class Unclosable(io.FileIO):
+    """A file whose closing fails, as on a network's file system."""
+
+    def close(self) -> None:
+        super().close()
+        raise OSError(errno.EIO, "no")
+
+
+def test_an_error_of_closing_the_finished_file_does_not_deny_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, road: str
+) -> None:
+    monkeypatch.setattr("pysr.atomic._opened", lambda descriptor: io.BufferedRandom(Unclosable(descriptor, "r+")))
+    with atomic_write(tmp_path / "a") as file:
+        file.write(b"new")
+    assert (tmp_path / "a").read_bytes() == b"new"
+
+
+def test_a_file_that_cannot_be_opened_leaves_no_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: None
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(errno.ESPIPE, "no")
+
+    monkeypatch.setattr("pysr.atomic._opened", fail)
+    with pytest.raises(OSError, match="no"), atomic_write(tmp_path / "a"):
+        pass
+    assert os.listdir(tmp_path) == []
 
 
 def test_the_bytes_reach_the_disk_before_the_name_and_the_folder_after(
@@ -148,7 +221,7 @@ def test_permissions_are_kept_and_private_from_the_start(tmp_path: Path, mode: i
     assert stat.S_IMODE(target.stat().st_mode) == mode
 
 
-def test_new_files_obey_the_umask(tmp_path: Path) -> None:
+def test_new_files_obey_the_umask(tmp_path: Path, road: str) -> None:
     before = os.umask(0o027)
     try:
         with atomic_write(tmp_path / "a"):
@@ -158,7 +231,7 @@ def test_new_files_obey_the_umask(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
 
 
-def test_a_symbolic_link_stays_a_link(tmp_path: Path) -> None:
+def test_a_symbolic_link_stays_a_link(tmp_path: Path, road: str) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "file").write_bytes(b"old")
     for link, target in (("link", "real/file"), ("dangling", "real/new")):
@@ -177,25 +250,41 @@ def test_folders_and_devices_are_refused(tmp_path: Path) -> None:
         pass
 
 
-def test_only_abandoned_files_of_the_same_target_are_removed(tmp_path: Path) -> None:
-    script = "import os, sys; from pysr.atomic import atomic_write\nwith atomic_write(sys.argv[1]): os._exit(9)"
+def test_only_abandoned_files_are_removed(tmp_path: Path, named: None) -> None:
+    """Those of dead processes, for any target, even if their number is that of a living one, as in containers."""
+    script = NAMED + "import sys; from pysr.atomic import atomic_write\n"
+    script += "os.getpid = lambda: int(sys.argv[2])\nwith atomic_write(sys.argv[1]): os._exit(9)"
     for name in ("a", "b"):
-        subprocess.run([sys.executable, "-c", script, str(tmp_path / name)], check=False)
+        subprocess.run([sys.executable, "-c", script, str(tmp_path / name), str(os.getpid())], check=False)
+        assert len(temporaries(tmp_path)) == 1, "the second removes what the first left"
+    (tmp_path / ".pysr-1-0123456789abcdef-01234567").touch()  # of an earlier version
     (tmp_path / ".pysr-1-other").touch()
-    assert len(temporaries(tmp_path)) == 3
-    with atomic_write(tmp_path / "a") as file, atomic_write(tmp_path / "a") as second:  # the first is alive
+    os.mkfifo(tmp_path / ".pysr-1-0123456789abcdef")
+    with atomic_write(tmp_path / "c") as file, atomic_write(tmp_path / "c") as second:  # the first is alive
         file.write(b"1")
         second.write(b"2")
         assert len(temporaries(tmp_path)) == 4
-    assert (tmp_path / "a").read_bytes() == b"1"
-    assert len(temporaries(tmp_path)) == 2
+    assert (tmp_path / "c").read_bytes() == b"1"
+    assert sorted(temporaries(tmp_path)) == [".pysr-1-0123456789abcdef", ".pysr-1-other"]
 
 
-def test_a_locked_file_of_a_process_elsewhere_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pysr.atomic._alive", lambda pid: False)  # as for a process in another container
-    with atomic_write(tmp_path / "a") as file, atomic_write(tmp_path / "a"):
+def test_a_sibling_that_is_removed_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: None
+) -> None:
+    removed: list[str] = []
+    lock = atomic._lock
+
+    def lock_late(descriptor: int, *, wait: bool) -> bool:
+        if not removed:
+            removed.extend(temporaries(tmp_path))
+            (tmp_path / removed[0]).unlink()
+        return lock(descriptor, wait=wait)
+
+    monkeypatch.setattr("pysr.atomic._lock", lock_late)
+    with atomic_write(tmp_path / "a") as file:
         file.write(b"1")
     assert (tmp_path / "a").read_bytes() == b"1"
+    assert removed
 
 
 KILLED = """
@@ -214,7 +303,8 @@ while True:
 def test_a_killed_writer_leaves_a_complete_file(tmp_path: Path, ending: str) -> None:
     target = tmp_path / f"a{ending}"
     for kill in range(4):
-        with subprocess.Popen([sys.executable, "-c", KILLED, str(target)], stdout=subprocess.PIPE) as process:
+        script = NAMED + KILLED if kill % 2 else KILLED
+        with subprocess.Popen([sys.executable, "-c", script, str(target)], stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == b"x\n"
             time.sleep(0.013 * kill)
@@ -225,7 +315,7 @@ def test_a_killed_writer_leaves_a_complete_file(tmp_path: Path, ending: str) -> 
 
 
 @pytest.mark.parametrize("ending", [".png", ".jpg", ".webp", ".tif", ".bmp", ".ppm"])
-def test_a_full_disk_leaves_the_old_file(tmp_path: Path, ending: str) -> None:
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, ending: str, road: str) -> None:
     target = tmp_path / f"a{ending}"
     write_image(Image.new("RGB", (12, 8), "red"), target)
     old = target.read_bytes()

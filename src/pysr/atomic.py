@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import logging
 import os
 import re
@@ -24,7 +23,13 @@ FilePath = str | os.PathLike[str]
 
 _log = logging.getLogger(__name__)
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM})  # FAT, SMB, FUSE
+_EXCLUSIVE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_SIBLING = re.compile(r"\.pysr-\d+-[0-9a-f]{16}(-[0-9a-f]{8})?")  # the last part is that of earlier versions
 _LONGEST_NAME = 255  # bytes in a file's name: the limit of ext4, XFS, Btrfs, APFS and NTFS
+
+
+class NotCopiedError(OSError):
+    """A finished file could not be copied over the old one, which may be damaged; the message says where it is."""
 
 
 def file_name(path: FilePath) -> str:
@@ -77,9 +82,12 @@ def atomic_write(path: FilePath) -> Iterator[BinaryIO]:
     """Open a binary file for writing that replaces ``path`` when the ``with`` block succeeds.
 
     A reader sees either the complete old file or the complete new one, even if the process or the machine dies: the
-    bytes go to a sibling ``.pysr-<pid>-...``, which is flushed to disk and then renamed. If the block raises, the
-    sibling is removed and the old file is untouched. The permissions of an existing file are kept; a symbolic link is
-    kept, and the file that it points to is replaced. Siblings left by a killed process for the same target are removed.
+    bytes go to a file without a name, which vanishes if the process is killed. Once it is flushed to disk, it becomes a
+    sibling ``.pysr-<pid>-...``, and that is renamed. If the block raises, the old file is untouched. The permissions of
+    an existing file are kept; a symbolic link is kept, and the file that it points to is replaced.
+
+    Where the system has no files without names (such as on NFS and outside Linux) the sibling exists from the start.
+    What a killed process left of these is removed by the next write into the folder.
 
     File systems such as FAT, SMB and FUSE refuse some of these steps. Then the next best is done, and a warning is
     logged: the file may not be on the disk yet, has other permissions, or was copied over the old one.
@@ -92,29 +100,36 @@ def atomic_write(path: FilePath) -> Iterator[BinaryIO]:
 
     Raises:
         InputError: ``path`` is a folder or a device.
-        OSError: The file cannot be written; raised here or in the block.
+        NotCopiedError: It had to be copied over the old file, and that failed.
+        OSError: The file cannot be written; raised here or in the block. What was there before is unchanged.
     """
     target = os.path.realpath(file_name(path))
     mode = _mode_of_target(target)
     folder = os.path.dirname(target)
-    mark = hashlib.sha256(os.fsencode(os.path.basename(target))).hexdigest()[:16]  # 64 bits distinguish targets
-    _remove_abandoned(folder, mark)
-    sibling = os.path.join(folder, f".pysr-{os.getpid()}-{mark}-{secrets.token_hex(4)}")
-    with _create(sibling, private=mode is not None) as file:
-        try:
-            yield file
-            file.flush()
-            if mode is not None:
-                _tolerate(_set_mode, file, mode, loss=f"{target!r} could not keep its permissions")
-            _tolerate(os.fsync, file.fileno(), loss=f"{target!r} may not be on the disk yet")
-            refused = _rename(file, sibling, target)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(sibling)
-            raise
+    _remove_abandoned(folder)
+    sibling = os.path.join(folder, f".pysr-{os.getpid()}-{secrets.token_hex(8)}")
+    file = _create(folder, sibling, 0o666 if mode is None else 0o600)
+    try:
+        yield file
+        file.flush()
+        if mode is not None:
+            _tolerate(_set_mode, file, mode, loss=f"{target!r} could not keep its permissions")
+        _tolerate(os.fsync, file.fileno(), loss=f"{target!r} may not be on the disk yet")
+        os.close(os.dup(file.fileno()))  # what only closing would tell, as on NFS, must be told before the renaming
+        refused = _rename(file, sibling, target)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(sibling)
+        with suppress(OSError):
+            file.close()
+        raise
+    try:
         if refused:
             _log.warning("%r is copied into place: its file system does not let files be renamed (%s)", target, refused)
             _copy(file, sibling, target)
+    finally:
+        with suppress(OSError):  # the file is complete and in its place
+            file.close()
     _sync_folder(folder)
 
 
@@ -141,6 +156,11 @@ def _rename(file: BinaryIO, sibling: str, target: str) -> str | None:
     """Rename the sibling, which ``file`` is, to the target; return the reason if the file system does not do that."""
     if sys.platform == "win32":
         file.close()
+    else:
+        if _is_nameless(file.fileno()):
+            os.link(_link_to(file.fileno()), sibling, src_dir_fd=file.fileno(), follow_symlinks=True)
+        if not os.path.samestat(os.stat(sibling, follow_symlinks=False), os.fstat(file.fileno())):
+            raise OSError(errno.ESTALE, "another program has replaced the unfinished file", sibling)
     try:
         os.replace(sibling, target)
     except OSError as error:
@@ -159,7 +179,9 @@ def _copy(file: BinaryIO, sibling: str, target: str) -> None:
             os.ftruncate(copy.fileno(), 0)
             shutil.copyfileobj(file, copy)
     except OSError as error:
-        raise OSError(error.errno, f"{error.strerror}; the complete file is kept as {sibling!r}", target) from error
+        raise NotCopiedError(
+            error.errno, f"{error.strerror}; the complete file is kept as {sibling!r}", target
+        ) from error
     os.unlink(sibling)
 
 
@@ -170,53 +192,86 @@ def _mode_of_target(target: str) -> int | None:
         return None
     if not stat.S_ISREG(status.st_mode):
         raise InputError(f"{target!r} is a folder or a device, not a file; choose another name")
-    return stat.S_IMODE(status.st_mode)
+    return status.st_mode & 0o777  # without set-uid: the new file may have another owner than the old one
 
 
-def _create(sibling: str, private: bool) -> BinaryIO:
-    """Create a file and lock it while it is open, so that other processes do not take it for an abandoned one."""
-    file = open(  # noqa: SIM115 (the caller closes it)
-        sibling, "x+b", opener=lambda name, flags: os.open(name, flags, 0o600 if private else 0o666)
-    )
-    _lock(file.fileno())
-    return file
+def _create(folder: str, sibling: str, mode: int) -> BinaryIO:
+    """Create a file without a name in a folder, or where the system has none, the sibling; it is locked while open."""
+    with suppress(OSError, AttributeError):  # AttributeError: only Linux has the flag
+        descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode)
+        if _can_be_linked(descriptor):
+            _lock(descriptor, wait=True)
+            return _opened(descriptor)
+        os.close(descriptor)
+    while True:
+        descriptor = os.open(sibling, _EXCLUSIVE, mode)
+        try:
+            _lock(descriptor, wait=True)
+            if sys.platform == "win32" or os.fstat(descriptor).st_nlink:
+                return _opened(descriptor)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(sibling)
+            raise
+        os.close(descriptor)  # another process took it for an abandoned one before it was locked
 
 
-def _lock(descriptor: int) -> bool:
+def _opened(descriptor: int) -> BinaryIO:
+    try:
+        return open(descriptor, "w+b")
+    except BaseException:
+        with suppress(OSError):
+            os.close(descriptor)
+        raise
+
+
+def _link_to(descriptor: int) -> str:
+    return f"/proc/self/fd/{descriptor}"
+
+
+def _is_nameless(descriptor: int) -> bool:
+    return os.fstat(descriptor).st_nlink == 0
+
+
+def _can_be_linked(descriptor: int) -> bool:
+    """Whether a file without a name can get one: not where /proc is missing."""
+    try:
+        return os.path.samestat(os.stat(_link_to(descriptor)), os.fstat(descriptor))
+    except OSError:
+        return False
+
+
+def _lock(descriptor: int, *, wait: bool) -> bool:
+    """Lock a file against being taken for an abandoned one; tell whether it is locked."""
     if sys.platform == "win32":
         return True  # Windows does not remove open files
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:
         return False
     return True
 
 
-def _remove_abandoned(folder: str, mark: str) -> None:
-    """Remove the siblings that killed processes left for this target."""
+def _remove_abandoned(folder: str) -> None:
+    """Remove the siblings that killed processes left in a folder: those that nobody has locked.
+
+    The process's number tells nothing: it may run in another container, or on another computer.
+    """
     if sys.platform == "win32":
-        return  # os.kill(pid, 0) would end the process there, so there is no way to ask whether it is alive
+        return  # a sibling is closed before it is renamed there, and is not locked then
     with suppress(OSError):
-        for name in os.listdir(folder):
-            if re.fullmatch(rf"\.pysr-\d+-{mark}-[0-9a-f]{{8}}", name) and not _alive(int(name.split("-")[1])):
-                _remove_if_unlocked(os.path.join(folder, name))
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+        for name in filter(_SIBLING.fullmatch, os.listdir(folder)):
+            _remove_if_unlocked(os.path.join(folder, name))
 
 
 def _remove_if_unlocked(sibling: str) -> None:
-    """Remove a sibling unless it is locked: its process may run in another container or on another computer."""
-    with suppress(OSError), open(sibling, "rb") as file:
-        if _lock(file.fileno()):
-            os.unlink(sibling)
+    with suppress(OSError):
+        descriptor = os.open(sibling, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would wait
+        try:
+            if stat.S_ISREG(os.fstat(descriptor).st_mode) and _lock(descriptor, wait=False):
+                os.unlink(sibling)
+        finally:
+            os.close(descriptor)
 
 
 def _sync_folder(folder: str) -> None:

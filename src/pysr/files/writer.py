@@ -12,7 +12,7 @@ from typing import IO
 
 from PIL import Image
 
-from ..atomic import FilePath, atomic_write, check_place, file_name
+from ..atomic import FilePath, NotCopiedError, atomic_write, check_place, file_name
 from ..errors import InputError, format_error
 from .encoders import encode_pixels
 from .formats import FORMATS, WRITABLE, Format
@@ -274,13 +274,16 @@ def open_for_writing(path: FilePath) -> Iterator[IO[bytes]]:
     """Open an image file as `atomic_write` does.
 
     Raises:
-        InputError: It cannot be written, or the ``with`` block raised an `Exception`; the old file is unchanged.
+        InputError: It cannot be written, or the ``with`` block raised an `Exception`; the message says what
+            became of the old file.
     """
     try:
         with atomic_write(path) as file:
             yield file
     except InputError:
         raise
+    except NotCopiedError as error:
+        raise InputError(f"{format_error(error)}; make room there, and rename it") from error
     except Exception as error:  # encoders raise anything, as decoders do
         raise InputError(
             f"{file_name(path)!r} could not be written ({format_error(error)}), and what was there is unchanged;"
