@@ -2,7 +2,7 @@
 # make lint     style and types                                     make sanitize  kernel tests under ASan and UBSan
 # make format   put files into the house style                      make tidy      check the native code with clang-tidy
 # make dev      editable installs, for working on pysr              make clean     remove what these commands made
-# make browser  test the pages in Chromium
+# make browser  test the pages in Chromium                          make examples  run all examples, with what they need
 # PYSR_CUDA=OFF or ON instead of AUTO decides whether the CUDA kernels are built.
 
 PYTHON ?= python3
@@ -13,7 +13,7 @@ PLUGINS := $(wildcard plugins/*/pyproject.toml)
 NATIVE := $(shell find csrc tests/emulation -type f -not -name '*.md')
 SOURCES := pyproject.toml CMakeLists.txt $(NATIVE) $(shell find src plugins -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test browser dev lint tidy format sanitize clean
+.PHONY: demo test browser examples dev lint tidy format sanitize clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
@@ -29,6 +29,10 @@ dev: $(VENV)/.dev
 browser: $(VENV)/.dev
 	npm install --silent --no-save --no-package-lock axe-core
 	$(BIN)/python -m pytest tests/evaluation/test_page_browser.py tests/serve/test_page_browser.py
+
+examples: $(VENV)/.dev
+	$(PIP) install -q -c constraints.txt $$($(BIN)/python tests/requirements.py examples)
+	$(BIN)/python -m pytest tests/test_examples.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
