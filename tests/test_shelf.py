@@ -41,8 +41,7 @@ def test_flat_colours_stay_as_they_are(upscaler: pysr.Upscaler, dtype: str) -> N
     for colour in FLAT:
         level = (np.array(colour) * (white / 255)).astype(dtype)
         result = upscaler.upscale(np.broadcast_to(level, (12, 12, 3)))
-        tolerance = {"srcnn": 4, "vdsr": 1}.get(upscaler.model.name, 0)  # levels of 8 bits
-        assert np.abs(result.astype(np.float64) - level).max() <= (tolerance + 0.02) / 255 * white, colour
+        assert np.abs(result.astype(np.float64) - level).max() <= (1e-6 if dtype == "float32" else 0), colour
 
 
 def patterns() -> dict[str, Any]:

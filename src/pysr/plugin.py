@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from .cache import cache_folder
-    from .imaging.limit import limit_to_input
+    from .imaging.limit import limit_to_enlarged, limit_to_input
     from .imaging.resize import resize
     from .isolation import Examined, examine
     from .ops.pixelcnn import KnownPixels, PixelCNNSampler, channel_groups, native_device
@@ -56,6 +56,7 @@ __all__ = [
     "examine",
     "hookimpl",
     "lazy",
+    "limit_to_enlarged",
     "limit_to_input",
     "load_weights",
     "native_device",
@@ -80,6 +81,7 @@ _HELPERS = {  # name -> module
     "cache_folder": ".cache",
     "channel_groups": ".ops.pixelcnn",
     "examine": ".isolation",
+    "limit_to_enlarged": ".imaging.limit",
     "limit_to_input": ".imaging.limit",
     "load_weights": ".upscaling.weights",
     "native_device": ".ops.pixelcnn",

@@ -1,8 +1,9 @@
 """Outputs of networks, limited to what the input shows."""
 
 import torch
+from torch.nn.functional import max_pool2d
 
-from pysr.imaging.limit import OVERSHOOT, limit_to_input
+from pysr.imaging.limit import OVERSHOOT, limit_to_enlarged, limit_to_input
 from pysr.plugin import resize
 
 
@@ -29,3 +30,11 @@ def test_a_little_colour_is_kept_in_part() -> None:
     found = limit_to_input(output.repeat(2, 1, 1, 1), low.repeat(2, 1, 1, 1), 2)
     assert found.shape == (2, 3, 16, 16)
     assert (found[:, 0] - found[:, 1]).max() <= 2 / 255 + 1e-6
+
+
+def test_the_levels_around_a_pixel_of_an_enlarged_image_are_those_of_nine_by_nine() -> None:
+    enlarged = torch.rand(2, 1, 30, 7, generator=torch.Generator().manual_seed(0))
+    highest, lowest = max_pool2d(enlarged, 9, 1, 4), -max_pool2d(-enlarged, 9, 1, 4)
+    for output, limit in ((9.0, 2 * highest - lowest), (-9.0, 2 * lowest - highest)):
+        torch.testing.assert_close(limit_to_enlarged(torch.full_like(enlarged, output), enlarged), limit)
+    assert torch.equal(limit_to_enlarged(enlarged, enlarged), enlarged)

@@ -2,10 +2,13 @@
 
 from torch import Tensor, nn
 
+from pysr.plugin import limit_to_enlarged
+
 
 class VDSR(nn.Module):
     """Twenty 3x3 convolutions that predict the residual of the bicubic enlargement (section 3.1, figure 2).
 
+    Unlike the paper's, the output is limited to what the enlargement shows, except in training: flat areas stay flat.
     Input and output: (N, 1, H, W) float luma in [0, 1], already at output size; one network serves every scale.
     Half receptive field: one pixel per layer, 20 in all. Parameters: 665,921 (biases as in the authors' weights).
     """
@@ -24,7 +27,7 @@ class VDSR(nn.Module):
 
     def forward(self, enlarged: Tensor) -> Tensor:  # (N, 1, H, W)
         output: Tensor = enlarged + self.residual(enlarged)
-        return output
+        return output if self.training else limit_to_enlarged(output, enlarged)
 
 
 def build(scale: int, variant: str | None) -> VDSR:
