@@ -17,13 +17,14 @@ from PIL import ImageFile, PngImagePlugin
 
 from pysr.errors import InputError
 from pysr.files import read_image
-from pysr.files.encoders import encode_pixels
+from pysr.files.encoders import encode_image
+from pysr.files.metadata import Metadata
 from pysr.files.raster import Kind, Raster
 
 
 def deep(pixels: Pixels, kind: Kind) -> bytes:
     file = io.BytesIO()
-    encode_pixels(Raster(pixels, kind), "TIFF", file)
+    encode_image(Raster(pixels, kind), "TIFF", file, Metadata())
     return file.getvalue()
 
 

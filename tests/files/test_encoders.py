@@ -12,7 +12,8 @@ from file_samples import Pixels, noise
 from PIL import Image
 
 from pysr.files.bands import in_threads, rebanded
-from pysr.files.encoders import encode_pixels
+from pysr.files.encoders import encode_image
+from pysr.files.metadata import Metadata
 from pysr.files.png_writer import PngWriter
 from pysr.files.raster import Kind, Raster
 from pysr.files.tiff_writer import COMPRESSIONS, TiffWriter
@@ -55,7 +56,7 @@ def make_raster(kind: Kind, channels: int, dtype: str, colours: int = 0) -> Rast
 
 def encoded(raster: Raster, format: str, **options: Any) -> bytes:
     file = io.BytesIO()
-    encode_pixels(raster, format, file, **options)
+    encode_image(raster, format, file, Metadata(), **options)
     return file.getvalue()
 
 

@@ -9,7 +9,7 @@ from .formats import READABLE, WRITABLE
 from .interface import ImageReader
 from .listing import folder_images, image_files
 from .raster import Raster
-from .reader import image_metadata, image_size, open_reader, read_image, read_raster, upright_size
+from .reader import image_metadata, image_size, open_image_file, open_reader, read_image, read_raster, upright_size
 from .streams import open_for_reading
 from .writer import check_output, image_encoder, open_for_writing, write_image, write_raster
 
@@ -26,6 +26,7 @@ __all__ = [
     "image_size",
     "open_for_reading",
     "open_for_writing",
+    "open_image_file",
     "open_reader",
     "read_image",
     "read_raster",

@@ -7,21 +7,26 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from ..imaging.palette import colours_of
+from .depth import white_of_dtype
 from .formats import Format
 from .output import Output
-from .raster import Pixels, Raster, mode_of, to_depth
+from .raster import Described, Pixels, mode_of, to_depth
 
 _log = logging.getLogger(__name__)
+Some = TypeVar("Some", bound=Described)
 
 
-def converted(raster: Raster, kind: Format, output: Output, name: str) -> Raster:
+def converted(raster: Some, kind: Format, output: Output, name: str) -> Some:
     """Convert an image to colours that a format holds, before it is enlarged.
 
     A palette gives way to full colour, unless ``output`` keeps it; where the format has none of them, transparency is
@@ -44,43 +49,42 @@ def converted(raster: Raster, kind: Format, output: Output, name: str) -> Raster
         raster = _without_inks(raster, kind, name)
     if raster.kind == "bilevel" and "1" not in kind.modes:
         _log.info("%r: %s has no black-and-white images; the result is gray", name, kind.name)
-        raster = _noted(replace(raster, kind="gray"), "black and white became gray", kind)
+        raster = _noted(raster.changed(kind="gray"), "black and white became gray", kind)
     return raster
 
 
-def fitted_mode(raster: Raster, kind: Format) -> str:
+def fitted_mode(raster: Described, kind: Format) -> str:
     """Return the mode of the deepest pixels of an image that a format holds, if it holds such images at all."""
-    depths = [raster.pixels.dtype.name, *(["uint16"] if raster.pixels.dtype == np.float32 else []), "uint8"]
-    channels = raster.pixels.shape[2] if raster.pixels.ndim == 3 else 1
-    modes = [mode_of(raster.kind, channels, depth) for depth in depths]
+    depths = [raster.dtype.name, *(["uint16"] if raster.dtype == np.float32 else []), "uint8"]
+    modes = [mode_of(raster.kind, raster.channels, depth) for depth in depths]
     return next((mode for mode in modes if mode in kind.modes), modes[0])
 
 
-def fitted(raster: Raster, kind: Format, name: str) -> Raster:
+def fitted(raster: Some, kind: Format, name: str) -> Some:
     """Round the pixels of a result to the deepest that a format holds, with a warning."""
     mode = fitted_mode(raster, kind)
     if mode == raster.mode:
         return raster
     bits, dtype = (16, np.uint16) if mode.endswith(";16") else (8, np.uint8)
-    before = "floats" if raster.pixels.dtype.kind == "f" else "16 bits"
+    before = "floats" if raster.dtype.kind == "f" else "16 bits"
     _log.warning("%r: %s cannot hold %s per channel here; they are rounded to %d bits", name, kind.name, before, bits)
-    rounded = raster.with_pixels(to_depth(raster.pixels, dtype))
+    rounded = raster.mapped(partial(to_depth, dtype=dtype))
     return _noted(rounded, f"{before} per channel became {bits} bits", kind)
 
 
-def _noted(raster: Raster, what: str, kind: Format) -> Raster:
+def _noted(raster: Some, what: str, kind: Format) -> Some:
     """Note for the report what was done."""
-    return replace(raster, metadata=raster.metadata.with_change(what, f"{kind.name} cannot hold the image otherwise"))
+    return raster.changed(metadata=raster.metadata.with_change(what, f"{kind.name} cannot hold the image otherwise"))
 
 
-def in_full_colour(raster: Raster) -> Raster:
+def in_full_colour(raster: Some) -> Some:
     """Return an image with a palette as RGB, or RGB and alpha, and any other as it is."""
     if raster.palette is None:
         return raster
-    return replace(raster, pixels=colours_of(raster.pixels, raster.palette), kind="rgb", palette=None)
+    return raster.mapped(partial(colours_of, entries=raster.palette), kind="rgb", palette=None)
 
 
-def _without_palette(raster: Raster, kind: Format, output: Output, name: str) -> Raster:
+def _without_palette(raster: Some, kind: Format, output: Output, name: str) -> Some:
     if output.keep_palette:
         what = "palettes with transparent colours" if "P" in kind.modes else "palettes"
         if "P" in kind.modes and (kind.name in ("PNG", "WEBP") or not raster.transparent_palette):
@@ -89,16 +93,15 @@ def _without_palette(raster: Raster, kind: Format, output: Output, name: str) ->
     else:
         _log.info("%r has a palette, and is enlarged in full colour", name)
     coloured = in_full_colour(raster)
-    return replace(coloured, metadata=raster.metadata.with_change("palette", "the result is in full colour"))
+    return coloured.changed(metadata=raster.metadata.with_change("palette", "the result is in full colour"))
 
 
-def _without_alpha(raster: Raster, kind: Format, output: Output, name: str) -> Raster:
-    alpha = raster.pixels[..., -1]
-    white = 1 if alpha.dtype.kind == "f" else np.iinfo(alpha.dtype).max
-    if (alpha == white).all():  # nothing shows through
-        return _with_colours(raster, raster.pixels[..., :-1])
+def _without_alpha(raster: Some, kind: Format, output: Output, name: str) -> Some:
+    white = white_of_dtype(raster.dtype)
+    if raster.every(lambda pixels: bool((pixels[..., -1] == white).all())):  # nothing shows through
+        return _with_colours(raster, lambda pixels: pixels[..., :-1])
     _log.warning("%r: %s has no transparency; it is laid over %s", name, kind.name, output.background)
-    opaque = _with_colours(raster, flattened(raster.pixels, output.background_colour()))
+    opaque = _with_colours(raster, partial(flattened, background=output.background_colour()))
     return _noted(opaque, f"transparency was laid over {output.background}", kind)
 
 
@@ -124,30 +127,48 @@ def flattened(pixels: Pixels, background: tuple[int, int, int]) -> Pixels:
     return result
 
 
-def _with_colours(raster: Raster, pixels: Pixels) -> Raster:
-    """Return an opaque image with pixels of (H, W, 1) or (H, W, 3), without a profile that is not for such colours."""
-    metadata, gray = raster.metadata, pixels.shape[2] == 1
+def _with_colours(raster: Some, colours_only: Callable[[Pixels], Pixels]) -> Some:
+    """Return an opaque image of (H, W, 1) or (H, W, 3), without a profile that is not for such colours."""
+    metadata = raster.metadata
+    gray = colours_only(np.zeros((1, 1, raster.channels), raster.dtype)).shape[2] == 1
     if raster.kind == "gray" and not gray and metadata.icc:
         metadata = replace(metadata, icc=b"").with_change("colour profile", "it was of gray, the result has colours")
-    pixels = np.ascontiguousarray(pixels[..., 0] if gray else pixels)
-    return replace(raster, pixels=pixels, kind="gray" if gray else "rgb", metadata=metadata)
+
+    def opaque(pixels: Pixels) -> Pixels:
+        colours = colours_only(pixels)
+        return np.ascontiguousarray(colours[..., 0] if gray else colours)
+
+    return raster.mapped(opaque, kind="gray" if gray else "rgb", metadata=metadata)
 
 
-def _without_inks(raster: Raster, kind: Format, name: str) -> Raster:
+def _without_inks(raster: Some, kind: Format, name: str) -> Some:
     profile, becomes = raster.metadata.icc, b""
-    inks = to_depth(raster.pixels, np.uint8)
+    convert: Callable[[NDArray[np.uint8]], Pixels] = _roughly_srgb
     try:
-        pixels, becomes = by_profile(inks, profile)
+        becomes = by_profile(np.zeros((1, 1, 4), np.uint8), profile)[1]
+        convert = partial(_srgb_by_profile, profile=profile)
         _log.info("%r: %s has no CMYK images; the colours become sRGB by its profile", name, kind.name)
     except (ImageCms.PyCMSError, OSError, ValueError):
         _log.warning(
             "%r: %s has no CMYK images, and %s; the colours become roughly sRGB",
             *(name, kind.name, "its colour profile cannot be used" if profile else "the file has no colour profile"),
         )
-        image = Image.frombuffer("CMYK", raster.size, np.ascontiguousarray(inks), "raw", "CMYK", 0, 1)
-        pixels = np.array(image.convert("RGB"))
     metadata = replace(raster.metadata, icc=becomes)
-    return _noted(replace(raster, pixels=pixels, kind="rgb", metadata=metadata), "CMYK became sRGB", kind)
+    coloured = raster.mapped(lambda pixels: convert(to_depth(pixels, np.uint8)), kind="rgb", metadata=metadata)
+    return _noted(coloured, "CMYK became sRGB", kind)
+
+
+def _roughly_srgb(inks: NDArray[np.uint8]) -> Pixels:
+    return np.array(_cmyk_image(inks).convert("RGB"))
+
+
+def _srgb_by_profile(inks: NDArray[np.uint8], profile: bytes) -> Pixels:
+    return by_profile(inks, profile)[0]
+
+
+def _cmyk_image(inks: NDArray[np.uint8]) -> Image.Image:
+    size = inks.shape[1], inks.shape[0]
+    return Image.frombuffer("CMYK", size, np.ascontiguousarray(inks), "raw", "CMYK", 0, 1)
 
 
 def by_profile(inks: NDArray[np.uint8], profile: bytes) -> tuple[NDArray[np.uint8], bytes]:
@@ -163,10 +184,9 @@ def by_profile(inks: NDArray[np.uint8], profile: bytes) -> tuple[NDArray[np.uint
     Raises:
         PyCMSError: The profile is damaged or for other colours (or OSError, ValueError).
     """
-    image = Image.frombuffer("CMYK", (inks.shape[1], inks.shape[0]), np.ascontiguousarray(inks), "raw", "CMYK", 0, 1)
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
     result = ImageCms.profileToProfile(
-        image,
+        _cmyk_image(inks),
         ImageCms.ImageCmsProfile(io.BytesIO(profile)),
         srgb,
         ImageCms.Intent.RELATIVE_COLORIMETRIC,

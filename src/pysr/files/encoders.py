@@ -1,33 +1,68 @@
-"""Encode the pixels of an image in a format: by pysr's own writers, or by Pillow."""
+"""Encode an image in a format: by pysr's own writers, or by Pillow."""
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterator
 from typing import IO, Any
 
+from .jpeg_writer import JpegWriter
+from .metadata import Metadata, append_tiff, avif_arguments, embed, embeds, png_chunks
 from .png_writer import PngWriter
-from .raster import Raster
+from .raster import Pixels
+from .raster_rows import AnyRaster, RasterRows
 from .tiff_writer import TiffWriter
 
+BY_ROWS = {"PNG", "TIFF", "JPEG", "PPM"}  # formats that are written without the whole image in memory
 
-def encode_pixels(raster: Raster, format: str, file: IO[bytes], **options: Any) -> None:
-    """Encode an image without its metadata.
+
+def encode_image(image: AnyRaster, format: str, file: IO[bytes], metadata: Metadata, **options: Any) -> None:
+    """Encode an image with its metadata.
 
     Args:
-        raster: In one of the modes that the format holds.
+        image: In one of the modes that the format holds.
         format: Its name, such as "PNG".
-        file: Open for writing, seekable.
+        file: Open for reading and writing, seekable, empty.
+        metadata: As `fit` returns them for the format; those of the image are not written.
         options: Of PNG ``level``, of TIFF ``compression``, as their writers take them; for other formats those of
             Pillow's ``save``.
     """
-    bands = [raster.pixels]
+    by_rows = isinstance(image, RasterRows)
     if format == "PNG":
-        PngWriter(file, raster.size, raster.kind, palette=raster.palette, **options).write(bands)
+        writer = PngWriter(
+            file, image.size, image.kind, palette=image.palette, **options, chunks=png_chunks(metadata), by_rows=by_rows
+        )
+        writer.write(_bands(image))
     elif format == "TIFF":
-        TiffWriter(file, raster.size, raster.kind, palette=raster.palette, **options).write(bands)
-    elif format == "PPM" and raster.mode == "RGB;16":
-        file.write(b"P6\n%d %d\n65535\n" % raster.size)
-        file.write(raster.pixels.astype(">u2").tobytes())
+        TiffWriter(file, image.size, image.kind, palette=image.palette, **options).write(_bands(image))
+        append_tiff(file, metadata)
+    elif format == "PPM" and image.mode in ("L", "I;16", "RGB", "RGB;16"):
+        white = 255 if image.dtype == "uint8" else 65535
+        file.write(b"P%d\n%d %d\n%d\n" % (6 if image.kind == "rgb" else 5, *image.size, white))
+        for band in _bands(image):
+            file.write(band.astype(band.dtype.newbyteorder(">")).tobytes())
+    elif format == "JPEG" and by_rows:
+        JpegWriter(file, image.size, image.kind, quality=options["quality"], metadata=metadata).write(_bands(image))
     else:
-        if options.get("lossless"):
-            options["exact"] = True  # WebP would change colours that nobody sees
-        raster.to_pil().save(file, format, **options)
+        _encode_by_pillow(image, format, file, metadata, options)
+
+
+def _bands(image: AnyRaster) -> Iterator[Pixels]:
+    return image.bands() if isinstance(image, RasterRows) else iter([image.pixels])
+
+
+def _encode_by_pillow(
+    image: AnyRaster, format: str, file: IO[bytes], metadata: Metadata, options: dict[str, Any]
+) -> None:
+    if options.get("lossless"):
+        options["exact"] = True  # WebP would change colours that nobody sees
+    if format == "AVIF":
+        options |= avif_arguments(metadata)
+    raster = image.whole() if isinstance(image, RasterRows) else image
+    bare = raster.mapped(lambda pixels: pixels, metadata=Metadata()).to_pil()
+    if embeds(format):
+        encoded = io.BytesIO()
+        bare.save(encoded, format, **options)
+        embed(encoded, file, format, metadata)
+    else:
+        bare.save(file, format, **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from .metadata import Metadata
 from .orientation import TRANSPOSED, turned
 from .raster import Kind, Pixels, Raster, mode_of
+from .raster_rows import RasterRows
+
+BAND = 2**23  # bytes that are decoded at a time, if the format leaves the choice
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class ImageReader(ABC):
         metadata: What the file says beside the pixels.
         turns: Whether `window` turns the pixels itself.
         images: How many images the file holds, thumbnails left out; it is 1 for animations, too (see `frames`).
+        by_rows: Whether `bands` holds few rows in memory at a time.
     """
 
     header: Header
@@ -60,6 +64,7 @@ class ImageReader(ABC):
     metadata: Metadata = Metadata()
     turns: bool = False
     images: int = 1
+    by_rows: bool = False
 
     def describe(self, metadata: Metadata) -> None:
         """Take what the file says beside the pixels, the orientation among it."""
@@ -84,6 +89,30 @@ class ImageReader(ABC):
         Returns:
             Pixels as in `Raster.pixels`, as stored: not turned by the orientation.
         """
+
+    def bands(self) -> Iterator[Pixels]:
+        """Decode the image as stored from top to bottom, in bands of rows that are as high as suits the format."""
+        width, height = self.header.size
+        rows = self.band_height()
+        for top in range(0, height, rows):
+            yield self.window(0, top, width, min(rows, height - top))
+
+    def band_height(self) -> int:
+        """How many rows `bands` decodes at a time."""
+        header = self.header
+        return max(1, BAND // (header.size[0] * header.channels * np.dtype(header.dtype).itemsize))
+
+    def rows(self) -> RasterRows:
+        """Return the image as rows that are decoded when they are taken, as stored."""
+        header = self.header
+        self.window(0, 0, 1, 1)  # completes the palette
+        shape = (0, header.size[0], *([header.channels] if header.channels > 1 else []))
+        return RasterRows(
+            self.bands,
+            header.size[1],
+            np.empty(shape, header.dtype),
+            *(header.kind, self.palette, self.metadata, header.format, header.lossless),
+        )
 
     def read(self) -> Raster:
         """Decode the whole image, upright."""

@@ -53,6 +53,7 @@ class NetpbmReader(ImageReader):
         self._channels, self._is_text = 3 if kind in (3, 6) else 1, kind < 4
         dtype, bits = ("uint8", 8) if self._white < 256 else ("uint16", 16)
         colours: Kind = "rgb" if self._channels == 3 else "gray"
+        self.by_rows = not self._is_text
         self.header = Header("PPM", (width, height), colours, self._channels, dtype, bits)
 
     def window(self, x: int, y: int, width: int, height: int) -> Pixels:

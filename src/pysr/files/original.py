@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
-from .raster import Raster
+from .raster import Described
 
 NAMESPACE = "urn:pysr:1.0#"
 _PROPERTIES = ("Width", "Height", "Scale")
@@ -98,7 +98,7 @@ def without_note(xmp: bytes) -> bytes:
     return b"" if xmp == _NEW else xmp
 
 
-def restored_size(image: Raster, scale: int, name: str) -> tuple[int, int]:
+def restored_size(image: Described, scale: int, name: str) -> tuple[int, int]:
     """Tell the size that an image gets when it is enlarged.
 
     Args:

@@ -207,7 +207,7 @@ class Output:
             raise InputError(f"the compression is {self.compression!r}, and the file {kind}; {can}")
 
     def encoding(self, kind: str, keeps_lossless: bool = False) -> dict[str, Any]:
-        """Return the options of `encode_pixels` for a format.
+        """Return the options of `encode_image` for a format.
 
         Args:
             kind: Its name, such as "PNG".

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from ..imaging.image import open_pixels, split_array, split_cmyk
 from ..imaging.palette import colours_of, nearest_entries
 from ..imaging.planes import OpenedImage, Split
 from .raster import Pixels, Raster
+from .raster_rows import AnyRaster
 
 
 def open_raster(raster: Raster, convert: Callable[[Raster], Any] = lambda result: result) -> OpenedImage:
@@ -25,17 +27,37 @@ def open_raster(raster: Raster, convert: Callable[[Raster], Any] = lambda result
     Raises:
         InputError: It is empty, or floats are not in [0, 1].
     """
-    pixels = raster.pixels
-    split: Split = split_array
-    back: Callable[[Pixels], Pixels] = _unchanged
+    known = representation(raster)
+    return open_pixels(
+        known.before(raster.pixels), known.split, lambda result: convert(raster.with_pixels(known.after(result)))
+    )
+
+
+@dataclass(frozen=True)
+class Representation:
+    """How the pixels of a raster become planes, row by row.
+
+    Attributes:
+        before: Makes (H, W) or (H, W, C) whose channels are levels, of `Raster.pixels`.
+        split: Returns their planes as views.
+        after: Makes `Raster.pixels` of the same kind of such levels.
+    """
+
+    before: Callable[[Pixels], Pixels]
+    split: Split
+    after: Callable[[Pixels], Pixels]
+
+
+def representation(raster: AnyRaster) -> Representation:
+    """Return how the pixels of a raster become planes."""
     if raster.palette is not None:
-        pixels = colours_of(pixels, raster.palette)
-        back = partial(nearest_entries, entries=raster.palette)
-    elif raster.kind == "cmyk":
-        pixels, split, back = _inverted(pixels), split_cmyk, _inverted
-    elif raster.kind == "bilevel":
-        back = _black_and_white
-    return open_pixels(pixels, split, lambda result: convert(raster.with_pixels(back(result))))
+        entries = raster.palette
+        return Representation(
+            partial(colours_of, entries=entries), split_array, partial(nearest_entries, entries=entries)
+        )
+    if raster.kind == "cmyk":
+        return Representation(_inverted, split_cmyk, _inverted)
+    return Representation(_unchanged, split_array, _black_and_white if raster.kind == "bilevel" else _unchanged)
 
 
 def _unchanged(pixels: Pixels) -> Pixels:

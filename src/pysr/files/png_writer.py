@@ -56,6 +56,8 @@ class PngWriter(ImageWriter):
         *,
         palette: NDArray[np.uint8] | None = None,
         level: int | None = None,
+        chunks: bytes = b"",
+        by_rows: bool = False,
     ) -> None:
         """Prepare to write.
 
@@ -66,7 +68,10 @@ class PngWriter(ImageWriter):
             palette: As `Raster.palette`.
             level: Of compression, 0 (none) to 9 (smallest, slow). Default: fast, and nearly as small as the default of
                 zlib, 6.
+            chunks: To stand behind the header, such as metadata.
+            by_rows: Whether few rows are to be in memory at a time, however large the image is.
         """
+        self._chunks, self._by_rows = chunks, by_rows
         self._file, self._size, self._kind, self._palette, self._level = file, size, kind, palette, level
 
     def write(self, bands: Iterable[Pixels]) -> None:
@@ -78,11 +83,12 @@ class PngWriter(ImageWriter):
         self._file.write(_SIGNATURE)
         colour = _PALETTE if self._kind == "palette" else (_GRAY, _GRAY_ALPHA, _RGB, _RGBA)[channels - 1]
         self._chunk(b"IHDR", struct.pack(">IIBBBBB", *self._size, bits, colour, 0, 0, 0))
+        self._file.write(self._chunks)
         self._write_palette()
         self._step = max(1, channels * bits // 8)
         stride = (self._size[0] * channels * bits + 7) // 8
         strips = self._strips(rebanded(chain([first], bands), max(1, _STRIP // stride)), bits)
-        if find_spec("imagecodecs") and (stride + 1) * self._size[1] <= _WHOLE:
+        if not self._by_rows and find_spec("imagecodecs") and (stride + 1) * self._size[1] <= _WHOLE:
             self._write_whole(strips, stride)
         else:
             self._write_strips(strips)

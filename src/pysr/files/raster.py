@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +30,64 @@ _KINDS: dict[str, Kind] = {
 _log = logging.getLogger(__name__)
 
 
+class Described:
+    """What `Raster` and `RasterRows` know of their pixels; the attributes are those of `RasterRows`."""
+
+    kind: Kind
+    palette: NDArray[np.uint8] | None
+    metadata: Metadata
+    format: str
+    lossless: bool
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        raise NotImplementedError
+
+    @property
+    def channels(self) -> int:
+        """How many there are, alpha included."""
+        raise NotImplementedError
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the pixels."""
+        raise NotImplementedError
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether the last channel is alpha."""
+        return self.kind in ("gray", "rgb") and self.channels in (2, 4)
+
+    @property
+    def mode(self) -> str:
+        """The kind and the depth as one word: Pillow's mode where there is one, else such as "RGB;16" or "LA;F"."""
+        return mode_of(self.kind, self.channels, self.dtype.name)
+
+    @property
+    def transparent_palette(self) -> bool:
+        """Whether a colour of the palette is transparent."""
+        return self.palette is not None and bool((self.palette[:, 3] < 255).any())
+
+    def changed(self, **changes: Any) -> Self:
+        """Return the image with other attributes."""
+        return replace(self, **changes)  # type: ignore[type-var]
+
+    def mapped(self, function: Callable[[Pixels], Pixels], **changes: Any) -> Self:
+        """Return an image of other pixels, which a function makes of these row by row, and of other attributes."""
+        raise NotImplementedError
+
+    def every(self, holds: Callable[[Pixels], bool]) -> bool:
+        """Tell whether something holds of the pixels."""
+        raise NotImplementedError
+
+    def cropped(self, size: tuple[int, int]) -> Self:
+        """Return the upper left part, (width, height), of the image."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class Raster:
+class Raster(Described):
     """An image decoded from a file, or to be written to one.
 
     Attributes:
@@ -65,23 +122,30 @@ class Raster:
         return self.pixels.shape[1], self.pixels.shape[0]
 
     @property
-    def has_alpha(self) -> bool:
-        """Whether the last channel is alpha."""
-        return self.kind in ("gray", "rgb") and self.pixels.ndim == 3 and self.pixels.shape[2] in (2, 4)
+    def channels(self) -> int:
+        """As `Described.channels`."""
+        return self.pixels.shape[2] if self.pixels.ndim == 3 else 1
 
     @property
-    def mode(self) -> str:
-        """The kind and the depth as one word: Pillow's mode where there is one, else such as "RGB;16" or "LA;F"."""
-        return mode_of(self.kind, self.pixels.shape[2] if self.pixels.ndim == 3 else 1, self.pixels.dtype.name)
-
-    @property
-    def transparent_palette(self) -> bool:
-        """Whether a colour of the palette is transparent."""
-        return self.palette is not None and bool((self.palette[:, 3] < 255).any())
+    def dtype(self) -> np.dtype[Any]:
+        """As `Described.dtype`."""
+        return self.pixels.dtype
 
     def with_pixels(self, pixels: Pixels) -> Raster:
         """Return an image of the same kind with other pixels and the same metadata."""
         return replace(self, pixels=pixels)
+
+    def mapped(self, function: Callable[[Pixels], Pixels], **changes: Any) -> Raster:
+        """As `Described.mapped`."""
+        return replace(self, pixels=function(self.pixels), **changes)
+
+    def every(self, holds: Callable[[Pixels], bool]) -> bool:
+        """As `Described.every`."""
+        return holds(self.pixels)
+
+    def cropped(self, size: tuple[int, int]) -> Raster:
+        """As `Described.cropped`."""
+        return self.with_pixels(self.pixels[: size[1], : size[0]])
 
     @classmethod
     def from_pil(cls, image: Image.Image, *, lossless: bool = True) -> Raster:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import IO
 
+import numpy as np
 from PIL import Image
 
 from ..errors import InputError, format_error
@@ -20,6 +23,7 @@ from .netpbm import open_netpbm
 from .pillow import PillowReader
 from .png import open_png
 from .raster import Pixels, Raster
+from .raster_rows import RasterRows
 from .streams import Source, name_of, open_for_reading
 from .tiff_choice import open_tiff
 
@@ -44,13 +48,85 @@ def open_reader(path: Source, *, max_pixels: int = MAX_PIXELS) -> Iterator[Image
         InputError: The file is missing, unreadable, too large, truncated, damaged or not an image.
     """
     name = name_of(path)
-    with _opened(path, name) as file:
-        format = detect_format(file, name)
-        metadata = read_metadata(file, format)
-        reader = _reader(decodable(file, format, metadata), format, name)
-        reader.describe(metadata)
+    with open_for_reading(path) as file, _decoding(name):
+        reader = _opened_reader(file, name)
         _check_pixels(reader.header.size, max_pixels, name)
         yield reader
+
+
+class ImageFile:
+    """An open image file, to be read as a whole or row by row.
+
+    Attributes:
+        header: As `ImageReader.header`.
+        whole_because: Why the image can only be decoded as a whole; None if rows can be.
+    """
+
+    def __init__(self, reader: ImageReader, name: str) -> None:
+        self.header = reader.header
+        self._reader, self._name = reader, name
+        self.whole_because = None
+        if not reader.by_rows:
+            self.whole_because = f"this {reader.header.format} file is decoded as a whole"
+        elif reader.header.orientation != 1:
+            self.whole_because = "the image has to be turned upright"
+
+    def read(self, max_pixels: int = MAX_PIXELS) -> Raster:
+        """Decode the image as `read_raster` does."""
+        self._warn_of_more()
+        with _decoding(self._name):
+            _check_pixels(self.header.size, max_pixels, self._name)
+            raster = self._reader.read()
+        if raster.pixels.size:
+            _check_floats([raster.pixels], self._name)
+        return raster
+
+    def rows(self) -> RasterRows:
+        """Return the image of any size row by row, while the file is open.
+
+        Raises:
+            InputError: As for `open_reader`; also where bands are taken.
+        """
+        self._warn_of_more()
+        with _decoding(self._name):
+            _check_pixels(self.header.size, _ANY, self._name)
+            rows = self._reader.rows()
+        rows = replace(rows, bands=partial(_decoded, rows.bands, self._name))
+        if rows.dtype.kind == "f":
+            _check_floats(rows.bands(), self._name)
+        return rows
+
+    def _warn_of_more(self) -> None:
+        if self._reader.images > 1:
+            _log.warning("%r holds several images; only the first is used", self._name)
+
+
+@contextmanager
+def open_image_file(path: Source) -> Iterator[ImageFile]:
+    """Open an image file of any size.
+
+    Args:
+        path: As for `open_reader`.
+
+    Raises:
+        InputError: As for `open_reader`, but for the size.
+    """
+    name = name_of(path)
+    with open_for_reading(path) as file:
+        with _decoding(name):
+            reader = _opened_reader(file, name)
+        yield ImageFile(reader, name)
+
+
+def _decoded(bands: Callable[[], Iterator[Pixels]], name: str) -> Iterator[Pixels]:
+    """Yield bands; whatever is raised where they are decoded becomes an `InputError`."""
+    undecoded = bands()
+    while True:
+        with _decoding(name):
+            band = next(undecoded, None)
+        if band is None:
+            return
+        yield band
 
 
 def read_raster(path: Source, *, max_pixels: int = MAX_PIXELS) -> Raster:
@@ -67,12 +143,8 @@ def read_raster(path: Source, *, max_pixels: int = MAX_PIXELS) -> Raster:
     Raises:
         InputError: As for `open_reader`.
     """
-    with open_reader(path, max_pixels=max_pixels) as reader:
-        if reader.images > 1:
-            _log.warning("%r holds several images; only the first is used", name_of(path))
-        raster = reader.read()
-    _check_floats(raster.pixels, name_of(path))
-    return raster
+    with open_image_file(path) as file:
+        return file.read(max_pixels)
 
 
 def read_image(path: Source, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -121,10 +193,13 @@ def image_metadata(path: Source) -> Metadata:
         return reader.metadata
 
 
-def _check_floats(pixels: Pixels, name: str) -> None:
-    if pixels.dtype.kind != "f" or not pixels.size:
+def _check_floats(bands: Iterable[Pixels], name: str) -> None:
+    """Check the range of floats; whatever else there is, is fine."""
+    extremes = [(band.min(), band.max()) for band in bands if band.dtype.kind == "f"]
+    if not extremes:
         return
-    low, high = float(pixels.min()), float(pixels.max())
+    lows, highs = zip(*extremes, strict=True)
+    low, high = float(np.min(lows)), float(np.max(highs))
     if not -FLOAT_OVERSHOOT <= low <= high <= 1 + FLOAT_OVERSHOOT:  # so for NaN, too
         raise InputError(
             f"{name!r} holds floats from {low:g} to {high:g}, and black is 0 and white 1; divide them by the value of"
@@ -153,22 +228,25 @@ def _reader(file: IO[bytes], format: str, name: str) -> ImageReader:
     return special(file, name) if special else PillowReader(file, format, name)
 
 
-@contextmanager
-def _opened(source: Source, name: str) -> Iterator[IO[bytes]]:
-    """Open a file and close it again; whatever a decoder raises meanwhile becomes an `InputError`.
+def _opened_reader(file: IO[bytes], name: str) -> ImageReader:
+    format = detect_format(file, name)
+    metadata = read_metadata(file, format)
+    reader = _reader(decodable(file, format, metadata), format, name)
+    reader.describe(metadata)
+    return reader
 
-    Raises:
-        InputError: There is no such file, it cannot be opened, or the ``with`` block raised an `Exception`.
-    """
-    with open_for_reading(source) as file:
-        try:
-            yield file
-        except InputError:
-            raise
-        except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error, MemoryError, ...
-            raise InputError(
-                f"{name!r} cannot be read ({format_error(error)}): it is damaged or incomplete; use another copy of it"
-            ) from error
+
+@contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    """Turn whatever a decoder raises in the ``with`` block into an `InputError`."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error, MemoryError, ...
+        raise InputError(
+            f"{name!r} cannot be read ({format_error(error)}): it is damaged or incomplete; use another copy of it"
+        ) from error
 
 
 def _check_pixels(size: tuple[int, int], max_pixels: int, name: str) -> None:

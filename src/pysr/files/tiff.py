@@ -9,10 +9,12 @@ from typing import IO, Any
 import numpy as np
 
 from ..errors import InputError
-from .interface import Header, ImageReader
+from .interface import BAND, Header, ImageReader
 from .raster import Pixels
 from .tiff_header import COMPRESSION, PLANAR, Directory
 from .tiff_layout import LOSSY, TiffLayout, describe_compression, palette_of, to_pixels, unsupported
+
+_LARGEST_PART = 2**28  # bytes of a strip or tile that may be decoded as a whole where rows are read one by one
 
 
 class TiffReader(ImageReader):
@@ -37,6 +39,8 @@ class TiffReader(ImageReader):
         self._file, self._layout, self._name = file, layout, name
         self._page: Any = TiffFile(file).pages[page.number].aspage()
         self._channels_apart = page.one(PLANAR, 1) == 2 and page.samples > 1
+        self._plain = self._has_plain_rows()
+        self.by_rows = self._plain or self._row_bytes() * self._page.chunks[0] <= _LARGEST_PART
         if layout.kind == "palette":
             self.palette = palette_of(np.asarray(self._page.colormap).astype(np.uint16))
         self.header = Header(
@@ -55,23 +59,57 @@ class TiffReader(ImageReader):
             for column in range(x // tile_columns, math.ceil((x + width) / tile_columns)):
                 for plane in range(page.samplesperpixel if self._channels_apart else 1):
                     number = (plane * down + row) * across + column
-                    part = self._segment(number)
                     top, left = row * tile_rows - y, column * tile_columns - x
+                    if self._plain:
+                        seen = max(0, -top), min(tile_rows, height - top)
+                        part, top = self._rows_of(number, *seen), max(0, top)
+                    else:
+                        part = self._segment(number)
                     target = samples[..., plane : plane + 1] if self._channels_apart else samples
                     _paste(part, target, top, left)
         return to_pixels(samples[..., 0] if page.samplesperpixel == 1 else samples, self._layout)
 
+    def band_height(self) -> int:
+        """As `ImageReader.band_height`: whole strips or tiles, so that none is decoded twice."""
+        tile_rows = 1 if self._plain else self._page.chunks[0]
+        return int(max(1, BAND // (self._row_bytes() * tile_rows)) * tile_rows)
+
+    def _row_bytes(self) -> int:
+        """Of a row of the image, as decoded."""
+        page = self._page
+        return int(page.imagewidth * page.samplesperpixel * page.dtype.itemsize)
+
+    def _has_plain_rows(self) -> bool:
+        """Whether rows of pixels lie in the file as they are in memory, so that any of them can be read."""
+        page = self._page
+        plain = page.compression == 1 and not page.is_tiled and page.fillorder == 1
+        return bool(plain and page.bitspersample == 8 * page.dtype.itemsize)
+
+    def _rows_of(self, number: int, first: int, last: int) -> Pixels:
+        """Read the rows [first, last) of a strip of plain rows, (rows, columns, samples)."""
+        page = self._page
+        samples = 1 if self._channels_apart else page.samplesperpixel
+        dtype = page.dtype.newbyteorder(page.parent.byteorder)
+        stride = page.imagewidth * samples * dtype.itemsize
+        rest = page.databytecounts[number] // stride - first  # the last strip may have fewer
+        count = min(last - first, rest)
+        data = self._read(page.dataoffsets[number] + first * stride, count * stride)
+        return np.frombuffer(data, dtype).reshape(count, page.imagewidth, samples)
+
     def _segment(self, number: int) -> Pixels:
         """Decode one strip or tile to (rows, columns, samples)."""
         page = self._page
-        offset, length = page.dataoffsets[number], page.databytecounts[number]
+        data = self._read(page.dataoffsets[number], page.databytecounts[number])
+        tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
+        part: Pixels = page.decode(data, number, **tables)[0][0]
+        return part
+
+    def _read(self, offset: int, length: int) -> bytes:
         self._file.seek(offset)
         data = self._file.read(length)
         if not data or len(data) < length:
             raise InputError(f"{self._name!r} is incomplete: it ends within its pixels; use another copy of it")
-        tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
-        part: Pixels = page.decode(data, number, **tables)[0][0]
-        return part
+        return data
 
 
 def _paste(part: Pixels, target: Pixels, top: int, left: int) -> None:

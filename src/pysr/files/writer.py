@@ -14,11 +14,12 @@ from PIL import Image
 
 from ..atomic import FilePath, NotCopiedError, atomic_write, check_place, file_name
 from ..errors import InputError, format_error
-from .encoders import encode_pixels
+from .encoders import encode_image
 from .formats import FORMATS, WRITABLE, Format
-from .metadata import Changes, Metadata, avif_arguments, embed, embeds, fit, holds_exif, stripped, with_software
+from .metadata import Changes, Metadata, fit, holds_exif, stripped, with_software
 from .output import DEFAULT, Output
 from .raster import Raster
+from .raster_rows import AnyRaster, RasterRows, Taken
 from .streams import Target, name_of
 
 _log = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ def write_image(image: Image.Image, path: FilePath, *, output: Output = DEFAULT)
 
 
 def write_raster(
-    raster: Raster,
+    raster: AnyRaster,
     path: Target,
     *,
     output: Output = DEFAULT,
@@ -148,8 +149,17 @@ def write_raster(
     Raises:
         InputError: As for `check_output`, and where writing fails (disk full).
     """
+    taken: Taken | None = None
+    if isinstance(raster, RasterRows):
+        taken = Taken(raster.bands)
+        raster = replace(raster, bands=taken)
     encode = image_encoder(raster, path, output=output, kind=kind, done=done)
-    write_encoded(lambda file: encode(file, None), path, modified)
+    try:
+        write_encoded(lambda file: encode(file, None), path, modified)
+    except InputError:
+        if taken and taken.error:  # computing the rows failed, not writing them
+            raise taken.error from None
+        raise
     return encode.changes
 
 
@@ -207,7 +217,7 @@ class ImageEncoder:
 
 
 def image_encoder(
-    image: Raster | Image.Image,
+    image: AnyRaster | Image.Image,
     path: Target,
     *,
     output: Output = DEFAULT,
@@ -232,22 +242,16 @@ def image_encoder(
     name = name_of(path)
     format = check_output(path, raster.size, raster.mode, transparent=raster.transparent_palette, kind=kind)
     metadata, changes = fitted_metadata(raster, format, output, done, name)
-    bare = replace(raster, metadata=Metadata())
     keeps_lossless = raster.format == format and raster.lossless
 
     def encode(file: IO[bytes], quality: int | None) -> None:
         options = (output if quality is None else replace(output, quality=quality)).encoding(format, keeps_lossless)
-        if embeds(format):
-            encoded = io.BytesIO()
-            encode_pixels(bare, format, encoded, **options)
-            embed(encoded, file, format, metadata)
-        else:
-            encode_pixels(bare, format, file, **options, **(avif_arguments(metadata) if format == "AVIF" else {}))
+        encode_image(raster, format, file, metadata, **options)
 
     return ImageEncoder(encode, changes)
 
 
-def fitted_metadata(raster: Raster, format: str, output: Output, done: str, name: str) -> tuple[Metadata, Changes]:
+def fitted_metadata(raster: AnyRaster, format: str, output: Output, done: str, name: str) -> tuple[Metadata, Changes]:
     """Decide what a file is to say beside its pixels; what is lost is logged.
 
     Args:

@@ -30,6 +30,11 @@ class Resampler(nn.Module):
     def forward(self, low: Tensor) -> Tensor:
         return enlarged(low, self.scale, self.kernel)
 
+    @property
+    def reach(self) -> int:
+        """How many pixels of the image, in each direction, a pixel of the result depends on."""
+        return max(abs(offset) for phase in enlarging_taps(self.scale, self.kernel) for offset, _ in phase)
+
 
 def resamples_natively(device: torch.device) -> bool:
     """Return whether `enlarge` uses the native kernel for images on a device."""

@@ -8,15 +8,16 @@ from typing import Literal
 
 import numpy as np
 
-from ..files.raster import Raster, to_depth
+from ..files.conversion import Some
+from ..files.raster import to_depth
 from ..imaging.profiles import as_srgb, curves_of, from_srgb, is_far_from_srgb
 
 _log = logging.getLogger(__name__)
 
 
 def upscale_in_colour(
-    upscale: Callable[[Raster], Raster], raster: Raster, colour: Literal["file", "srgb"] | None, name: str
-) -> Raster:
+    upscale: Callable[[Some], Some], raster: Some, colour: Literal["file", "srgb"] | None, name: str
+) -> Some:
     """Enlarge an image in its own values or in those of sRGB's curve.
 
     Args:
@@ -36,6 +37,6 @@ def upscale_in_colour(
     if curves is None or (colour is None and not is_far_from_srgb(curves)):
         return upscale(raster)
     _log.info("%r has a colour profile whose curve is not sRGB's; it is enlarged in sRGB's", name)
-    floats = to_depth(raster.pixels, np.float32)
-    result = upscale(raster.with_pixels(as_srgb(floats, curves)))
-    return result.with_pixels(to_depth(from_srgb(result.pixels, curves), raster.pixels.dtype.type))
+    depth = raster.dtype.type
+    result = upscale(raster.mapped(lambda pixels: as_srgb(to_depth(pixels, np.float32), curves)))
+    return result.mapped(lambda pixels: to_depth(from_srgb(pixels, curves), depth))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -14,15 +16,19 @@ import torch
 from .. import __version__
 from ..atomic import FilePath
 from ..errors import InputError
-from ..files import Raster, check_output, read_raster, write_raster
-from ..files.conversion import converted, fitted, fitted_mode
+from ..files import Raster, check_output, open_image_file, write_raster
+from ..files.conversion import Some, converted, fitted, fitted_mode
+from ..files.encoders import BY_ROWS
 from ..files.formats import ENDINGS, FORMATS, Format, format_of_ending
 from ..files.frames import read_frame
 from ..files.metadata import Changes
 from ..files.original import restored_size, without_note
 from ..files.output import Output
 from ..files.planes import open_raster
-from ..files.streams import Buffered, Target, is_stream, name_of
+from ..files.raster import Described
+from ..files.raster_rows import AnyRaster, RasterRows
+from ..files.reader import ImageFile
+from ..files.streams import Buffered, Source, Target, is_stream, name_of
 from ..files.writer import format_by_name
 from ..imaging.colour import white_of
 from ..imaging.resize import resize
@@ -30,7 +36,9 @@ from ..plugin import Progress
 from .colour import upscale_in_colour
 from .frames import Upscale, held_frames, upscale_frames
 from .report import Report, collected_warnings
+from .row_upscaling import is_transparent_somewhere
 
+IN_MEMORY = 2**24  # pixels of a result up to which an image is not taken row by row, as its memory is no concern
 _log = logging.getLogger(__name__)
 
 
@@ -42,17 +50,19 @@ def upscale_file(
     output: Output,
     *,
     model: str,
+    by_rows: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Upscale a file as `Upscaler.upscale_file` does.
 
     Args:
-        upscale: Enlarges a decoded image, in its own kind and depth, and reports its progress.
+        upscale: Enlarges a decoded image, in its own kind and depth, and reports its progress; of rows it makes rows.
         scale: By how much.
         source: An image file, or its bytes.
         target: The file to write, or one that is open for writing.
         output: What the file is to be like.
         model: Name of what upscales, for the report.
+        by_rows: Whether it takes rows.
         progress: As in `Upscaler.upscale_file`.
 
     Returns:
@@ -64,7 +74,7 @@ def upscale_file(
     started = time.perf_counter()
     with collected_warnings() as warnings:
         done = f"pysr {__version__}, {model} x{scale}"
-        size, changes = _upscaled(upscale, scale, source, target, output, done, progress)
+        size, changes = _upscaled(upscale, scale, source, target, output, done, by_rows, progress)
     seconds = time.perf_counter() - started
     known = changes.kept, changes.changed, changes.dropped
     return Report(name_of(source), name_of(target), size, seconds, model, *known, tuple(warnings))
@@ -77,6 +87,7 @@ def _upscaled(
     target: Target,
     output: Output,
     done: str,
+    by_rows: bool,
     progress: Progress | None,
 ) -> tuple[tuple[int, int], Changes]:
     if not output.in_place:
@@ -93,16 +104,39 @@ def _upscaled(
             return _note(done, size, output)
 
         return upscale_frames(enlarge, held, source, target, output, note=note, modified=modified, progress=progress)
-    raster = read_raster(source) if output.frame is None else read_frame(source, output.frame)
-    kind = _format(raster, target, output)
-    raster = converted(raster, kind, output, name)
-    size = _size(raster, scale, name, output)
-    mode = fitted_mode(raster, kind)
-    check_output(target, size, mode, transparent=raster.transparent_palette, kind=kind)
-    raster = replace(raster, metadata=replace(raster.metadata, xmp=without_note(raster.metadata.xmp)))
-    result = fitted(_enlarged(partial(upscale, progress=progress), raster, size, output, name), kind, name)
-    done = _note(done, raster.size, output)
-    return size, write_raster(result, target, output=output, kind=kind, modified=modified, done=done)
+    with _opened(source, target, scale, output, by_rows) as decoded:
+        kind = _format(decoded.format, target, output)
+        raster = converted(decoded, kind, output, name)
+        size = _size(raster, scale, name, output)
+        mode = fitted_mode(raster, kind)
+        check_output(target, size, mode, transparent=raster.transparent_palette, kind=kind)
+        raster = raster.changed(metadata=replace(raster.metadata, xmp=without_note(raster.metadata.xmp)))
+        if isinstance(raster, RasterRows) and is_transparent_somewhere(raster):
+            raster = raster.whole()
+        result = fitted(_enlarged(partial(upscale, progress=progress), raster, size, output, name), kind, name)
+        done = _note(done, raster.size, output)
+        return size, write_raster(result, target, output=output, kind=kind, modified=modified, done=done)
+
+
+@contextmanager
+def _opened(source: Source, target: Target, scale: int, output: Output, by_rows: bool) -> Iterator[AnyRaster]:
+    """Open an image file: row by row where that is possible and saves memory, else as a whole."""
+    if output.frame is not None:
+        yield read_frame(source, output.frame)
+        return
+    with open_image_file(source) as file:
+        if by_rows and math.prod(file.header.size) * scale**2 > IN_MEMORY and not whole_because(file, target, output):
+            yield file.rows()
+        else:
+            yield file.read()
+
+
+def whole_because(file: ImageFile, target: Target, output: Output) -> str | None:
+    """Tell why an image file, or the result, must be in memory as a whole; None if rows suffice."""
+    if output.target_size():
+        return "the result is resized"
+    kind = _format(file.header.format, target, output)
+    return file.whole_because or (None if kind.name in BY_ROWS else f"{kind.name} is encoded as a whole")
 
 
 def _note(done: str, size: tuple[int, int], output: Output) -> str:
@@ -113,18 +147,16 @@ def _note(done: str, size: tuple[int, int], output: Output) -> str:
     return f"{done if target_size.enlargement(size) > 1 else done.partition(',')[0]}, resized"
 
 
-def _enlarged(
-    upscale: Callable[[Raster], Raster], raster: Raster, size: tuple[int, int], output: Output, name: str
-) -> Raster:
+def _enlarged(upscale: Callable[[Some], Some], raster: Some, size: tuple[int, int], output: Output, name: str) -> Some:
     target_size = output.target_size()
     if target_size and target_size.enlargement(raster.size) <= 1:
         _log.info("%r is made smaller, which takes no model", name)
         return resized(raster, size)
     result = upscale_in_colour(upscale, raster, output.colour, name)
-    return resized(result, size) if target_size else result.with_pixels(result.pixels[: size[1], : size[0]])
+    return resized(result, size) if target_size else result.cropped(size)
 
 
-def resized(raster: Raster, size: tuple[int, int]) -> Raster:
+def resized(raster: Some, size: tuple[int, int]) -> Some:
     """Resize an image by MATLAB's antialiased bicubic.
 
     Args:
@@ -134,13 +166,14 @@ def resized(raster: Raster, size: tuple[int, int]) -> Raster:
     if size == raster.size:
         return raster
     shape = size[1], size[0]
+    assert isinstance(raster, Raster)  # as `whole_because` sees to
     opened = open_raster(raster)
     for low, high in opened.parts(shape) + opened.alphas(shape):
         for plane, filled in zip(low, high, strict=True):
             exact = resize(torch.from_numpy(plane.astype("float64"))[None], shape=shape)[0]
             exact.clamp_(0, white_of(filled.dtype))
             filled[:] = exact.numpy() if filled.dtype.kind == "f" else exact.round_().numpy()
-    result: Raster = opened.result()
+    result: Some = opened.result()
     return result
 
 
@@ -151,23 +184,21 @@ def _check_differs(source: FilePath | Buffered, target: Target) -> None:
         raise InputError(f"{target} is the input and would be overwritten; choose another name for the output")
 
 
-def _format(raster: Raster, target: Target, output: Output) -> Format:
+def _format(format: str, target: Target, output: Output) -> Format:
     """Return the format to write: as chosen, else as the target ends, else as the image came (PNG if unwritable)."""
-    if output.in_place and raster.format not in ENDINGS:
-        raise InputError(
-            f"{raster.format} files are not written by pysr, so this one cannot be replaced; choose a target"
-        )
+    if output.in_place and format not in ENDINGS:
+        raise InputError(f"{format} files are not written by pysr, so this one cannot be replaced; choose a target")
     if output.format:
         return format_of_ending(output.format)
     if is_stream(target) or output.in_place:
-        return next((kind for kind in FORMATS if kind.name == raster.format), FORMATS[0])
+        return next((kind for kind in FORMATS if kind.name == format), FORMATS[0])
     kind = format_by_name(name_of(target))
     if output.lossless:
         output.check_format(kind.name)
     return kind
 
 
-def _size(raster: Raster, scale: int, name: str, output: Output) -> tuple[int, int]:
+def _size(raster: Described, scale: int, name: str, output: Output) -> tuple[int, int]:
     target_size = output.target_size()
     if not target_size:
         return restored_size(raster, scale, name)

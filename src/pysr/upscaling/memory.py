@@ -1,6 +1,7 @@
 """Memory: the budget of a network call, the patch that fits it, and how to recognise that memory ran out."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -46,7 +47,9 @@ def free_memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
     return free
 
 
-def fit_patch(shape: tuple[int, int], *, area: float, halo: int, multiple_of: int) -> tuple[int, int]:
+def fit_patch(
+    shape: tuple[int, int], *, area: float, halo: int, multiple_of: int, tallest: float = math.inf
+) -> tuple[int, int]:
     """Choose the patch that covers an image with the least work.
 
     A patch loses a halo on each interior side, so few large patches waste the least.
@@ -56,19 +59,21 @@ def fit_patch(shape: tuple[int, int], *, area: float, halo: int, multiple_of: in
         area: The largest number of pixels in a patch.
         halo: Pixels that a patch loses on each interior side.
         multiple_of: Sides of patches are multiples of this.
+        tallest: The largest height of a patch.
 
     Returns:
-        (height, width) in pixels; the smallest patch that can work if none is as small as ``area``.
+        (height, width) in pixels; the smallest patch that can work if none is as small as ``area``, and the lowest if
+        none is as low as ``tallest``.
     """
     height, width = shape
     smallest = smallest_patch(halo, multiple_of)
     whole_height, whole_width = _side(height, 1, halo, multiple_of), _side(width, 1, halo, multiple_of)
     lowest, narrowest = best = min(smallest, whole_height), min(smallest, whole_width)
     least: tuple[float, int, int] = (math.inf, 0, 0)
-    for rows in range(1, whole_height // multiple_of + 1):
+    for rows in _counts(height, halo, multiple_of):
         tall = max(_side(height, rows, halo, multiple_of), lowest)
         widest = min(int(area // tall) // multiple_of * multiple_of, whole_width)
-        if widest < narrowest:
+        if widest < narrowest or lowest < tall > tallest:
             continue
         stride = (widest - 2 * halo) // multiple_of * multiple_of
         columns = 1 if widest == whole_width else math.ceil((width - 2 * halo) / stride)
@@ -77,6 +82,17 @@ def fit_patch(shape: tuple[int, int], *, area: float, halo: int, multiple_of: in
         if work < least:  # of equal work, the fewest; of equal number, the squarest
             least, best = work, (tall, wide)
     return best
+
+
+def _counts(length: int, halo: int, multiple_of: int) -> Iterator[int]:
+    """Yield the numbers of patches along an axis that make them shorter than fewer patches do: some square root."""
+    count = 1
+    while count <= math.ceil(length / multiple_of):
+        yield count
+        shorter = _side(length, count, halo, multiple_of) - multiple_of - 2 * halo
+        if shorter < 1:
+            return
+        count = max(count + 1, math.ceil((length - 2 * halo) / shorter))
 
 
 def smallest_patch(halo: int, multiple_of: int) -> int:

@@ -23,6 +23,7 @@ from ..ops.axis import Axis
 Mode = Literal["exact", "blend", "mean"]
 Weights = NDArray[np.float32]
 
+OVERLAP = 16  # pixels of the input; ramps of that width hide the seams of models that see the whole image
 _GRID = 2.0**24  # weights are multiples of 1 / _GRID, as float32 holds them: those of a pixel add up to exactly one
 _FAR = 2**62  # beyond the end of any image
 
@@ -119,6 +120,12 @@ class Plan:
     def origins(self, tile_row: int) -> NDArray[np.int64]:
         """(patches across, 2): top and left of the patches of a row, input pixels."""
         return np.array([(self.rows.starts[tile_row], left) for left in self.columns.starts], dtype=np.int64)
+
+    def input_rows(self, tile_row: int) -> tuple[int, int]:
+        """The rows [first, last) of the image that a row of patches is cut from, mirrored ones included."""
+        first = self.rows.starts[tile_row]
+        beyond = max(0, first + self.rows.patch - self.rows.length)
+        return max(0, min(first, self.rows.length - beyond)), min(first + self.rows.patch, self.rows.length)
 
     def output_rows(self) -> Iterator[OutputRows]:
         """The output rows that each row of tiles completes, from top to bottom without gaps."""

@@ -29,3 +29,24 @@ def progress_shares(progress: Progress | None, sizes: Sequence[int]) -> Iterator
 
         yield report
         before += size
+
+
+def progress_sums(progress: Progress | None, sizes: Sequence[int]) -> Iterator[Progress | None]:
+    """Split a progress callback among parts that are worked on by turns.
+
+    Args:
+        progress: As for `progress_shares`.
+        sizes: As for `progress_shares`.
+
+    Yields:
+        As `progress_shares`.
+    """
+    done = [0] * len(sizes)
+    for number, size in enumerate(sizes):
+
+        def report(now: int, of: int, number: int = number, size: int = size) -> None:
+            if progress:
+                done[number] = now * size // of
+                progress(sum(done), sum(sizes))
+
+        yield report if progress else None

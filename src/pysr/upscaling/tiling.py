@@ -1,30 +1,34 @@
-"""Tiled inference: an image through a stage patch by patch, with smaller patches if memory runs out."""
+"""Tiled inference: an image through a stage patch by patch, from top to bottom."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ..errors import InputError, OutOfMemoryError
+from ..errors import InputError
 from ..imaging.planes import Array
-from ..ops.hardware import device_of
-from ..ops.patches import blend_patches, extract_patches
+from ..ops.patches import blend_patches, extract_patches, from_float
 from ..ops.resample import Resampler, enlarge
 from ..plugin import Progress
-from .memory import budget, fit_patch, is_out_of_memory, smallest_patch
-from .plan import Mode, Plan, plan_tiles
+from .memory import budget, fit_patch, smallest_patch
+from .plan import OVERLAP, Mode, Plan, plan_tiles
+from .rows import Rows, WholeRows
+from .splitting import Splitter
 from .stage import Stage
 
 logger = logging.getLogger("pysr")
 
 RESAMPLED = 2**24  # values of the result between two reports of progress, if an image is only resampled
-OVERLAP = 16  # pixels of the input; ramps of that width hide the seams of models that see the whole image
+MOST_AT_ONCE = 2**28  # values of the result that a row of patches completes: wide images get lower patches
+
+
+Place = Callable[[int, int], Array]  # where rows [first, last) of a result go: (C, last - first, W)
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,17 @@ class Tiling:
 
 
 @dataclass(frozen=True)
+class _Work:
+    """An image on its way through a stage; the names are those of `TiledStage.bands`."""
+
+    rows: Rows
+    place: Place
+    process: Splitter
+    progress: Progress | None
+    clip: bool
+
+
+@dataclass(frozen=True)
 class TiledStage:
     """A stage that processes images of any size patch by patch.
 
@@ -73,8 +88,8 @@ class TiledStage:
     stage: Stage
     tiling: Tiling
 
-    def plan(self, shape: Sequence[int], max_area: float = math.inf) -> Plan:
-        """Plan the patches for an image of shape (C, H, W), each of at most ``max_area`` pixels.
+    def plan(self, shape: Sequence[int]) -> Plan:
+        """Plan the patches for an image of shape (C, H, W).
 
         Raises:
             InputError: Patches cannot be joined in this mode, or are too small for it.
@@ -93,12 +108,12 @@ class TiledStage:
             patch = minimum = self._only_patch(model.input_size)
             overlap = min(overlap, min(patch) // 2)
         elif tiling.patch == "auto":
-            area = min(self._affordable_area(channels), max_area)
-            patch = fit_patch((height, width), area=area, halo=margin, multiple_of=multiple_of)
+            tallest = MOST_AT_ONCE // (channels * width * self.stage.scale**2)
+            area = self._affordable_area(channels)
+            patch = fit_patch((height, width), area=area, halo=margin, multiple_of=multiple_of, tallest=tallest)
         else:
-            side = tiling.patch if max_area == math.inf else min(tiling.patch, math.isqrt(int(max_area)))
             least = min(tiling.patch, overlap + multiple_of) if mode == "mean" else smallest_patch(margin, multiple_of)
-            patch = (max(side, least),) * 2
+            patch = (max(tiling.patch, least),) * 2
         logger.debug("patches of %d x %d pixels, mode %s, halo %s", patch[1], patch[0], mode, halo)
         geometry = {"scale": self.stage.scale, "halo": halo or 0, "overlap": overlap, "multiple_of": multiple_of}
         return plan_tiles((height, width), patch=patch, mode=mode, minimum=minimum, **geometry)
@@ -111,13 +126,13 @@ class TiledStage:
         return size
 
     def steps(self, shape: Sequence[int], device: torch.device) -> int:
-        """Return how often `upscale` reports progress for an image (C, H, W) on a device, unless memory runs out."""
-        if self._resampler(device):
+        """Return how often `upscale` reports progress for an image (C, H, W) on a device."""
+        if self.resampler(device):
             return math.ceil(shape[1] / self._rows_at_once(shape))
         return self.plan(shape).count
 
     def upscale(self, image: Array, out: Array, *, progress: Progress | None = None, clip: bool = True) -> None:
-        """Upscale an image, with smaller patches if memory runs out.
+        """Upscale an image, by smaller parts of the patches if memory runs out.
 
         Args:
             image: (C, H, W) of any supported dtype, C being 1 or 3.
@@ -126,34 +141,38 @@ class TiledStage:
             clip: Whether floats are clipped to [0, 1].
 
         Raises:
-            OutOfMemoryError: Even the smallest patch does not fit.
+            OutOfMemoryError: Even the smallest part does not fit.
         """
-        if resampler := self._resampler(device_of(image)):
-            return self._resample(resampler, image, out, progress, clip)
-        plan = self.plan(image.shape)
-        self._warn_if_over_budget(plan, len(image))
-        while True:
-            failure = None
-            try:
-                return self._upscale_by(plan, image, out, progress, clip)
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                failure = str(error)
-            # outside the except block: its traceback would keep the tensors alive
-            size = f"{plan.patch[1]} x {plan.patch[0]}"
-            smaller = self.plan(image.shape, max_area=math.prod(plan.patch) // 2)
-            if math.prod(smaller.patch) >= math.prod(plan.patch):
-                raise OutOfMemoryError(
-                    f"upscaling ran out of memory even with patches of {size} pixels; close other programs or use "
-                    f"device='cpu' ({failure})"
-                )
-            logger.warning("patches of %s pixels did not fit into memory; trying smaller ones", size)
-            if self.stage.runner.device.type == "cuda":
-                torch.cuda.empty_cache()
-            plan = smaller
+        for _ in self.bands(WholeRows(image), lambda first, last: out[:, first:last], progress=progress, clip=clip):
+            pass
 
-    def _resampler(self, device: torch.device) -> Resampler | None:
+    def bands(
+        self, rows: Rows, place: Place, *, progress: Progress | None = None, clip: bool = True
+    ) -> Iterator[Array]:
+        """Upscale an image from top to bottom.
+
+        Args:
+            rows: The image; rows are taken as they are needed.
+            place: Called as place(first, last) for the rows of the result that come next; returns where to put them,
+                (C, last - first, W * scale).
+            progress: As for `upscale`.
+            clip: As for `upscale`.
+
+        Yields:
+            What ``place`` returned, filled.
+
+        Raises:
+            OutOfMemoryError: As for `upscale`.
+        """
+        if resampler := self.resampler(rows.device):
+            yield from self._resampled(resampler, rows, place, progress, clip)
+            return
+        plan = self.plan(rows.shape)
+        self._warn_if_over_budget(plan, rows.shape[0])
+        join = self._placed if plan.mode == "exact" else self._blended
+        yield from join(plan, _Work(rows, place, Splitter(self.stage), progress, clip))
+
+    def resampler(self, device: torch.device) -> Resampler | None:
         """Return what enlarges images on a device without patches: the same result, by less work and in less memory."""
         asked_for_patches = self.tiling.patch != "auto" or self.tiling.mode in ("blend", "mean")
         return None if asked_for_patches or device.type != "cpu" else self.stage.resampler
@@ -161,49 +180,79 @@ class TiledStage:
     def _rows_at_once(self, shape: Sequence[int]) -> int:
         return max(1, RESAMPLED // (shape[0] * shape[2] * self.stage.scale**2))
 
-    def _resample(self, resampler: Resampler, image: Array, out: Array, progress: Progress | None, clip: bool) -> None:
-        rows, scale, total = self._rows_at_once(image.shape), resampler.scale, self.steps(image.shape, device_of(image))
-        for number in range(total):
-            first = number * rows
-            part = out[:, first * scale : (first + rows) * scale]
-            enlarge(image, scale, resampler.kernel, part, first_row=first, clip=clip)
+    def _resampled(
+        self, resampler: Resampler, rows: Rows, place: Place, progress: Progress | None, clip: bool
+    ) -> Iterator[Array]:
+        count, scale, reach = self._rows_at_once(rows.shape), resampler.scale, resampler.reach
+        height, total = rows.shape[1], self.steps(rows.shape, rows.device)
+        for number, first in enumerate(range(0, height, count)):
+            last = min(first + count, height)
+            top = max(0, first - reach)
+            out = place(first * scale, last * scale)
+            seen = rows.take(top, min(last + reach, height))
+            enlarge(seen, scale, resampler.kernel, out, first_row=first - top, clip=clip)
             if progress:
                 progress(number + 1, total)
+            yield out
 
-    def _upscale_by(self, plan: Plan, image: Array, out: Array, progress: Progress | None, clip: bool) -> None:
+    def _placed(self, plan: Plan, work: _Work) -> Iterator[Array]:
+        """Put what is kept of each patch where it belongs: in this mode only one patch has weight on a pixel."""
+        for finished in plan.output_rows():
+            out = work.place(*finished.span)
+            top = plan.rows.output_starts[finished.tile_row]
+            kept = slice(finished.span[0] - top, finished.span[1] - top)
+            for first, tiles in self._tile_groups(plan, finished.tile_row, work):
+                spans = zip(tiles, plan.columns.spans[first:], plan.columns.output_starts[first:], strict=False)
+                for tile, (left, right), start in spans:
+                    from_float(tile[:, kept, left - start : right - start], out[:, :, left:right], clip=work.clip)
+            yield out
+
+    def _blended(self, plan: Plan, work: _Work) -> Iterator[Array]:
         tile_rows: dict[int, Tensor] = {}  # those that output rows are still blended from
         for finished in plan.output_rows():
             first, last = finished.needed
             tile_rows = {number: tiles for number, tiles in tile_rows.items() if number >= first}
-            tile_rows[finished.tile_row] = self._tile_row(plan, finished.tile_row, image, progress)
+            tile_rows[finished.tile_row] = self._tile_row(plan, finished.tile_row, work)
+            out = work.place(*finished.span)
             blend_patches(
                 list(tile_rows.values()),
                 plan.rows.axis(first, last),
                 plan.columns.axis(),
                 span=finished.span,
-                out=out[:, slice(*finished.span)],
-                clip=clip,
+                out=out,
+                clip=work.clip,
             )
+            yield out
 
-    def _tile_row(self, plan: Plan, number: int, image: Array, progress: Progress | None) -> Tensor:
+    def _tile_row(self, plan: Plan, number: int, work: _Work) -> Tensor:
         """The outputs of one row of patches, (K, C, h * scale, w * scale) float32, on the image's device."""
+        tiles: Tensor | None = None
+        for first, group in self._tile_groups(plan, number, work):
+            if len(group) == plan.grid[1]:
+                return group
+            tiles = group.new_empty(plan.grid[1], *group.shape[1:]) if tiles is None else tiles
+            tiles[first : first + len(group)] = group
+        assert tiles is not None
+        return tiles
+
+    def _tile_groups(self, plan: Plan, number: int, work: _Work) -> Iterator[tuple[int, Tensor]]:
+        """Yield the outputs of a row of patches, as many at a time as one network call takes, from left to right.
+
+        Yields:
+            The number of the first one, and the outputs, (k, C, h * scale, w * scale) float32, on the image's device.
+        """
         origins = plan.origins(number)
         batch = 1  # larger batches are not faster on a CPU
         if self.stage.runner.device.type != "cpu":
-            batch = max(1, int(self._affordable_area(len(image)) // math.prod(plan.patch)))
-        tiles: Tensor | None = None
+            batch = max(1, int(self._affordable_area(work.rows.shape[0]) // math.prod(plan.patch)))
+        top, last = plan.input_rows(number)
+        seen = work.rows.take(top, last)
         for first in range(0, len(origins), batch):
-            group = origins[first : first + batch]
-            output = self.stage.process(extract_patches(image, group, plan.patch)).to(device_of(image))
-            if len(group) == len(origins):
-                tiles = output
-            else:
-                tiles = output.new_empty(len(origins), *output.shape[1:]) if tiles is None else tiles
-                tiles[first : first + len(group)] = output
-            if progress:
-                progress(number * len(origins) + first + len(group), plan.count)
-        assert tiles is not None
-        return tiles
+            group = origins[first : first + batch] - (top, 0)
+            output = work.process(extract_patches(seen, group, plan.patch)).to(work.rows.device)
+            if work.progress:
+                work.progress(number * len(origins) + first + len(group), plan.count)
+            yield first, output
 
     def _affordable_area(self, channels: int) -> float:
         """Pixels of the image that one network call has the memory for."""

@@ -17,6 +17,7 @@ from ..atomic import FilePath
 from ..errors import InputError
 from ..files.output import DEFAULT, Output
 from ..files.raster import Raster
+from ..files.raster_rows import AnyRaster, RasterRows
 from ..files.streams import buffered, is_stream
 from ..imaging.colour import white_of
 from ..imaging.histogram import match_histogram
@@ -32,6 +33,7 @@ from .memory import empty_image
 from .opening import open_any
 from .progress import progress_shares
 from .report import Report
+from .row_upscaling import upscale_rows
 from .stage import Stage
 from .tiling import TiledStage, Tiling
 
@@ -83,6 +85,13 @@ class Upscaler:
         """Return the upscaler that `upscale` uses for an image: itself, or of ``pysr.load("auto")`` the chosen one."""
         return self
 
+    @property
+    def _whole_because(self) -> str | None:
+        """Why an image must be in memory as a whole; None if `upscale_file` takes it row by row."""
+        if self.model.stochastic:
+            return f"{self.model.name} draws all of an image at once"
+        return "histograms are matched, which takes all of the result" if self._match_histogram else None
+
     @overload
     def upscale(
         self, image: Image.Image | ImageFile, *, seed: int | None = None, progress: Progress | None = None
@@ -124,8 +133,10 @@ class Upscaler:
             image = buffered(image)
         return self.chosen_for(image)._upscale(image, seed, progress)  # type: ignore[no-any-return]
 
-    def _upscale(self, image: ImageLike | Raster, seed: int | None, progress: Progress | None) -> Any:
-        """As `upscale`, by this upscaler's own model; a raster gives a raster."""
+    def _upscale(self, image: ImageLike | AnyRaster, seed: int | None, progress: Progress | None) -> Any:
+        """As `upscale`, by this upscaler's own model; a raster gives a raster, and rows give rows."""
+        if isinstance(image, RasterRows):
+            return upscale_rows(image, self._stages, self._alpha, progress)
         if self.model.stochastic:
             params = sampling.SamplingParams.checked(seed=seed or 0)
             return self._sample(image, params, progress=progress)[0]
@@ -296,6 +307,7 @@ class Upscaler:
             lambda raster, progress: chosen._upscale(raster, None, progress),
             *(self.scale, source, target, output),
             model=chosen.model.name,
+            by_rows=chosen._whole_because is None,
             progress=progress,
         )
 

@@ -18,11 +18,11 @@ from .heif import avif_arguments, read_heif, read_jpeg2000
 from .jpeg import embed_jpeg, read_jpeg
 from .model import Metadata, Note, Text
 from .other import embed_bmp, read_bmp, read_gif
-from .png import MOST_COMPRESSED, embed_png, longest_part, read_png
+from .png import MOST_COMPRESSED, embed_png, longest_part, png_chunks, read_png
 from .png import pixels_only as png_pixels_only
 from .resolution import Resolution
 from .tags import DamagedTagsError
-from .tiff import embed_tiff, is_odd, read_tiff
+from .tiff import append_tiff, embed_tiff, is_odd, read_tiff
 from .tiff import pixels_only as tiff_pixels_only
 from .webp import embed_webp, read_webp
 
@@ -32,6 +32,7 @@ __all__ = [
     "Note",
     "Resolution",
     "Text",
+    "append_tiff",
     "avif_arguments",
     "decodable",
     "embed",
@@ -39,6 +40,7 @@ __all__ = [
     "fit",
     "holds_exif",
     "make_true",
+    "png_chunks",
     "read_metadata",
     "stripped",
     "with_software",

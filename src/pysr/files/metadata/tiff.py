@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import mmap
 import re
+import shutil
 import struct
 from collections.abc import Mapping
 from dataclasses import replace
@@ -124,22 +125,35 @@ def describe_left_out(block: TagBlock) -> list[tuple[str, str]]:
 
 
 def embed_tiff(encoded: IO[bytes], target: IO[bytes], metadata: Metadata) -> None:
-    """Copy a TIFF file with the metadata of its first image replaced: its directory is written anew at the end.
+    """Copy a TIFF file with its metadata replaced, as by `append_tiff`."""
+    encoded.seek(0)
+    shutil.copyfileobj(encoded, target)
+    append_tiff(target, metadata)
+
+
+def append_tiff(file: IO[bytes], metadata: Metadata) -> None:
+    """Replace the metadata of the first image in a TIFF file: its directory is written anew at the end.
 
     What describes the photograph is replaced as a whole; a resolution stays where ``metadata`` has none.
+
+    Args:
+        file: Open for reading and writing.
+        metadata: As `fit` returns them for this format.
     """
-    block = TagBlock(_mapped(encoded))
+    file.flush()
+    block = TagBlock(_mapped(file))
     directory = block.directory(block.first)
     tags = tiff_tags(metadata, block.order)
     replaced = {*DESCRIPTIVE, *_PACKETS} - ({*_RESOLUTION} - {*tags})
-    position = len(block.data) + len(block.data) % 2
+    length, link, position_format = len(block.data), block.link, block.order + block.position_code
+    position = length + length % 2
     behind = block.merged(directory, tags, position, replaced)
-    target.write(block.data[: block.link])
-    target.write(struct.pack(block.order + block.position_code, position))
-    encoded.seek(block.link + struct.calcsize("=" + block.position_code))
-    while part := encoded.read(2**20):
-        target.write(part)
-    target.write(bytes(len(block.data) % 2) + behind)
+    del block, directory  # and the mapping, as Windows changes no file that is mapped
+    file.seek(0, io.SEEK_END)
+    file.write(bytes(length % 2) + behind)
+    file.seek(link)
+    file.write(struct.pack(position_format, position))
+    file.seek(0, io.SEEK_END)
 
 
 def tiff_tags(metadata: Metadata, order: str) -> dict[int, Tag]:
