@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM})  # FAT, SMB, FUSE
 _EXCLUSIVE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _SIBLING = re.compile(r"\.pysr-\d+-[0-9a-f]{16}(-[0-9a-f]{8})?")  # the last part is that of earlier versions
+_unfinished: set[str] = set()  # siblings, whether they have their names already or not
 _LONGEST_NAME = 255  # bytes in a file's name: the limit of ext4, XFS, Btrfs, APFS and NTFS
 
 
@@ -109,6 +110,7 @@ def atomic_write(path: FilePath) -> Iterator[BinaryIO]:
     _remove_abandoned(folder)
     sibling = os.path.join(folder, f".pysr-{os.getpid()}-{secrets.token_hex(8)}")
     file = _create(folder, sibling, 0o666 if mode is None else 0o600)
+    _unfinished.add(sibling)
     try:
         yield file
         file.flush()
@@ -123,6 +125,8 @@ def atomic_write(path: FilePath) -> Iterator[BinaryIO]:
         with suppress(OSError):
             file.close()
         raise
+    finally:
+        _unfinished.discard(sibling)
     try:
         if refused:
             _log.warning("%r is copied into place: its file system does not let files be renamed (%s)", target, refused)
@@ -131,6 +135,14 @@ def atomic_write(path: FilePath) -> Iterator[BinaryIO]:
         with suppress(OSError):  # the file is complete and in its place
             file.close()
     _sync_folder(folder)
+
+
+def discard_unfinished() -> None:
+    """Remove what this process has not finished writing, before it ends by `os._exit`."""
+    for sibling in tuple(_unfinished):
+        if os.path.basename(sibling).startswith(f".pysr-{os.getpid()}-"):  # else its parent's
+            with suppress(OSError):
+                os.unlink(sibling)
 
 
 def _tolerate(step: Callable[..., object], *arguments: object, loss: str) -> None:

@@ -1,10 +1,13 @@
+import errno
 import json
 import os
 import pty
 import select
+import shlex
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 import pytest
 
 from pysr.cli import app
+from pysr.files import read_image
 from pysr.registry import Plugin, override
 
 HEAVY = {"torch", "numpy", "rich", "PIL", "importlib.metadata", "ctypes"}
@@ -139,6 +143,103 @@ def test_being_stopped_is_clean(photo: Any, number: Any, code: int) -> None:
     assert (process.returncode, err) == (code, "Stopped.\n")
     assert target.read_bytes() == b"old"
     assert sorted(path.name for path in photo.parent.iterdir()) == ["big.png", "photo.png"]
+
+
+WITHIN = {  # what a command may be in the middle of
+    "a network call": "import hashlib; hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)",
+    "an import": "import swallowing",
+    "code that swallows exceptions": "swallow()",
+    "code that makes another error of them": """
+try:
+    time.sleep(60)
+except BaseException:
+    raise RuntimeError("a bug")""",
+}
+SWALLOWING = """
+import time
+def swallow():
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException:
+            pass
+"""
+
+
+@pytest.mark.parametrize("what", WITHIN)
+def test_it_stops_whatever_it_is_doing(photo: Any, what: str) -> None:
+    (photo.parent / "swallowing.py").write_text(SWALLOWING + "swallow()")
+    body = textwrap.indent(WITHIN[what], " " * 8)
+    script = SWALLOWING + SLOW.replace("        while True:\n", f"{body}\n        while True:\n")
+    target = photo.with_name("big.png")
+    command = [sys.executable, "-c", script, "upscale", photo, "-o", target, "-m", "nearest"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=photo.parent
+    ) as process:
+        assert process.stdout.readline() == "started\n"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (130, "Stopped.\n")
+    assert not target.exists()
+    assert not list(photo.parent.glob(".pysr-*"))
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_signal_before_and_after_a_command_shows_no_traceback(when: str) -> None:
+    wait = "print('started', flush=True); time.sleep(1)"
+    starts = f"import sys, time; sys.modules['click'] = None; sys.exit = lambda _: exec({wait!r}); import pysr.cli.app"
+    ends = f"import atexit, sys, time; atexit.register(lambda: exec({wait!r})); sys.argv = ['pysr', '--version']"
+    ends += "; from pysr.cli.app import main; sys.exit(main())"
+    with subprocess.Popen(
+        [sys.executable, "-c", starts if when == "before" else ends],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while process.stdout.readline() != "started\n":
+            pass
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == ((130, "Stopped.\n") if when == "before" else (0, ""))
+
+
+@pytest.mark.parametrize("number", [2, 1])
+def test_a_full_disk_behind_the_messages_costs_no_result(photo: Any, number: int) -> None:
+    command = f"exec {shlex.quote(sys.executable)} -m pysr upscale photo.png -m nearest --json {number}> /dev/full"
+    done = subprocess.run(command, shell=True, cwd=photo.parent, capture_output=True, text=True, check=False)
+    assert (photo.parent / "photo_x2.png").exists()
+    assert done.returncode == (0 if number == 2 else 4)
+    if number == 1:
+        assert "No space left on device" in done.stderr
+
+
+def test_nobody_need_read_the_output(photo: Any) -> None:
+    for name in "abc":
+        (photo.parent / f"{name}.png").write_bytes(photo.read_bytes())
+    command = f"{shlex.quote(sys.executable)} -m pysr upscale a.png b.png c.png -m nearest --json | exec true"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], cwd=photo.parent, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(list(photo.parent.glob("*_x2.png"))) == 3
+
+
+def test_without_standard_streams_no_message_gets_into_a_file(photo: Any) -> None:
+    command = f"exec {shlex.quote(sys.executable)} -m pysr upscale photo.png -m nearest <&- >&- 2>&-"
+    assert subprocess.run(command, shell=True, cwd=photo.parent, check=False).returncode == 0
+    assert read_image(photo.parent / "photo_x2.png").width
+
+
+@pytest.mark.parametrize(("code", "shown"), [(errno.ENOSPC, 4), (errno.EACCES, 2)])
+def test_a_full_disk_is_a_failure_of_the_system(
+    photo: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], code: int, shown: int
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    assert run("upscale", photo, "-m", "nearest") == shown
+    assert os.strerror(code) in capsys.readouterr().err
 
 
 def test_a_signal_that_was_ignored_stays_so(photo: Any) -> None:

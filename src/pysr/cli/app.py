@@ -6,32 +6,34 @@ Exit codes are those of `EXIT_CODES`, which ``pysr --help`` shows.
 
 from __future__ import annotations
 
-import signal
+import errno
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
-from typing import Any
+from collections.abc import Sequence
+from contextlib import suppress
 
-try:
-    import click
-except ModuleNotFoundError:
-    sys.exit("pysr: error: the command line needs packages that are not installed: pip install 'pysr-sdk[cli]'")
+from .stopping import Stop, Stopping, stopped_at_once
 
-from .. import __version__
-from ..errors import InputError, PysrError, UnknownNameError
-from .compare import compare
-from .evaluate import evaluate
-from .export import export
-from .info import info
-from .models import list_models
-from .options import CliState
-from .plugins import plugins
-from .sample import sample
-from .serve import serve
-from .shrink import shrink
-from .train import train
-from .upscale import upscale
+with stopped_at_once():
+    try:
+        import click
+    except ModuleNotFoundError:
+        sys.exit("pysr: error: the command line needs packages that are not installed: pip install 'pysr-sdk[cli]'")
+
+    from .. import __version__
+    from ..errors import InputError, PysrError, UnknownNameError
+    from .compare import compare
+    from .evaluate import evaluate
+    from .export import export
+    from .info import info
+    from .models import list_models
+    from .options import CliState
+    from .plugins import plugins
+    from .sample import sample
+    from .serve import serve
+    from .shrink import shrink
+    from .terminal import discard_output, eprint, open_standard_streams, print_error
+    from .train import train
+    from .upscale import upscale
 
 EXIT_CODES = """\b
 Exit codes:
@@ -42,29 +44,12 @@ Exit codes:
   4    failure of a plugin, weights file, memory or the system
   130  stopped by Ctrl-C
   143  stopped by SIGTERM"""
-
-
-class _Stop(KeyboardInterrupt):
-    """Raised by the signal handler for SIGINT (Ctrl-C) and SIGTERM."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
-
-
-class Commands(click.Group):
-    """The group of all commands. If one is stopped by a signal, it prints a line and returns an exit code."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as stop:
-            click.echo("Stopped.", err=True)
-            return 128 + getattr(stop, "number", signal.SIGINT)
+_SYSTEM_FAILURES = frozenset(  # of reading and writing files, where the user's arguments are not to blame
+    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+)
 
 
 @click.group(
-    cls=Commands,
     invoke_without_command=True,
     epilog=EXIT_CODES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -90,22 +75,38 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        args: Arguments without the program's name. None: those of the process.
+        args: Arguments without the program's name. None: those of the process, which ends afterwards.
 
     Returns:
         The exit code.
     """
-    state = CliState()
-    with _stoppable():
-        try:
-            code: int | None = commands.main(args, prog_name="pysr", standalone_mode=False, obj=state)
-        except click.ClickException as error:
-            return _usage_error(error)
-        except Exception as error:
-            from .terminal import print_error
+    is_program = args is None
+    if is_program:
+        open_standard_streams()
+    stopping, code = Stopping(), 0
+    with suppress(Stop), stopping.within(for_good=is_program):
+        code = _run(args, stopping)
+    if stopping.stop:  # even if something has swallowed it
+        eprint("Stopped.")
+        return stopping.stop.code
+    return code
 
-            print_error(error, verbose=state.verbose)
-            return _exit_code(error)
+
+def _run(args: Sequence[str] | None, stopping: Stopping) -> int:
+    state = CliState()
+    try:
+        code: int | None = commands.main(args, prog_name="pysr", standalone_mode=False, obj=state)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        return _usage_error(error)
+    except BrokenPipeError:  # who reads the output has seen enough, as after ``| head``
+        discard_output()
+        return 0
+    except BaseException as error:  # of a plugin, it may be a SystemExit or worse
+        if stopping.stop:
+            raise stopping.stop from error
+        print_error(error, verbose=state.verbose)
+        return _exit_code(error)
     return code or 0
 
 
@@ -113,33 +114,14 @@ def _usage_error(error: click.ClickException) -> int:
     context = getattr(error, "ctx", None)
     place = context.command_path if context else "pysr"
     message = error.format_message().rstrip(".")
-    click.echo(f"pysr: error: {message} (see {place} --help)", err=True)
+    eprint(f"pysr: error: {message} (see {place} --help)")
     return 2
 
 
-def _exit_code(error: Exception) -> int:
+def _exit_code(error: BaseException) -> int:
+    cause = error.__cause__ if isinstance(error, InputError) else None
+    if isinstance(cause, OSError) and cause.errno in _SYSTEM_FAILURES:
+        return 4
     if isinstance(error, (InputError, UnknownNameError)):
         return 2
     return 4 if isinstance(error, (PysrError, OSError, MemoryError)) else 1
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Turn Ctrl-C and SIGTERM into an exception, so that files are cleaned up; a second signal kills the process.
-
-    A signal that is ignored already stays ignored, as a shell arranges for background jobs.
-    """
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        raise _Stop(number)
-
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    before = {number: by for number, by in handlers.items() if by not in (None, signal.SIG_IGN)}
-    for number in before:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

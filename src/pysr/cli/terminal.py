@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ..errors import PysrError, format_error
 
@@ -28,8 +29,42 @@ _STATE_STYLES = {"ok": "green", "partly": "bold yellow", "failed": "bold red", "
 
 
 def eprint(message: str) -> None:
-    """Print a line on standard error."""
-    print(message, file=sys.stderr, flush=True)
+    """Print a line on standard error, as far as it can be written: on a full disk it costs no result."""
+    try:
+        print(message, file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # ValueError: it is closed
+        sys.stderr = _nowhere()
+
+
+def print_line(line: str) -> None:
+    """Print a line on standard output while the work goes on; nothing if nobody reads any more, as after ``| head``.
+
+    Raises:
+        OSError: It cannot be written for another reason.
+    """
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        discard_output()
+
+
+def discard_output() -> None:
+    """Print nothing on standard output from now on."""
+    sys.stdout = _nowhere()
+
+
+def open_standard_streams() -> None:
+    """Open the streams that the program was started without, as by ``2>&-``.
+
+    Else the next file that is opened would take their place, and get what libraries print.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, _nowhere())  # the system takes the lowest number that is free
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "r+", encoding="utf-8")
 
 
 def explain_error(error: BaseException) -> str:

@@ -30,7 +30,7 @@ from .options import (
     weights_option,
 )
 from .reports import REPORTS, facts, file_name
-from .terminal import eprint, explain_error, print_error
+from .terminal import eprint, explain_error, print_error, print_line
 from .upscale_options import UpscaleOptions
 
 if TYPE_CHECKING:
@@ -314,7 +314,7 @@ def _run(
         progress = report.progress if report.wants_progress else None
         for result in upscale_jobs(jobs, models.of, models.scale, output=output, progress=progress):
             if options.json:
-                print(json.dumps(facts(result, warnings)), flush=True)
+                print_line(json.dumps(facts(result, warnings)))
             warnings.clear()
             report.finished(result)
             if options.html and not result.error:

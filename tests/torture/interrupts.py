@@ -1,0 +1,103 @@
+"""Ctrl-C and SIGTERM at any moment of a command: no traceback, no other exit code, nothing half-written."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pysr.errors import InputError
+from pysr.files import read_image
+
+from .experiment import Outcome, python
+
+NETWORK_CALL = 1.0  # seconds that a command may take to end
+_TRACES = ("Traceback", "this is a bug", "terminate called", "Exception ignored", "Fatal Python error")
+_COMMANDS = {
+    "import": ("upscale", "small.png", "-m", "nearest", "-o", "out.png"),
+    "bicubic": ("upscale", "large.png", "-m", "bicubic", "-o", "out.png"),
+    "vdsr": ("upscale", "middle.png", "-m", "vdsr", "-s", "3", "-o", "out.png", "--device", "cpu"),
+    "srgan": ("upscale", "middle.png", "-m", "srgan", "-s", "4", "-o", "out.png", "--device", "cpu"),
+    "aplus": ("upscale", "middle.png", "-m", "aplus", "-s", "3", "-o", "out.png", "--device", "cpu"),
+    "sample": ("sample", "face.png", "-m", "pixelcnn-faces", "-n", "4", "-o", "samples"),
+    "models": ("models",),
+}
+
+
+def make_images(folder: Path) -> None:
+    """Make the images that the commands read."""
+    generator = np.random.default_rng(0)
+    for name, side in (("small", 8), ("face", 8), ("middle", 300), ("large", 2000)):
+        Image.fromarray(generator.integers(0, 256, (side, side, 3), np.uint8)).save(folder / f"{name}.png")
+
+
+def duration(command: tuple[str, ...], folder: Path) -> float | None:
+    """How long the undisturbed command takes, in seconds; None if it fails, as where its model is not installed."""
+    started = time.monotonic()
+    with python("-m", "pysr", *command, folder=folder) as process:
+        process.communicate(timeout=300)
+    return time.monotonic() - started if process.returncode == 0 else None
+
+
+def interrupt(command: tuple[str, ...], number: int, moment: float, folder: Path) -> tuple[float, str | None]:
+    """Send a signal some seconds after a command's start; return how long it took to end, and what was wrong."""
+    for left in folder.glob("out*"):
+        left.unlink()
+    started = time.monotonic()
+    with python("-m", "pysr", *command, folder=folder) as process:
+        time.sleep(max(0.0, started + moment - time.monotonic()))
+        told = time.monotonic()
+        if process.poll() is None:
+            process.send_signal(number)
+        try:
+            _, err = process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return 60, "it went on"
+    return time.monotonic() - told, _problem(process.returncode, err, number, folder)
+
+
+def _problem(code: int, err: str, number: int, folder: Path) -> str | None:
+    if trace := next((trace for trace in _TRACES if trace in err), None):
+        return f"{trace!r} in {err[-300:]!r}"
+    # 0: it was done already; -number: Python itself was still starting
+    if code not in (0, 128 + number, -number):
+        return f"exit code {code}, {err[-300:]!r}"
+    if left := [path.name for path in folder.glob(".pysr-*")]:
+        return f"{left} is left"
+    output = folder / "out.png"
+    try:
+        if output.exists():
+            read_image(output)
+        elif code == 0 and not (folder / "samples").exists() and number == signal.SIGINT and "->" in err:
+            return "done, but there is no output"
+    except InputError as error:
+        return f"half-written: {error}"
+    return None
+
+
+def run(count: int, folder: Path) -> Outcome:
+    """Interrupt each of the commands at moments that cover its whole run."""
+    outcome, generator = Outcome(), random.Random(0)
+    make_images(folder)
+    for name, command in _COMMANDS.items():
+        share = count if name == "import" else max(1, count // 6)
+        seconds = duration(command, folder)
+        if seconds is None:
+            outcome.notes.append(f"{name}: not installed")
+            continue
+        took = []
+        for trial in range(share):
+            moment = seconds * 1.05 * (trial + generator.random()) / share
+            number = signal.SIGTERM if trial % 8 == 7 else signal.SIGINT
+            ended, problem = interrupt(command, number, moment, folder)
+            took.append(ended)
+            outcome.check(f"{name} after {moment:.3f} of {seconds:.2f} s", problem)
+        took.sort()
+        outcome.notes.append(f"{name}: ended in {took[len(took) // 2]:.3f} s (median), {took[-1]:.3f} s (longest)")
+    return outcome
