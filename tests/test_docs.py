@@ -8,33 +8,15 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from pages import PAGES, ROOT
 from PIL import Image
 
 import pysr
 from pysr.testing import photo
 
-ROOT = Path(__file__).parents[1]
-
 
 def blocks(file: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / file).read_text(), re.DOTALL)
-
-
-def test_the_readmes_python_runs(tmp_path: Path) -> None:
-    pytest.importorskip("pysr_vdsr", reason="the plugin pysr-vdsr is not installed")
-    Image.fromarray((photo(40, 50) * 255).astype("uint8")).save(tmp_path / "photo.jpg")
-    for code in blocks("README.md", "python") + blocks("docs/combining.md", "python")[:1]:
-        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=120)
-    with Image.open(tmp_path / "photo_x3.png") as made:
-        assert made.size == (150, 120)
-
-
-def test_the_python_about_files_runs(tmp_path: Path) -> None:
-    Image.fromarray((photo(40, 50) * 255).astype("uint8")).save(tmp_path / "photo.jpg")
-    code = "".join(blocks("docs/files-and-folders.md", "python") + blocks("docs/metadata.md", "python"))
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=120)
-    with Image.open(tmp_path / "wide.png") as made:
-        assert made.size == (90, 72)
 
 
 def run(command: list[str], folder: Path, package: Path) -> None:
@@ -150,7 +132,17 @@ def test_the_files_that_the_architecture_names_exist() -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs").glob("*.md")))
+def anchors(page: Path) -> set[str]:
+    """The places of a page that links can lead to, as GitHub and MkDocs name them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_between_pages_lead_somewhere(page: str) -> None:
-    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / "docs" / page).read_text()):
-        assert (ROOT / "docs" / link.strip()).exists(), link
+    text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target, anchor in re.findall(r"\]\(([^)#:\s]*)(?:#([^)\s]*))?\)", text):
+        file = ((ROOT / page).parent / target) if target else ROOT / page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), f"{target}#{anchor}"
