@@ -250,7 +250,7 @@ def _load_stage(
     elif not model.file and any(True for _ in network.parameters()):
         training = f"`pysr train {model.name} --scale {scale} --data DIR --out DIR` makes one"
         raise InputError(
-            f"{model.name} comes without weights for scale {scale}; give weights=, a safetensors file"
+            f"{model.name} comes without weights for scale {scale}; name a safetensors file as its weights"
             + (f": {training}" if model.recipes else "")
         )
     if strength is not None:
