@@ -248,6 +248,26 @@ def test_an_onnx_file_is_known_by_its_ending(install: Callable[..., None], tmp_p
         pysr.load(path)
 
 
+@pytest.mark.parametrize(("name", "ending"), [("onnx", ".onnx"), ("ncnn", ".param")])
+def test_a_package_that_is_installed_is_not_to_be_installed(
+    install: Callable[..., None], tmp_path: Path, name: str, ending: str
+) -> None:
+    install(readers=[reader(name=name)])
+    path = tmp_path / f"model{ending}"
+    path.write_bytes(b"\x08\x0a\x12")
+    with pytest.raises(InputError, match=f"pysr-{name} is installed, but cannot read it: it is damaged") as raised:
+        pysr.load(path)
+    assert "pip install" not in str(raised.value)
+
+
+def test_weights_of_ncnn_alone_lead_to_the_file_beside_them(install: Callable[..., None], tmp_path: Path) -> None:
+    install()
+    path = tmp_path / "model.bin"
+    path.write_bytes(b"\x08\x0a\x12")
+    with pytest.raises(InputError, match=r"give the \.param file beside it"):
+        pysr.load(path)
+
+
 def test_what_is_no_regular_file_is_refused_at_once(install: Callable[..., None], tmp_path: Path) -> None:
     install(readers=[reader()])
     os.mkfifo(tmp_path / "pipe.fake")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ _PACKAGES = {  # the package of this repository that reads a format
     "ncnn": "pysr-ncnn",
 }
 _READ_BY = "; install the package that reads such files: pip install {}"
+_NOT_TAKEN = "; {} is installed, but cannot read it: it is damaged, incomplete, or something else under this name"
 _GET_THE_FILE = "; download the file itself"
 _FIND_ANOTHER = "; look for the same model as .safetensors, .pth, .onnx or .param"
 
@@ -54,18 +56,19 @@ _FORMATS = (
     _Format((b"MZ", b"\x7fELF", b"#!"), "a program", "; do not run it if it was offered as a model"),
 )
 _ENDINGS = {
-    ".onnx": ("a network of ONNX", "onnx"),
-    ".param": ("a network of ncnn", "ncnn"),
-    ".bin": ("the weights of a network of ncnn", "ncnn"),
+    ".onnx": "a network of ONNX" + _READ_BY.format(_PACKAGES["onnx"]),
+    ".param": "a network of ncnn" + _READ_BY.format(_PACKAGES["ncnn"]),
+    ".bin": "the weights of a network of ncnn; give the .param file beside it, which pysr-ncnn reads",
 }
 
 
-def describe_format(path: Path, start: bytes) -> str:
+def describe_format(path: Path, start: bytes, readers: Iterable[str] = ()) -> str:
     """Say what a file seems to be, and what to do to get a model that can be read.
 
     Args:
         path: The file.
         start: Its first bytes.
+        readers: Names of the readers that are installed, and did not take it.
 
     Returns:
         The end of a sentence that begins with "seems to be", such as "a web page; download the file itself, not the
@@ -74,8 +77,9 @@ def describe_format(path: Path, start: bytes) -> str:
     if not start:
         return "empty" + _GET_THE_FILE
     found = _describe_zip(start) or _describe_safetensors(start) or describe_by_start(start)
-    if not found and (known := _ENDINGS.get(path.suffix.lower())):
-        found = known[0] + _READ_BY.format(_PACKAGES[known[1]])
+    found = found or _ENDINGS.get(path.suffix.lower(), "")
+    for package in (_PACKAGES[reader] for reader in readers if reader in _PACKAGES):
+        found = found.replace(_READ_BY.format(package), _NOT_TAKEN.format(package))
     is_text = start.isascii() and b"\0" not in start
     return found or ("text" if is_text else "no kind of model that pysr knows") + _FIND_ANOTHER
 

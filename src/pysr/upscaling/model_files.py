@@ -108,8 +108,8 @@ def _open(plugins: Registry, path: Path, identity: tuple[int, ...]) -> Model:
     """Open a file; ``identity`` is what changes with its content."""
     if reader := reader_of(path):
         return _open_by(plugins, reader, path)
-    start = _read_start(path)
-    raise InputError(f"{path} is no model file that can be read here: it seems to be {describe_format(path, start)}")
+    what = describe_format(path, _read_start(path), plugins.readers)
+    raise InputError(f"{path} is no model file that can be read here: it seems to be {what}")
 
 
 def reader_of(path: Path) -> ModelReader | None:
