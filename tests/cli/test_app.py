@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import pty
+import re
 import select
 import shlex
 import signal
@@ -42,6 +43,12 @@ def test_lists_do_not_import_torch() -> None:
         "import sys; from pysr.cli.app import main; main(['models']); main(['plugins']); print('torch' in sys.modules)"
     )
     assert python(code).stdout.endswith("False\n")
+
+
+def test_plugins_are_listed_with_what_computes_networks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("plugins") == 0
+    last = capsys.readouterr().out.strip().splitlines()[-1]
+    assert re.search(r"networks are computed by torch \d.*; OpenVINO [\d(].*; ONNX Runtime [\d(].*; ncnn [\d(]", last)
 
 
 def test_without_click_it_says_what_to_install() -> None:

@@ -18,6 +18,12 @@ from .options import CliState, verbosity_options
 from .terminal import eprint, plugins_table, print_json, print_table
 
 KINDS = ("model", "loss", "preprocessor", "metric", "degradation", "model-file")
+BACKENDS = {  # what computes networks: the distribution, and how to get it
+    "torch": ("torch", "pip install torch"),
+    "OpenVINO": ("openvino", "pip install 'pysr-sdk[openvino]'"),
+    "ONNX Runtime": ("onnxruntime", "pip install pysr-onnx"),
+    "ncnn": ("ncnn", "pip install pysr-ncnn"),
+}
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _LONGEST_NAME = 60
 _NEXT_STEPS = """\
@@ -45,6 +51,17 @@ def plugins(ctx: click.Context, /, json: bool) -> None:
         print_json([asdict(plugin) for plugin in found])
     else:
         print_table(plugins_table(found))
+        print("networks are computed by", "; ".join(f"{name} {_state(*how)}" for name, how in BACKENDS.items()))
+
+
+def _state(distribution: str, command: str) -> str:
+    """The version of a backend, or how to get it; nothing is imported."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return f"(not installed: {command})"
 
 
 @plugins.command("new")
