@@ -141,22 +141,24 @@ def hostile() -> None:
     import hostile_onnx
     from hostile_models import make_all
 
-    print("| file | exit | seconds of CPU | most memory | message |\n|---|---|---|---|---|")
+    print("| file | exit | seconds | of them CPU | most memory | message |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder) / "trace"
         files = make_all(Path(folder), trace) | hostile_onnx.make_all(Path(folder))
         for what, path in files.items():
             environment = os.environ | {"PYSR_CACHE": str(Path(folder) / "cache")}
+            began = time.perf_counter()
             child = subprocess.Popen(
                 [sys.executable, "-m", "pysr", "info", str(path)], env=environment, stderr=subprocess.PIPE, text=True
             )
             assert child.stderr
             message = child.stderr.read().strip()
             _, status, usage = os.wait4(child.pid, 0)
+            seconds = time.perf_counter() - began
             text = message.removeprefix("pysr: error: ").replace(str(folder) + "/", "").replace("|", "/")
             spent, memory = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20
             code = os.waitstatus_to_exitcode(status)
-            print(f"| {what} | {code} | {spent:.1f} | {memory:.2f} GiB | {text[:200]} |", flush=True)
+            print(f"| {what} | {code} | {seconds:.1f} | {spent:.1f} | {memory:.2f} GiB | {text[:200]} |", flush=True)
         print(f"\n{len(files)} files; side effects: {'SOME' if trace.exists() else 'none'}")
 
 
