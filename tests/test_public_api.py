@@ -83,6 +83,28 @@ def test_the_other_pysr_is_named_clearly(tmp_path: Path) -> None:
     assert "uninstall both" in message
 
 
+@pytest.mark.parametrize("last", ["pysr-sdk", "PySR"])
+def test_beside_the_other_pysr_the_command_says_one_line(tmp_path: Path, last: str) -> None:
+    ignored = shutil.ignore_patterns("*.so", "__pycache__")
+    for package in (PACKAGE, PACKAGE.with_name("pysr_command")):
+        shutil.copytree(package, tmp_path / package.name, ignore=ignored)
+    (tmp_path / "pysr" / "sr.py").write_text("")
+    if last == "PySR":
+        (tmp_path / "pysr" / "__init__.py").write_text("print('installing Julia')")
+    command = ["import sys; sys.meta_path[:] = sys.meta_path[-3:]", f"sys.path.insert(0, {str(tmp_path)!r})"]
+    done = python(*command, "from pysr_command import main", "sys.exit(main())")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("pysr: error: pysr-sdk (image super-resolution) and PySR (symbolic regression)")
+    assert done.stderr.count("\n") == 1
+    assert "pip uninstall both" in done.stderr
+
+
+def test_the_command_is_that_of_the_package() -> None:
+    done = python("import sys; sys.argv = ['pysr', '--version']", "from pysr_command import main", "sys.exit(main())")
+    assert done.stdout == f"pysr {pysr.__version__}\n", done.stderr
+
+
 def test_the_package_is_typed() -> None:
     assert (PACKAGE / "py.typed").is_file()
 

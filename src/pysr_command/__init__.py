@@ -1,0 +1,23 @@
+"""The command ``pysr``, in a package of its own, as PySR, also called ``pysr``, may have replaced parts of that one.
+
+Whichever of the two was installed last, PySR's ``sr.py`` lies in the folder; then nothing of either is imported.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+
+def main() -> int:
+    """Run the command line ``pysr``; return its exit code."""
+    found = find_spec("pysr")
+    if found and found.origin and Path(found.origin).with_name("sr.py").exists():
+        sys.exit(
+            "pysr: error: pysr-sdk (image super-resolution) and PySR (symbolic regression) are installed in one"
+            " environment, where both are called pysr; pip uninstall both, then install the one that you want"
+        )
+    from pysr.cli.app import main as run
+
+    return run()
