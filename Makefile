@@ -3,17 +3,20 @@
 # make format   put files into the house style                      make tidy      check the native code with clang-tidy
 # make dev      editable installs, for working on pysr              make clean     remove what these commands made
 # make browser  test the pages in Chromium                          make examples  run all examples, with what they need
+# make dist     build and check what is published                   make cuda      compile the CUDA kernels
+# make wheels   the core's wheels, by cibuildwheel
 # PYSR_CUDA=OFF or ON instead of AUTO decides whether the CUDA kernels are built.
 
 PYTHON ?= python3
 VENV ?= .venv
-BIN := $(VENV)/bin
+SCRIPTS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
+BIN := $(VENV)/$(SCRIPTS)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 NATIVE := $(shell find csrc tests/emulation -type f -not -name '*.md')
 SOURCES := pyproject.toml CMakeLists.txt $(NATIVE) $(shell find src plugins -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test browser examples dev lint tidy format sanitize clean
+.PHONY: demo test browser examples dev lint tidy format sanitize cuda dist wheels clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
@@ -54,8 +57,26 @@ format: $(VENV)/.dev
 sanitize: $(VENV)/.dev
 	VENV=$(VENV) bash tests/sanitize.sh
 
+cuda: $(VENV)/.environment
+	$(BIN)/cmake --preset cuda -DPython_EXECUTABLE=$(abspath $(BIN)/python)
+	$(BIN)/cmake --build --preset cuda
+
+wheels:
+	$(PYTHON) -m venv build/cibuildwheel
+	build/cibuildwheel/$(SCRIPTS)/python -m pip install -q "cibuildwheel>=3"
+	build/cibuildwheel/$(SCRIPTS)/python -m cibuildwheel --output-dir wheelhouse
+
+dist: $(VENV)/.environment
+	$(PIP) install -q build twine
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	for plugin in $(PLUGINS:/pyproject.toml=); do \
+		$(BIN)/python -m build --no-isolation --wheel --outdir dist $$plugin || exit 1; done
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python tests/check_dist.py dist
+
 clean:
-	rm -rf $(VENV) build out
+	rm -rf $(VENV) build dist wheelhouse out
 
 $(VENV)/.environment: constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("pysr needs Python 3.11 or later")'
