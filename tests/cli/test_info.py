@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,3 +94,11 @@ def test_an_image_is_upscaled_by_a_file_of_a_folder(folder: Path, tmp_path: Path
 def test_an_unknown_file_is_an_error_of_usage(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", str(folder / "damaged.fake")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["model.dat", "vsdr"])
+def test_what_is_no_model_is_refused_without_torch(tmp_path: Path, name: str) -> None:
+    (tmp_path / "model.dat").write_bytes(b"GGUF and so on")
+    code = f"import sys; from pysr.cli.app import main; print(main(['info', {name!r}]), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "2 False\n", done.stderr

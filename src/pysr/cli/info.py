@@ -23,9 +23,12 @@ def info(state: CliState, /, name: str, scale: int | None, json: bool) -> None:
 
     MODEL is a name from `pysr models`, a model file, or the name of one in a folder of models.
     """
-    from ..upscaling.facts import model_facts
+    from ..upscaling.model_files import find_model
 
     state.show_log()
+    find_model(name)  # what is no model is refused at once, and not after the second that it takes to import torch
+    from ..upscaling.facts import model_facts
+
     facts = model_facts(name, scale)
     if json:
         print_json(facts)
