@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .upscaling.probing import Probe, probe
     from .upscaling.weights import load_weights
 
-    CleanWeights: TypeAlias = "Weights | Callable[[nn.Module], None]"  # a file, or what fills a network
+    StrengthFrom: TypeAlias = "Weights | Callable[[nn.Module], None] | str"  # a file, what fills a network, a model
 
 __all__ = [
     "API_VERSION",
@@ -192,9 +192,10 @@ class Model:
             Of the models made for an image, the one with the highest is used where the user names none.
         made_for: The images that its weights were trained for: "clean" ones, or "compressed" ones, from which it also
             removes the traces of lossy compression.
-        strength_from: Weights of the same network, by scale or by (scale, variant), for clean images, from which the
-            training of ``weights`` began: a file, or what fills a network with them. Users may then choose any mixture
-            of the two, ``pysr.load(strength=)``.
+        strength_from: What does the same for clean images, by scale or by (scale, variant). Users may then choose any
+            mixture of the two, ``pysr.load(strength=)``. Either the weights of the same network from which the training
+            of ``weights`` began, a file or what fills a network with them: weights are mixed, at no cost. Or the name
+            of a model of the same colour without preprocessors, whose output is mixed in: both networks run.
         variants: Named versions; the first is the default.
         receptive_field: Half width, in pixels of the network's input, beyond which an input pixel cannot influence an
             output pixel; None if unbounded (attention, global pooling): patches of such models are blended.
@@ -236,7 +237,7 @@ class Model:
     weights: Mapping[int | tuple[int, str], Weights] = field(default_factory=dict)
     scores: Mapping[int, float] = field(default_factory=dict)
     made_for: Literal["clean", "compressed"] = "clean"
-    strength_from: Mapping[int | tuple[int, str], CleanWeights] = field(default_factory=dict)
+    strength_from: Mapping[int | tuple[int, str], StrengthFrom] = field(default_factory=dict)
     variants: tuple[str, ...] = ()
     receptive_field: int | None = None
     multiple_of: int = 1
@@ -264,8 +265,8 @@ class Model:
         """Return the shipped weights for a scale and a variant (None for models without); None if there are none."""
         return _find(self.weights, scale, variant)
 
-    def clean_weights_for(self, scale: int, variant: str | None = None) -> CleanWeights | None:
-        """Return the weights of strength 0 for a scale and a variant; None if the model has no strength there."""
+    def clean_counterpart(self, scale: int, variant: str | None = None) -> StrengthFrom | None:
+        """Return what strength 0 is for a scale and a variant; None if the model has no strength there."""
         return _find(self.strength_from, scale, variant)
 
     @property

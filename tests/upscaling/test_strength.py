@@ -14,7 +14,8 @@ import pysr
 from pysr.errors import InputError, WeightsError
 from pysr.plugin import Model, Weights
 from pysr.testing import check_model, photo
-from pysr.upscaling.weights import interpolate_weights, save_weights
+from pysr.upscaling.strength import interpolate_weights
+from pysr.upscaling.weights import save_weights
 
 
 class Layer(nn.Module):
@@ -90,6 +91,14 @@ def test_the_weights_of_strength_0_may_come_from_a_callable(mending: Model, inst
     install(mending, replace(mending, name="filled", strength_from={2: fill}))
     for strength in (0, 0.5):
         assert np.array_equal(upscaled("filled", strength=strength), upscaled("mending", strength=strength))
+
+
+def test_the_outputs_of_another_model_may_be_mixed_in(mending: Model, install: Callable[..., None]) -> None:
+    install(mending, replace(mending, name="mixing", strength_from={2: "clean"}), replace(mending, name="clean", weights=mending.strength_from))
+    low, high = upscaled("clean"), upscaled("mending")
+    assert np.array_equal(upscaled("mixing", strength=0), low)
+    assert np.array_equal(upscaled("mixing", strength=1), high)
+    assert np.abs(upscaled("mixing", strength=0.25) - (0.75 * low + 0.25 * high)).max() < 1e-6
 
 
 def test_what_is_no_weight_is_kept(shipped: Callable[[str, nn.Module], Weights]) -> None:

@@ -222,7 +222,7 @@ def describe_models(files: Mapping[str, Model]) -> list[dict[str, Any]]:
 
 
 def _has_strength(model: Model, scale: int) -> bool:
-    return model.clean_weights_for(scale, model.variants[0] if model.variants else None) is not None
+    return model.clean_counterpart(scale, model.variants[0] if model.variants else None) is not None
 
 
 def _own_format() -> str:

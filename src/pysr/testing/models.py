@@ -63,7 +63,7 @@ def _check_at(model: Model, scale: int, variant: str | None, weights: Path | Non
     _check_tiled(upscaler, variant, weights)
     _check_receptive_field(model, scale, variant)
     _check_state_dict(model, scale, variant)
-    if model.clean_weights_for(scale, variant):
+    if model.clean_counterpart(scale, variant):
         _check_strength(model.name, scale, variant)
 
 

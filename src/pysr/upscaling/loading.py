@@ -31,9 +31,10 @@ from .plan import round_up
 from .quantization import calibration_files, quantized
 from .runner import ForeignNetwork, PreparedNetwork
 from .stage import BoundPreprocessor, PreUpsampler, Stage
+from .strength import with_strength
 from .tiling import Tiling
 from .upscaler import ImageFile, ImageLike, Pixel, PixelArray, Upscaler
-from .weights import interpolate_weights, load_weights, read_metadata, resolve_scale
+from .weights import load_weights, read_metadata, resolve_scale
 
 Hardware = tuple[torch.device, torch.dtype]
 
@@ -76,7 +77,7 @@ def load(
         pre_upsampler: A model that replaces bicubic in the enlargement with which the model starts, if it has one.
         weights: A safetensors file to use in place of the weights shipped with the model.
         strength: How much a model that is made for compressed images does: 1, the default, is the model itself, and 0
-            the model for clean images from which its training began. Few models have it (`Model.strength_from`).
+            a model for clean images. Few models have it (`Model.strength_from`).
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps", ...
         precision: "auto" (bfloat16 where the hardware has it, else float32), "float32", "bfloat16", "float16"; "int8",
             computed by OpenVINO, is nearly twice as fast as bfloat16.
@@ -240,6 +241,20 @@ def _load_stage(
     backend: str = "torch",
 ) -> Stage:
     """Load a model with its weights, shipped or from a file."""
+    network = _load_network(model, scale, variant, weights)
+    if strength is not None:
+        load_clean = partial(_load_by_name, scale=scale)
+        network = with_strength(network, strength, model, scale, variant, load_clean, own_weights=weights is not None)
+    return make_stage(model, scale, network, hardware, backend=backend)
+
+
+def _load_by_name(name: str, scale: int) -> nn.Module:
+    return _load_network(registry().model(name), scale)
+
+
+def _load_network(
+    model: Model, scale: int, variant: str | None = None, weights: str | PathLike[str] | None = None
+) -> nn.Module:
     variants = model.variants
     variant = validate_choice(f"variant of {model.name}", variant, variants) if variant or variants else None
     network = _build_network(model, scale, variant)
@@ -253,26 +268,7 @@ def _load_stage(
             f"{model.name} comes without weights for scale {scale}; name a safetensors file as its weights"
             + (f": {training}" if model.recipes else "")
         )
-    if strength is not None:
-        _set_strength(network, strength, model, scale, variant, own_weights=weights is not None)
-    return make_stage(model, scale, network, hardware, backend=backend)
-
-
-def _set_strength(
-    network: nn.Module, strength: float, model: Model, scale: int, variant: str | None, *, own_weights: bool
-) -> None:
-    """Mix a network's shipped weights with those that their training began from."""
-    clean = model.clean_weights_for(scale, variant)
-    if clean is None:
-        able = [spec.name for spec in registry().models.values() if spec.clean_weights_for(scale, variant)]
-        instead = f", or choose {' or '.join(able)}" if able else ""
-        raise InputError(f"{model.name} has no strength to set at scale {scale}; leave strength out{instead}")
-    if own_weights:
-        raise InputError(f"strength is for the weights that {model.name} comes with; leave strength or weights out")
-    if not 0 <= strength <= 1:
-        raise InputError(f"strength is {strength!r}; give a number from 0 (clean images) to 1 ({model.name} as it is)")
-    if strength < 1:
-        interpolate_weights(network, clean, strength)
+    return network
 
 
 def make_stage(

@@ -43,31 +43,6 @@ def load_weights(network: nn.Module, weights: Weights | str | Path) -> None:
     network.load_state_dict(_fitting(path, _parse(path, data), network))
 
 
-def interpolate_weights(network: nn.Module, start: Weights | Callable[[nn.Module], None], strength: float) -> None:
-    """Take a network's weights back towards those that its training began from.
-
-    This is network interpolation (Wang et al., ESRGAN, ECCV workshops 2018, section 3.4).
-
-    Args:
-        network: Holds the weights of strength 1; changed in place. What is no floating-point number stays as it is.
-        start: The weights of strength 0, or what fills a network with them.
-        strength: 0 to 1.
-
-    Raises:
-        WeightsError: As `load_weights`.
-    """
-    trained = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    if isinstance(start, Weights):
-        load_weights(network, start)
-    else:
-        start(network)
-    mixed = {
-        name: torch.lerp(first, trained[name], strength) if first.is_floating_point() else trained[name]
-        for name, first in network.state_dict().items()
-    }
-    network.load_state_dict(mixed)
-
-
 def save_weights(network_or_tensors: nn.Module | Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> str:
     """Write weights as safetensors, atomically.
 

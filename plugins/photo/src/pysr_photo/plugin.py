@@ -26,8 +26,9 @@ def pysr_models() -> list[Model]:
             made_for="compressed",
             scores={4: 30.68, 2: 34.35},
             strength_from={
-                2: lazy("pysr_photo.network:fill_from_srresnet")
-            },  # at 4 the weights are too far apart to be mixed
+                2: lazy("pysr_photo.network:fill_from_srresnet"),
+                4: "srresnet",  # the weights are too far apart to be mixed
+            },
             receptive_field=HALF_FIELD,
             recipes={"shipped": lazy("pysr_photo.train:recipe")},
         ),
