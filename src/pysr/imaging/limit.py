@@ -67,5 +67,5 @@ def _extreme(padded: Tensor, choose: Callable[[Tensor, Tensor], Tensor]) -> Tens
     for _ in range(2):
         for step in STEPS:
             padded = choose(padded[..., step:, :], padded[..., :-step, :])
-        padded = padded.mT
+        padded = padded.transpose(-1, -2)
     return padded

@@ -20,6 +20,10 @@ def _compute_in_one_thread() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_compute_in_one_thread)
 
+_KEPT_LAYERS = "64"  # that oneDNN keeps prepared, each for images of one size: as many as the patches of one image need
+for _cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):  # its own, and torch's for each thread
+    os.environ.setdefault(_cache, _KEPT_LAYERS)  # both are read when a layer first runs; 1,024 each cost 250 MiB
+
 
 class ProcessLock:
     """A lock that a forked child finds open, whoever held it in its parent, and that copies of its owner do not share.
