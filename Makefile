@@ -2,6 +2,7 @@
 # make lint     style and types                                     make sanitize  kernel tests under ASan and UBSan
 # make format   put files into the house style                      make tidy      check the native code with clang-tidy
 # make dev      editable installs, for working on pysr              make clean     remove what these commands made
+# make docs     the documentation site: out/site/index.html
 # make browser  test the pages in Chromium                          make examples  run all examples, with what they need
 # make dist     build and check what is published                   make cuda      compile the CUDA kernels
 # make wheels   the core's wheels, by cibuildwheel
@@ -16,7 +17,7 @@ PLUGINS := $(wildcard plugins/*/pyproject.toml)
 NATIVE := $(shell find csrc tests/emulation -type f -not -name '*.md')
 SOURCES := pyproject.toml CMakeLists.txt $(NATIVE) $(shell find src plugins -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test browser examples dev lint tidy format sanitize cuda dist wheels clean
+.PHONY: demo test browser docs examples dev lint tidy format sanitize cuda dist wheels clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
@@ -32,6 +33,11 @@ dev: $(VENV)/.dev
 browser: $(VENV)/.dev
 	npm install --silent --no-save --no-package-lock axe-core
 	$(BIN)/python -m pytest tests/evaluation/test_page_browser.py tests/serve/test_page_browser.py
+
+docs: $(VENV)/.dev
+	$(PIP) install -q -c constraints.txt $$($(BIN)/python tests/requirements.py docs)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+	$(BIN)/python -m pytest tests/test_site.py
 
 examples: $(VENV)/.dev
 	$(PIP) install -q -c constraints.txt $$($(BIN)/python tests/requirements.py examples)

@@ -146,3 +146,13 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
         file = ((ROOT / page).parent / target) if target else ROOT / page
         assert file.exists(), target
         assert not anchor or anchor in anchors(file), f"{target}#{anchor}"
+
+
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text().split("\nnav:\n")[1]
+    named = re.findall(r": (\S+\.md)$", navigation, re.MULTILINE)
+    assert len(set(named)) == len(named)
+    for page in PAGES:
+        inside = page.removeprefix("docs/")
+        plugin = re.sub(r"plugins/(\w+)/README.md", r"packages/\1.md", page)
+        assert {inside, plugin} & set(named) or not page.startswith(("docs/", "plugins/")), f"add {page} to mkdocs.yml"

@@ -1,7 +1,8 @@
 """pysr: image super-resolution by plugins. Importing it loads neither torch nor any plugin.
 
->>> import pysr
->>> big = pysr.load("vdsr", scale=3).upscale(image)   # doctest: +SKIP
+Example:
+    >>> import pysr
+    >>> big = pysr.load("vdsr", scale=3).upscale(image)  # doctest: +SKIP
 """
 
 from __future__ import annotations

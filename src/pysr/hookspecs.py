@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 hookspec = pluggy.HookspecMarker("pysr")
 hookimpl = pluggy.HookimplMarker("pysr")
+"""Decorator that marks a function of a plugin as the hook of its name."""
 
 
 @hookspec

@@ -29,7 +29,8 @@ from .neutral import neutral
 
 logger = logging.getLogger("pysr")
 
-Shard = tuple[int, int]  # (rank, world_size): which part of every batch a process gets
+Shard = tuple[int, int]
+"""(rank, world_size): which part of every batch a process gets."""
 
 # Flat patches imitate drawings: paper and ink are pure white and black, areas have pale colours of any brightness.
 WHITE_SHARE, BLACK_SHARE = 1 / 6, 1 / 6

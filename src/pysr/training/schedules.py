@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 
 Schedule = Callable[[float], float]
+"""How far a training is, 0 to 1, to a factor for its learning rates."""
 
 WARM_UP_RATIO = 100  # a trapezoid begins at a hundredth: small beside 1, and the first step still learns
 
