@@ -56,7 +56,8 @@ class ImageReader(ABC):
         metadata: What the file says beside the pixels.
         turns: Whether `window` turns the pixels itself.
         images: How many images the file holds, thumbnails left out; it is 1 for animations, too (see `frames`).
-        by_rows: Whether `bands` holds few rows in memory at a time.
+        by_rows: Whether `rows` can be called.
+        holds_all: Whether the image is in memory as a whole, as its format demands, while its rows are taken.
     """
 
     header: Header
@@ -65,6 +66,7 @@ class ImageReader(ABC):
     turns: bool = False
     images: int = 1
     by_rows: bool = False
+    holds_all: bool = False
 
     def describe(self, metadata: Metadata) -> None:
         """Take what the file says beside the pixels, the orientation among it."""
@@ -103,9 +105,8 @@ class ImageReader(ABC):
         return max(1, BAND // (header.size[0] * header.channels * np.dtype(header.dtype).itemsize))
 
     def rows(self) -> RasterRows:
-        """Return the image as rows that are decoded when they are taken, as stored."""
+        """Return the image as rows that are decoded when they are taken: upright if ``holds_all``, else as stored."""
         header = self.header
-        self.window(0, 0, 1, 1)  # completes the palette
         shape = (0, header.size[0], *([header.channels] if header.channels > 1 else []))
         return RasterRows(
             self.bands,

@@ -6,8 +6,9 @@ import io
 import logging
 from typing import IO
 
+from PIL import Image
+
 from .pillow import PillowReader
-from .raster import Pixels
 
 _log = logging.getLogger(__name__)
 _END = b"\xff\xd9"
@@ -29,14 +30,14 @@ class JpegReader(PillowReader):
         super().__init__(file, "JPEG", name)
         self._file = file
 
-    def decode(self) -> Pixels:
-        """As `WholeImageReader.decode`.
+    def loaded(self) -> Image.Image:
+        """As `PillowReader.loaded`.
 
         A file that lacks nothing but its end marker is read, with a warning. Whether its last scan is complete is told
         by decoding it with different bytes appended: they matter only if data of pixels are missing.
         """
         try:
-            return super().decode()
+            return super().loaded()
         except OSError:
             self._file.seek(0)
             data = self._file.read()
@@ -48,9 +49,8 @@ class JpegReader(PillowReader):
         _log.warning("%r lacks its end marker; the image in it is complete", self._name)
         return first
 
-    def _completed(self, data: bytes, filler: bytes) -> Pixels:
-        reader = PillowReader(io.BytesIO(data + filler * 64 + _END), "JPEG", self._name)
-        return reader.decode()
+    def _completed(self, data: bytes, filler: bytes) -> Image.Image:
+        return PillowReader(io.BytesIO(data + filler * 64 + _END), "JPEG", self._name).loaded()
 
 
 def _has_all_scans(data: bytes) -> bool:

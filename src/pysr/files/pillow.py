@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import IO
 
 from PIL import (
     AvifImagePlugin,
     BmpImagePlugin,
     GifImagePlugin,
+    Image,
     ImageFile,
     JpegImagePlugin,
     PngImagePlugin,
@@ -21,6 +23,7 @@ from ..errors import InputError
 from .compression import is_lossy_webp
 from .interface import Header, WholeImageReader
 from .raster import Kind, Pixels, Raster
+from .raster_rows import RasterRows
 
 _log = logging.getLogger(__name__)
 LOSSY = {"JPEG", "AVIF"}  # formats that always are, as far as their headers tell
@@ -46,6 +49,16 @@ _PIXELS: dict[str, tuple[Kind, int, str]] = {  # Pillow's modes, and how their p
     "CMYK": ("cmyk", 4, "uint8"),
 }
 
+_TURNS = {  # of pixels as stored, by EXIF's orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
 
 class PillowReader(WholeImageReader):
     """An image file read by Pillow: always as a whole, in 8 bits, or 16 where Pillow has them (gray).
@@ -53,6 +66,9 @@ class PillowReader(WholeImageReader):
     Attributes:
         image: Pillow's own reader.
     """
+
+    by_rows = True
+    holds_all = True
 
     def __init__(self, file: IO[bytes], format: str, name: str) -> None:
         """Read the header.
@@ -80,11 +96,33 @@ class PillowReader(WholeImageReader):
 
     def decode(self) -> Pixels:
         """As `WholeImageReader.decode`."""
-        _warn_of_losses(self.image, self._name)
-        self.image.load()
-        raster = Raster.from_pil(self.image.convert("I;16") if self.image.mode == "I" else self.image)
+        raster = self._raster(self.loaded())
         self.palette = raster.palette
         return raster.pixels
+
+    def loaded(self) -> Image.Image:
+        """Decode the whole image as stored, into Pillow's memory."""
+        _warn_of_losses(self.image, self._name)
+        self.image.load()
+        return self.image
+
+    def rows(self) -> RasterRows:
+        """As `ImageReader.rows`: Pillow holds the image, in up to four bytes for each pixel."""
+        image, turn = self.loaded(), _TURNS.get(self.header.orientation)
+        upright = image if turn is None else image.transpose(turn)
+        width, height = upright.size
+        count = self.band_height()
+
+        def bands() -> Iterator[Pixels]:
+            for top in range(0, height, count):
+                yield self._raster(upright.crop((0, top, width, min(top + count, height)))).pixels
+
+        first = self._raster(upright.crop((0, 0, width, 1)))
+        facts = self.header.kind, first.palette, self.metadata, self.header.format, self.header.lossless
+        return RasterRows(bands, height, first.pixels[:0], *facts)
+
+    def _raster(self, image: Image.Image) -> Raster:
+        return Raster.from_pil(image.convert("I;16") if image.mode == "I" else image)
 
 
 def _warn_of_losses(image: ImageFile.ImageFile, name: str) -> None:

@@ -1,9 +1,10 @@
-"""Read PNG files of 16 bits per channel by imagecodecs; Pillow reads all others, and those in gray."""
+"""Read PNG files of 16 bits per channel by imagecodecs, and all others, and those in gray, by Pillow."""
 
 from __future__ import annotations
 
 import logging
 import struct
+from functools import partial
 from importlib.util import find_spec
 from typing import IO
 
@@ -11,6 +12,7 @@ from ..errors import InputError
 from .interface import Header, ImageReader, WholeImageReader
 from .metadata.png import pixels_only
 from .pillow import PillowReader
+from .png_rows import PngRowsReader
 from .raster import Pixels
 
 _GRAY, _COLOUR, _ALPHA = 0, 2, 4  # the bits of IHDR's colour type but for 1, a palette
@@ -29,15 +31,22 @@ def open_png(file: IO[bytes], name: str) -> ImageReader:
     _, depth, colour = read_ihdr(file)
     plain = PillowReader(file, "PNG", name)
     if depth != 16 or colour == _GRAY:
-        return plain
+        return plain if depth < 8 else _by_rows(file, plain, plain, name)
     if find_spec("imagecodecs"):
-        return DeepPngReader(file, plain)
+        return _by_rows(file, plain, DeepPngReader(file, plain), name)
     if "transparency" in plain.image.info:
         raise InputError(
             f"{name!r} is a PNG of 16 bits with a transparent colour, which Pillow does not read; install the library"
             ' for it, with pip install "pysr-sdk[files]", or save it with 8 bits'
         )
     return plain
+
+
+def _by_rows(file: IO[bytes], plain: PillowReader, reader: ImageReader, name: str) -> ImageReader:
+    """Return a reader by rows, where a file allows it."""
+    if plain.image.info.get("interlace") or getattr(plain.image, "is_animated", False):
+        return reader
+    return PngRowsReader(file, reader, partial(open_png, name=name))
 
 
 def read_ihdr(file: IO[bytes]) -> tuple[tuple[int, int], int, int]:

@@ -60,15 +60,16 @@ class ImageFile:
     Attributes:
         header: As `ImageReader.header`.
         whole_because: Why the image can only be decoded as a whole; None if rows can be.
+        holds_all: Whether the image is in memory as a whole even where its rows are taken.
     """
 
     def __init__(self, reader: ImageReader, name: str) -> None:
-        self.header = reader.header
+        self.header, self.holds_all = reader.header, reader.holds_all
         self._reader, self._name = reader, name
         self.whole_because = None
         if not reader.by_rows:
             self.whole_because = f"this {reader.header.format} file is decoded as a whole"
-        elif reader.header.orientation != 1:
+        elif reader.header.orientation != 1 and not reader.holds_all:
             self.whole_because = "the image has to be turned upright"
 
     def read(self, max_pixels: int = MAX_PIXELS) -> Raster:
@@ -89,7 +90,7 @@ class ImageFile:
         """
         self._warn_of_more()
         with _decoding(self._name):
-            _check_pixels(self.header.size, _ANY, self._name)
+            _check_pixels(self.header.size, MAX_PIXELS if self.holds_all else _ANY, self._name)
             rows = self._reader.rows()
         rows = replace(rows, bands=partial(_decoded, rows.bands, self._name))
         if rows.dtype.kind == "f":

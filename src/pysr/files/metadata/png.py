@@ -40,7 +40,7 @@ _PER_METRE = 2**31 - 1
 def read_png(file: IO[bytes]) -> Metadata:
     """Read the metadata of a PNG file; damaged chunks are left out and named."""
     found = Metadata()
-    for name, length in _chunks(file):
+    for name, length in walk_chunks(file):
         if name not in _OWN or length > _MOST_CHUNK:
             if name not in _PIXELS + _HINTS:
                 reason = f"it has {length} bytes" if name in _OWN else "it holds for the old pixels, or is unknown"
@@ -57,7 +57,7 @@ def read_png(file: IO[bytes]) -> Metadata:
     return found if found.resolution else replace(found, resolution=exif.find_resolution(found.exif))
 
 
-def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
+def walk_chunks(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
     """Yield (name, length) of each chunk; the file stands at its data, and must be moved behind its checksum."""
     file.seek(0)
     if file.read(8) != SIGNATURE:
@@ -145,7 +145,7 @@ def pixels_only(file: IO[bytes]) -> IO[bytes]:
     """Return a PNG file without the chunks that no decoder needs, which could be damaged."""
     kept = io.BytesIO()
     kept.write(SIGNATURE)
-    for name, length in _chunks(file):
+    for name, length in walk_chunks(file):
         if name in _PIXELS:
             kept.write(struct.pack(">I4s", length, name) + file.read(length + 4))
         else:
@@ -160,7 +160,7 @@ def pixels_only(file: IO[bytes]) -> IO[bytes]:
 def embed_png(encoded: IO[bytes], target: IO[bytes], metadata: Metadata) -> None:
     """Copy a PNG file with its metadata replaced."""
     target.write(SIGNATURE)
-    for name, length in _chunks(encoded):
+    for name, length in walk_chunks(encoded):
         if name in _OWN:
             encoded.seek(length + 4, io.SEEK_CUR)
             continue
@@ -175,19 +175,19 @@ def embed_png(encoded: IO[bytes], target: IO[bytes], metadata: Metadata) -> None
 
 def png_chunks(metadata: Metadata) -> bytes:
     """Return metadata as the chunks that stand behind the header of a PNG file."""
-    chunks = [_chunk(name, data) for name, data in metadata.colours.items()]
+    chunks = [packed_chunk(name, data) for name, data in metadata.colours.items()]
     if metadata.icc:
-        chunks.append(_chunk("iCCP", b"ICC Profile\0\0" + zlib.compress(metadata.icc)))
+        chunks.append(packed_chunk("iCCP", b"ICC Profile\0\0" + zlib.compress(metadata.icc)))
     if metadata.resolution:
         unit = "metre" if metadata.resolution.unit else ""
         x, y = (min(max(round(value), 1), _PER_METRE) for value in metadata.resolution.per(unit or "metre"))
-        chunks.append(_chunk("pHYs", struct.pack(">IIB", x, y, 1 if unit else 0)))
+        chunks.append(packed_chunk("pHYs", struct.pack(">IIB", x, y, 1 if unit else 0)))
     if metadata.exif:
-        chunks.append(_chunk("eXIf", metadata.exif))
+        chunks.append(packed_chunk("eXIf", metadata.exif))
     if metadata.modified:
-        chunks.append(_chunk("tIME", metadata.modified))
+        chunks.append(packed_chunk("tIME", metadata.modified))
     if metadata.xmp:
-        chunks.append(_chunk("iTXt", _XMP.encode() + bytes(5) + metadata.xmp))
+        chunks.append(packed_chunk("iTXt", _XMP.encode() + bytes(5) + metadata.xmp))
     if metadata.photoshop:
         digits = binascii.hexlify(metadata.photoshop).decode()
         lines = "\n".join(digits[at : at + 72] for at in range(0, len(digits), 72))
@@ -196,7 +196,8 @@ def png_chunks(metadata: Metadata) -> bytes:
     return b"".join(chunks + [_text_chunk(text) for text in metadata.text])
 
 
-def _chunk(name: str, data: bytes) -> bytes:
+def packed_chunk(name: str, data: bytes) -> bytes:
+    """Return a chunk with its length and its checksum."""
     named = name.encode() + data
     return struct.pack(">I", len(data)) + named + struct.pack(">I", zlib.crc32(named))
 
@@ -210,7 +211,9 @@ def _text_chunk(text: Text) -> bytes:
         value, plain = text.value.encode(), False
     compressed = text.compressed and len(value) <= MOST_COMPRESSED
     if plain:
-        return _chunk("zTXt", key + b"\0" + zlib.compress(value)) if compressed else _chunk("tEXt", key + value)
+        if compressed:
+            return packed_chunk("zTXt", key + b"\0" + zlib.compress(value))
+        return packed_chunk("tEXt", key + value)
     value = text.value.encode()
     start = key + bytes([compressed, 0]) + text.language.encode() + b"\0" + text.translated.encode() + b"\0"
-    return _chunk("iTXt", start + (zlib.compress(value) if compressed else value))
+    return packed_chunk("iTXt", start + (zlib.compress(value) if compressed else value))

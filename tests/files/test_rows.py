@@ -1,0 +1,82 @@
+"""Files read from top to bottom: the pixels, and all else, of files read as a whole."""
+
+import io
+
+import numpy as np
+import pytest
+from file_samples import chunk, noise, png
+from image_samples import encoded, make_image
+from PIL import Image
+
+from pysr.errors import InputError
+from pysr.files.reader import open_image_file, read_raster
+
+
+@pytest.fixture(autouse=True)
+def low_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pysr.files.interface.BAND", 300)
+    monkeypatch.setattr("pysr.files.png_rows._PART", 50)
+
+
+def check(data: bytes, least: int = 2) -> None:
+    """Two runs over the bands by turns, of at least so many, give what the whole file gives."""
+    whole = read_raster(io.BytesIO(data))
+    with open_image_file(io.BytesIO(data)) as file:
+        rows = file.rows()
+        first, second = [], []
+        for one, other in zip(rows.bands(), rows.bands(), strict=True):
+            first.append(one)
+            second.append(other)
+    assert len(first) >= least
+    for bands in (first, second):
+        assert np.array_equal(np.concatenate(bands), whole.pixels)
+    assert (rows.mode, rows.size, rows.metadata) == (whole.mode, whole.size, whole.metadata)
+    assert rows.palette is whole.palette or np.array_equal(rows.palette, whole.palette)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_png_by_rows(channels: int, dtype: str) -> None:
+    pixels = noise((31, 20, channels), dtype)
+    pixels = pixels[..., 0] if channels == 1 else pixels
+    check(png(pixels))
+    if channels in (1, 3):
+        check(png(pixels, before=chunk(b"tRNS", b"\0\7" * channels)))
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGB", "RGBA", "1"])
+def test_png_with_every_filter_by_rows(mode: str) -> None:
+    for size in ((60, 50), (300, 300)):
+        check(encoded(make_image(mode, *size), "PNG"), 1 if mode == "1" else 2)
+
+
+def test_png_that_is_interlaced_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(data: bytes) -> bool:
+        with open_image_file(io.BytesIO(data)) as file:
+            return file.holds_all
+
+    plain = encoded(make_image("RGB", 30, 30), "PNG")
+    header = plain[16:28] + b"\1"
+    assert not opened(plain)
+    assert opened(plain[:8] + chunk(b"IHDR", header) + plain[33:])
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_what_pillow_holds_comes_upright(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    check(encoded(make_image("RGB", 30, 40), kind, exif=exif))
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("RGB", "BMP"), ("P", "GIF"), ("RGB", "TGA"), ("CMYK", "JPEG")])
+def test_other_files_come_by_rows(mode: str, kind: str) -> None:
+    check(encoded(make_image(mode, 30, 40), kind))
+
+
+def test_a_png_cut_off_is_incomplete() -> None:
+    data = png(noise((31, 20, 3)))
+    with open_image_file(io.BytesIO(data[:-400])) as file:
+        rows = file.rows()
+        with pytest.raises(InputError, match="damaged or incomplete"):
+            list(rows.bands())
