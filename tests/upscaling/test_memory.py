@@ -118,6 +118,30 @@ def test_typed_errors_are_out_of_memory(error: BaseException) -> None:
 
 
 @pytest.mark.parametrize(
+    "message",
+    [
+        "[enforce fail at alloc_cpu.cpp:119] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to",
+        "[enforce fail at alloc_cpu.cpp:80] data. DefaultCPUAllocator: not enough memory: you tried to allocate 9",
+        "could not create a primitive",
+        "could not allocate memory",
+        "Unable to allocate 3.0 GiB for an array with shape (9,) and data type uint8",
+        "posix_memalign failed",
+        "std::bad_alloc",
+        "CUDA error: out of memory",
+        "CUDA driver error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    ],
+)
+def test_every_wording_is_out_of_memory(message: str) -> None:
+    class OfALibrary(RuntimeError):
+        pass
+
+    assert is_out_of_memory(RuntimeError(message))
+    assert is_out_of_memory(OfALibrary(message))
+
+
+@pytest.mark.parametrize(
     "error",
     [
         RuntimeError("CUDA error: an illegal memory access was encountered"),

@@ -17,6 +17,7 @@ from pysr.plugin import Model
 from pysr.testing import photo
 from pysr.upscaling import loading
 from pysr.upscaling.memory import empty_image
+from pysr.upscaling.planes import step_counts
 from pysr.upscaling.tiling import TiledStage
 
 Pixels = np.ndarray[Any, Any]
@@ -345,7 +346,7 @@ def test_progress_of_a_chain_ends_at_the_total() -> None:
     seen: list[tuple[int, int]] = []
     up = pysr.load("nearest+nearest", 4, tiling=Tiling(16))
     up.upscale(torch.rand(2, 3, 30, 40), progress=lambda *now: seen.append(now))
-    total = sum(up._step_counts((3, 30, 40), torch.device("cpu"))) * 2
+    total = sum(step_counts(up._stages, (3, 30, 40), torch.device("cpu"))) * 2
     assert seen == [(done, total) for done in range(1, total + 1)]
 
 

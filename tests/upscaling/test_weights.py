@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import json
+import os
 import pickle
 import struct
 from pathlib import Path
@@ -246,6 +247,45 @@ def test_a_missing_file_and_a_folder_are_weights_errors(read: Any, tmp_path: Pat
     for path in (tmp_path / "missing.safetensors", tmp_path):
         with pytest.raises(WeightsError, match="cannot be read"):
             read(path)
+
+
+@pytest.mark.parametrize("read", [read_metadata, lambda path: load_weights(network(), path)])
+def test_pipes_and_devices_are_not_read(read: Any, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    (tmp_path / "zero.safetensors").symlink_to("/dev/zero")
+    for name in ("pipe.safetensors", "zero.safetensors"):
+        with pytest.raises(WeightsError, match="cannot be read: it is a folder, a pipe or a device"):
+            read(tmp_path / name)
+
+
+def sparse(path: Path, start: bytes, size: int) -> Path:
+    path.write_bytes(start)
+    os.truncate(path, size)
+    return path
+
+
+def test_a_file_too_long_for_the_network_is_not_read(tmp_path: Path) -> None:
+    other = save({f"body.{number}.weight": torch.ones(2) for number in range(9)})
+    for start, message in (
+        (other, "it lacks 0.bias"),
+        (save(tensors()), "it is longer than its header tells"),
+        (b"", "it has 40000000000 bytes"),
+        (raw(b"{" + b" " * 100), "it lacks"),
+    ):
+        path = sparse(tmp_path / "w.safetensors", start, 40_000_000_000)
+        with pytest.raises(WeightsError, match=f"not for the network Sequential: {message}"):
+            load_weights(network(), path)
+
+
+def test_a_header_of_more_names_than_a_network_has_is_not_parsed(tmp_path: Path) -> None:
+    entry = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(raw(json.dumps({f"layer.{number}": entry for number in range(60_000)}).encode()))
+    with pytest.raises(WeightsError, match="not for the network"):
+        load_weights(network(), path)
+    path = sparse(path, struct.pack("<Q", 50_000_001) + b"{", 60_000_000)
+    with pytest.raises(WeightsError, match="header of 50000001 bytes"):
+        read_metadata(path)
 
 
 def dotted(node: ast.AST) -> str:

@@ -27,6 +27,7 @@ with stopped_at_once():
     from .info import info
     from .models import list_models
     from .options import CliState
+    from .plan import plan
     from .plugins import plugins
     from .sample import sample
     from .serve import serve
@@ -67,7 +68,7 @@ def commands(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (upscale, shrink, sample, compare, serve, list_models, info, plugins, evaluate, train, export):
+for command in (upscale, plan, shrink, sample, compare, serve, list_models, info, plugins, evaluate, train, export):
     commands.add_command(command)
 
 

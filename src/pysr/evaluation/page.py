@@ -31,7 +31,7 @@ from .comparison import as_rgb
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..upscaling.upscaler import ImageLike
+    from ..upscaling.opening import ImageLike
 
 _SHOWN_BY_BROWSERS = (  # the start of a file, and its media type
     (rb"\x89PNG\r\n\x1a\n", "image/png"),

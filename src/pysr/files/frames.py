@@ -17,7 +17,7 @@ from .metadata import Changes, decodable, embed, embeds
 from .output import Output
 from .pillow import PLUGINS
 from .raster import Raster
-from .reader import open_reader, read_raster
+from .reader import ANY_SIZE, open_reader, read_raster
 from .streams import Buffered, Source, buffered, name_of
 from .tiff_pages import read_page
 from .writer import fitted_metadata
@@ -53,7 +53,7 @@ def count_frames(source: Source) -> tuple[str, int]:
     Raises:
         InputError: The file cannot be read, or is not an image.
     """
-    with open_reader(source) as reader, _opened(source, reader) as image:
+    with open_reader(source, max_pixels=ANY_SIZE) as reader, _opened(source, reader) as image:
         return reader.header.format, reader.images if image is None else _last(image) - _first(image)
 
 

@@ -30,6 +30,7 @@ from .tiff_choice import open_tiff
 FLOAT_OVERSHOOT = 0.5  # beyond black and white; filters stay within it
 _log = logging.getLogger(__name__)
 MAX_PIXELS = 2**29  # 537 million: 2 GiB as Pillow holds RGB
+ANY_SIZE = 2**63  # pixels: of images that are not decoded, or row by row
 
 
 @contextmanager
@@ -90,12 +91,21 @@ class ImageFile:
         """
         self._warn_of_more()
         with _decoding(self._name):
-            _check_pixels(self.header.size, MAX_PIXELS if self.holds_all else _ANY, self._name)
+            _check_pixels(self.header.size, MAX_PIXELS if self.holds_all else ANY_SIZE, self._name)
             rows = self._reader.rows()
         rows = replace(rows, bands=partial(_decoded, rows.bands, self._name))
         if rows.dtype.kind == "f":
             _check_floats(rows.bands(), self._name)
         return rows
+
+    def outline(self) -> RasterRows:
+        """Return what is known of the image, upright, before anything is decoded: its only band is a black row."""
+        header, metadata = self.header, self._reader.metadata
+        width, height = metadata.size or header.size
+        row = np.zeros((1, width, *([header.channels] if header.channels > 1 else [])), header.dtype)
+        palette = np.full((1, 4), 255, np.uint8) if header.kind == "palette" else None
+        facts = header.kind, palette, metadata, header.format, header.lossless
+        return RasterRows(lambda: iter([row]), height, row[:0], *facts)
 
     def _warn_of_more(self) -> None:
         if self._reader.images > 1:
@@ -174,13 +184,13 @@ def image_size(path: Source) -> tuple[int, int]:
     Raises:
         InputError: The file is missing, unreadable or not an image.
     """
-    with open_reader(path, max_pixels=_ANY) as reader:
+    with open_reader(path, max_pixels=ANY_SIZE) as reader:
         return reader.header.size
 
 
 def upright_size(path: Source) -> tuple[int, int]:
     """Read the size of an image file as `image_size` does, but after EXIF's orientation is applied."""
-    with open_reader(path, max_pixels=_ANY) as reader:
+    with open_reader(path, max_pixels=ANY_SIZE) as reader:
         return reader.metadata.size or reader.header.size
 
 
@@ -190,7 +200,7 @@ def image_metadata(path: Source) -> Metadata:
     Raises:
         InputError: The file is missing, unreadable or not an image.
     """
-    with open_reader(path, max_pixels=_ANY) as reader:
+    with open_reader(path, max_pixels=ANY_SIZE) as reader:
         return reader.metadata
 
 
@@ -212,7 +222,6 @@ def _check_floats(bands: Iterable[Pixels], name: str) -> None:
         )
 
 
-_ANY = 2**63
 _READERS: dict[str, Callable[[IO[bytes], str], ImageReader]] = {
     "PNG": open_png,
     "JPEG": JpegReader,

@@ -74,9 +74,9 @@ def open_pixels(array: Pixels, split: Split, finish: Callable[[Pixels], Any]) ->
     Raises:
         InputError: As for `open_image`.
     """
-    _check_array(array)
+    check_array(array)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    _check_values(array)
+    check_values(array)
 
     def empty(height: int, width: int) -> Pixels:
         return np.empty((height, width, *array.shape[2:]), array.dtype)
@@ -84,7 +84,8 @@ def open_pixels(array: Pixels, split: Split, finish: Callable[[Pixels], Any]) ->
     return OpenedImage(array.shape[:2], tuple(map(_bled, split(array))), empty, split, finish)
 
 
-def _check_array(array: Pixels) -> None:
+def check_array(array: Pixels) -> None:
+    """Check the shape and the dtype of an array as `open_image` does."""
     shape = array.shape
     if isinstance(array, np.ma.MaskedArray):
         raise InputError("a masked array has pixels without a value; fill them first, with image.filled(0)")
@@ -121,7 +122,7 @@ def _bled(planes: Planes) -> Planes:
 def _open_tensor(tensor: Tensor) -> OpenedImage:
     _check_tensor(tensor)
     tensor = tensor.detach().resolve_neg()
-    _check_values(tensor)
+    check_values(tensor)
 
     def empty(height: int, width: int) -> Tensor:
         with torch.inference_mode(False):  # an ordinary tensor, whatever mode the caller is in
@@ -174,7 +175,8 @@ def _check_not_empty(shape: tuple[int, ...]) -> None:
         raise InputError(f"the image is empty (shape {shape}); every side needs at least one pixel")
 
 
-def _check_values(values: Array) -> None:
+def check_values(values: Array, first_row: int = 0) -> None:
+    """Check the range of floats as `open_image` does; of an array, it may be a band that begins at a row."""
     if isinstance(values, Tensor):
         if not values.is_floating_point():
             return
@@ -185,7 +187,7 @@ def _check_values(values: Array) -> None:
         with np.errstate(invalid="ignore"):
             low, high = float(values.min()), float(values.max())
     if not (isfinite(low) and isfinite(high)):
-        raise _not_finite(values)
+        raise _not_finite(values, first_row)
     if low < _FLOAT_RANGE[0] or high > _FLOAT_RANGE[1]:
         raise InputError(
             f"float images range from 0 (black) to 1 (white), and this one from {low:g} to {high:g}; divide it by 255,"
@@ -193,11 +195,12 @@ def _check_values(values: Array) -> None:
         )
 
 
-def _not_finite(values: Array) -> InputError:
+def _not_finite(values: Array, first_row: int) -> InputError:
     if isinstance(values, Tensor):
         where = (~torch.isfinite(values)).nonzero().tolist()
     else:
         where = np.argwhere(~np.isfinite(values)).tolist()
+        where[0][0] += first_row
     return InputError(
         f"{len(where)} values of the image are NaN or infinite, the first is image{where[0]}; replace them first, for"
         " example with nan_to_num of NumPy or torch"

@@ -19,9 +19,11 @@ from ..ops.host import ProcessLock
 from ..plugin import Model
 from ..registry import AUTO, registry
 from .chain import chain_for, validate_choice
+from .opening import ImageLike
 from .stage import Stage
 from .tiling import Tiling
-from .upscaler import ImageLike, Upscaler
+from .upscaler import Upscaler
+from .windows import ArrayLike
 
 CLEAN_JPEG_QUALITY = 92  # from here on, models for clean images keep half of their gain over bicubic, or more
 POOR_JPEG_QUALITY = 75  # below, they keep a fifth of it or less (both measured in docs/choosing.md)
@@ -148,7 +150,7 @@ class AutoUpscaler(Upscaler):
         """How the networks compute, but for those that need float32."""
         return str(self._hardware[1]).removeprefix("torch.")
 
-    def chosen_for(self, image: ImageLike) -> Upscaler:
+    def chosen_for(self, image: ImageLike | ArrayLike) -> Upscaler:
         """Return the upscaler for an image, and load its model if it is the first to need it.
 
         Raises:
@@ -168,5 +170,5 @@ class AutoUpscaler(Upscaler):
             return self._loaded[name]
 
 
-def _compression(image: ImageLike) -> Compression:
+def _compression(image: ImageLike | ArrayLike) -> Compression:
     return compression_of_image(image) if isinstance(image, Image.Image) else PIXELS

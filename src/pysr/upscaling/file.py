@@ -97,7 +97,7 @@ def _upscaled(
     if output.frame is None and (held := held_frames(source, target, output)):
 
         def enlarge(raster: Raster, progress: Progress | None) -> Raster:
-            size = _size(raster, scale, name, output)
+            size = result_size(raster, scale, name, output)
             return _enlarged(partial(upscale, progress=progress), raster, size, output, name)
 
         def note(size: tuple[int, int]) -> str:
@@ -105,9 +105,9 @@ def _upscaled(
 
         return upscale_frames(enlarge, held, source, target, output, note=note, modified=modified, progress=progress)
     with _opened(source, target, scale, output, by_rows) as decoded:
-        kind = _format(decoded.format, target, output)
+        kind = chosen_format(decoded.format, target, output)
         raster = converted(decoded, kind, output, name)
-        size = _size(raster, scale, name, output)
+        size = result_size(raster, scale, name, output)
         mode = fitted_mode(raster, kind)
         check_output(target, size, mode, transparent=raster.transparent_palette, kind=kind)
         raster = raster.changed(metadata=replace(raster.metadata, xmp=without_note(raster.metadata.xmp)))
@@ -135,7 +135,7 @@ def whole_because(file: ImageFile, target: Target, output: Output) -> str | None
     """Tell why an image file, or the result, must be in memory as a whole; None if rows suffice."""
     if output.target_size():
         return "the result is resized"
-    kind = _format(file.header.format, target, output)
+    kind = chosen_format(file.header.format, target, output)
     return file.whole_because or (None if kind.name in BY_ROWS else f"{kind.name} is encoded as a whole")
 
 
@@ -184,7 +184,7 @@ def _check_differs(source: FilePath | Buffered, target: Target) -> None:
         raise InputError(f"{target} is the input and would be overwritten; choose another name for the output")
 
 
-def _format(format: str, target: Target, output: Output) -> Format:
+def chosen_format(format: str, target: Target, output: Output) -> Format:
     """Return the format to write: as chosen, else as the target ends, else as the image came (PNG if unwritable)."""
     if output.in_place and format not in ENDINGS:
         raise InputError(f"{format} files are not written by pysr, so this one cannot be replaced; choose a target")
@@ -198,7 +198,12 @@ def _format(format: str, target: Target, output: Output) -> Format:
     return kind
 
 
-def _size(raster: Described, scale: int, name: str, output: Output) -> tuple[int, int]:
+def result_size(raster: Described, scale: int, name: str, output: Output) -> tuple[int, int]:
+    """Return (width, height) of the result of an image in pixels.
+
+    Raises:
+        InputError: The model does not enlarge as much as is asked for.
+    """
     target_size = output.target_size()
     if not target_size:
         return restored_size(raster, scale, name)

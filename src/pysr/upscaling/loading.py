@@ -26,6 +26,7 @@ from ..torch_defaults import preserve_torch_defaults
 from .auto import AutoUpscaler, auto_scale
 from .chain import Chain, ModelName, validate_choice
 from .model_files import find_model
+from .opening import ImageFile, ImageLike, PixelArray
 from .openvino_network import choose_backend
 from .plan import round_up
 from .quantization import calibration_files, quantized
@@ -33,7 +34,7 @@ from .runner import ForeignNetwork, PreparedNetwork
 from .stage import BoundPreprocessor, PreUpsampler, Stage
 from .strength import with_strength
 from .tiling import Tiling
-from .upscaler import ImageFile, ImageLike, Pixel, PixelArray, Upscaler
+from .upscaler import Pixel, Upscaler
 from .weights import load_weights, read_metadata, resolve_scale
 
 Hardware = tuple[torch.device, torch.dtype]

@@ -1,14 +1,16 @@
 """Memory: the budget of a network call, the patch that fits it, and how to recognise that memory ran out."""
 
 import math
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import torch
 from torch import Tensor
 
-from ..errors import OutOfMemoryError
+from ..errors import OutOfMemoryError, format_error
 
 CPU_SHARE = 0.25  # of the free memory: other programs run beside it, and the estimate may be too low
 CPU_LIMIT = 2 * 2**30  # bytes; larger patches are hardly faster
@@ -16,6 +18,13 @@ GPU_SHARE = 0.6  # of the free memory: the rest is for workspace of cuDNN and fo
 _CONTROL_GROUPS = (  # files of version 2 and of version 1: limit, in use, and key of what is only cached
     ("memory.max", "memory.current", "inactive_file"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+)
+
+_OUT_OF_MEMORY = re.compile(  # torch on CPUs, oneDNN, posix_memalign, NumPy; CUDA, its libraries and ROCm
+    r"DefaultCPUAllocator: (can't allocate|not enough) memory|could not create a (primitive|memory)"
+    r"|could not allocate memory|unable to allocate|failed to allocate memory|posix_memalign|bad_alloc"
+    r"|(CUDA|HIP)( driver)? error: out of memory|(CUDA|HIP) out of memory|_STATUS_ALLOC_FAILED",
+    re.IGNORECASE,
 )
 
 
@@ -110,7 +119,23 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an allocation failed; errors that merely mention memory or CUDA do not count."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    return type(error) is RuntimeError and "DefaultCPUAllocator: can't allocate memory" in str(error)
+    if not isinstance(error, RuntimeError) or isinstance(error, NotImplementedError):
+        return False
+    return bool(_OUT_OF_MEMORY.search(str(error)))
+
+
+@contextmanager
+def memory_errors_named() -> Iterator[None]:
+    """Turn every error that means that an allocation failed into an `OutOfMemoryError`."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OutOfMemoryError) or not is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(
+            f"memory ran out while an image was upscaled ({format_error(error)}); close other programs, choose a"
+            " smaller scale, or upscale parts of the image"
+        ) from error
 
 
 def empty_image(channels: int, shape: tuple[int, int], device: torch.device) -> Tensor:

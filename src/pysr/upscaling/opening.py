@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from os import PathLike
-from typing import Any
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
 
 from ..files.conversion import in_full_colour
 from ..files.planes import open_raster
@@ -12,6 +17,11 @@ from ..files.reader import read_raster
 from ..files.streams import is_stream
 from ..imaging.image import open_image
 from ..imaging.planes import OpenedImage
+
+PixelArray = NDArray[Any] | Tensor
+ImageFile = str | PathLike[str] | IO[bytes]
+ImageLike = Image.Image | ImageFile | PixelArray
+Mask = NDArray[np.bool_] | Tensor | Image.Image
 
 
 def open_any(image: Any) -> OpenedImage:

@@ -16,11 +16,11 @@ from ..files.raster_rows import RasterRows
 from ..imaging.colour import is_neutral, white_of
 from ..imaging.planes import Array
 from ..plugin import Progress
+from .planes import Stages, step_counts
 from .progress import progress_sums
 from .rows import SlidingRows
 from .tiling import Place, TiledStage
 
-Stages = Sequence[TiledStage]
 _CPU = torch.device("cpu")
 
 
@@ -85,7 +85,9 @@ class _Work:
         width, height = (side * self.scale for side in self._raster.size)
         neutral = [self._is_neutral(number) for number in range(len(self._known.split(self._sample)))]
         parts = [self._colours(number, is_gray) for number, is_gray in enumerate(neutral)] + self._alphas()
-        reports = progress_sums(self._progress, [count for part in parts for count in self._step_counts(part)])
+        shape = self._raster.size[::-1]
+        counts = [n for part in parts for n in step_counts(part.stages, (part.channels, *shape), _CPU)]
+        reports = progress_sums(self._progress, counts)
         made: list[Pixels] = []  # the band that the first part is put into
 
         def place(first: int, last: int) -> Array:
@@ -135,13 +137,6 @@ class _Work:
         if self._raster.every(lambda pixels: bool((alpha(self._known.before(pixels)) == white).all())):
             return []
         return [_Part(alpha, 1, [self._alpha])]
-
-    def _step_counts(self, part: _Part) -> Iterator[int]:
-        """How often each stage of a part reports progress."""
-        width, height = self._raster.size
-        for tiled in part.stages:
-            yield tiled.steps((part.channels, height, width), _CPU)
-            width, height = width * tiled.stage.scale, height * tiled.stage.scale
 
     def _enlarged(self, part: _Part, reports: Iterator[Progress | None], place: Place | None) -> Iterator[Array]:
         """Send some planes through their stages; what comes out is put into ``place``, else into memory of its own."""

@@ -21,6 +21,7 @@ from ..ops.pixelcnn import KnownPixels, is_temperature
 from ..ops.seeds import check_seed
 from ..plugin import Progress
 from .memory import is_out_of_memory
+from .progress import progress_shares
 from .stage import Stage
 
 
@@ -54,6 +55,21 @@ class SamplingParams:
                 "the model's own probabilities, less for safer results"
             )
         return cls(int(n), seed, float(temperature))
+
+
+def drawn(
+    stage: Stage,
+    opened: OpenedImage,
+    params: SamplingParams,
+    known: OpenedImage | None,
+    mask: Any,
+    progress: Progress | None,
+) -> list[Tensor]:
+    """Draw the samples of all planes of an image, as `samples` does; the arguments are those of `Upscaler.sample`."""
+    parts = opened.parts(stage.scale)
+    shape = opened.shape[0] * stage.scale, opened.shape[1] * stage.scale
+    reports = progress_shares(progress, [math.prod(shape)] * len(parts))
+    return [samples(stage, low, params, known_pixels(known, mask, shape, len(low)), next(reports)) for low, _ in parts]
 
 
 def known_pixels(known: OpenedImage | None, mask: Any, shape: tuple[int, int], channels: int) -> KnownPixels | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -17,7 +19,7 @@ from ..ops.patches import blend_patches, extract_patches, from_float
 from ..ops.resample import Resampler, enlarge
 from ..plugin import Progress
 from .memory import budget, fit_patch, smallest_patch
-from .plan import OVERLAP, Mode, Plan, plan_tiles
+from .plan import OVERLAP, Mode, Plan, plan_tiles, round_up
 from .rows import Rows, WholeRows
 from .splitting import Splitter
 from .stage import Stage
@@ -25,8 +27,12 @@ from .stage import Stage
 logger = logging.getLogger("pysr")
 
 RESAMPLED = 2**24  # values of the result between two reports of progress, if an image is only resampled
-MOST_AT_ONCE = 2**28  # values of the result that a row of patches completes: wide images get lower patches
+MOST_AT_ONCE = 2**29  # values of the result that a row of patches completes: wide images get lower patches
 
+
+_CPU = torch.device("cpu")
+_CALL_SHARE, _ROWS_SHARE = 2, 4  # parts of `max_memory`: what a network call and the rows that it completes get
+_ROWS_BLENDED = 3  # rows of patches that are in memory where they are blended
 
 Place = Callable[[int, int], Array]  # where rows [first, last) of a result go: (C, last - first, W)
 
@@ -43,7 +49,8 @@ class Tiling:
             each other over ``overlap`` pixels; "mean" averages all patches that overlap; "auto" is "exact" if the
             model's receptive field is bounded, else "blend".
         overlap: Pixels of the model's input that neighbours share in "blend" and "mean".
-        max_memory: Bytes that one network call may use; None: a share of the free memory, on a CPU at most 2 GiB.
+        max_memory: Bytes that the work on an image may use beside the model, the image and the result: half of it for a
+            network call. None: for a network call a share of the free memory, on a CPU at most 2 GiB.
 
     Raises:
         InputError: A value is not allowed.
@@ -108,7 +115,8 @@ class TiledStage:
             patch = minimum = self._only_patch(model.input_size)
             overlap = min(overlap, min(patch) // 2)
         elif tiling.patch == "auto":
-            tallest = MOST_AT_ONCE // (channels * width * self.stage.scale**2)
+            most = MOST_AT_ONCE if tiling.max_memory is None else tiling.max_memory // (4 * _ROWS_SHARE)
+            tallest = most // (channels * width * self.stage.scale**2) // (1 if mode == "exact" else _ROWS_BLENDED)
             area = self._affordable_area(channels)
             patch = fit_patch((height, width), area=area, halo=margin, multiple_of=multiple_of, tallest=tallest)
         else:
@@ -242,9 +250,7 @@ class TiledStage:
             The number of the first one, and the outputs, (k, C, h * scale, w * scale) float32, on the image's device.
         """
         origins = plan.origins(number)
-        batch = 1  # larger batches are not faster on a CPU
-        if self.stage.runner.device.type != "cpu":
-            batch = max(1, int(self._affordable_area(work.rows.shape[0]) // math.prod(plan.patch)))
+        batch = self._batch(plan, work.rows.shape[0])
         top, last = plan.input_rows(number)
         seen = work.rows.take(top, last)
         for first in range(0, len(origins), batch):
@@ -254,9 +260,43 @@ class TiledStage:
                 work.progress(number * len(origins) + first + len(group), plan.count)
             yield first, output
 
+    def memory(self, shape: tuple[int, int, int]) -> int:
+        """Estimate the bytes that `bands` takes for an image of shape (C, H, W) beside the image and the result."""
+        if self.resampler(_CPU):
+            return 2 * RESAMPLED
+        plan, (channels, _, width) = self.plan(shape), shape
+        values = channels * width * plan.patch[0] * self.stage.scale**2
+        held = values if plan.mode == "exact" else _ROWS_BLENDED * values * 4
+        call = self._batch(plan, channels) * math.prod(plan.patch) * self.stage.bytes_per_pixel(channels)
+        return int(call) + held
+
+    def seconds_per_pixel(self, channels: int, side: int) -> float:
+        """Measure how long a pixel of an image takes, by upscaling a patch of noise a few times.
+
+        Args:
+            channels: 1 or 3.
+            side: Of the patch, in pixels of the image, as far as the model leaves the choice.
+        """
+        side = round_up(max(side, self.stage.model.minimum_size), self.stage.model.multiple_of)
+        height, width = self.stage.model.input_size or (side, side)
+        noise = torch.rand(1, channels, height, width, generator=torch.Generator().manual_seed(0))
+        times = [time.perf_counter()]
+        for _ in range(3):  # at first, memory is allocated and kernels are chosen
+            self.stage.process(noise)
+            times.append(time.perf_counter())
+        return min(end - start for start, end in pairwise(times)) / (height * width)
+
+    def _batch(self, plan: Plan, channels: int) -> int:
+        """How many patches a network call takes; larger batches are not faster on a CPU."""
+        if self.stage.runner.device.type == "cpu":
+            return 1
+        return max(1, int(self._affordable_area(channels) // math.prod(plan.patch)))
+
     def _affordable_area(self, channels: int) -> float:
         """Pixels of the image that one network call has the memory for."""
-        return budget(self.stage.runner.device, self.tiling.max_memory) / self.stage.bytes_per_pixel(channels)
+        most = self.tiling.max_memory
+        share = None if most is None else max(1, most // _CALL_SHARE)
+        return budget(self.stage.runner.device, share) / self.stage.bytes_per_pixel(channels)
 
     def _warn_if_over_budget(self, plan: Plan, channels: int) -> None:
         if self.tiling.patch != "auto" or self.tiling.max_memory is None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from os import PathLike
-from typing import IO, Any, TypeVar, overload
+from functools import partial
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
@@ -17,31 +16,27 @@ from ..atomic import FilePath
 from ..errors import InputError
 from ..files.output import DEFAULT, Output
 from ..files.raster import Raster
-from ..files.raster_rows import AnyRaster, RasterRows
+from ..files.raster_rows import RasterRows
 from ..files.streams import buffered, is_stream
-from ..imaging.colour import white_of
-from ..imaging.histogram import match_histogram
-from ..imaging.planes import Array, OpenedImage, stacked
-from ..ops.hardware import device_of
+from ..imaging.planes import stacked
 from ..ops.patches import from_float
 from ..plugin import Model, Progress
 from . import sampling
 from .file import upscale_file
+from .file_plan import FilePlan, plan_file
 from .folder import FileResult, plan_folder
 from .jobs import upscale_jobs
-from .memory import empty_image
-from .opening import open_any
-from .progress import progress_shares
+from .memory import memory_errors_named
+from .opening import ImageFile, ImageLike, Mask, PixelArray, open_any
+from .planes import finished, upscale_planes
 from .report import Report
 from .row_upscaling import upscale_rows
 from .stage import Stage
 from .tiling import TiledStage, Tiling
+from .windows import ArrayLike, gives_windows, upscale_windows
 
 Pixel = TypeVar("Pixel", bound=np.generic)
-PixelArray = NDArray[Any] | Tensor
-ImageFile = str | PathLike[str] | IO[bytes]
-ImageLike = Image.Image | ImageFile | PixelArray
-Mask = NDArray[np.bool_] | Tensor | Image.Image
+Filled = TypeVar("Filled")
 
 
 class Upscaler:
@@ -81,7 +76,7 @@ class Upscaler:
         dtype = min((tiled.stage.runner.dtype for tiled in self._stages), key=lambda dtype: dtype.itemsize)
         return str(dtype).removeprefix("torch.")
 
-    def chosen_for(self, image: ImageLike) -> Upscaler:
+    def chosen_for(self, image: ImageLike | ArrayLike) -> Upscaler:
         """Return the upscaler that `upscale` uses for an image: itself, or of ``pysr.load("auto")`` the chosen one."""
         return self
 
@@ -102,9 +97,22 @@ class Upscaler:
     ) -> NDArray[Pixel]: ...
     @overload
     def upscale(self, image: Tensor, *, seed: int | None = None, progress: Progress | None = None) -> Tensor: ...
+    @overload
     def upscale(
-        self, image: ImageLike, *, seed: int | None = None, progress: Progress | None = None
-    ) -> Image.Image | PixelArray:
+        self, image: ArrayLike, *, out: Filled, seed: int | None = None, progress: Progress | None = None
+    ) -> Filled: ...
+    @overload
+    def upscale(
+        self, image: ArrayLike, *, seed: int | None = None, progress: Progress | None = None
+    ) -> NDArray[Any]: ...
+    def upscale(
+        self,
+        image: ImageLike | ArrayLike,
+        *,
+        out: Any = None,
+        seed: int | None = None,
+        progress: Progress | None = None,
+    ) -> Any:
         """Upscale an image.
 
         Floats are clipped to [0, 1], integers rounded half to even; between the models of a chain nothing is clipped or
@@ -115,42 +123,43 @@ class Upscaler:
             image: A PIL image of mode 1, L, LA, P, I;16, RGB, RGBA or CMYK; a NumPy array (H, W) or (H, W, C), uint8,
                 uint16, float16 or float32; a torch tensor (C, H, W) or (N, C, H, W), uint8, uint16, float16, bfloat16
                 or float32, on any device; or an image file, by its path or open for reading. C is 1 (gray), 2 (gray and
-                alpha), 3 (RGB) or 4 (RGB and alpha). Floats are in [0, 1].
+                alpha), 3 (RGB) or 4 (RGB and alpha). Floats are in [0, 1]. Arrays of Zarr, h5py and dask, too: whatever
+                has a shape and a dtype and gives parts of itself as NumPy arrays is taken by bands of rows.
+            out: An array (NumPy's, a memmap, Zarr's, h5py's) to be filled by bands, for images that are arrays; of the
+                result's shape and the image's dtype. By default a new one is made.
             seed: For models that draw their result at random, 0 to 2^64 - 1; by default 0.
             progress: Called as progress(done, total), in patches, after each network call; an exception that it raises
                 stops the work.
 
         Returns:
             The image, ``scale`` times as large per side: of the same type, dtype, mode and device; for a file, an
-            upright PIL image, in full colour if the file has a palette.
+            upright PIL image, in full colour if the file has a palette; ``out``, if that is given.
 
         Raises:
-            InputError: The image cannot be used, or a seed is given for a model that draws nothing at random.
+            InputError: The image or ``out`` cannot be used, or a seed is given for a model that draws nothing.
             OutOfMemoryError: Even the smallest patch, or the result, does not fit into memory.
             PluginError: The model breaks its contract.
         """
         if is_stream(image):
             image = buffered(image)
-        return self.chosen_for(image)._upscale(image, seed, progress)  # type: ignore[no-any-return]
+        chosen = self.chosen_for(image)
+        work = partial(chosen._upscale, seed=seed, progress=progress)
+        with memory_errors_named():
+            if out is None and not gives_windows(image):
+                return work(image)
+            return upscale_windows(image, out, self.scale, work, chosen._whole_because)
 
-    def _upscale(self, image: ImageLike | AnyRaster, seed: int | None, progress: Progress | None) -> Any:
+    def _upscale(self, image: Any, seed: int | None, progress: Progress | None) -> Any:
         """As `upscale`, by this upscaler's own model; a raster gives a raster, and rows give rows."""
-        if isinstance(image, RasterRows):
-            return upscale_rows(image, self._stages, self._alpha, progress)
         if self.model.stochastic:
             params = sampling.SamplingParams.checked(seed=seed or 0)
             return self._sample(image, params, progress=progress)[0]
         if seed is not None:
             raise InputError(f"{self.model.name} draws nothing at random; leave the seed out")
+        if isinstance(image, RasterRows):
+            return upscale_rows(image, self._stages, self._alpha, progress)
         opened = open_any(image).gray_if_neutral()
-        parts = opened.parts(self.scale)
-        counts = [count for low, _ in parts for count in self._step_counts(low.shape, device_of(low))]
-        reports = progress_shares(progress, counts)
-        for low, high in parts:
-            self._upscale_colours(low, high, reports)
-            if self._match_histogram:
-                match_histogram(high, low)
-        return self._finish(opened)
+        return upscale_planes(opened, self._stages, self._alpha, self._match_histogram, progress)
 
     @overload
     def sample(
@@ -303,13 +312,35 @@ class Upscaler:
         """
         source = buffered(source)
         chosen = self.chosen_for(source)
-        return upscale_file(
-            lambda raster, progress: chosen._upscale(raster, None, progress),
-            *(self.scale, source, target, output),
-            model=chosen.model.name,
-            by_rows=chosen._whole_because is None,
-            progress=progress,
-        )
+        with memory_errors_named():
+            return upscale_file(
+                lambda raster, progress: chosen._upscale(raster, None, progress),
+                *(self.scale, source, target, output),
+                model=chosen.model.name,
+                by_rows=chosen._whole_because is None,
+                progress=progress,
+            )
+
+    def plan(self, source: ImageFile, target: ImageFile, *, output: Output = DEFAULT) -> FilePlan:
+        """Tell what `upscale_file` would do with these arguments, without doing it; see also ``pysr plan``.
+
+        Args:
+            source: As in `upscale_file`.
+            target: As in `upscale_file`.
+            output: As in `upscale_file`.
+
+        Returns:
+            What is known from the file's header: sizes, patches, formats, metadata; and estimates of memory and time,
+            these from patches of noise that are upscaled. ``as_dict()`` gives it for JSON.
+
+        Raises:
+            InputError: The source cannot be read, or a choice contradicts another. What the target cannot hold is no
+                error, but the plan's ``problem``.
+        """
+        source = buffered(source)
+        chosen = self.chosen_for(source)
+        known = chosen.precision, chosen._whole_because
+        return plan_file(chosen._stages, source, target, output, *known)
 
     def upscale_folder(
         self,
@@ -360,42 +391,10 @@ class Upscaler:
         """Return the results of `sample` as a list."""
         stage, opened_known = self._stochastic_stage(), open_any(known) if known is not None else None
         opened = open_any(image) if opened_known else open_any(image).gray_if_neutral()
-        parts = opened.parts(self.scale)
-        shape = opened.shape[0] * self.scale, opened.shape[1] * self.scale
-        reports = progress_shares(progress, [math.prod(shape)] * len(parts))
-        drawn = []
-        for low, _ in parts:
-            observed = sampling.known_pixels(opened_known, mask, shape, len(low))
-            drawn.append(sampling.samples(stage, low, params, observed, next(reports)))
+        drawn = sampling.drawn(stage, opened, params, opened_known, mask, progress)
         results: list[Any] = []
         for number in range(params.n):
             for (_, high), samples in zip(opened.parts(self.scale), drawn, strict=True):
                 from_float(samples[number], high)
-            results.append(self._finish(opened))
+            results.append(finished(opened, self.scale, self._alpha))
         return results
-
-    def _step_counts(self, shape: Sequence[int], device: torch.device) -> Iterator[int]:
-        """Yield how often each stage reports progress for an image of shape (C, H, W)."""
-        for tiled in self._stages:
-            yield tiled.steps(shape, device)
-            shape = (shape[0], *(side * tiled.stage.scale for side in shape[1:]))
-
-    def _upscale_colours(self, low: Array, high: Array, reports: Iterator[Progress | None]) -> None:
-        """Fill ``high`` (C, H * scale, W * scale) from ``low`` (C, H, W), one stage after the other."""
-        *earlier, last = self._stages
-        for tiled in earlier:
-            shape = low.shape[1] * tiled.stage.scale, low.shape[2] * tiled.stage.scale
-            result = empty_image(len(low), shape, device_of(low))
-            tiled.upscale(low, result, progress=next(reports), clip=False)
-            low = result
-        last.upscale(low, high, progress=next(reports))
-
-    def _finish(self, opened: OpenedImage) -> Any:
-        """Enlarge alpha and return the result, whose colours are already filled."""
-        for low, high in opened.alphas(self.scale):
-            white = white_of(low.dtype)
-            if (low == white).all():  # opaque, as most are
-                high[:] = white
-            else:
-                self._alpha.upscale(low, high)
-        return opened.result()

@@ -7,9 +7,13 @@ Metadata written by trainings: ``pysr.scales``, the scales that the weights were
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
+from typing import IO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,6 +26,10 @@ from ..plugin import Weights
 from .file_formats import describe_by_start
 
 logger = logging.getLogger("pysr")
+_START = 64  # bytes of a file that tell what it is
+_LONGEST_HEADER = 2**25  # bytes: that of some 300,000 tensors
+_OTHER_METADATA, _OF_A_NAME = 2**22, 2**10  # bytes of a header: of what is no tensor, and of a tensor
+_WIDEST = 16  # bytes of a number
 
 
 def load_weights(network: nn.Module, weights: Weights | str | Path) -> None:
@@ -36,7 +44,7 @@ def load_weights(network: nn.Module, weights: Weights | str | Path) -> None:
             each of the right shape and finite. The network is then left as it was.
     """
     path = weights.file if isinstance(weights, Weights) else Path(weights)
-    data = _read(path)
+    data = _read(path, network)
     if isinstance(weights, Weights) and (found := hashlib.sha256(data).hexdigest()) != weights.sha256:
         _refuse_others(path, data)
         raise WeightsError(f"{path} has sha256 {found}, not {weights.sha256}: it is damaged; reinstall its package")
@@ -81,11 +89,16 @@ def read_metadata(path: Path) -> dict[str, str]:
     Raises:
         WeightsError: The file cannot be read as safetensors.
     """
+    with _opened(path) as opened:
+        size, start = os.fstat(opened.fileno()).st_size, opened.read(_START)
+    if _LONGEST_HEADER < (length := int.from_bytes(start[:8], "little")) < size:
+        _refuse_others(path, start)
+        raise WeightsError(f"{path} has a header of {length} bytes, which no weights need; use another file")
     try:
         with safe_open(path, "pt") as file:
             return file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        _refuse_others(path, _read(path))
+        _refuse_others(path, start)
         raise WeightsError(f"{path} cannot be read as safetensors ({error}); use another copy of it") from None
 
 
@@ -112,13 +125,48 @@ def resolve_scale(weights: str | PathLike[str], scale: int | None, offered: Sequ
     return scale
 
 
-def _read(path: Path) -> bytes:
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open a regular file: a pipe may never end, nor may some devices."""
     try:
-        return path.read_bytes()
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise WeightsError(f"weights file {path} cannot be read: it is a folder, a pipe or a device; name a file")
+        with path.open("rb") as file:
+            yield file
     except OSError as error:
         raise WeightsError(
             f"weights file {path} cannot be read ({error.strerror or error}); check its name and permissions"
         ) from None
+
+
+def _read(path: Path, network: nn.Module) -> bytes:
+    """Read a file, unless its size or its header tell that it cannot be for a network."""
+    wanted = network.state_dict()
+    longest = _OTHER_METADATA + _OF_A_NAME * len(wanted)
+    most = 8 + longest + _WIDEST * sum(tensor.numel() for tensor in wanted.values())
+    with _opened(path) as file:
+        size, start = os.fstat(file.fileno()).st_size, file.read(_START)
+        length = int.from_bytes(start[:8], "little")
+        seems_sound = start[8:9] == b"{" and length <= size
+        if size <= most and not (seems_sound and length > longest):
+            return start + file.read()
+        _refuse_others(path, start)
+        file.seek(8)
+        header = file.read(length) if seems_sound and length <= longest else b""
+    found = _difference_by_header(header, wanted) if header else f"it has {size} bytes, and {most} would be many"
+    raise WeightsError(f"{path} is not for the network {type(network).__name__}: {found}; use the model's own file")
+
+
+def _difference_by_header(header: bytes, wanted: Mapping[str, Tensor]) -> str:
+    """Describe what tells the tensors that a header names from those of a network, as `difference` does."""
+    try:
+        entries = json.loads(header)
+        named = {
+            name: torch.empty(entry["shape"], device="meta") for name, entry in entries.items() if name[:2] != "__"
+        }
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, RecursionError):
+        named = {}
+    return difference(named, wanted) or "it is longer than its header tells"
 
 
 def _parse(path: Path, data: bytes) -> dict[str, Tensor]:
