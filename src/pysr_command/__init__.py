@@ -5,15 +5,15 @@ Whichever of the two was installed last, PySR's ``sr.py`` lies in the folder; th
 
 from __future__ import annotations
 
+import os
 import sys
-from importlib.util import find_spec
-from pathlib import Path
+from importlib.machinery import PathFinder
 
 
 def main() -> int:
     """Run the command line ``pysr``; return its exit code."""
-    found = find_spec("pysr")
-    if found and found.origin and Path(found.origin).with_name("sr.py").exists():
+    found = PathFinder.find_spec("pysr")
+    if found and found.origin and os.path.exists(os.path.join(os.path.dirname(found.origin), "sr.py")):
         sys.exit(
             "pysr: error: pysr-sdk (image super-resolution) and PySR (symbolic regression) are installed in one"
             " environment, where both are called pysr; pip uninstall both, then install the one that you want"

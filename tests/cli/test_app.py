@@ -58,6 +58,15 @@ def test_without_click_it_says_what_to_install() -> None:
     assert "pip install 'pysr-sdk[cli]'" in done.stderr
 
 
+def test_without_torch_it_says_so(tmp_path: Any) -> None:
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')")
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from pysr.cli import app; sys.exit(app.main(['info', 'vdsr']))"
+    done = python(code, tmp_path, check=False)
+    assert done.returncode == 4
+    assert done.stderr.startswith("pysr: error: this needs torch, which is not installed for this Python: pip install")
+    assert done.stderr.count("\n") == 1
+
+
 def test_help_tells_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--help") == 0
     out = capsys.readouterr().out

@@ -123,6 +123,8 @@ def _exit_code(error: BaseException) -> int:
     cause = error.__cause__ if isinstance(error, InputError) else None
     if isinstance(cause, OSError) and cause.errno in _SYSTEM_FAILURES:
         return 4
+    from .terminal import lacks_torch
+
     if isinstance(error, (InputError, UnknownNameError)):
         return 2
-    return 4 if isinstance(error, (PysrError, OSError, MemoryError)) else 1
+    return 4 if isinstance(error, (PysrError, OSError, MemoryError)) or lacks_torch(error) else 1

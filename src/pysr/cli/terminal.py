@@ -74,7 +74,14 @@ def explain_error(error: BaseException) -> str:
         return text
     if isinstance(error, MemoryError):
         return f"{text}; try a smaller --tile or --max-memory"
+    if lacks_torch(error):  # not every version of Python has it
+        return "this needs torch, which is not installed for this Python: pip install torch"
     return f"{text} (this is a bug; please report it with the output of the same command and -v)"
+
+
+def lacks_torch(error: BaseException) -> bool:
+    """Whether the error is that torch is not installed."""
+    return isinstance(error, ModuleNotFoundError) and error.name == "torch"
 
 
 def print_error(error: BaseException, *, prefix: str = "", verbose: bool = False) -> None:

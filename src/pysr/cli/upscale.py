@@ -142,6 +142,7 @@ def upscale(state: CliState, /, **options: Any) -> int:
 
 def _upscale(state: CliState, options: UpscaleOptions) -> int:
     from .allocator import tune_allocator
+    from .collector import collector_at_rest
     from .waiting import wait_passively
 
     state.start("INFO", as_json=options.progress == "json")  # which model is chosen, and why
@@ -149,13 +150,14 @@ def _upscale(state: CliState, options: UpscaleOptions) -> int:
     wait_passively()
     from ..registry import AUTO
 
-    output = options.for_output()
-    sources = _sources(options)
-    enlargement = _enlargement(options, sources, output)
-    jobs = _plan(options, sources, output, enlargement)
-    _check_comparisons(options, jobs)
-    models = _Models(options, enlargement.scale)
-    first = models.of(next(job for job in jobs if not job.error))
+    with collector_at_rest():
+        output = options.for_output()
+        sources = _sources(options)
+        enlargement = _enlargement(options, sources, output)
+        jobs = _plan(options, sources, output, enlargement)
+        _check_comparisons(options, jobs)
+        models = _Models(options, enlargement.scale)
+        first = models.of(next(job for job in jobs if not job.error))
     if options.model != AUTO and not options.weights and not state.quiet:
         _hint_at_better_model(first, jobs)
     failed = _run(state, models, jobs, output, options)
