@@ -94,7 +94,11 @@ def test_the_weights_of_strength_0_may_come_from_a_callable(mending: Model, inst
 
 
 def test_the_outputs_of_another_model_may_be_mixed_in(mending: Model, install: Callable[..., None]) -> None:
-    install(mending, replace(mending, name="mixing", strength_from={2: "clean"}), replace(mending, name="clean", weights=mending.strength_from))
+    install(
+        mending,
+        replace(mending, name="mixing", strength_from={2: "clean"}),
+        replace(mending, name="clean", weights=mending.strength_from),
+    )
     low, high = upscaled("clean"), upscaled("mending")
     assert np.array_equal(upscaled("mixing", strength=0), low)
     assert np.array_equal(upscaled("mixing", strength=1), high)
