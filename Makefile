@@ -2,7 +2,7 @@
 # make lint     style and types                                     make sanitize  kernel tests under ASan and UBSan
 # make format   put files into the house style                      make tidy      check the native code with clang-tidy
 # make dev      editable installs, for working on pysr              make clean     remove what these commands made
-# make docs     the documentation site: out/site/index.html
+# make docs     the documentation site: out/site/index.html         make torture   try to break pysr, for an hour or two
 # make browser  test the pages in Chromium                          make examples  run all examples, with what they need
 # make dist     build and check what is published                   make cuda      compile the CUDA kernels
 # make wheels   the core's wheels, by cibuildwheel
@@ -17,7 +17,7 @@ PLUGINS := $(wildcard plugins/*/pyproject.toml)
 NATIVE := $(shell find csrc tests/emulation -type f -not -name '*.md')
 SOURCES := pyproject.toml CMakeLists.txt $(NATIVE) $(shell find src plugins -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test browser docs examples dev lint tidy format sanitize cuda dist wheels clean
+.PHONY: demo test torture browser docs examples dev lint tidy format sanitize cuda dist wheels clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
@@ -29,6 +29,9 @@ test: $(VENV)/.dev
 dev: $(VENV)/.dev
 	$(PIP) install -q --no-build-isolation --no-deps -C build-dir=build/editable -e .
 	$(PIP) install -q --no-build-isolation --no-deps $(patsubst %/pyproject.toml,-e ./%,$(PLUGINS))
+
+torture: $(VENV)/.dev
+	PYTHONPATH=tests $(BIN)/python -m torture
 
 browser: $(VENV)/.dev
 	npm install --silent --no-save --no-package-lock axe-core

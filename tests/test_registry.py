@@ -1,5 +1,7 @@
 """Plugins: what goes wrong in one is kept as data and costs nobody else anything."""
 
+import asyncio
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 from pysr import UnknownNameError
+from pysr.errors import Stop
 from pysr.plugin import Degradation, Loss, Metric, Model, ModelReader, Preprocessor, hookimpl
 from pysr.providers import PROVIDERS
 from pysr.registry import Plugin, Registry, Source, _installed, core, models, override, registry
@@ -89,8 +92,8 @@ BROKEN = {
     "not a model": (source("bad", providing("vdsr")), "'vdsr', which is not a Model"),
     "the class instead of a model": (source("bad", providing(Model)), "not a Model"),
     "a loss as a model": (source("bad", providing(Loss("x", nothing, ""))), "not a Model"),
-    "a name that is a list": (source("bad", providing(model(["x"]))), "TypeError"),
-    "aliases that are None": (source("bad", providing(model("x", aliases=None))), "TypeError"),
+    "a name that is a list": (source("bad", providing(model(["x"]))), "give text in one line"),
+    "aliases that are None": (source("bad", providing(model("x", aliases=None))), "give several words"),
     "no repr": (source("bad", providing(Unprintable())), "no repr"),
 }
 
@@ -245,7 +248,9 @@ def test_unknown_model_gives_the_nearest_spelling(name: str) -> None:
 
 
 def test_unknown_model_names_the_package_that_provides_it() -> None:
-    similar = Registry([CORE, source("x", providing(model("srcnn")))])  # a near spelling does not hide the package
+    similar = Registry(
+        [CORE, source("pysr-srcnn", providing(model("srcnn")))]
+    )  # a near spelling does not hide the package
     for name in ("srgan", "SRGAN"):
         assert "; it comes with the package pysr-srgan, which is there (" in message(similar, name)
     assert "did you mean 'srcnn'" in message(similar, "SRCNN")
@@ -255,10 +260,10 @@ def test_a_package_that_is_missing_or_lacks_its_metadata_is_told_apart(monkeypat
     def none(package: str) -> None:
         raise PackageNotFoundError(package)
 
-    monkeypatch.setattr("pysr.registry.version", none)
+    monkeypatch.setattr("pysr.namespaces.version", none)
     assert "pysr-srgan, which is there without its metadata" in message(Registry([CORE]), "srgan")
     assert "--copy-metadata pysr-srgan --collect-all pysr_srgan" in message(Registry([CORE]), "srgan")
-    monkeypatch.setattr("pysr.registry.find_spec", lambda module: None)
+    monkeypatch.setattr("pysr.namespaces.find_spec", lambda module: None)
     assert "pysr-srgan, which is not installed (" in message(Registry([CORE]), "srgan")
 
 
@@ -382,3 +387,74 @@ def test_a_frozen_program_without_metadata_says_so(
     monkeypatch.setattr("pysr.registry.distributions", lambda: iter(()))
     assert set(Registry(_installed()).models) == {"bicubic", "lanczos", "nearest"}
     assert "this frozen program lacks the metadata of pysr's plugins" in caplog.text
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError(), BaseException("odd"), SystemExit(3), Mute()],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_a_plugin_raises_breaks_only_itself(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    monkeypatch.setattr(signal, "getsignal", lambda number: lambda *_: None)  # as in commands
+    broken = [source("at-import", error=error), source("in-hook", module(pysr_models=hookimpl(raising(error))))]
+    found = Registry([CORE, *broken, source("sound", providing(model("sound")))])
+    assert [plugin.state for plugin in found.plugins] == ["ok", "failed", "failed", "ok"]
+    assert type(error).__name__ in (found.plugins[1].error or "")
+    assert "sound" in found.models
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Stop(2)])
+def test_ctrl_c_while_plugins_are_loaded_is_no_fault_of_theirs(error: BaseException) -> None:
+    with pytest.raises(type(error)):
+        Registry([source("slow", error=error)])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", None),
+        ("name", 7),
+        ("name", "two\nlines"),
+        ("name", "\x1b[31mred"),
+        ("name", ""),
+        ("summary", 7),
+        ("scales", (2.0,)),
+        ("network", None),
+        ("aliases", "x"),
+        ("aliases", (None,)),
+        ("weights", "x"),
+        ("weights", {2: "x.safetensors"}),
+        ("scores", {2: "37"}),
+        ("colour", "green"),
+        ("domain", None),
+        ("made_for", []),
+        ("variants", "abc"),
+        ("receptive_field", "8"),
+        ("receptive_field", -1),
+        ("multiple_of", 0),
+        ("recipes", ["paper"]),
+        ("paper", None),
+        ("licence", 1),
+    ],
+)
+def test_fields_of_wrong_types_are_refused(field: str, value: Any) -> None:
+    values: dict[str, Any] = {"name": "odd", "scales": (2,), "network": nothing, "summary": ""}
+    found = Registry([CORE, source("odd", providing(model("sound"), Model(**values | {field: value})))])
+    assert found.plugins[1].state == "partly"
+    assert f"{field}=" in (found.plugins[1].error or "")
+    assert [name for name in found.models if name not in Registry([CORE]).models] == ["sound"]
+
+
+def test_a_name_stays_with_its_package_whichever_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = [CORE, source("aaa", providing(model("vdsr"))), source("pysr-vdsr", providing(model("vdsr")))]
+    monkeypatch.setattr("pysr.namespaces._installed_version", {"pysr-vdsr": "1.0"}.get)
+    found = Registry(sources)
+    assert found.owner("vdsr") == "pysr-vdsr"
+    assert "already taken by pysr-vdsr" in (found.plugins[1].error or "")
+    monkeypatch.setattr("pysr.namespaces._installed_version", {}.get)
+    assert Registry(sources[:2]).owner("vdsr") == "aaa"

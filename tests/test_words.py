@@ -24,7 +24,7 @@ RETIRED = {  # a pattern, and the word of the glossary to use instead
     r"\bclass (Pairs|Ahead|Picture|Run)\b": "Batch, Prefetcher, TrainingImage, TrainState",
     r"\bmoved\(|\bspread\(|\barithmetic\(": "random_shift, sample_std, precision_context",
     r"\brecipe\.(average|validate|clip|initialise|shrink|candidates|turns|plain|step)\b": "the fields of Recipe",
-    r"\bSeveralValues\b|\b_Shelf\b": "MultiValueCommand, _Namespace",
+    r"\bSeveralValues\b|\b_Shelf\b": "MultiValueCommand, Namespace",
     r"\bBrain\b|\bBf16\b|\bCarver\b|\bPace\b|\bBench\b": "bfloat16, arena, LaunchSizer, SharedTile",
     r"\bfor ever\b|\bis at work\b|\bhands over\b|\bcomes nearer\b|\bso many\b|\bas often as it has\b": "plain English",
 }

@@ -48,6 +48,18 @@ def file_name(path: FilePath) -> str:
     return name
 
 
+def special_kind(path: FilePath) -> str | None:
+    """Tell what a path is that is no regular file, as "a folder"; None for a file. To read a pipe might never end.
+
+    Raises:
+        OSError: There is no such path, or it cannot be looked at.
+    """
+    mode = os.stat(path).st_mode
+    if stat.S_ISREG(mode):
+        return None
+    return "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
+
+
 def check_place(path: FilePath, *, folder_is_made: bool = False) -> None:
     """Check that a file can be written, before computing the result that it will hold.
 

@@ -11,6 +11,8 @@ A message says what was given, what is allowed and what to do: in lower case, wi
 ``"scale of vdsr is 5; it can be 2, 3, 4"``.
 """
 
+import signal
+
 __all__ = ["InputError", "OutOfMemoryError", "PluginError", "PysrError", "UnknownNameError", "WeightsError"]
 
 
@@ -38,6 +40,25 @@ class OutOfMemoryError(PysrError, MemoryError):
     """Even the smallest tile did not fit into memory; the message names the size tried last."""
 
 
+class Stop(BaseException):
+    """Raised by the command line at SIGINT (Ctrl-C) and SIGTERM; no `KeyboardInterrupt`, which libraries catch.
+
+    Attributes:
+        code: The exit code that it means.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.code = 128 + number
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Tell whether an exception is that of Ctrl-C, and not of a plugin, which may raise anything."""
+    if isinstance(error, KeyboardInterrupt):
+        return signal.getsignal(signal.SIGINT) is signal.default_int_handler  # which alone raises it
+    return isinstance(error, Stop)
+
+
 def format_error(error: BaseException) -> str:
     """Format an exception as one line of text.
 
@@ -48,12 +69,20 @@ def format_error(error: BaseException) -> str:
         The message alone for pysr's own errors; the system's reason and the file's name for an `OSError`; for every
         other exception its type and message. Line breaks become spaces.
     """
+    message = _message(error)
     if isinstance(error, PysrError):
-        text = str(error)
+        text = message
     elif isinstance(error, OSError) and error.strerror:
         text = error.strerror if error.filename is None else f"{error.strerror}: {error.filename!r}"
     elif isinstance(error, MemoryError):  # often without a message; NumPy's says how much was asked for
-        text = f"not enough memory: {error}" if str(error) else "not enough memory"
+        text = f"not enough memory: {message}" if message else "not enough memory"
     else:
-        text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        text = f"{type(error).__name__}: {message}" if message else type(error).__name__
     return " ".join(text.splitlines())
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # an exception of a plugin may be unable to describe itself
+        return ""

@@ -6,47 +6,33 @@ kept as data on the `Plugin`; they never break the core or another plugin. Nothi
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from functools import cache, partial
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, distributions, version
-from importlib.util import find_spec
+from importlib.metadata import distributions
 from types import ModuleType
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal
 
 import pluggy
 
 from . import hookspecs
-from .errors import PysrError, UnknownNameError, format_error
+from .errors import PysrError, format_error, is_interruption
+from .namespaces import HOOKS, Description, Namespace
 from .plugin import API_VERSION, Degradation, Loss, Metric, Model, ModelReader, Preprocessor
-from .providers import PROVIDERS
 from .torch_defaults import preserve_torch_defaults
 
 logger = logging.getLogger("pysr")
 
 GROUP = "pysr"
 CORE = "pysr-sdk"
-AUTO = "auto"  # in a model's place: choose one for each image
 DISABLE_VARIABLE = "PYSR_DISABLE_PLUGINS"  # names of plugins or distributions that are not loaded, with commas between
 SLOW = 10.0  # seconds that a plugin may take to be loaded before it is named
-
-_HOOKS = {  # what each kind of description comes from, in the order of `Registry`'s namespaces
-    "model": "pysr_models",
-    "loss": "pysr_losses",
-    "preprocessor": "pysr_preprocessors",
-    "metric": "pysr_metrics",
-    "degradation": "pysr_degradations",
-    "reader": "pysr_model_files",
-}
-
-Description = TypeVar("Description", Model, Loss, Preprocessor, Metric, Degradation, ModelReader)
 
 
 @dataclass(frozen=True)
@@ -81,70 +67,16 @@ class Plugin:
     readers: tuple[str, ...] = ()
 
 
-@dataclass
-class _Namespace(Generic[Description]):
-    """Descriptions of one kind by name, with the distributions that own them."""
-
-    kind: str
-    type: type[Description]
-    items: dict[str, Description] = field(default_factory=dict)
-    owners: dict[str, str] = field(default_factory=dict)
-    aliases: dict[str, str] = field(default_factory=dict)
-
-    def add(self, item: object, owner: str) -> str:
-        """Add one description and return its name. Raises ValueError if it is not acceptable."""
-        if not isinstance(item, self.type):
-            raise ValueError(f"{_HOOKS[self.kind]} gave {item!r}, which is not a {self.type.__name__}")
-        names = (item.name, *getattr(item, "aliases", ()))
-        if self.kind == "model" and AUTO in names:
-            raise ValueError(f"a model cannot be called {AUTO!r}, the word for choosing among all models; rename it")
-        for name in names:
-            if taken := self.owners.get(name):
-                raise ValueError(f"the {self.kind} name {name!r} is already taken by {taken}")
-        self.items[item.name] = item
-        self.owners.update(dict.fromkeys(names, owner))
-        self.aliases.update(dict.fromkeys(names[1:], item.name))
-        return item.name
-
-    def find(self, name: str) -> Description:
-        """The description of that name or alias. Raises UnknownNameError."""
-        if isinstance(name, str) and (found := self.items.get(self.aliases.get(name, name))):
-            return found
-        raise UnknownNameError(
-            f"there is no {self.kind} called {name!r}{self._hint(str(name).lower())} "
-            f"(installed: {', '.join(sorted(self.items)) or 'none'})"
-        )
-
-    def _hint(self, name: str) -> str:
-        if self.kind == "model" and name == AUTO:
-            return ", the word for choosing among all models, which stands alone in load and upscale"
-        spelling = {known.lower(): known for known in self.owners}
-        providers = PROVIDERS.get(self.kind, {})
-        if name in providers.keys() - spelling:
-            return f"; it comes with the package {providers[name]}, which {_why_missing(providers[name])}"
-        near = difflib.get_close_matches(name, spelling, n=1)
-        return f"; did you mean {spelling[near[0]]!r}?" if near else ""
-
-
-def _why_missing(package: str) -> str:
-    with suppress(PackageNotFoundError):
-        return f"is there ({version(package)}) but left out or failed to load: `pysr plugins` says why"
-    if not find_spec(module := package.replace("-", "_")):
-        return "is not installed"
-    frozen = f"build a frozen program with them (PyInstaller: --copy-metadata {package} --collect-all {module})"
-    return f"is there without its metadata, by which plugins are found: reinstall it, or {frozen}"
-
-
 class Registry:
     """The installed plugins (`plugins`) and everything they provide, by name."""
 
     def __init__(self, sources: Iterable[Source]) -> None:
-        self._models: _Namespace[Model] = _Namespace("model", Model)
-        self._losses: _Namespace[Loss] = _Namespace("loss", Loss)
-        self._preprocessors: _Namespace[Preprocessor] = _Namespace("preprocessor", Preprocessor)
-        self._metrics: _Namespace[Metric] = _Namespace("metric", Metric)
-        self._degradations: _Namespace[Degradation] = _Namespace("degradation", Degradation)
-        self._readers: _Namespace[ModelReader] = _Namespace("reader", ModelReader)
+        self._models: Namespace[Model] = Namespace("model", Model)
+        self._losses: Namespace[Loss] = Namespace("loss", Loss)
+        self._preprocessors: Namespace[Preprocessor] = Namespace("preprocessor", Preprocessor)
+        self._metrics: Namespace[Metric] = Namespace("metric", Metric)
+        self._degradations: Namespace[Degradation] = Namespace("degradation", Degradation)
+        self._readers: Namespace[ModelReader] = Namespace("reader", ModelReader)
         self.plugins = tuple(self._load(source) for source in sources)
 
     @property
@@ -215,11 +147,13 @@ class Registry:
         try:
             with _named_if_slow(source), preserve_torch_defaults() as undone, redirect_stdout(sys.stderr):
                 contributions = _collect(source.load())
-        except (Exception, SystemExit) as error:  # a broken plugin is data, not the end of the program
+        except BaseException as error:  # a broken plugin is data, not the end of the program
+            if is_interruption(error):
+                raise
             return Plugin(source.name, source.distribution, source.version, "failed", format_error(error))
         names: dict[str, tuple[str, ...]] = {}
         refused = [f"it changed {what} while it was imported, which was undone" for what in undone]
-        namespaces: tuple[_Namespace[Any], ...] = (
+        namespaces: tuple[Namespace[Any], ...] = (
             self._models,
             self._losses,
             self._preprocessors,
@@ -304,17 +238,19 @@ def _collect(module: ModuleType) -> list[list[Any]]:
     manager.check_pending()
     if not manager.get_hookcallers(module):
         raise PysrError(f"{module.__name__} has no hook; mark functions of the right name with pysr.plugin.hookimpl")
-    return [_call(manager, hook) for hook in _HOOKS.values()]
+    return [_call(manager, hook) for hook in HOOKS.values()]
 
 
 def _call(manager: pluggy.PluginManager, hook: str) -> list[Any]:
     try:
         return [item for items in getattr(manager.hook, hook)() for item in items]
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if is_interruption(error):
+            raise
         raise PysrError(f"{hook} raised {format_error(error)}") from error
 
 
-def _register(namespace: _Namespace[Description], items: list[object], owner: str, refused: list[str]) -> Iterator[str]:
+def _register(namespace: Namespace[Description], items: list[object], owner: str, refused: list[str]) -> Iterator[str]:
     """Add descriptions; yields the names of those accepted and appends to ``refused`` why others were not."""
     for item in items:
         try:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.table import Table
 
-from pysr.cli.terminal import Bar, evaluation_table, print_table
+from pysr.cli.terminal import Bar, eprint, evaluation_table, print_table
 from pysr.evaluation.protocols import Evaluation, ImageResult, ScaleResult
 from pysr.plugin import Metric
 
@@ -72,3 +72,8 @@ def test_an_evaluation_has_a_block_a_data_set_and_gaps(capsys: pytest.CaptureFix
         *("Set5", "x2 [x] 30.000 32.000", "x2 30.000 32.000", "x3 [x] - 31.000", "x3 - 31.000"),
         *("[set14]", "x2 [x] 33.000 34.000", "x2 33.000 34.000"),
     ]
+
+
+def test_control_characters_in_names_are_shown_and_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
+    eprint("pysr: error: a\x1b[2J\r\x07\x9b.png\n\tä")
+    assert capsys.readouterr().err == "pysr: error: a\\x1b[2J\\r\\x07\\x9b.png\n\tä\n"

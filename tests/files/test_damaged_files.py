@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 from file_samples import Pixels, noise, png
 from image_samples import encoded, make_image, same
-from PIL import ImageFile, PngImagePlugin
+from PIL import Image, ImageFile, PngImagePlugin
 
 from pysr.errors import InputError
 from pysr.files import read_image
 from pysr.files.encoders import encode_image
+from pysr.files.frames import read_animation
 from pysr.files.metadata import Metadata
 from pysr.files.raster import Kind, Raster
+from pysr.files.tiff_pages import read_page
 
 
 def deep(pixels: Pixels, kind: Kind) -> bytes:
@@ -139,3 +141,76 @@ def test_a_bomb_is_refused_by_its_header(tmp_path: Path, name: str, monkeypatch:
     (tmp_path / "a").write_bytes(BOMBS[name])
     with pytest.raises(InputError, match="million"):
         read_image(tmp_path / "a")
+
+
+def webp(width: int, height: int) -> bytes:
+    """A file of one colour, whose pixels take no bits at all."""
+    data = bytearray(encoded(Image.new("RGB", (16, 16)), "WEBP", lossless=True))
+    struct.pack_into("<I", data, 21, width - 1 | height - 1 << 14)
+    return bytes(data)
+
+
+EMPTY = {  # declare pixels that their few bytes cannot hold, though not too many of them
+    "png": png_header(23_000, 23_000),
+    "png thin": png_header(24, 4_194_322),
+    "jpeg": TINY["jpeg"].replace(struct.pack(">HH", 8, 12), struct.pack(">HH", 23_000, 23_000)),
+    "tiff": tiff(23_000, 23_000, 8),
+    "tiff 16": tiff(8_000, 8_000, 16),
+    "webp": webp(12_000, 12_000),
+    "gif": BOMBS["gif"].replace(bytes([255] * 4), struct.pack("<HH", 9000, 9000)),
+    "ppm": b"P6 9000 9000 255\n",
+    "pbm": b"P4 9000 9000\n" + bytes(1000),
+}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_more_pixels_than_its_bytes_can_hold_cost_nothing(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda *_: pytest.fail("memory was taken"))
+    monkeypatch.setattr(np, "zeros", lambda *_, **__: pytest.fail("memory was taken"))
+    (tmp_path / "a").write_bytes(EMPTY[name])
+    with pytest.raises(InputError, match=r"bytes for \d+ x \d+.*another copy"):
+        read_image(tmp_path / "a")
+
+
+@pytest.mark.parametrize("name", ["PNG", "TIFF", "GIF", "JPEG", "WEBP"])
+def test_large_areas_of_one_colour_are_read(tmp_path: Path, name: str) -> None:
+    side = 4200  # beyond what any file may declare
+    image = Image.new("1" if name in ("PNG", "TIFF") else "L", (side, side))
+    options = {"compression": "group4"} if name == "TIFF" else {"optimize": True, "progressive": True, "quality": 1}
+    (tmp_path / "a").write_bytes(encoded(image, name, **(options if name != "WEBP" else {"quality": 1, "method": 0})))
+    assert read_image(tmp_path / "a").size == (side, side)
+
+
+def test_a_page_behind_the_first_is_checked_too(tmp_path: Path) -> None:
+    first, second = deep(noise((3, 4, 3), "uint16"), "rgb"), bytearray(tiff(23_000, 23_000, 8))
+    data = bytearray(first) + bytes(len(first) % 2)
+    where = len(data)
+    for at in range(10, 10 + 12 * 8, 12):
+        if struct.unpack_from("<H", second, at)[0] in (258, 273):
+            struct.pack_into("<I", second, at + 8, struct.unpack_from("<I", second, at + 8)[0] + where)
+    (directory,) = struct.unpack_from("<I", data, 4)
+    struct.pack_into("<I", data, directory + 2 + 12 * struct.unpack_from("<H", data, directory)[0], where + 8)
+    (tmp_path / "a").write_bytes(bytes(data + second))
+    with pytest.raises(InputError, match="bytes for"):
+        read_page(tmp_path / "a", 1)
+
+
+def test_an_animation_of_too_many_pixels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = [Image.new("L", (40, 30), colour) for colour in (0, 100, 200)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert len(read_animation(tmp_path / "a.gif").frames) == 3
+    monkeypatch.setattr("pysr.files.frames.MAX_PIXELS", 2 * 40 * 30)
+    with pytest.raises(InputError, match="3 frames of 40 x 30"):
+        read_animation(tmp_path / "a.gif")
+    assert len(read_animation(tmp_path / "a.gif", 2).frames) == 1
+
+
+def test_a_palette_image_without_a_palette_is_damaged(tmp_path: Path) -> None:
+    data = encoded(make_image("P"), "PNG")
+    at = data.index(b"PLTE") - 4
+    length = 12 + struct.unpack_from(">I", data, at)[0]
+    (tmp_path / "a.png").write_bytes(data[:at] + data[at + length :])
+    with pytest.raises(InputError, match="damaged"):
+        read_image(tmp_path / "a.png")

@@ -1,6 +1,8 @@
 """Feature networks: what goes in, what comes out, and where the weights come from."""
 
 import hashlib
+import io
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -229,3 +231,16 @@ def test_the_command_names_its_networks(
     with pytest.raises(SystemExit):
         fetch.main()
     assert "choose from vgg16, vgg19" in capsys.readouterr().err.replace("'", "")
+
+
+def test_damaged_files_are_weights_errors(tmp_path: Path) -> None:
+    file, chance = io.BytesIO(), random.Random(0)
+    torch.save({"features.0.weight": torch.zeros(2, 3), "features.0.bias": torch.zeros(2)}, file)
+    sound = file.getvalue()
+    for _ in range(200):
+        damaged = bytearray(sound)
+        for _ in range(3):
+            damaged[chance.randrange(len(sound))] ^= 1 << chance.randrange(8)
+        (tmp_path / "a.pth").write_bytes(damaged)
+        with pytest.raises(WeightsError):
+            Features("vgg16", ["relu2_2"], tmp_path / "a.pth")

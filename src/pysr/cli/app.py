@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from .stopping import Stop, Stopping, stopped_at_once
+from .stopping import Stopping, stopped_at_once
 
 with stopped_at_once():
     try:
@@ -20,7 +20,7 @@ with stopped_at_once():
         sys.exit("pysr: error: the command line needs packages that are not installed: pip install 'pysr-sdk[cli]'")
 
     from .. import __version__
-    from ..errors import InputError, PysrError, UnknownNameError
+    from ..errors import InputError, PysrError, Stop, UnknownNameError
     from .compare import compare
     from .evaluate import evaluate
     from .export import export

@@ -83,7 +83,8 @@ def new(state: CliState, /, name: str, kind: str) -> None:
 
 def _check_name(name: str, kind: str) -> None:
     """Refuse a name that cannot be used, or that something installed has."""
-    from ..registry import AUTO, registry
+    from ..namespaces import AUTO
+    from ..registry import registry
 
     if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME or keyword.iskeyword(name):
         raise InputError(

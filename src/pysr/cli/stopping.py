@@ -17,23 +17,12 @@ from types import FrameType
 from typing import NoReturn
 
 from ..atomic import discard_unfinished
+from ..errors import Stop
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE = 0.1  # seconds in which the main thread must notice the signal
 _TIDYING = 0.7  # seconds in which it must then have tidied up
 _IMPORTS = "<frozen importlib._bootstrap>"  # the file of Python's own code that imports
-
-
-class Stop(BaseException):
-    """Raised in the main thread by SIGINT (Ctrl-C) and SIGTERM; no `KeyboardInterrupt`, which libraries catch.
-
-    Attributes:
-        code: The exit code that it means.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.code = 128 + number
 
 
 class Stopping:

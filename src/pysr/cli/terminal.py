@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 import time
 import traceback
@@ -25,11 +26,16 @@ if TYPE_CHECKING:
     from ..plugin import Metric, Model
     from ..registry import Plugin
 
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and line breaks
 _STATE_STYLES = {"ok": "green", "partly": "bold yellow", "failed": "bold red", "disabled": "dim"}
 
 
 def eprint(message: str) -> None:
-    """Print a line on standard error, as far as it can be written: on a full disk it costs no result."""
+    """Print a line on standard error, as far as it can be written: on a full disk it costs no result.
+
+    Control characters, which a file's name may have, are shown and not obeyed.
+    """
+    message = _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], message)
     try:
         print(message, file=sys.stderr, flush=True)
     except (OSError, ValueError):  # ValueError: it is closed

@@ -148,7 +148,7 @@ def _upscale(state: CliState, options: UpscaleOptions) -> int:
     state.start("INFO", as_json=options.progress == "json")  # which model is chosen, and why
     tune_allocator()
     wait_passively()
-    from ..registry import AUTO
+    from ..namespaces import AUTO
 
     with collector_at_rest():
         output = options.for_output()
@@ -183,7 +183,7 @@ def _sources(options: UpscaleOptions) -> list[Any]:
 
 def _enlargement(options: UpscaleOptions, sources: Sequence[Any], output: Output) -> Enlargement:
     """How much to enlarge, found out without loading a model."""
-    from ..registry import AUTO
+    from ..namespaces import AUTO
     from ..upscaling.auto import auto_scale, auto_scales
     from ..upscaling.chain import Chain
     from ..upscaling.folder import Enlargement
@@ -262,7 +262,7 @@ def _hint_at_better_model(upscaler: Upscaler, jobs: Sequence[FileJob]) -> None:
 
 def _noted_scale(model: str, sources: Sequence[Any]) -> int | None:
     """The scale that files made by `pysr shrink` note; None if there are none."""
-    from ..registry import AUTO
+    from ..namespaces import AUTO
     from ..upscaling.auto import auto_scales
     from ..upscaling.chain import Chain
     from ..upscaling.folder import noted_scale

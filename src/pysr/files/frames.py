@@ -17,7 +17,7 @@ from .metadata import Changes, decodable, embed, embeds
 from .output import Output
 from .pillow import PLUGINS
 from .raster import Raster
-from .reader import ANY_SIZE, open_reader, read_raster
+from .reader import ANY_SIZE, MAX_PIXELS, open_reader, read_raster
 from .streams import Buffered, Source, buffered, name_of
 from .tiff_pages import read_page
 from .writer import fitted_metadata
@@ -75,6 +75,12 @@ def read_animation(source: Source, frame: int | None = None) -> Animation:
         if frame is not None and frame >= last - first:
             raise InputError(f"{name!r} has the frames 0 to {last - first - 1}, not {frame}; choose one of them")
         numbers = range(first, last) if frame is None else [first + frame]
+        width, height = reader.header.size
+        if len(numbers) * width * height > MAX_PIXELS:
+            raise InputError(
+                f"{name!r} has {len(numbers)} frames of {width} x {height}, more than {MAX_PIXELS / 1e6:.0f} million"
+                " pixels; choose one of them, or cut it into parts"
+            )
         decoded, durations = [], []
         for number in numbers:
             image.seek(number)

@@ -54,6 +54,7 @@ class ImageReader(ABC):
         header: What is known before decoding.
         palette: As `Raster.palette`.
         metadata: What the file says beside the pixels.
+        compression: TIFF's number for it; None for other formats.
         turns: Whether `window` turns the pixels itself.
         images: How many images the file holds, thumbnails left out; it is 1 for animations, too (see `frames`).
         by_rows: Whether `rows` can be called.
@@ -63,6 +64,7 @@ class ImageReader(ABC):
     header: Header
     palette: NDArray[np.uint8] | None = None
     metadata: Metadata = Metadata()
+    compression: int | None = None
     turns: bool = False
     images: int = 1
     by_rows: bool = False

@@ -104,6 +104,8 @@ class PillowReader(WholeImageReader):
         """Decode the whole image as stored, into Pillow's memory."""
         _warn_of_losses(self.image, self._name)
         self.image.load()
+        if self.image.mode == "P" and not self.image.getpalette():
+            raise InputError(f"{self._name!r} lacks its palette: it is damaged; use another copy of it")
         return self.image
 
     def rows(self) -> RasterRows:

@@ -21,6 +21,7 @@ from .jpeg2000 import open_jpeg2000
 from .metadata import Metadata, decodable, read_metadata
 from .netpbm import open_netpbm
 from .pillow import PillowReader
+from .plausible import check_plausible
 from .png import open_png
 from .raster import Pixels, Raster
 from .raster_rows import RasterRows
@@ -51,7 +52,7 @@ def open_reader(path: Source, *, max_pixels: int = MAX_PIXELS) -> Iterator[Image
     name = name_of(path)
     with open_for_reading(path) as file, _decoding(name):
         reader = _opened_reader(file, name)
-        _check_pixels(reader.header.size, max_pixels, name)
+        check_pixels(reader.header.size, max_pixels, name)
         yield reader
 
 
@@ -77,7 +78,7 @@ class ImageFile:
         """Decode the image as `read_raster` does."""
         self._warn_of_more()
         with _decoding(self._name):
-            _check_pixels(self.header.size, max_pixels, self._name)
+            check_pixels(self.header.size, max_pixels, self._name)
             raster = self._reader.read()
         if raster.pixels.size:
             _check_floats([raster.pixels], self._name)
@@ -91,7 +92,7 @@ class ImageFile:
         """
         self._warn_of_more()
         with _decoding(self._name):
-            _check_pixels(self.header.size, MAX_PIXELS if self.holds_all else ANY_SIZE, self._name)
+            check_pixels(self.header.size, MAX_PIXELS if self.holds_all else ANY_SIZE, self._name)
             rows = self._reader.rows()
         rows = replace(rows, bands=partial(_decoded, rows.bands, self._name))
         if rows.dtype.kind == "f":
@@ -243,6 +244,7 @@ def _opened_reader(file: IO[bytes], name: str) -> ImageReader:
     metadata = read_metadata(file, format)
     reader = _reader(decodable(file, format, metadata), format, name)
     reader.describe(metadata)
+    check_plausible(reader.header, file, name, reader.compression)
     return reader
 
 
@@ -259,7 +261,8 @@ def _decoding(name: str) -> Iterator[None]:
         ) from error
 
 
-def _check_pixels(size: tuple[int, int], max_pixels: int, name: str) -> None:
+def check_pixels(size: tuple[int, int], max_pixels: int, name: str) -> None:
+    """Raise InputError for an image without pixels, or with more than that."""
     width, height = size
     if width < 1 or height < 1:
         raise InputError(f"{name!r} has no pixels ({width} x {height}): it is damaged; use another copy of it")

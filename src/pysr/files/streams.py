@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
 from typing import IO, Any, TypeGuard
 
-from ..atomic import FilePath, file_name
+from ..atomic import FilePath, file_name, special_kind
 from ..errors import InputError, format_error
 
 Source = FilePath | IO[bytes]  # what an image is read from
@@ -94,12 +92,10 @@ def open_for_reading(source: Source) -> Iterator[IO[bytes]]:
 
 def _open(name: str) -> IO[bytes]:
     try:
-        status = os.stat(name)
-        if stat.S_ISREG(status.st_mode):
+        if not (kind := special_kind(name)):
             return open(name, "rb")
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"there is no file {name!r}; check the name and the folder") from None
     except OSError as error:
         raise InputError(f"cannot open the file: {format_error(error)}; check its name and permissions") from error
-    kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or a pipe"
     raise InputError(f"{name!r} is {kind}, not a file; give the name of an image file")

@@ -50,6 +50,7 @@ def open_page(file: IO[bytes], name: str, number: int) -> tuple[Directory, Image
     page = images[number]
     reader = _reader(file, page, name)
     reader.images = len(images)
+    reader.compression = page.one(COMPRESSION, 1)
     return page, reader
 
 

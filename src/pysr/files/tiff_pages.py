@@ -10,8 +10,9 @@ from typing import IO
 from ..errors import InputError
 from .orientation import turned
 from .pillow_tiff import PillowTiffReader
+from .plausible import check_plausible
 from .raster import Raster
-from .reader import open_reader
+from .reader import MAX_PIXELS, check_pixels, open_reader
 from .streams import Source, name_of, open_for_reading
 from .tiff_choice import open_page
 
@@ -37,6 +38,8 @@ def read_page(source: Source, number: int) -> Raster:
         with open_for_reading(source) as file:
             page, reader = open_page(file, name, number)
             header = reader.header
+            check_pixels(header.size, MAX_PIXELS, name)
+            check_plausible(header, file, name, reader.compression)
             pixels = reader.window(0, 0, *header.size)
         if not isinstance(reader, PillowTiffReader):  # which turns them itself
             pixels = turned(pixels, page.orientation)

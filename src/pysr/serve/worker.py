@@ -199,7 +199,8 @@ def model_files(folder: Path) -> dict[str, Model]:
 
 def describe_models(files: Mapping[str, Model]) -> list[dict[str, Any]]:
     """Describe what can be asked for: the automatic choice, the installed models with weights, and model files."""
-    from ..registry import AUTO, registry
+    from ..namespaces import AUTO
+    from ..registry import registry
     from ..upscaling.auto import auto_scales
 
     facts = [

@@ -15,9 +15,10 @@ from PIL import Image
 from ..errors import InputError
 from ..files.compression import Compression, compression_of, compression_of_image
 from ..files.streams import is_stream, name_of
+from ..namespaces import AUTO
 from ..ops.host import ProcessLock
 from ..plugin import Model
-from ..registry import AUTO, registry
+from ..registry import registry
 from .chain import chain_for, validate_choice
 from .opening import ImageLike
 from .stage import Stage

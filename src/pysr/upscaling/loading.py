@@ -17,13 +17,15 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..atomic import FilePath
-from ..errors import InputError, PluginError, PysrError
+from ..errors import InputError
+from ..namespaces import AUTO
 from ..ops.hardware import choose_device, choose_precision
 from ..ops.host import own_defaults
 from ..plugin import Model, Preprocessor
-from ..registry import AUTO, registry
+from ..registry import registry
 from ..torch_defaults import preserve_torch_defaults
 from .auto import AutoUpscaler, auto_scale
+from .blame import blamed
 from .chain import Chain, ModelName, validate_choice
 from .model_files import find_model
 from .opening import ImageFile, ImageLike, PixelArray
@@ -295,11 +297,11 @@ def make_stage(
     Raises:
         InputError: The pre-upsampler or the backend cannot be used.
     """
-    runner = _prepare(model, network, hardware, backend)
+    with blamed(f"the network of the model {model.name!r} of {registry().owner(model.name)} failed on a small image"):
+        runner = _prepare(model, network, hardware, backend)
     stage = Stage(model, scale, runner, _build_preprocessors(model), registry().owner(model.name))
-    if not pre_upsampler:
-        return stage
-    return _with_pre_upsampler(_load_pre_upsampler(pre_upsampler, model, scale, hardware), stage)
+    pre = _load_pre_upsampler(pre_upsampler, model, scale, hardware) if pre_upsampler else None
+    return _with_pre_upsampler(pre, stage) if pre else stage
 
 
 def probe_sides(model: Model) -> tuple[int, int]:
@@ -327,9 +329,8 @@ def preprocessors_of(
 ) -> tuple[BoundPreprocessor, ...]:
     """Build a model's preprocessors, with a pre-upsampler in place of the one that enlarges, as `make_stage` does."""
     built = _build_preprocessors(model)
-    if not pre_upsampler:
-        return built
-    return _in_place_of_enlarging(_load_pre_upsampler(pre_upsampler, model, scale, hardware), model, built)
+    pre = _load_pre_upsampler(pre_upsampler, model, scale, hardware) if pre_upsampler else None
+    return _in_place_of_enlarging(pre, model, built) if pre else built
 
 
 @cache
@@ -341,18 +342,17 @@ def bicubic_stage(scale: int) -> Stage:
 
 
 def _build_preprocessors(model: Model) -> tuple[BoundPreprocessor, ...]:
-    return tuple(BoundPreprocessor(p, p.build()) for p in map(registry().preprocessor, model.preprocess))
+    with blamed(f"a preprocessor of {model.name!r} could not be built"):
+        return tuple(BoundPreprocessor(p, p.build()) for p in map(registry().preprocessor, model.preprocess))
 
 
 def _build_network(model: Model, scale: int, variant: str | None) -> nn.Module:
-    try:
+    with blamed(f"{registry().owner(model.name)} could not build the network of {model.name!r}"):
         with preserve_torch_defaults():
-            return model.network(scale, variant)
-    except PysrError:
-        raise
-    except Exception as error:
-        owner = registry().owner(model.name)
-        raise PluginError(f"{owner} could not build the network of {model.name!r}: {error!r}") from error
+            network = model.network(scale, variant)
+        if not isinstance(network, nn.Module):
+            raise TypeError(f"{type(network).__name__} is no torch.nn.Module")
+        return network
 
 
 def _load_pre_upsampler(name: ModelName, model: Model, scale: int, hardware: Hardware, backend: str = "torch") -> Stage:

@@ -16,6 +16,7 @@ from ..imaging.symmetry import SYMMETRIES, transform, transform_back
 from ..ops.resample import Resampler
 from ..ops.threads import threads_on_idle_processors
 from ..plugin import Model, Preprocess, Preprocessor
+from .blame import blamed
 from .runner import PreparedNetwork
 
 _WINDOW_BYTES = 8  # per value of a window and of its output: float32, and one copy (in transfer, or in a row of tiles)
@@ -90,10 +91,11 @@ class Stage:
             (N, C, h * scale, w * scale) float32, on the runner's device.
 
         Raises:
-            PluginError: The model returns a wrong shape, or NaN or infinite pixels.
+            PluginError: The model returns a wrong shape, NaN or infinite pixels, or raises an exception.
         """
         windows = windows.to(self.runner.device)
-        with threads_on_idle_processors() if windows.device.type == "cpu" else nullcontext():
+        threads = threads_on_idle_processors() if windows.device.type == "cpu" else nullcontext()
+        with threads, blamed(f"the model {self.model.name!r} of {self.owner} failed"):
             return self._process_symmetries(windows) if self.ensemble else self._process_once(windows)
 
     def _process_symmetries(self, windows: Tensor) -> Tensor:
@@ -131,7 +133,10 @@ class Stage:
     def _check(self, windows: Tensor, output: Tensor) -> None:
         count, channels, height, width = windows.shape
         wanted = (count, channels, height * self.scale, width * self.scale)
-        if output.shape != wanted:
+        if not isinstance(output, Tensor) or output.layout != torch.strided or output.device != windows.device:
+            kind = f"{output.layout} on {output.device}" if isinstance(output, Tensor) else type(output).__name__
+            problem = f"{kind}, not a dense tensor on {windows.device}"
+        elif output.shape != wanted:
             problem = f"{tuple(output.shape)} for an input of {tuple(windows.shape)}, not {wanted}"
         elif not torch.isfinite(output).all():
             precision = str(self.runner.dtype).removeprefix("torch.")

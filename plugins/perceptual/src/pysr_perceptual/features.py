@@ -7,11 +7,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -230,7 +228,7 @@ def _fill(spec: FeatureNetwork, trunk: nn.Sequential, file: Path | None) -> None
     tensors = _read(path)
     try:
         trunk.load_state_dict(dict(zip(trunk.state_dict(), _of_convolutions(tensors), strict=True)))
-    except (RuntimeError, ValueError, LookupError, AttributeError) as error:  # other names, shapes, or no dict at all
+    except (RuntimeError, ValueError, LookupError, AttributeError, TypeError) as error:  # other names, shapes, no dict
         raise WeightsError(f"{path} is not for {spec.name} in torchvision's format: {error!r}") from None
 
 
@@ -257,8 +255,8 @@ def _read(path: Path) -> Any:
     """Read a weights file; nothing in it can run code."""
     try:
         return load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except (OSError, SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
-        raise WeightsError(f"{path} cannot be read as a state dict ({error}); use another copy of it") from None
+    except Exception as error:  # torch raises anything for a damaged file: KeyError, struct.error, AssertionError, ...
+        raise WeightsError(f"{path} cannot be read as a state dict ({error!r:.200}); use another copy of it") from None
 
 
 def _of_convolutions(tensors: Mapping[str, Tensor]) -> list[Tensor]:

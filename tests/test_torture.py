@@ -1,0 +1,18 @@
+"""The experiments of tests/torture, for a moment each; `make torture` runs them at length."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from torture.__main__ import EXPERIMENTS
+from torture.experiment import Experiment
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the experiments use fork, /proc and the C library")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forks in a process with threads
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.name)
+def test_nothing_breaks(experiment: Experiment, tmp_path: Path) -> None:
+    outcome = experiment.run(experiment.quick, tmp_path)
+    assert not outcome.failures
+    assert outcome.n or outcome.notes
