@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from pysr import WeightsError
 from pysr.plugin import Weights
-from pysr.upscaling.weights import load_weights, read_metadata, save_weights
+from pysr.upscaling.weights import load_weights, read_metadata, save_weights, trained_scales
 
 SOURCES = sorted((Path(__file__).parents[2] / "src").rglob("*.py"))
 
@@ -343,3 +343,10 @@ def test_equal_weights_give_equal_files(tmp_path: Path) -> None:
     assert read_metadata(tmp_path / "0.safetensors") == metadata
     found = load_file(tmp_path / "0.safetensors")
     assert all(torch.equal(found[name], value) for name, value in tensors.items())
+
+
+@pytest.mark.parametrize("scales", ["two", "2 x", "-1", "\u00b2", "9" * 5000])
+def test_scales_that_are_no_numbers_are_a_weights_error(tmp_path: Path, scales: str) -> None:
+    save_weights(network(), tmp_path / "w", {"pysr.scales": scales})
+    with pytest.raises(WeightsError, match="no numbers"):
+        trained_scales(tmp_path / "w")

@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -108,7 +109,10 @@ def trained_scales(path: Path) -> tuple[int, ...]:
     Raises:
         WeightsError: The file cannot be read as safetensors.
     """
-    return tuple(int(scale) for scale in read_metadata(path).get("pysr.scales", "").split())
+    scales = read_metadata(path).get("pysr.scales", "").split()
+    if not all(re.fullmatch("[0-9]{1,4}", scale) for scale in scales):
+        raise WeightsError(f"{path} has the scales {' '.join(scales)!r:.60}, no numbers; use another copy of it")
+    return tuple(map(int, scales))
 
 
 def resolve_scale(weights: str | PathLike[str], scale: int | None, offered: Sequence[int]) -> int | None:
