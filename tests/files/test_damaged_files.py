@@ -41,6 +41,7 @@ TINY = {
     "avif": encoded(make_image(), "AVIF"),
     "tiff": encoded(make_image(), "TIFF"),
     "tiff lzw": encoded(make_image(), "TIFF", compression="tiff_lzw"),
+    "tiff fax": encoded(make_image("1"), "TIFF", compression="group4"),
     "bmp": encoded(make_image(), "BMP"),
     "gif": encoded(make_image("P"), "GIF"),
     "ppm": encoded(make_image(), "PPM"),
@@ -81,6 +82,7 @@ def test_damaged_bytes_are_an_input_error_or_an_image(
         (tmp_path / "a").write_bytes(data.tobytes())
         with suppress(InputError):
             read_image(tmp_path / "a", max_pixels=2**22)
+    assert not capfd.readouterr().err
 
 
 @pytest.mark.parametrize("name", TINY)

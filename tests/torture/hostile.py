@@ -58,6 +58,7 @@ def samples() -> dict[str, bytes]:
         "avif": encoded(make_image(), "AVIF"),
         "tiff": encoded(make_image(), "TIFF"),
         "tiff lzw": encoded(make_image(), "TIFF", compression="tiff_lzw"),
+        "tiff fax": encoded(make_image("1"), "TIFF", compression="group4"),
         "tiff jpeg": encoded(make_image(), "TIFF", compression="jpeg"),
         "tiff 16": deep(noise((3, 4, 3), "uint16"), "rgb"),
         "tiff float": deep(noise((3, 4), "float32"), "gray"),
