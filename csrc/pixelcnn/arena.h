@@ -43,10 +43,11 @@ struct WaveState {
 
     std::int64_t images, active, rings, width, planes, channels, layers;
     Element *vertical, *horizontal, *pixels, *zeros;
-    float *pre_activation, *sums;
+    Element* sums;
+    float* pre_activation;
 
     PYSR_HD WaveState(const PackedNetwork<Element>& network, const DrawJob& job, std::int64_t image_count, Arena& arena,
-                      bool winograd = kWinograd<Element>)
+                      bool paired = true)
         : images(image_count),
           active(smaller(job.height, (job.width + kLag - 1) / kLag)),
           rings(active + 2),
@@ -59,7 +60,7 @@ struct WaveState {
         pixels = arena.allocate<Element>(images * (job.height + kBorder) * pixel_row() + kPanel);
         zeros = arena.allocate<Element>(channels + kPanel);
         pre_activation = arena.allocate<float>(layers * max_positions() * sums_row());
-        sums = arena.allocate<float>(winograd ? layers * max_positions() * 2 * sums_row() : 0);
+        sums = arena.allocate<Element>(paired ? layers * max_positions() * 2 * sums_row() : 0);
     }
 
     /// The largest number of pixels that a step draws.
@@ -77,7 +78,7 @@ struct WaveState {
     }
 
     /// Sums of a layer's vertical stack at column j, one of the two columns that are computed together.
-    float* sums_at(std::int64_t layer, const Position& at, std::int64_t j) const {
+    Element* sums_at(std::int64_t layer, const Position& at, std::int64_t j) const {
         return sums + (((layer * images + at.image) * active + at.row % active) * 2 + j % 2) * sums_row();
     }
 
@@ -96,25 +97,24 @@ struct WaveState {
 /// Per-thread scratch buffers for one step.
 template <class Element>
 struct StepScratch {
-    static constexpr std::int64_t kMaxTaps = 2 * kTile;
+    static constexpr std::int64_t kMaxTaps = 20;
 
     Position* positions;
     const Element** inputs;
     float *tiles, *products, *sums, *residual, *expanded, *logits, *noise;
-    Element *rounded, *gates, *hidden, *features;
+    Element *gates, *hidden, *features;
 
     StepScratch(const PackedNetwork<Element>& network, const WaveState<Element>& state, Arena& arena) {
         const std::int64_t most = state.max_positions(), row = state.sums_row();
         positions = arena.allocate<Position>(most);
         inputs = arena.allocate<const Element*>(kMaxTaps * most);
         tiles = arena.allocate<float>(kWinograd<Element> ? 2 * kTile * most * state.channels : 0);
-        products = arena.allocate<float>(kWinograd<Element> ? kTile * most * row : 0);
+        products = arena.allocate<float>((kWinograd<Element> ? kTile : 2) * most * row);
         sums = arena.allocate<float>(most * row);
         residual = arena.allocate<float>(most * row);
         expanded = arena.allocate<float>(most * (network.hidden + kPanel));
         logits = arena.allocate<float>(most * kLevels);
         noise = arena.allocate<float>(kLevels);
-        rounded = arena.allocate<Element>(most * row);
         gates = arena.allocate<Element>(network.layer_count * most * row);
         hidden = arena.allocate<Element>(most * (network.hidden + kPanel));
         features = arena.allocate<Element>(most * (network.features + kPair<Element>));

@@ -4,6 +4,10 @@
 namespace pysr {
 namespace {
 
+inline void from_floats(const float* from, float* to, std::int64_t count) {
+    for (std::int64_t i = 0; i < count; ++i) to[i] = from[i];
+}
+
 /// kRows rows of kPanels panels: out[row] = bias, or out[row] itself, plus the products with inputs[tap * stride +
 /// row].
 template <class Element, int kRows, int kPanels>

@@ -13,10 +13,8 @@ constexpr float kInfinity = __builtin_inff();
 
 PYSR_HD inline float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 
-/// e^x for x clamped to [-87, 87], accurate to about one unit in the last place (polynomial of Cephes' expf).
-PYSR_HD inline float exponential(float x) {
-    x = x < -87.0f ? -87.0f : x;
-    x = x > 87.0f ? 87.0f : x;
+/// e^x for x in [-87, 87], accurate to about one unit in the last place (polynomial of Cephes' expf).
+PYSR_HD inline float exponential_within(float x) {
     constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
     const float n = fused(x, 1.44269504f, kRound) - kRound;
     const float r = fused(n, 2.12194440e-4f, fused(n, -0.693359375f, x));
@@ -28,6 +26,12 @@ PYSR_HD inline float exponential(float x) {
     p = fused(p, r, 5.0000001201e-1f);
     p = fused(p, r * r, r + 1.0f);
     return p * bit_cast<float>(static_cast<std::uint32_t>(static_cast<std::int32_t>(n) + 127) << 23);
+}
+
+/// e^x for x clamped to [-87, 87].
+PYSR_HD inline float exponential(float x) {
+    x = x < -87.0f ? -87.0f : x;
+    return exponential_within(x > 87.0f ? 87.0f : x);
 }
 
 /// ln x for normal x > 0 (polynomial of Cephes' logf).
@@ -54,7 +58,8 @@ PYSR_HD inline float gated(float signal, float opening) {
     signal = signal < -15.0f ? -15.0f : signal;
     signal = signal > 15.0f ? 15.0f : signal;
     opening = opening < -40.0f ? -40.0f : opening;
-    const float a = exponential(-2.0f * signal), b = exponential(-opening);
+    opening = opening > 87.0f ? 87.0f : opening;
+    const float a = exponential_within(-2.0f * signal), b = exponential_within(-opening);
     return (1.0f - a) / ((1.0f + a) * (1.0f + b));
 }
 

@@ -1,10 +1,9 @@
 #pragma once
-#include <deque>
 #include <functional>
 #include <string>
 #include <vector>
 
-#include "common/cache_line.h"
+#include "common/huge_pages.h"
 #include "pixelcnn/sampler.h"
 
 namespace pysr {
@@ -29,16 +28,14 @@ class Packed {
     GatedLayer<Element> pack_layer(const std::string& name, const WeightLookup& weights);
     void pack_head(const WeightLookup& weights);
 
-    /// Zero-initialised, cache-line-aligned storage owned by this object.
     template <class Item>
     Item* allocate(std::int64_t count) {
-        memory_.emplace_back(count * sizeof(Item) / sizeof(CacheLine) + 1);
-        return reinterpret_cast<Item*>(memory_.back().data());
+        return reinterpret_cast<Item*>(memory_.allocate(count * static_cast<std::int64_t>(sizeof(Item))));
     }
 
     PackedNetwork<Element> network_;
     std::vector<GatedLayer<Element>> layers_;
-    std::deque<std::vector<CacheLine>> memory_;
+    HugePages memory_;
 };
 
 }  // namespace pysr

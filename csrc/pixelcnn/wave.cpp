@@ -13,15 +13,16 @@
 namespace pysr {
 namespace {
 
-template <class Element>
-void from_floats(const float* from, Element* to, std::int64_t count) {
-    for (std::int64_t i = 0; i < count; ++i) from_float(from[i], to[i]);
-}
-
 /// tanh of the first `count` sums times the sigmoid of the next `count`.
 template <class Element>
 void gate(const float* sums, Element* to, std::int64_t count) {
-    for (std::int64_t i = 0; i < count; ++i) from_float(gated(sums[i], sums[count + i]), to[i]);
+    float gates[kPanel];
+    std::int64_t first = 0;
+    for (; first + kPanel <= count; first += kPanel) {  // of constant size: vectorised without a remainder
+        for (int i = 0; i < kPanel; ++i) gates[i] = gated(sums[first + i], sums[count + first + i]);
+        from_floats(gates, to + first, kPanel);
+    }
+    for (; first < count; ++first) from_float(gated(sums[first], sums[count + first]), to[first]);
 }
 
 void gumbel_noise(std::uint64_t seed, std::uint64_t image_id, std::int64_t value, float* noise) {
@@ -118,12 +119,7 @@ struct Wave {
     void pre_activation(std::int64_t layer) const {
         for (std::int64_t m = 0; m < count; ++m) {
             const Position& at = position(m);
-            if constexpr (kWinograd<Element>) {
-                tap(0)[m] = state.sums_at(layer, at, at.column);
-            } else {
-                from_floats(scratch.sums + m * row, scratch.rounded + m * row, 2 * network.channels);
-                tap(0)[m] = scratch.rounded + m * row;
-            }
+            tap(0)[m] = state.sums_at(layer, at, at.column);
             tap(1)[m] = tap(0)[m] + network.channels;
             for (std::int64_t q = 0; q < 2; ++q) {
                 const std::int64_t j = at.column - 2 + q;
@@ -133,25 +129,38 @@ struct Wave {
         multiply(network.layers[layer].pre_activation, tap(0), count, count, pre_activation_at(layer), row);
     }
 
-    /// A layer's vertical stack, which depends on earlier steps only.
+    /// A layer's vertical stack, which depends on earlier steps only: at even columns, those of this column and the
+    /// next.
     void vertical_stack(std::int64_t layer) const {
-        if constexpr (!kWinograd<Element>)
-            vertical_columns(layer);
-        else if (position(0).column % 2 == 0)  // the same in all rows
+        if (position(0).column % 2) return;  // the same in all rows
+        if constexpr (kWinograd<Element>)
             vertical_pairs(layer);
+        else
+            vertical_columns(layer);
     }
 
-    /// One column per position.
+    /// Both columns, each by itself.
     void vertical_columns(std::int64_t layer) const {
+        const std::int64_t both = 2 * count;
         for (std::int64_t m = 0; m < count; ++m)
             for (std::int64_t r = 0; r < 2; ++r)
-                for (std::int64_t q = 0; q < 5; ++q) tap(r * 5 + q)[m] = vertical_input(layer, position(m), r, q);
-        multiply(network.layers[layer].vertical, tap(0), count, count, scratch.sums, row);
+                for (std::int64_t q = 0; q < kTile; ++q) {
+                    const Element* const input = vertical_input(layer, position(m), r, q);
+                    if (q < 5) scratch.inputs[(r * 5 + q) * both + 2 * m] = input;
+                    if (q > 0) scratch.inputs[(r * 5 + q - 1) * both + 2 * m + 1] = input;
+                }
+        multiply(network.layers[layer].vertical, scratch.inputs, both, both, scratch.products, row);
         for (std::int64_t m = 0; m < count; ++m)
-            feed_next_layer(layer, position(m), position(m).column, scratch.sums + m * row);
+            for (std::int64_t side = 0; side < 2; ++side) {
+                const std::int64_t j = position(m).column + side;
+                const float* const sums = scratch.products + (2 * m + side) * row;
+                if (j >= job.width) continue;
+                from_floats(sums, state.sums_at(layer, position(m), j), 2 * network.channels);
+                feed_next_layer(layer, position(m), j, sums);
+            }
     }
 
-    /// Two columns per position, this and the next, by Winograd's algorithm.
+    /// Both columns, by Winograd's algorithm.
     void vertical_pairs(std::int64_t layer) const {
         const std::int64_t channels = network.channels;
         for (std::int64_t m = 0; m < count; ++m)
