@@ -10,9 +10,27 @@
 namespace pysr {
 namespace {
 
-/// Whether an image is interleaved 8-bit RGB.
+/// Whether an image is interleaved RGB of the usual types: bytes, 16 bits or floats.
 bool interleaved_rgb(const Image& image) {
-    return image.type == DType::u8 && image.channels == 3 && image.channel_stride == 1 && image.column_stride == 3;
+    const std::int64_t size = image.type == DType::u8 ? 1 : (image.type == DType::u16 ? 2 : 4);
+    return image.type != DType::f16 && image.type != DType::bf16 && image.channels == 3 &&
+           image.channel_stride == size && image.column_stride == 3 * size;
+}
+
+/// Calls call(T{}) with the C++ type of an interleaved_rgb image.
+template <class Call>
+void with_rgb_type(DType type, Call call) {
+    if (type == DType::u8) return call(std::uint8_t{});
+    if (type == DType::u16) return call(std::uint16_t{});
+    call(float{});
+}
+
+/// Rows of an image or patch that are read soon are fetched while those before them are used: they are too short, and
+/// too far apart, for the processor to guess.
+constexpr std::int64_t kRowsAhead = 4, kLine = 64;
+
+void prefetch(const char* from, std::int64_t bytes) {
+    for (std::int64_t i = 0; i < bytes; i += kLine) __builtin_prefetch(from + i);
 }
 
 bool has_float_rows(const Image& image) { return image.type == DType::f32 && image.column_stride == sizeof(float); }
@@ -23,9 +41,10 @@ void extract_row(const ExtractJob& job, std::int64_t patch, std::int64_t y) {
     for (std::int64_t c = 0; c < job.image.channels; ++c) body.span(patch, c, y, 0, job.patches.first.width);
 }
 
-/// extract_row<uint8_t, float> for interleaved RGB, the usual image: three planes from one pass over the pixels.
+/// extract_row<In, float> for interleaved RGB, the usual image: three planes from one pass over the pixels.
+template <class In>
 void extract_rgb_row(const ExtractJob& job, std::int64_t patch, std::int64_t y) {
-    const ExtractPatches<std::uint8_t, float> body{job.image, job.origins, job.patches};
+    const ExtractPatches<In, float> body{job.image, job.origins, job.patches};
     const Origin origin = job.origins[patch];
     const std::int64_t width = job.patches.first.width;
     const std::int64_t x = clamp(0, -origin.left, width), end = clamp(x, job.image.width - origin.left, width);
@@ -34,15 +53,26 @@ void extract_rgb_row(const ExtractJob& job, std::int64_t patch, std::int64_t y) 
         body.span(patch, c, y, end, width);
     }
     if (x == end) return;
-    const char* from = pixel(job.image, 0, mirror(origin.top + y, job.image.height), origin.left + x);
-    split(reinterpret_cast<const std::uint8_t*>(from), pixel(job.patches, patch, 0, y, x),
-          pixel(job.patches, patch, 1, y, x), pixel(job.patches, patch, 2, y, x), end - x, job.stream);
+    const auto row_at = [&](std::int64_t row) {
+        return pixel(job.image, 0, mirror(origin.top + row, job.image.height), origin.left + x);
+    };
+    prefetch(row_at(y + kRowsAhead), 3 * static_cast<std::int64_t>(sizeof(In)) * (end - x));
+    const char* from = row_at(y);
+    char *red = pixel(job.patches, patch, 0, y, x), *green = pixel(job.patches, patch, 1, y, x);
+    char* blue = pixel(job.patches, patch, 2, y, x);
+    if constexpr (sizeof(In) == 1) {
+        split_bytes(reinterpret_cast<const In*>(from), red, green, blue, end - x, job.stream);
+    } else {
+        split_scalar<In>(from, red, green, blue, end - x);
+    }
 }
 
 void extract(const ExtractJob& job, std::int64_t first, std::int64_t end) {
     const std::int64_t height = job.patches.first.height;
     if (interleaved_rgb(job.image) && has_float_rows(job.patches.first)) {
-        for (; first < end; ++first) extract_rgb_row(job, first / height, first % height);
+        with_rgb_type(job.image.type, [&](auto in) {
+            for (; first < end; ++first) extract_rgb_row<decltype(in)>(job, first / height, first % height);
+        });
         finish_streams();
         return;
     }
@@ -81,34 +111,45 @@ void blend_segment(const BlendJob& job, const Segment& segment, std::int64_t y) 
 
 constexpr std::int64_t kMostSources = 16;
 
-/// Collects the patch rows that contribute to a segment of an output row; returns how many, or -1 if they are too many.
+/// Collects the patch rows that contribute to a segment of an output row, and prefetches those below; returns how many,
+/// or -1 if they are too many.
 std::int64_t find_sources(const BlendPatches<float>& body, const Segment& segment, std::int64_t row, Source* sources) {
     std::int64_t found = 0;
     for (std::int64_t band = 0; band < body.rows.count; ++band) {
         const float weight = body.row_weight(band, row);
         if (weight == 0.0f) continue;
+        const Image& patch = body.bands[band].first;
+        const bool is_last = row - body.rows.starts[band] + 1 == body.rows.length;
         for (std::int64_t k = segment.first_patch; k < segment.end_patch; ++k) {
             if (found == kMostSources) return -1;
-            sources[found++] = {body.sample(band, k, 0, row, segment.first), body.bands[band].first.channel_stride,
-                                body.column_weights(k, segment.first), weight};
+            const char* samples = body.sample(band, k, 0, row, segment.first);
+            sources[found++] = {samples, patch.channel_stride, body.column_weights(k, segment.first), weight};
+            const std::int64_t bytes = (segment.end - segment.first) * static_cast<std::int64_t>(sizeof(float));
+            for (std::int64_t c = 0; c < 3 && !is_last; ++c)
+                prefetch(samples + c * patch.channel_stride + patch.row_stride, bytes);
         }
     }
     return found;
 }
 
-/// blend_segment<float, uint8_t> for interleaved RGB, the usual image: three planes at once, and pixels that one patch
+/// blend_segment<float, Out> for interleaved RGB, the usual image: three planes at once, and pixels that one patch
 /// covers with weight 1 are only converted.
+template <class Out>
 void blend_rgb_segment(const BlendJob& job, const Segment& segment, std::int64_t y) {
     const BlendPatches<float> body{job.bands, job.rows, job.columns};
     Source sources[kMostSources];
     const std::int64_t found = find_sources(body, segment, job.first_row + y, sources);
-    std::uint8_t* to = reinterpret_cast<std::uint8_t*>(pixel(job.out, 0, y, segment.first));
-    if (found < 0) {
-        blend_segment<float, std::uint8_t>(job, segment, y);
-    } else if (found == 1 && segment.at_weight_one && sources[0].weight == 1.0f) {
-        join(sources[0].samples, sources[0].plane_stride, to, segment.end - segment.first);
+    const std::int64_t count = segment.end - segment.first;
+    if (found < 0) return blend_segment<float, Out>(job, segment, y);
+    const bool alone = found == 1 && segment.at_weight_one && sources[0].weight == 1.0f;
+    char* to = pixel(job.out, 0, y, segment.first);
+    if constexpr (sizeof(Out) == 1) {
+        Out* bytes = reinterpret_cast<Out*>(to);
+        if (alone) return join_bytes(sources[0].samples, sources[0].plane_stride, bytes, count);
+        join_sum_bytes(sources, found, bytes, count);
     } else {
-        join_sum(sources, found, to, segment.end - segment.first);
+        if (alone) return join_scalar<Out>(sources[0].samples, sources[0].plane_stride, to, count);
+        join_sum_scalar<Out>(sources, found, to, 0, count);
     }
 }
 
@@ -125,7 +166,11 @@ void for_segments(const BlendJob& job, std::int64_t first, std::int64_t end, Ble
 }
 
 void blend(const BlendJob& job, std::int64_t first, std::int64_t end) {
-    if (interleaved_rgb(job.out) && all_have_float_rows(job)) return for_segments(job, first, end, blend_rgb_segment);
+    const bool clips_floats = job.clip && job.out.type == DType::f32;
+    if (interleaved_rgb(job.out) && !clips_floats && all_have_float_rows(job)) {
+        with_rgb_type(job.out.type, [&](auto out) { for_segments(job, first, end, blend_rgb_segment<decltype(out)>); });
+        return;
+    }
     with_float_type(job.bands[0].first.type, [&](auto in) {
         with_type(job.out.type,
                   [&](auto out) { for_segments(job, first, end, blend_segment<decltype(in), decltype(out)>); });

@@ -21,8 +21,8 @@ inline void write_row(char* row, __m256 values, bool stream) {
 
 inline bool is_aligned(const void* at) { return reinterpret_cast<std::uintptr_t>(at) % 32 == 0; }
 
-/// See split_scalar. stream: use non-temporal stores if the rows are aligned; finish_streams() must follow.
-inline void split(const std::uint8_t* rgb, char* red, char* green, char* blue, std::int64_t count, bool stream) {
+/// split_scalar for bytes. stream: use non-temporal stores if the rows are aligned; finish_streams() must follow.
+inline void split_bytes(const std::uint8_t* rgb, char* red, char* green, char* blue, std::int64_t count, bool stream) {
     stream = stream && is_aligned(red) && is_aligned(green) && is_aligned(blue);
     std::int64_t i = 0;
     for (; i + 8 <= count; i += 8) {  // pixels 0 to 3 and 4 to 7
@@ -33,7 +33,8 @@ inline void split(const std::uint8_t* rgb, char* red, char* green, char* blue, s
         write_row(green + 4 * i, channel_of(pixels, 1), stream);
         write_row(blue + 4 * i, channel_of(pixels, 2), stream);
     }
-    split_scalar(rgb + 3 * i, red + 4 * i, green + 4 * i, blue + 4 * i, count - i);
+    split_scalar<std::uint8_t>(reinterpret_cast<const char*>(rgb) + 3 * i, red + 4 * i, green + 4 * i, blue + 4 * i,
+                               count - i);
 }
 
 inline __m256 read_row(const char* row) { return _mm256_loadu_ps(reinterpret_cast<const float*>(row)); }
@@ -57,18 +58,18 @@ inline void store_pixels(std::uint8_t* rgb, __m256 red, __m256 green, __m256 blu
 
 constexpr std::int64_t kTouched = 10;  // pixels that store_pixels touches
 
-/// See join_scalar.
-inline void join(const char* red, std::int64_t plane_stride, std::uint8_t* rgb, std::int64_t count) {
+/// join_scalar for bytes.
+inline void join_bytes(const char* red, std::int64_t plane_stride, std::uint8_t* rgb, std::int64_t count) {
     std::int64_t i = 0;
     for (; i + kTouched <= count; i += 8) {
         const char* row = red + 4 * i;
         store_pixels(rgb + 3 * i, read_row(row), read_row(row + plane_stride), read_row(row + 2 * plane_stride));
     }
-    join_scalar(red + 4 * i, plane_stride, rgb + 3 * i, count - i);
+    join_scalar<std::uint8_t>(red + 4 * i, plane_stride, reinterpret_cast<char*>(rgb) + 3 * i, count - i);
 }
 
-/// See join_sum_scalar.
-inline void join_sum(const Source* sources, std::int64_t source_count, std::uint8_t* rgb, std::int64_t count) {
+/// join_sum_scalar for bytes.
+inline void join_sum_bytes(const Source* sources, std::int64_t source_count, std::uint8_t* rgb, std::int64_t count) {
     std::int64_t i = 0;
     for (; i + kTouched <= count; i += 8) {
         __m256 sums[3] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
@@ -82,7 +83,7 @@ inline void join_sum(const Source* sources, std::int64_t source_count, std::uint
         }
         store_pixels(rgb + 3 * i, sums[0], sums[1], sums[2]);
     }
-    join_sum_scalar(sources, source_count, rgb, i, count);
+    join_sum_scalar<std::uint8_t>(sources, source_count, reinterpret_cast<char*>(rgb), i, count);
 }
 
 inline void finish_streams() { _mm_sfence(); }

@@ -27,8 +27,8 @@ inline __m512 channel_of(__m512i pixels, int channel) {
 
 inline bool on_cache_line(const void* at) { return reinterpret_cast<std::uintptr_t>(at) % 64 == 0; }
 
-/// See split_scalar. stream: use non-temporal stores if the rows are aligned; finish_streams() must follow.
-inline void split(const std::uint8_t* rgb, char* red, char* green, char* blue, std::int64_t count, bool stream) {
+/// split_scalar for bytes. stream: use non-temporal stores if the rows are aligned; finish_streams() must follow.
+inline void split_bytes(const std::uint8_t* rgb, char* red, char* green, char* blue, std::int64_t count, bool stream) {
     std::int64_t i = 0;
     if (stream && on_cache_line(red) && on_cache_line(green) && on_cache_line(blue)) {
         for (; i + 16 <= count; i += 16) {
@@ -68,8 +68,8 @@ inline void store_pixels(std::uint8_t* rgb, std::int64_t left, __m512 red, __m51
     _mm_storeu_si128(reinterpret_cast<__m128i*>(rgb + 32), _mm512_extracti32x4_epi32(pixels, 2));
 }
 
-/// See join_scalar.
-inline void join(const char* red, std::int64_t plane_stride, std::uint8_t* rgb, std::int64_t count) {
+/// join_scalar for bytes.
+inline void join_bytes(const char* red, std::int64_t plane_stride, std::uint8_t* rgb, std::int64_t count) {
     for (std::int64_t i = 0; i < count; i += 16) {
         const __mmask16 mask = first_lanes(count - i);
         const char* row = red + 4 * i;
@@ -79,8 +79,8 @@ inline void join(const char* red, std::int64_t plane_stride, std::uint8_t* rgb, 
     }
 }
 
-/// See join_sum_scalar.
-inline void join_sum(const Source* sources, std::int64_t source_count, std::uint8_t* rgb, std::int64_t count) {
+/// join_sum_scalar for bytes.
+inline void join_sum_bytes(const Source* sources, std::int64_t source_count, std::uint8_t* rgb, std::int64_t count) {
     for (std::int64_t i = 0; i < count; i += 16) {
         __m512 sums[3] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
         for (const Source* source = sources; source < sources + source_count; ++source) {

@@ -4,7 +4,7 @@
 namespace pysr {
 namespace {
 
-// Loops for interleaved RGB bytes, left to the compiler to vectorise. Rows of floats may be unaligned.
+// Loops for interleaved RGB, left to the compiler to vectorise. Rows of floats and pixels may be unaligned.
 
 /// One patch row that contributes to a run of output pixels: three planes of floats, `plane_stride` bytes apart, to be
 /// multiplied by weight * weights[i].
@@ -15,25 +15,31 @@ struct Source {
     float weight;
 };
 
-/// Splits `count` pixels into three rows of floats in [0, 1].
-inline void split_scalar(const std::uint8_t* rgb, char* red, char* green, char* blue, std::int64_t count) {
-    for (std::int64_t i = 0; i < count; ++i) {
-        store(red + i * sizeof(float), to_float(rgb[3 * i]));
-        store(green + i * sizeof(float), to_float(rgb[3 * i + 1]));
-        store(blue + i * sizeof(float), to_float(rgb[3 * i + 2]));
+/// Splits `count` pixels into three rows of floats.
+template <class In>
+void split_scalar(const char* rgb, char* red, char* green, char* blue, std::int64_t count) {
+    for (std::int64_t i = 0; i < count; ++i, rgb += 3 * sizeof(In)) {
+        store(red + i * sizeof(float), to_float(load<In>(rgb)));
+        store(green + i * sizeof(float), to_float(load<In>(rgb + sizeof(In))));
+        store(blue + i * sizeof(float), to_float(load<In>(rgb + 2 * sizeof(In))));
     }
 }
 
-/// Joins three rows of floats, `plane_stride` bytes apart, to `count` pixels, clipped and rounded.
-inline void join_scalar(const char* red, std::int64_t plane_stride, std::uint8_t* rgb, std::int64_t count) {
+/// Joins three rows of floats, `plane_stride` bytes apart, to `count` pixels; integers are clipped and rounded. Adding
+/// zero makes -0 a 0, as a sum does.
+template <class Out>
+void join_scalar(const char* red, std::int64_t plane_stride, char* rgb, std::int64_t count) {
     for (std::int64_t i = 0; i < count; ++i)
-        for (std::int64_t c = 0; c < 3; ++c)
-            rgb[3 * i + c] = from_float<std::uint8_t>(load<float>(red + c * plane_stride + i * sizeof(float)));
+        for (std::int64_t c = 0; c < 3; ++c) {
+            const float value = load<float>(red + c * plane_stride + i * sizeof(float));
+            store(rgb + (3 * i + c) * sizeof(Out), from_float<Out>(value + 0.0f));
+        }
 }
 
-/// Joins the weighted sum of the sources to pixels [from, count), clipped and rounded.
-inline void join_sum_scalar(const Source* sources, std::int64_t source_count, std::uint8_t* rgb, std::int64_t from,
-                            std::int64_t count) {
+/// Joins the weighted sum of the sources to pixels [from, count).
+template <class Out>
+void join_sum_scalar(const Source* sources, std::int64_t source_count, char* rgb, std::int64_t from,
+                     std::int64_t count) {
     constexpr std::int64_t kBlock = 64;
     for (; from < count; from += kBlock) {
         float sums[3][kBlock] = {};
@@ -48,7 +54,7 @@ inline void join_sum_scalar(const Source* sources, std::int64_t source_count, st
                 }
             }
         }
-        join_scalar(reinterpret_cast<const char*>(sums), sizeof sums[0], rgb + 3 * from, size);
+        join_scalar<Out>(reinterpret_cast<const char*>(sums), sizeof sums[0], rgb + 3 * from * sizeof(Out), size);
     }
 }
 
