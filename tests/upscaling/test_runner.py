@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from pysr import InputError
 from pysr.ops.hardware import PRECISIONS, choose_device, choose_precision
-from pysr.upscaling.runner import PreparedNetwork, input_readers, keep_unrounded
+from pysr.upscaling.runner import PreparedNetwork, input_readers
+from pysr.upscaling.unrounded import keep_unrounded
 
 CPU = torch.device("cpu")
 PROBE = (1, 16, 16)

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .runner import PreparedNetwork, SplitConv, calibrate
+from .runner import PreparedNetwork, calibrate
+from .unrounded import SplitConv
 
 logger = logging.getLogger("pysr")
 

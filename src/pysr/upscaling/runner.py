@@ -1,11 +1,10 @@
 """A network prepared for one device and one precision.
 
-Two rules come from measurements. The network's input is never rounded to bfloat16: that alone costs VDSR 0.15 dB at
-scale 4. Convolutions run in channels-last memory order, which is up to 1.9 times as fast on a CPU.
+Two rules come from measurements. The network's input is never rounded to bfloat16 (`unrounded.py`). Convolutions run in
+channels-last memory order, which is up to 1.9 times as fast on a CPU.
 """
 
 import copy
-from collections.abc import Callable
 from typing import Any, TypeGuard
 
 import torch
@@ -14,45 +13,12 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from ..ops.hardware import precision_context
 from ..ops.resample import Resampler, resamples_natively
+from .fusing import FusedConv, fused, packed
+from .unrounded import Float32Layer, SplitConv
 
 _REDUCED = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)  # layers whose weights are stored in low precision
 _SLACK = 1.5  # factor on a layer's input and output in the memory estimate: workspace of convolutions, fragmentation
 _OWN_BYTES = 16  # per pixel in the memory estimate: the runner's float32 copies of the network's input and output
-
-
-class Float32Layer(nn.Module):
-    """A layer that reads the network's input: it computes in float32 and outputs the low precision."""
-
-    def __init__(self, layer: nn.Module, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.layer, self.dtype = layer, dtype
-
-    def forward(self, *inputs: Any, **named: Any) -> Any:
-        output = _in_float32(self.layer)(*inputs, **named)
-        return output.to(self.dtype) if isinstance(output, Tensor) else output
-
-
-class SplitConv(nn.Module):
-    """A plain convolution that reads the network's input, at low-precision speed: the input is split into two parts.
-
-    The input rounded to bfloat16 and its rounding error, also in bfloat16, together hold 16 significant bits.
-    """
-
-    def __init__(self, conv: nn.Conv2d, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.dtype = dtype
-        self.conv = copy.deepcopy(conv)
-        self.conv.in_channels *= 2
-        self.conv.weight = nn.Parameter(torch.cat([conv.weight, conv.weight], 1), requires_grad=False)
-        self.conv.to(dtype=dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def forward(self, image: Tensor) -> Tensor:
-        image = image.float()
-        high = image.to(self.dtype)
-        low = (image - high).to(self.dtype)
-        parts = torch.cat([high, low], 1).to(self.conv.weight.dtype)
-        output: Tensor = self.conv(parts.contiguous(memory_format=torch.channels_last))
-        return output
 
 
 class PreparedNetwork:
@@ -82,9 +48,12 @@ class PreparedNetwork:
             dtype = torch.float32
         self.device, self.dtype = device, dtype
         self.resampler: Resampler | None = resampler if resamples_natively(device) else None
+        fast = fused(network, dtype, probe_shape) if device.type == "cpu" else None
         if dtype != torch.float32:
-            _reduce_precision(network, readers, dtype)
+            for form in filter(None, (network, fast)):
+                _reduce_precision(form, readers, dtype)
         self._network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._fast = packed(fast.to(memory_format=torch.channels_last)) if fast else self._network  # type: ignore[call-overload]
 
     @property
     def network(self) -> nn.Module:
@@ -97,7 +66,7 @@ class PreparedNetwork:
         """Run the network on (N, C, h, w), on any device; returns float32 on the runner's device."""
         image = image.to(self.device, torch.float32).contiguous(memory_format=torch.channels_last)
         with precision_context(self.device, self.dtype):
-            output: Tensor = self._network(image)
+            output: Tensor = self._fast(image)
         return output.float()
 
     @torch.inference_mode()
@@ -138,24 +107,6 @@ class ForeignNetwork(PreparedNetwork):
 def input_readers(network: nn.Module, shape: tuple[int, int, int]) -> list[str]:
     """Return the names of the layers that read the network's input directly; ``shape`` is its (C, h, w)."""
     return calibrate(copy.deepcopy(network).eval(), shape, torch.float32)[0]
-
-
-def keep_unrounded(network: nn.Module, readers: list[str]) -> None:
-    """Make these layers compute in float32 under autocast, in place; the keys of the state dict stay the same."""
-    for layer in map(network.get_submodule, readers):
-        layer.forward = _in_float32(layer.forward)
-
-
-def _in_float32(forward: Callable[..., Any]) -> Callable[..., Any]:
-    def widened(value: Any) -> Any:
-        return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value
-
-    def wrapped(*inputs: Any, **named: Any) -> Any:
-        device = next((value.device.type for value in (*inputs, *named.values()) if isinstance(value, Tensor)), "cpu")
-        with torch.autocast(device, enabled=False):
-            return forward(*map(widened, inputs), **{name: widened(value) for name, value in named.items()})
-
-    return wrapped
 
 
 def calibrate(network: nn.Module, shape: tuple[int, int, int], dtype: torch.dtype) -> tuple[list[str], float]:
@@ -209,7 +160,9 @@ def calibrate(network: nn.Module, shape: tuple[int, int, int], dtype: torch.dtyp
 def _reduce_precision(network: nn.Module, readers: list[str], dtype: torch.dtype) -> None:
     """Store weights in the low precision, except in layers that read the network's input."""
     for name, layer in list(network.named_modules()):
-        if name in readers:
+        if name in readers and isinstance(layer, FusedConv):
+            layer.split_input(dtype)
+        elif name in readers:
             parent, _, child = name.rpartition(".")
             replacement = SplitConv(layer, dtype) if _can_split(layer, dtype) else Float32Layer(layer, dtype)
             setattr(network.get_submodule(parent), child, replacement)
