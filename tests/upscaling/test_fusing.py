@@ -32,7 +32,11 @@ class Branches(nn.Module):
         self.norm = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(inplace=True))
         self.leaky = nn.Sequential(nn.Conv2d(8, 8, 3, padding=2, dilation=2), nn.LeakyReLU(0.2))
         self.wide = nn.Sequential(nn.Conv2d(8, 16, 1), nn.PReLU(16))  # a slope for each channel
-        self.narrow, self.twice, self.smaller = nn.Conv2d(16, 8, 3, padding=1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 2, 2)
+        self.narrow, self.twice, self.smaller = (
+            nn.Conv2d(16, 8, 3, padding=1),
+            nn.Conv2d(8, 8, 1),
+            nn.Conv2d(8, 8, 2, 2),
+        )
         self.grouped, self.last = nn.Conv2d(8, 8, 3, padding=1, groups=2), nn.Conv2d(8, 3, 5, padding=2)
 
     def forward(self, image: Tensor) -> Tensor:

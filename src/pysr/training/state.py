@@ -16,8 +16,8 @@ from ..ops.hardware import precision_context
 from ..ops.seeds import step_seed
 from ..plugin import Model, Recipe
 from ..upscaling.runner import input_readers
-from ..upscaling.unrounded import keep_unrounded
 from ..upscaling.stage import BoundPreprocessor
+from ..upscaling.unrounded import keep_unrounded
 from ..upscaling.weights import difference
 from .checkpoints import check_same
 from .data import Batch

@@ -99,7 +99,7 @@ def fused(network: nn.Module, dtype: torch.dtype, probe_shape: tuple[int, int, i
     try:
         graph = fx.GraphModule(network, _Follower().follow(network))
         _fuse(graph)
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast("cpu", enabled=False):
             off, exact = graph(probe), network(probe)
             off -= exact
     except Exception as error:  # whatever a `forward` does with values that it cannot compute with
@@ -146,7 +146,7 @@ def _keeps_size(conv: nn.Conv2d) -> bool:
 
 
 class _Follower(fx.Tracer):
-    """Records what a network does with its input, like `fx.symbolic_trace`, which disturbs networks in other threads."""
+    """Records what a network does, like `fx.symbolic_trace`, which disturbs networks in other threads."""
 
     def follow(self, network: nn.Module) -> fx.Graph:
         """Return the graph of a network whose nodes are its modules without children, and functions."""
