@@ -38,7 +38,7 @@ class FusedConv(nn.Module):
         slope: What the activation multiplies negative results by: 0 for ReLU, 1 without an activation.
     """
 
-    def __init__(self, conv: nn.Conv2d, slope: float = 1) -> None:
+    def __init__(self, conv: nn.Conv2d, slope: float = 1.0) -> None:
         super().__init__()
         self.conv, self.slope, self.splits_input = conv, slope, False
         self._packed: Tensor | None = None
@@ -57,7 +57,7 @@ class FusedConv(nn.Module):
         return self.__dict__ | {"_packed": None}  # it cannot be copied
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         self.pack()
 
     def forward(self, image: Tensor, added: Tensor | None = None) -> Tensor:
@@ -70,7 +70,7 @@ class FusedConv(nn.Module):
         layer = conv.weight if self._packed is None else self._packed, conv.bias, *_geometry(conv)
         result: Tensor
         if added is None:
-            activation = {0: "relu", 1: "none"}.get(self.slope, "leaky_relu")
+            activation = {0.0: "relu", 1.0: "none"}.get(self.slope, "leaky_relu")
             slope = [self.slope] if activation == "leaky_relu" else []
             result = torch.ops.mkldnn._convolution_pointwise(image, *layer, activation, slope, "")
         elif added.dtype == dtype and added.shape == (len(image), conv.out_channels, *image.shape[2:]):
