@@ -148,6 +148,9 @@ class Standard:
     def isatty(self) -> bool:
         return False
 
+    def flush(self) -> None:
+        pass
+
 
 @pytest.mark.parametrize("arguments", [["-"], ["-", "-o", "-"], ["photo.png", "-o", "-"]])
 def test_pipes(photo: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
@@ -260,3 +263,13 @@ def test_a_frame_of_an_animation(photo: Path) -> None:
     with Image.open(photo.with_name("moving_x2.png")) as image:
         assert getattr(image, "n_frames", 1) == 3
     assert run("upscale", moving, "-m", "nearest", "--frame", "3") == 2
+    for ending in (".gif", ".apng", ".webp"):
+        result = photo.with_name(f"out{ending}")
+        assert run("upscale", moving, "-m", "nearest", "-o", result) == 0
+        with Image.open(result) as image:
+            assert getattr(image, "n_frames", 1) == 3
+
+
+def test_one_image_is_no_animation(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("upscale", photo, "-m", "nearest", "-o", photo.with_name("out.gif")) == 2
+    assert "the image is none; write .png" in capsys.readouterr().err

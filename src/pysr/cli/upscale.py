@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -205,6 +206,7 @@ def _enlargement(options: UpscaleOptions, sources: Sequence[Any], output: Output
 def _plan(
     options: UpscaleOptions, sources: Sequence[Any], output: Output, enlargement: Enlargement
 ) -> Sequence[FileJob]:
+    from ..files.formats import WRITABLE
     from ..files.writer import format_by_name
     from ..upscaling.folder import plan_files, plan_in_place, plan_one
 
@@ -218,7 +220,8 @@ def _plan(
         jobs = [plan_one(sources[0], Path(options.output), enlargement)]
     else:
         jobs = plan_files(sources, options.output, enlargement, format=options.format, suffix=options.suffix)
-    if options.output and (options.reads_stream or options.names_file()):
+    names_file = options.reads_stream or options.names_file()
+    if options.output and names_file and os.path.splitext(options.output)[1].lower() in WRITABLE:
         output.check_format(format_by_name(options.output).name)
     return jobs
 

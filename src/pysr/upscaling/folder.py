@@ -20,6 +20,8 @@ from ..atomic import FilePath, check_place, file_name
 from ..errors import InputError
 from ..files import READABLE, WRITABLE, folder_images, image_metadata, open_for_reading, upright_size
 from ..files.formats import ENDINGS, detect_format, format_of_ending
+from ..files.frames import FORMATS as ANIMATED
+from ..files.frames import count_frames
 from ..files.original import noted_original
 from ..files.output import TargetSize
 from ..files.streams import Buffered, Source, name_of
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from .upscaler import Upscaler
 
 _log = logging.getLogger(__name__)
+_MOVING = {ending for endings in ANIMATED.values() for ending in endings} - {*WRITABLE}  # written for animations only
 
 
 @dataclass(frozen=True)
@@ -147,14 +150,28 @@ def plan_one(source: Path | Buffered, target: Path | IO[bytes], enlargement: Enl
     Raises:
         InputError: The source cannot be opened, or the target cannot be written.
     """
-    if isinstance(target, Path) and target.suffix.lower() not in WRITABLE:
-        listed = ", ".join(WRITABLE)
-        raise InputError(f"{target} ends neither like an image file that pysr writes ({listed}) nor like a folder (/)")
     _look_at(source)
+    if isinstance(target, Path) and target.suffix.lower() not in WRITABLE and not _holds_frames(source, target):
+        raise InputError(_unwritten(target))
     job = FileJob(source, target, enlargement.of(source)[0])
     if error := _target_error(job, set()) if isinstance(target, Path) else None:
         raise error
     return job
+
+
+def _holds_frames(source: Path | Buffered, target: Path) -> bool:
+    """Tell whether an image is an animation, and its result a file that holds one."""
+    if target.suffix.lower() not in _MOVING:
+        return False
+    format, frames = count_frames(source)
+    return format in ANIMATED and frames > 1
+
+
+def _unwritten(target: Path) -> str:
+    if target.suffix.lower() in _MOVING:
+        return f"{target} would be an animation, and the image is none; write .png, or another format for one image"
+    listed = ", ".join(WRITABLE)
+    return f"{target} ends neither like an image file that pysr writes ({listed}) nor like a folder (/)"
 
 
 def plan_in_place(inputs: Sequence[Path], enlargement: Enlargement) -> list[FileJob]:
