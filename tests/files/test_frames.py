@@ -111,6 +111,17 @@ def test_an_animation_is_not_overwritten(nearest: pysr.Upscaler, tmp_path: Path)
         nearest.upscale_file(path, path)
 
 
+@pytest.mark.parametrize("name", [b"acTL", b"fcTL"])
+def test_damage_of_what_tells_of_frames_costs_no_image(name: bytes, nearest: pysr.Upscaler, tmp_path: Path) -> None:
+    path = animated(tmp_path / "in.png")
+    data = bytearray(path.read_bytes())
+    data[data.index(name) + 4] ^= 1
+    path.write_bytes(data)
+    report = nearest.upscale_file(path, tmp_path / "out.png")
+    assert [note.what for note in report.dropped] == ["animation"]
+    assert count_frames(tmp_path / "out.png") == ("PNG", 1)
+
+
 def test_metadata_are_kept_beside_the_frames(nearest: pysr.Upscaler, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[315] = "Ann"
@@ -181,3 +192,12 @@ def test_pages_keep_their_metadata(nearest: pysr.Upscaler, tmp_path: Path) -> No
                 assert image.getexif()[315] == "Ann"
                 assert image.getexif().get_ifd(0x8769)[0x9286].endswith(b"a comment that is long")
                 assert image.convert("RGB").getpixel((3, 3)) == shade
+
+
+def test_what_all_pages_lose_is_said_once(nearest: pysr.Upscaler, tmp_path: Path) -> None:
+    path, page = tmp_path / "in.tif", np.zeros((4, 6), np.uint8)
+    with tifffile.TiffWriter(path) as tiff:
+        for _ in range(3):
+            tiff.write(page, description='{"shape": [4, 6]}', metadata=None)
+    report = nearest.upscale_file(path, tmp_path / "out.tif")
+    assert ["ImageDescription" in warning for warning in report.warnings] == [True]

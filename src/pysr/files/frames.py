@@ -34,7 +34,7 @@ class Animation:
 
     Attributes:
         frames: 8-bit RGB, or RGBA if any pixel of any frame is transparent; each is the whole image, as it is shown.
-            The first has the metadata.
+            All have the file's metadata.
         durations: How long each frame is shown, in milliseconds.
         plays: How often the animation is shown; 0: without end.
     """
@@ -89,8 +89,8 @@ def read_animation(source: Source, frame: int | None = None) -> Animation:
             durations.append(float(image.info.get("duration", 0)))
         mode = "RGB" if all(_least_alpha(each) == 255 for each in decoded) else "RGBA"
         header, known = reader.header, reader.metadata
-        frames = [Raster(np.asarray(each.convert(mode)), "rgb") for each in decoded]
-        frames[0] = replace(frames[0], metadata=known, format=header.format, lossless=header.lossless)
+        frames = [Raster(np.asarray(each.convert(mode)), "rgb", metadata=known) for each in decoded]
+        frames[0] = replace(frames[0], format=header.format, lossless=header.lossless)
         return Animation(frames, durations, _plays(image))
 
 

@@ -223,6 +223,7 @@ def image_encoder(
     output: Output = DEFAULT,
     kind: Format | None = None,
     done: str = "",
+    said: str = "",
 ) -> ImageEncoder:
     """Prepare to encode an image in the format named by a file's ending, once or several times.
 
@@ -234,6 +235,7 @@ def image_encoder(
         output: Quality, compression, and what becomes of metadata.
         kind: The format, in place of that of the ending.
         done: As for `write_raster`.
+        said: The warning that was logged for a page before, which is not repeated.
 
     Raises:
         InputError: As for `check_output`.
@@ -241,7 +243,7 @@ def image_encoder(
     raster = Raster.from_pil(image) if isinstance(image, Image.Image) else image
     name = name_of(path)
     format = check_output(path, raster.size, raster.mode, transparent=raster.transparent_palette, kind=kind)
-    metadata, changes = fitted_metadata(raster, format, output, done, name)
+    metadata, changes = fitted_metadata(raster, format, output, done, name, said)
     keeps_lossless = raster.format == format and raster.lossless
 
     def encode(file: IO[bytes], quality: int | None) -> None:
@@ -251,7 +253,9 @@ def image_encoder(
     return ImageEncoder(encode, changes)
 
 
-def fitted_metadata(raster: AnyRaster, format: str, output: Output, done: str, name: str) -> tuple[Metadata, Changes]:
+def fitted_metadata(
+    raster: AnyRaster, format: str, output: Output, done: str, name: str, said: str = ""
+) -> tuple[Metadata, Changes]:
     """Decide what a file is to say beside its pixels; what is lost is logged.
 
     Args:
@@ -260,6 +264,7 @@ def fitted_metadata(raster: AnyRaster, format: str, output: Output, done: str, n
         output: What becomes of metadata.
         done: As for `write_raster`.
         name: Of the file, for the log.
+        said: As for `image_encoder`.
     """
     known = stripped(raster.metadata, output.strip) if output.strip else raster.metadata
     metadata, changes = fit(known, format, raster.size)
@@ -268,7 +273,7 @@ def fitted_metadata(raster: AnyRaster, format: str, output: Output, done: str, n
             metadata = with_software(metadata, format, done)
         else:
             changes = changes.without("note of what was done", f"{format} has no place for it")
-    if changes.warning:
+    if changes.warning and changes.warning != said:
         _log.warning("%r: %s", name, changes.warning)
     return metadata, changes
 

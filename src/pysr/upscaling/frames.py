@@ -124,7 +124,8 @@ def _upscale_pages(
     modified: int | None,
     reports: Iterator[Progress | None],
 ) -> tuple[tuple[int, int], Changes]:
-    name, done = name_of(source), []
+    name = name_of(source)
+    done: list[tuple[tuple[int, int], Changes]] = []
     first = read_page(source, 0)
     check_output(target, first.size, converted(first, _TIFF, output, name).mode, kind=_TIFF)
 
@@ -132,7 +133,8 @@ def _upscale_pages(
         for number in range(count):
             page = converted(read_page(source, number), _TIFF, output, name)
             result = fitted(enlarge(page, progress=next(reports)), _TIFF, name)
-            encoder = image_encoder(result, target, output=output, kind=_TIFF, done=note(page.size))
+            said = done[0][1].warning if done else ""
+            encoder = image_encoder(result, target, output=output, kind=_TIFF, done=note(page.size), said=said)
             file = io.BytesIO()
             encoder(file, None)
             done.append((result.size, encoder.changes))

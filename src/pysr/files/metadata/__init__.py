@@ -13,12 +13,12 @@ from typing import IO, Literal
 
 from ...errors import format_error
 from . import exif, xmp
-from .fit import Changes, fit, holds_exif, make_true, names_of
+from .fit import Changes, fit, holds_colours, holds_exif, make_true, names_of
 from .heif import avif_arguments, read_heif, read_jpeg2000
 from .jpeg import embed_jpeg, read_jpeg
 from .model import Metadata, Note, Text
 from .other import embed_bmp, read_bmp, read_gif
-from .png import MOST_COMPRESSED, embed_png, longest_part, png_chunks, read_png
+from .png import ANIMATION, MOST_COMPRESSED, embed_png, longest_part, png_chunks, read_png
 from .png import pixels_only as png_pixels_only
 from .resolution import Resolution
 from .tags import DamagedTagsError
@@ -38,6 +38,7 @@ __all__ = [
     "embed",
     "embeds",
     "fit",
+    "holds_colours",
     "holds_exif",
     "make_true",
     "png_chunks",
@@ -86,7 +87,7 @@ def read_metadata(file: IO[bytes], format: str) -> Metadata:
 def decodable(file: IO[bytes], format: str, metadata: Metadata) -> IO[bytes]:
     """Return a file at its start for a decoder, without the metadata if they could keep it from decoding the pixels."""
     if format == "PNG" and (metadata.lost or longest_part(metadata) > MOST_COMPRESSED):
-        return png_pixels_only(file)
+        return png_pixels_only(file, animated=all(note.what != ANIMATION for note in metadata.lost))
     if format == "TIFF" and is_odd(file):
         return tiff_pixels_only(file)
     file.seek(0)

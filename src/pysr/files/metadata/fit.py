@@ -97,6 +97,11 @@ def fit(metadata: Metadata, format: str, size: tuple[int, int]) -> tuple[Metadat
     return fitting.result()
 
 
+def holds_colours(format: str) -> bool:
+    """Tell whether a format has a place for PNG's chunks about colours."""
+    return "colours" in _HOLDS.get(format, ())
+
+
 def holds_exif(format: str) -> bool:
     """Tell whether a format has a place for EXIF."""
     return "exif" in _HOLDS.get(format, ())

@@ -23,7 +23,10 @@ _MOST_TEXT = 2**26  # bytes of a text when decompressed; ComfyUI's longest are o
 _MOST_CHUNK = 2**28  # bytes of a chunk of metadata
 MOST_COMPRESSED = 2**20  # Pillow's reader refuses to decompress longer texts
 _OWN = (b"iCCP", b"eXIf", b"pHYs", b"tEXt", b"zTXt", b"iTXt", b"tIME", *(name.encode() for name in COLOURS))
-_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT")  # what decoders need
+_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")  # what decoders need
+_FRAMES = (b"acTL", b"fcTL", b"fdAT")  # and what they need for animations
+_CONTROLS = {b"acTL": 8, b"fcTL": 26}  # bytes of the chunks that tell of frames
+ANIMATION = "animation"
 _HINTS = (b"bKGD", b"hIST", b"sBIT", b"sPLT")  # for the display of the old pixels, on old screens
 _RAW_PROFILE = re.compile(r"Raw profile type (exif|APP1|xmp|iptc|8bim|icc|icm)", re.IGNORECASE)
 _NAMES = {
@@ -39,22 +42,39 @@ _PER_METRE = 2**31 - 1
 
 def read_png(file: IO[bytes]) -> Metadata:
     """Read the metadata of a PNG file; damaged chunks are left out and named."""
-    found = Metadata()
+    found, moves = Metadata(), True
     for name, length in walk_chunks(file):
+        if name in _CONTROLS:
+            moves = _reads_control(file, name, length) and moves
+            continue
         if name not in _OWN or length > _MOST_CHUNK:
-            if name not in _PIXELS + _HINTS:
+            if name not in _PIXELS + _FRAMES + _HINTS:
                 reason = f"it has {length} bytes" if name in _OWN else "it holds for the old pixels, or is unknown"
                 found = found.with_lost(_named(name), reason)
             file.seek(length + 4, io.SEEK_CUR)
             continue
         data, check = file.read(length), file.read(4)
         try:
-            if len(check) < 4 or zlib.crc32(name + data) != struct.unpack(">I", check)[0]:
+            if not _is_sound(name, data, check):
                 raise ValueError("its checksum is wrong")
             found = _with_chunk(found, name.decode(), data)
         except (ValueError, zlib.error, struct.error, IndexError) as error:
             found = found.with_lost(_named(name, data), f"it is damaged: {error}")
+    if not moves:
+        found = found.with_lost(ANIMATION, "what tells of its frames is damaged")
     return found if found.resolution else replace(found, resolution=exif.find_resolution(found.exif))
+
+
+def _reads_control(file: IO[bytes], name: bytes, length: int) -> bool:
+    """Read a chunk that tells of frames; return whether it is sound."""
+    if length == _CONTROLS[name]:
+        return _is_sound(name, file.read(length), file.read(4))
+    file.seek(length + 4, io.SEEK_CUR)
+    return False
+
+
+def _is_sound(name: bytes, data: bytes, check: bytes) -> bool:
+    return check == struct.pack(">I", zlib.crc32(name + data))
 
 
 def walk_chunks(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
@@ -141,12 +161,13 @@ def longest_part(metadata: Metadata) -> int:
     return max(texts + [len(text.value.encode()) for text in metadata.text])
 
 
-def pixels_only(file: IO[bytes]) -> IO[bytes]:
-    """Return a PNG file without the chunks that no decoder needs, which could be damaged."""
+def pixels_only(file: IO[bytes], animated: bool = True) -> IO[bytes]:
+    """Return a PNG file without the chunks that no decoder needs, which could be damaged; maybe without its frames."""
+    kept_names = _PIXELS + _FRAMES if animated else _PIXELS
     kept = io.BytesIO()
     kept.write(SIGNATURE)
     for name, length in walk_chunks(file):
-        if name in _PIXELS:
+        if name in kept_names:
             kept.write(struct.pack(">I4s", length, name) + file.read(length + 4))
         else:
             file.seek(length + 4, io.SEEK_CUR)
