@@ -98,7 +98,7 @@ def _upscaled(
 
         def enlarge(raster: Raster, progress: Progress | None) -> Raster:
             size = result_size(raster, scale, name, output)
-            return _enlarged(partial(upscale, progress=progress), raster, size, output, name)
+            return _enlarged(partial(upscale, progress=progress), raster, size, output, held.format, name)
 
         def note(size: tuple[int, int]) -> str:
             return _note(done, size, output)
@@ -113,7 +113,8 @@ def _upscaled(
         raster = raster.changed(metadata=replace(raster.metadata, xmp=without_note(raster.metadata.xmp)))
         if isinstance(raster, RasterRows) and is_transparent_somewhere(raster):
             raster = raster.whole()
-        result = fitted(_enlarged(partial(upscale, progress=progress), raster, size, output, name), kind, name)
+        enlarged = _enlarged(partial(upscale, progress=progress), raster, size, output, kind.name, name)
+        result = fitted(enlarged, kind, name)
         done = _note(done, raster.size, output)
         return size, write_raster(result, target, output=output, kind=kind, modified=modified, done=done)
 
@@ -147,12 +148,14 @@ def _note(done: str, size: tuple[int, int], output: Output) -> str:
     return f"{done if target_size.enlargement(size) > 1 else done.partition(',')[0]}, resized"
 
 
-def _enlarged(upscale: Callable[[Some], Some], raster: Some, size: tuple[int, int], output: Output, name: str) -> Some:
+def _enlarged(
+    upscale: Callable[[Some], Some], raster: Some, size: tuple[int, int], output: Output, format: str, name: str
+) -> Some:
     target_size = output.target_size()
     if target_size and target_size.enlargement(raster.size) <= 1:
         _log.info("%r is made smaller, which takes no model", name)
         return resized(raster, size)
-    result = upscale_in_colour(upscale, raster, output.colour, name)
+    result = upscale_in_colour(upscale, raster, output.colour, format, name)
     return resized(result, size) if target_size else result.cropped(size)
 
 
