@@ -5,7 +5,7 @@
 # make docs     the documentation site: out/site/index.html         make torture   try to break pysr, for an hour or two
 # make browser  test the pages in Chromium                          make examples  run all examples, with what they need
 # make dist     build and check what is published                   make cuda      compile the CUDA kernels
-# make wheels   the core's wheels, by cibuildwheel
+# make wheels   the core's wheels, by cibuildwheel                  make ray       test folders on a cluster of Ray
 # PYSR_CUDA=OFF or ON instead of AUTO decides whether the CUDA kernels are built.
 
 PYTHON ?= python3
@@ -17,7 +17,7 @@ PLUGINS := $(wildcard plugins/*/pyproject.toml)
 NATIVE := $(shell find csrc tests/emulation -type f -not -name '*.md')
 SOURCES := pyproject.toml CMakeLists.txt $(NATIVE) $(shell find src plugins -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test torture browser docs examples dev lint tidy format sanitize cuda dist wheels clean
+.PHONY: demo test torture browser docs examples dev ray lint tidy format sanitize cuda dist wheels clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
@@ -45,6 +45,11 @@ docs: $(VENV)/.dev
 examples: $(VENV)/.dev
 	$(PIP) install -q -c constraints.txt $$($(BIN)/python tests/requirements.py examples)
 	$(BIN)/python -m pytest tests/test_examples.py
+
+ray: $(VENV)/.dev
+	$(PIP) install -q -c constraints.txt "ray>=2.40"
+	$(PIP) install -q --no-build-isolation --no-deps ./plugins/ray
+	$(BIN)/python -m pytest plugins/ray
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

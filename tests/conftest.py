@@ -14,7 +14,7 @@ import torch
 from browser import DESKTOP, open_browser, show_as
 from PIL import Image
 
-from pysr.plugin import Degradation, Loss, Metric, Model, ModelReader, Preprocessor, hookimpl
+from pysr.plugin import Degradation, Engine, Loss, Metric, Model, ModelReader, Preprocessor, hookimpl
 from pysr.registry import Source, core, override
 
 
@@ -46,6 +46,7 @@ def install() -> Iterator[Callable[..., None]]:
             metrics: Sequence[Metric] = (),
             degradations: Sequence[Degradation] = (),
             readers: Sequence[ModelReader] = (),
+            engines: Sequence[Engine] = (),
         ) -> None:
             module = ModuleType("fake")
             vars(module).update(
@@ -55,6 +56,7 @@ def install() -> Iterator[Callable[..., None]]:
                 pysr_metrics=hookimpl(lambda: list(metrics)),
                 pysr_degradations=hookimpl(lambda: list(degradations)),
                 pysr_model_files=hookimpl(lambda: list(readers)),
+                pysr_engines=hookimpl(lambda: list(engines)),
             )
             overrides.enter_context(override([core(), Source("fake", "fake", "1", lambda: module)]))
 

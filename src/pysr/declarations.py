@@ -44,7 +44,7 @@ _FIELDS: dict[str, Kind] = {
     **dict.fromkeys(("reach", "after_reach", "decimals"), _DISTANCE),
     "receptive_field": ("a whole number or None", lambda value: value is None or (_is_whole(value) and value >= 0)),
     "bytes_per_pixel": ("a number", lambda value: isinstance(value, (int, float))),
-    **dict.fromkeys(("network", "build", "reads", "open"), _CALLABLE),
+    **dict.fromkeys(("network", "build", "reads", "open", "run"), _CALLABLE),
     "colour": _one_of("rgb", "luma", "any"),
     "domain": _one_of("photo", "face", "digit", "style"),
     "made_for": _one_of("clean", "compressed"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from .plugin import Degradation, Loss, Metric, Model, ModelReader, Preprocessor
+    from .plugin import Degradation, Engine, Loss, Metric, Model, ModelReader, Preprocessor
 
 hookspec = pluggy.HookspecMarker("pysr")
 hookimpl = pluggy.HookimplMarker("pysr")
@@ -44,3 +44,8 @@ def pysr_degradations() -> "list[Degradation]":  # type: ignore[empty-body]
 @hookspec
 def pysr_model_files() -> "list[ModelReader]":  # type: ignore[empty-body]
     """Kinds of model files that this plugin reads."""
+
+
+@hookspec
+def pysr_engines() -> "list[Engine]":  # type: ignore[empty-body]
+    """Engines that this plugin provides: where files are worked on."""

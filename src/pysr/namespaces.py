@@ -10,9 +10,10 @@ from typing import Generic, TypeVar
 
 from .declarations import check_declaration
 from .errors import UnknownNameError
-from .plugin import Degradation, Loss, Metric, Model, ModelReader, Preprocessor
+from .plugin import Degradation, Engine, Loss, Metric, Model, ModelReader, Preprocessor
 from .providers import PROVIDERS
 
+LOCAL = "local"  # the engine that works in this process
 AUTO = "auto"  # in a model's place: choose one for each image
 HOOKS = {  # what each kind of description comes from, in the order of `Registry`'s namespaces
     "model": "pysr_models",
@@ -21,9 +22,10 @@ HOOKS = {  # what each kind of description comes from, in the order of `Registry
     "metric": "pysr_metrics",
     "degradation": "pysr_degradations",
     "reader": "pysr_model_files",
+    "engine": "pysr_engines",
 }
 
-Description = TypeVar("Description", Model, Loss, Preprocessor, Metric, Degradation, ModelReader)
+Description = TypeVar("Description", Model, Loss, Preprocessor, Metric, Degradation, ModelReader, Engine)
 
 
 @dataclass

@@ -1,8 +1,7 @@
 """For plugin authors: `hookimpl`, the descriptions that hooks return, and helpers for networks.
 
 Importing this module imports neither torch nor numpy, and neither may a plugin's own module: everything heavy is behind
-`lazy` or behind a function that imports it. The helpers that need torch (`resize`, `load_weights`, `PixelCNNSampler`
-and its companions) are imported when a network first uses them.
+`lazy` or behind a function that imports it. Helpers that need torch are imported when a network first uses them.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
+from .engines import Engine, EngineWork
 from .errors import PluginError
 from .hookspecs import hookimpl
 from .lazy import lazy
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = [
     "API_VERSION",
     "Degradation",
+    "Engine",
+    "EngineWork",
     "Examined",
     "Fit",
     "KnownPixels",
@@ -215,8 +217,7 @@ class Model:
         licence: The terms that this file states; empty if it states none.
         minimum_size: The sides of the network's input must be at least this; smaller images are mirrored.
         input_size: The only (height, width) that the network takes, if it takes only one: all patches have it.
-        bytes_per_pixel: Working memory per pixel of the network's input, where that is known; 0: estimated from the
-            layers, which a network that computes outside torch does not have.
+        bytes_per_pixel: Working memory per pixel of the network's input; 0: estimated from its layers, if it has any.
         runtime: What computes the network. One that torch does not compute is an ``nn.Module`` all the same, whose
             ``forward`` takes and returns float32 on the CPU; it is neither copied nor converted, and is called from
             several threads.

@@ -18,4 +18,5 @@ PROVIDERS: dict[str, dict[str, str]] = {
     "loss": dict.fromkeys(("perceptual", "style", "tv", "checkerboard", "projected"), "pysr-perceptual")
     | {"adversarial": "pysr-srgan"},
     "metric": {"perceptual": "pysr-perceptual"},
+    "engine": {"ray": "pysr-ray"},
 }

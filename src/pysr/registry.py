@@ -24,7 +24,7 @@ import pluggy
 from . import hookspecs
 from .errors import PysrError, format_error, is_interruption
 from .namespaces import HOOKS, Description, Namespace
-from .plugin import API_VERSION, Degradation, Loss, Metric, Model, ModelReader, Preprocessor
+from .plugin import API_VERSION, Degradation, Engine, Loss, Metric, Model, ModelReader, Preprocessor
 from .torch_defaults import preserve_torch_defaults
 
 logger = logging.getLogger("pysr")
@@ -52,6 +52,7 @@ class Plugin:
         metrics: Names of its metrics.
         degradations: Names of its degradations.
         readers: Names of the kinds of model files that it reads.
+        engines: Names of its engines.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Plugin:
     metrics: tuple[str, ...] = ()
     degradations: tuple[str, ...] = ()
     readers: tuple[str, ...] = ()
+    engines: tuple[str, ...] = ()
 
 
 class Registry:
@@ -77,6 +79,7 @@ class Registry:
         self._metrics: Namespace[Metric] = Namespace("metric", Metric)
         self._degradations: Namespace[Degradation] = Namespace("degradation", Degradation)
         self._readers: Namespace[ModelReader] = Namespace("reader", ModelReader)
+        self._engines: Namespace[Engine] = Namespace("engine", Engine)
         self.plugins = tuple(self._load(source) for source in sources)
 
     @property
@@ -105,6 +108,11 @@ class Registry:
         return self._degradations.items
 
     @property
+    def engines(self) -> Mapping[str, Engine]:
+        """Installed engines by name."""
+        return self._engines.items
+
+    @property
     def readers(self) -> Mapping[str, ModelReader]:
         """Kinds of model files that can be read, by name, in the order of their plugins."""
         return self._readers.items
@@ -128,6 +136,10 @@ class Registry:
     def degradation(self, name: str) -> Degradation:
         """The degradation of that name. Raises UnknownNameError, which lists what is installed."""
         return self._degradations.find(name)
+
+    def engine(self, name: str) -> Engine:
+        """The engine of that name. Raises UnknownNameError, which lists what is installed."""
+        return self._engines.find(name)
 
     def enlarges_first(self, model: Model) -> bool:
         """Whether a preprocessor of the model enlarges, so that its network works at output size."""
@@ -160,6 +172,7 @@ class Registry:
             self._metrics,
             self._degradations,
             self._readers,
+            self._engines,
         )
         for namespace, items in zip(namespaces, contributions, strict=True):
             names[namespace.kind] = tuple(_register(namespace, items, source.distribution, refused))
@@ -176,6 +189,7 @@ class Registry:
             metrics=names["metric"],
             degradations=names["degradation"],
             readers=names["reader"],
+            engines=names["engine"],
         )
 
 

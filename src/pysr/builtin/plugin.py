@@ -1,6 +1,7 @@
 """The core's own models, losses and so on, through the same hooks as everybody else's."""
 
-from ..plugin import Degradation, Loss, Metric, Model, ModelReader, Preprocessor, hookimpl, lazy
+from ..namespaces import LOCAL
+from ..plugin import Degradation, Engine, Loss, Metric, Model, ModelReader, Preprocessor, hookimpl, lazy
 
 SCALES = (2, 3, 4, 5, 6, 7, 8)  # 8 is the largest that super-resolution papers report
 
@@ -129,3 +130,8 @@ def pysr_model_files() -> list[ModelReader]:
             (".safetensors",),
         )
     ]
+
+
+@hookimpl
+def pysr_engines() -> list[Engine]:
+    return [Engine(LOCAL, lazy("pysr.upscaling.jobs:work_locally"), "Threads of this process")]

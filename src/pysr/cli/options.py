@@ -202,6 +202,38 @@ def output_options(command: _COMMAND) -> _COMMAND:
     return command
 
 
+def folder_options(command: _COMMAND) -> _COMMAND:
+    """Give a command the options of `pysr.upscaling.jobs.Course`: how many files are gone through."""
+    options = (
+        click.option("-r", "--recursive", is_flag=True, help="Also the images of sub-folders, into the same tree."),
+        click.option(
+            "--workers",
+            metavar="N",
+            type=click.IntRange(min=1),
+            help="Files to work on at the same time, as far as memory allows. Default: one for each processor.",
+        ),
+        click.option(
+            "--resume",
+            is_flag=True,
+            help="Keep a manifest in the output folder, and skip what it names as done by the same options.",
+        ),
+        click.option("--skip-existing", is_flag=True, help="Skip files whose results are there."),
+        click.option("--fail-fast", is_flag=True, help="Stop when a file fails."),
+        click.option(
+            "--engine",
+            metavar="NAME",
+            default="local",
+            show_default=True,
+            help="Where files are worked on: ray, with pysr-ray installed, on the machines of a cluster.",
+        ),
+        click.option("--address", metavar="ADDRESS", help="Of the cluster, for --engine."),
+        click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def device_options(command: _COMMAND) -> _COMMAND:
     """Give a command --device and --precision."""
     device = click.option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,8 @@ class Report:
     wants_progress = False
 
     def __init__(self, jobs: Sequence[FileJob], *, quiet: bool) -> None:
-        self._jobs, self._quiet, self._finished = jobs, quiet, 0
+        self._quiet, self._finished = quiet, 0
+        self._numbers = {file_name(job.source): number for number, job in enumerate(jobs, 1)}
 
     def __enter__(self) -> Report:
         return self
@@ -44,14 +46,16 @@ class Report:
     ) -> None:
         """Nothing is to be ended here."""
 
-    def progress(self, done: int, total: int) -> None:
-        """Tell how many pixels of all results are done."""
+    def progress(self, job: FileJob, done: int, total: int) -> None:
+        """Tell how many pixels of all results are done, while a file is being upscaled."""
 
     def finished(self, result: FileResult) -> None:
         """Tell what became of a file."""
         self._finished += 1
         if result.size and not self._quiet:
             eprint(_summary(result, result.size))
+        elif result.skipped and not self._quiet:
+            eprint(f"{file_name(result.source)} is skipped: {result.skipped}")
 
 
 class BarReport(Report):
@@ -71,10 +75,10 @@ class BarReport(Report):
     ) -> None:
         self._bar.__exit__(kind, error, trace)
 
-    def progress(self, done: int, total: int) -> None:
+    def progress(self, job: FileJob, done: int, total: int) -> None:
         """As `Report.progress`."""
-        name = file_name(self._jobs[self._finished].source).rpartition("/")[2]
-        counted = f"{self._finished + 1}/{len(self._jobs)} {name}" if len(self._jobs) > 1 else name
+        name, files = file_name(job.source).rpartition("/")[2], len(self._numbers)
+        counted = f"{min(self._finished + 1, files)}/{files} {name}" if files > 1 else name
         self._bar.update(done / 1e6, total / 1e6, counted)
 
 
@@ -85,53 +89,57 @@ class JsonReport(Report):
 
     def __init__(self, jobs: Sequence[FileJob], *, quiet: bool) -> None:
         super().__init__(jobs, quiet=quiet)
-        self._started, self._printed = -1, 0.0
+        self._started: set[str] = set()
+        self._printed = 0.0
         self._began: tuple[float, int] | None = None  # clock, and pixels done, at the first progress
 
-    def progress(self, done: int, total: int) -> None:
+    def progress(self, job: FileJob, done: int, total: int) -> None:
         """As `Report.progress`."""
-        job, now = self._jobs[self._finished], time.perf_counter()
-        if self._started < self._finished:
-            self._started = self._finished
-            about = {"output": file_name(job.target), "number": self._finished + 1, "of": len(self._jobs)}
-            _print_event("start", job, about)
+        name, now = file_name(job.source), time.perf_counter()
+        if name not in self._started:
+            self._started.add(name)
+            about = {"output": file_name(job.target), "number": self._numbers[name], "of": len(self._numbers)}
+            _print_event("start", job.source, about)
         began, before = self._began = self._began or (now, done)
         if now - self._printed < _INTERVAL and done < total:
             return
         self._printed = now
         eta = round((now - began) * (total - done) / (done - before), 3) if done > before else None
-        _print_event("progress", job, {"done": done, "total": total, "eta": eta})
+        _print_event("progress", job.source, {"done": done, "total": total, "eta": eta})
 
     def finished(self, result: FileResult) -> None:
         """As `Report.finished`."""
         outcome: dict[str, Any] = {"output": file_name(result.target), "seconds": round(result.seconds, 3)}
         if result.error:
             outcome["error"] = explain_error(result.error)
-        _print_event("end", self._jobs[self._finished], outcome)
-        self._finished += 1
+        if result.skipped:
+            outcome["skipped"] = result.skipped
+        _print_event("end", result.source, outcome)
 
 
 REPORTS: dict[str, type[Report]] = {"bar": BarReport, "json": JsonReport, "none": Report}
 
 
-def facts(result: FileResult, warnings: Sequence[str]) -> dict[str, Any]:
+def facts(result: FileResult) -> dict[str, Any]:
     """Return what became of a file, for --json."""
     known: dict[str, Any] = {"input": file_name(result.source), "output": file_name(result.target)}
-    if warnings:
-        known["warnings"] = list(warnings)
+    if result.warnings:
+        known["warnings"] = list(result.warnings)
     if result.error:
         return known | {"error": explain_error(result.error)}
-    upscaler, report, (width, height) = result.upscaler, result.report, result.size or (0, 0)
-    assert upscaler is not None  # what was upscaled was upscaled by something
-    assert report is not None
+    if result.skipped:
+        return known | {"skipped": result.skipped}
+    settings, report, (width, height) = result.settings, result.report, result.size or (0, 0)
+    if not settings or not report:  # of a dry run
+        return known
     told = report.as_dict()
     return (
         known
         | {
-            "model": upscaler.model.name,
-            "scale": upscaler.scale,
-            "device": str(upscaler.device),
-            "precision": upscaler.precision,
+            "model": settings.model,
+            "scale": settings.scale,
+            "device": settings.device,
+            "precision": settings.precision,
             "width": width,
             "height": height,
             "seconds": round(result.seconds, 3),
@@ -140,8 +148,16 @@ def facts(result: FileResult, warnings: Sequence[str]) -> dict[str, Any]:
     )
 
 
-def _print_event(event: str, job: FileJob, more: dict[str, Any]) -> None:
-    eprint(json.dumps({"event": event, "file": file_name(job.source)} | more))
+def intention(result: FileResult) -> str:
+    """Return what would be done to a file, for --dry-run."""
+    source, target = file_name(result.source), file_name(result.target)
+    if result.error or result.skipped:
+        return f"{source}: {'fails' if result.error else 'skipped'}"
+    return f"{source} -> {target}" + (" (is replaced)" if Path(target).exists() else "")
+
+
+def _print_event(event: str, source: Any, more: dict[str, Any]) -> None:
+    eprint(json.dumps({"event": event, "file": file_name(source)} | more))
 
 
 def _summary(result: FileResult, size: tuple[int, int]) -> str:

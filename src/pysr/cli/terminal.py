@@ -33,11 +33,12 @@ _STATE_STYLES = {"ok": "green", "partly": "bold yellow", "failed": "bold red", "
 def eprint(message: str) -> None:
     """Print a line on standard error, as far as it can be written: on a full disk it costs no result.
 
-    Control characters, which a file's name may have, are shown and not obeyed.
+    Control characters, which a file's name may have, are shown and not obeyed. It is written in one piece, as several
+    threads may do that.
     """
     message = _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], message)
     try:
-        print(message, file=sys.stderr, flush=True)
+        print(f"{message}\n", end="", file=sys.stderr, flush=True)
     except (OSError, ValueError):  # ValueError: it is closed
         sys.stderr = _nowhere()
 
@@ -251,7 +252,7 @@ def plugins_table(plugins: Iterable[Plugin]) -> Table:
     table = _table("plugin", "distribution", "version", "state", "provides")
     for plugin in plugins:
         kinds = {kind: kind for kind in ("models", "losses", "preprocessors", "metrics", "degradations")}
-        kinds["readers"] = "model files"
+        kinds |= {"readers": "model files", "engines": "engines"}
         lines = [f"{kind}: {', '.join(names)}" for field, kind in kinds.items() if (names := getattr(plugin, field))]
         provides = Text("\n".join(lines))
         if plugin.error:

@@ -18,6 +18,7 @@ from .options import (
     CliState,
     backend_options,
     device_options,
+    folder_options,
     models_folder_option,
     output_options,
     parse_enlargement,
@@ -30,13 +31,14 @@ from .options import (
     verbosity_options,
     weights_option,
 )
-from .reports import REPORTS, facts, file_name
+from .reports import REPORTS, facts, file_name, intention
 from .terminal import eprint, explain_error, print_error, print_line
 from .upscale_options import UpscaleOptions
 
 if TYPE_CHECKING:
     from ..files.output import Output
     from ..upscaling.folder import Enlargement, FileJob, FileResult
+    from ..upscaling.models import Models
     from ..upscaling.upscaler import Upscaler
 
 
@@ -113,6 +115,7 @@ if TYPE_CHECKING:
 )
 @click.option("--in-place", is_flag=True, help="Replace the inputs by the results. Asks for --yes.")
 @click.option("--yes", is_flag=True, help="Confirm --in-place.")
+@folder_options
 @click.option(
     "--progress",
     type=click.Choice(["bar", "json", "none"]),
@@ -126,11 +129,11 @@ if TYPE_CHECKING:
 def upscale(state: CliState, /, **options: Any) -> int:
     """Upscale images: files, or all images in a folder.
 
-    IN is an image file, a folder, or - for standard input. Of a folder, its own images are upscaled, not those of
-    sub-folders. Outputs keep the name and the format of the input unless -o, --suffix or -f say otherwise (GIF becomes
-    PNG); what the format cannot hold, such as transparency in JPEG, is converted. Existing outputs are replaced, but
-    only by complete files; inputs only by --in-place. Files made by `pysr shrink` get the size of their originals back.
-    If a file fails, the others are still processed, and the failed ones are listed at the end.
+    IN is an image file, a folder, or - for standard input. Of a folder, its own images are upscaled, and those of
+    sub-folders by -r. Outputs keep the name and the format of the input unless -o, --suffix or -f say otherwise (GIF
+    becomes PNG); what the format cannot hold, such as transparency in JPEG, is converted. Existing outputs are
+    replaced, but only by complete files; inputs only by --in-place. Files made by `pysr shrink` get the size of their
+    originals back. If a file fails, the others are still processed, and the failed ones are listed at the end.
 
     With -s 1.5, --width or --height the model enlarges by the next larger scale that it offers, and the result is
     resized.
@@ -149,7 +152,8 @@ def _upscale(state: CliState, options: UpscaleOptions) -> int:
     state.start("INFO", as_json=options.progress == "json")  # which model is chosen, and why
     tune_allocator()
     wait_passively()
-    from ..namespaces import AUTO
+    from ..namespaces import AUTO, LOCAL
+    from ..upscaling.models import Models
 
     with collector_at_rest():
         output = options.for_output()
@@ -157,14 +161,16 @@ def _upscale(state: CliState, options: UpscaleOptions) -> int:
         enlargement = _enlargement(options, sources, output)
         jobs = _plan(options, sources, output, enlargement)
         _check_comparisons(options, jobs)
-        models = _Models(options, enlargement.scale)
-        first = models.of(next(job for job in jobs if not job.error))
-    if options.model != AUTO and not options.weights and not state.quiet:
+        models = Models(options.model, enlargement.scale, options.for_load())
+        if loads_here := not options.dry_run and options.engine == LOCAL:
+            first = models(next(job for job in jobs if not job.error))
+    if loads_here and options.model != AUTO and not options.weights and not state.quiet:
         _hint_at_better_model(first, jobs)
     failed = _run(state, models, jobs, output, options)
     if failed:
         names = ", ".join(file_name(result.source) for result in failed)
-        eprint(f"{len(failed)} of {len(jobs)} images failed: {names}")
+        rest = "; --fail-fast left the rest" if options.fail_fast else ""
+        eprint(f"{len(failed)} of {len(jobs)} images failed: {names}{rest}")
     elif options.comparison:
         from ..evaluation.comparison import compare_files
 
@@ -195,7 +201,7 @@ def _enlargement(options: UpscaleOptions, sources: Sequence[Any], output: Output
         trained = chain.trained_scales if chain and not options.weights else ()
         offered = auto_scales() if chain is None else trained or chain.scales
         return Enlargement(max(offered, default=1), size, offered)
-    scale = int(options.scale) if options.scale else _noted_scale(options.model, sources)
+    scale = int(options.scale) if options.scale else _noted_scale(options, sources)
     if chain is None:
         return Enlargement(auto_scale(scale))
     if options.weights and scale is None:
@@ -211,7 +217,7 @@ def _plan(
     from ..upscaling.folder import plan_files, plan_in_place, plan_one
 
     if options.in_place:
-        return plan_in_place(sources, enlargement)
+        return plan_in_place(sources, enlargement, recursive=options.recursive)
     if options.writes_stream:
         if sys.stdout.isatty():
             raise click.UsageError("an image would be written to the terminal; name a file (-o), or use a pipe")
@@ -219,35 +225,12 @@ def _plan(
     if options.output and options.reads_stream:
         jobs = [plan_one(sources[0], Path(options.output), enlargement)]
     else:
-        jobs = plan_files(sources, options.output, enlargement, format=options.format, suffix=options.suffix)
+        naming = {"format": options.format, "suffix": options.suffix}
+        jobs = plan_files(sources, options.output, enlargement, **naming, recursive=options.recursive)
     names_file = options.reads_stream or options.names_file()
     if options.output and names_file and os.path.splitext(options.output)[1].lower() in WRITABLE:
         output.check_format(format_by_name(options.output).name)
     return jobs
-
-
-class _Models:
-    """The upscalers that files take, each loaded once: one for each scale of a model."""
-
-    def __init__(self, options: UpscaleOptions, scale: int) -> None:
-        self._options, self._scale = options, scale
-        self._loaded: dict[int, Upscaler] = {}
-
-    def of(self, job: FileJob) -> Upscaler:
-        """Return the upscaler for a file. At scale 1 there is nothing to enlarge, and bicubic serves to resize."""
-        from ..upscaling.loading import load
-
-        scale = job.scale or self._scale
-        if scale not in self._loaded:
-            options = self._options
-            resizes_only = job.scale == 1
-            self._loaded[scale] = load("bicubic") if resizes_only else load(options.model, scale, **options.for_load())
-        return self._loaded[scale]
-
-    @property
-    def scale(self) -> int:
-        """The scale of files that need no scale of their own."""
-        return self._scale
 
 
 def _hint_at_better_model(upscaler: Upscaler, jobs: Sequence[FileJob]) -> None:
@@ -263,14 +246,14 @@ def _hint_at_better_model(upscaler: Upscaler, jobs: Sequence[FileJob]) -> None:
         )
 
 
-def _noted_scale(model: str, sources: Sequence[Any]) -> int | None:
+def _noted_scale(options: UpscaleOptions, sources: Sequence[Any]) -> int | None:
     """The scale that files made by `pysr shrink` note; None if there are none."""
     from ..namespaces import AUTO
     from ..upscaling.auto import auto_scales
     from ..upscaling.chain import Chain
     from ..upscaling.folder import noted_scale
 
-    scale = noted_scale(sources)
+    model, scale = options.model, noted_scale(sources, recursive=options.recursive)
     offered = auto_scales() if model == AUTO else Chain.parse(model).scales
     if scale and scale not in offered:
         raise InputError(
@@ -307,20 +290,21 @@ def _write_page(page: Path, result: FileResult) -> None:
 
 
 def _run(
-    state: CliState, models: _Models, jobs: Sequence[FileJob], output: Output, options: UpscaleOptions
+    state: CliState, models: Models, jobs: Sequence[FileJob], output: Output, options: UpscaleOptions
 ) -> list[FileResult]:
     """Upscale the files, print each result, and return those that failed. The error of a single file is raised."""
     from ..upscaling.jobs import upscale_jobs
-    from ..upscaling.report import collected_warnings
 
     failed: list[FileResult] = []
     lost: list[str] = []
-    with collected_warnings() as warnings, REPORTS[options.progress](jobs, quiet=state.quiet or options.json) as report:
-        progress = report.progress if report.wants_progress else None
-        for result in upscale_jobs(jobs, models.of, models.scale, output=output, progress=progress):
+    course = options.for_course()
+    with REPORTS[options.progress](jobs, quiet=state.quiet or options.json) as report:
+        progress = report.progress if report.wants_progress and not options.dry_run else None
+        for result in upscale_jobs(jobs, models, models.scale, output=output, course=course, progress=progress):
             if options.json:
-                print_line(json.dumps(facts(result, warnings)))
-            warnings.clear()
+                print_line(json.dumps(facts(result)))
+            elif options.dry_run:
+                print_line(intention(result))
             report.finished(result)
             if options.html and not result.error:
                 _write_page(options.html, result)

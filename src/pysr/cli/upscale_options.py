@@ -11,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from ..files.output import Output
+    from ..upscaling.jobs import Course
 
 STREAM = "-"  # in place of a file: standard input or output
 
@@ -56,6 +57,14 @@ class UpscaleOptions:
     colour: Literal["file", "srgb"] | None
     in_place: bool
     yes: bool
+    recursive: bool
+    workers: int | None
+    resume: bool
+    skip_existing: bool
+    fail_fast: bool
+    engine: str
+    address: str | None
+    dry_run: bool
     comparison: Path | None
     html: Path | None
     progress: Literal["bar", "json", "none"]
@@ -80,6 +89,8 @@ class UpscaleOptions:
             raise click.UsageError("--lossless leaves no --quality to choose; give only one of them")
         self._check_streams()
         self._check_in_place()
+        self._check_skipping()
+        self._check_engine()
 
     @property
     def sources(self) -> tuple[Path, ...]:
@@ -105,8 +116,9 @@ class UpscaleOptions:
             raise click.UsageError("--json and the image would both go to standard output; write to a file (-o)")
         if self.reads_stream and self.keep_time:
             raise click.UsageError("--keep-time: standard input has no time of change; leave it out")
-        given = {"--suffix": self.suffix, "--comparison": self.comparison, "--html": self.html}
-        if unfit := [name for name, value in given.items() if value]:
+        given: dict[str, Any] = {"--suffix": self.suffix, "--comparison": self.comparison, "--html": self.html}
+        given |= {"--recursive": self.recursive, "--resume": self.resume, "--skip-existing": self.skip_existing}
+        if unfit := [name for name, value in (given | {"--dry-run": self.dry_run}).items() if value]:
             raise click.UsageError(f"{unfit[0]} needs files with names, not a pipe (-); leave it out")
 
     def _check_in_place(self) -> None:
@@ -118,6 +130,32 @@ class UpscaleOptions:
             raise click.UsageError(f"--in-place replaces the inputs, which contradicts {contrary[0]}; leave one out")
         if not self.yes:
             raise click.UsageError("--in-place replaces the inputs by the results for good; add --yes to do that")
+
+    def _check_skipping(self) -> None:
+        given = {"--resume": self.resume, "--skip-existing": self.skip_existing, "--dry-run": self.dry_run}
+        skipping = [name for name, value in given.items() if value]
+        if self.resume and self.skip_existing:
+            raise click.UsageError("--resume and --skip-existing both choose what is skipped; give only one of them")
+        if skipping and (self.comparison or self.html):
+            shown = "--comparison" if self.comparison else "--html"
+            raise click.UsageError(f"{skipping[0]} may leave no new result for {shown} to show; leave one out")
+        if self.in_place and (self.resume or self.skip_existing):
+            raise click.UsageError(f"--in-place leaves no input to be compared by {skipping[0]}; leave one out")
+        if self.resume and (self.output is None or self.names_file()):
+            raise click.UsageError("--resume keeps its manifest in the folder of the results; name one, as in -o out/")
+
+    def _check_engine(self) -> None:
+        from ..namespaces import LOCAL
+        from ..registry import registry
+
+        if self.engine == LOCAL:
+            if self.address:
+                raise click.UsageError("--address is that of a cluster; add --engine, as in --engine ray")
+            return
+        registry().engine(self.engine)
+        given = {"a pipe (-)": self.reads_stream or self.writes_stream, "--comparison": self.comparison}
+        if unfit := [name for name, value in (given | {"--html": self.html}).items() if value]:
+            raise click.UsageError(f"--engine {self.engine} works elsewhere, without {unfit[0]}; leave one out")
 
     def for_load(self) -> dict[str, Any]:
         """The keyword arguments of `pysr.load`."""
@@ -136,6 +174,23 @@ class UpscaleOptions:
             "match_histogram": self.match_histogram,
             "ensemble": self.ensemble,
         }
+
+    def for_course(self) -> Course:
+        """How the files are gone through."""
+        from ..namespaces import LOCAL
+        from ..upscaling.jobs import Course
+        from ..upscaling.manifest import manifest_in
+
+        return Course(
+            self.workers,
+            max_memory=self.max_memory,
+            skip_existing=self.skip_existing,
+            manifest=manifest_in(self.output) if self.resume and self.output else None,
+            fail_fast=self.fail_fast,
+            dry_run=self.dry_run,
+            engine=LOCAL if self.dry_run else self.engine,
+            address=self.address,
+        )
 
     def for_output(self) -> Output:
         """What the files of the results are to be like.

@@ -7,27 +7,30 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from ..atomic import FilePath, check_place, file_name
-from ..errors import InputError
-from ..files import READABLE, WRITABLE, folder_images, image_metadata, open_for_reading, upright_size
+from ..errors import InputError, PysrError, format_error
+from ..files import READABLE, WRITABLE, image_metadata, open_for_reading, upright_size
 from ..files.formats import ENDINGS, detect_format, format_of_ending
 from ..files.frames import FORMATS as ANIMATED
 from ..files.frames import count_frames
 from ..files.original import noted_original
 from ..files.output import TargetSize
 from ..files.streams import Buffered, Source, name_of
+from .inputs import InputFile, Inputs, input_files
 
 if TYPE_CHECKING:
     from .report import Report
+    from .settings import Settings
     from .upscaler import Upscaler
 
 _log = logging.getLogger(__name__)
@@ -50,6 +53,10 @@ class FileJob:
     scale: int | None = None
     error: InputError | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process, where the current folder may be another."""
+        return FileJob, (_absolute(self.source), _absolute(self.target), self.scale, self.error)
+
 
 @dataclass(frozen=True)
 class FileResult:
@@ -58,11 +65,14 @@ class FileResult:
     Attributes:
         source: The image file that was read, as in `FileJob`.
         target: The file to write, likewise.
-        size: (width, height) of the result in pixels; None if it failed.
+        size: (width, height) of the result in pixels; None if it failed or was skipped.
         seconds: Wall time of reading, upscaling and writing.
         error: The reason for a failure; None if ``target`` was written.
         upscaler: What upscaled it; None if it failed before a model was chosen.
         report: What became of it, as `Upscaler.upscale_file` returns it; None if it failed.
+        skipped: Why there was nothing to do; empty if there was.
+        warnings: What the log warned of meanwhile.
+        settings: What decided the pixels; None if it failed before that was known.
     """
 
     source: Path | Buffered
@@ -72,6 +82,27 @@ class FileResult:
     error: Exception | None = None
     upscaler: Upscaler | None = None
     report: Report | None = None
+    skipped: str = ""
+    warnings: tuple[str, ...] = ()
+    settings: Settings | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process, without the upscaler."""
+        about = _portable(self.error), None, self.report, self.skipped, self.warnings, self.settings
+        return FileResult, (self.source, self.target, self.size, self.seconds, *about)
+
+
+def _absolute(file: Any) -> Any:
+    return file.absolute() if isinstance(file, Path) else file
+
+
+def _portable(error: Exception | None) -> Exception | None:
+    """Return an error as it can be pickled: itself, or one of the same message."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # whatever a foreign exception does
+        return PysrError(format_error(error)) if error else None
+    return error
 
 
 @dataclass(frozen=True)
@@ -99,13 +130,19 @@ class Enlargement:
 
 
 def plan_folder(
-    source: FilePath, target: FilePath, *, format: str | None = None, suffix: str | None = None
+    source: FilePath,
+    target: FilePath,
+    *,
+    format: str | None = None,
+    suffix: str | None = None,
+    recursive: bool = False,
 ) -> list[FileJob]:
     """Plan to upscale the images of one folder into another; see `Upscaler.upscale_folder`."""
-    found = folder_images(source)
-    if not found.images:
-        raise found.why_empty(file_name(source))
-    return _plan([Path(source)], _Naming(_folder(target), format, suffix or ""), Enlargement(1))
+    if not os.path.isdir(name := file_name(source)):
+        raise InputError(f"there is no folder {name!r}; check the name")
+    folder = _folder(target)
+    inputs = Inputs([Path(source)], recursive, folder)
+    return _plan(inputs, _Naming(folder, format, suffix or ""), Enlargement(1))
 
 
 def plan_files(
@@ -115,6 +152,7 @@ def plan_files(
     *,
     format: str | None = None,
     suffix: str | None = None,
+    recursive: bool = False,
 ) -> list[FileJob]:
     """Plan to upscale files and the images of folders.
 
@@ -126,6 +164,7 @@ def plan_files(
         format: Ending of the files to write, such as "png". None: the input's (PNG if pysr cannot write that).
         suffix: Appended to each name as NAME_SUFFIX.EXT. None: "x3" (the scale) or "800x600" (the size) beside the
             input, else nothing.
+        recursive: Whether a folder stands for the images of its sub-folders, too, whose tree the output repeats.
 
     Returns:
         One job per file, in the order of the inputs; the files of folders in natural order, and a file that is given
@@ -135,10 +174,11 @@ def plan_files(
         InputError: A format cannot be written, the output contradicts the inputs, or none of the files can be used.
     """
     if output is None:
-        return _plan(inputs, _Naming(None, format, suffix), enlargement)
+        return _plan(Inputs(inputs, recursive), _Naming(None, format, suffix), enlargement)
     _check_is_no_device(file_name(output))
     if not names_file(output, inputs):
-        return _plan(inputs, _Naming(_folder(output), format, suffix or ""), enlargement)
+        folder = _folder(output)
+        return _plan(Inputs(inputs, recursive, folder), _Naming(folder, format, suffix or ""), enlargement)
     if format or suffix:
         raise InputError(f"{output} names the file to write; leave out format and suffix, or give a folder")
     return [plan_one(inputs[0], Path(output), enlargement)]
@@ -174,11 +214,11 @@ def _unwritten(target: Path) -> str:
     return f"{target} ends neither like an image file that pysr writes ({listed}) nor like a folder (/)"
 
 
-def plan_in_place(inputs: Sequence[Path], enlargement: Enlargement) -> list[FileJob]:
+def plan_in_place(inputs: Sequence[Path], enlargement: Enlargement, *, recursive: bool = False) -> list[FileJob]:
     """Plan to replace files, and the images of folders, by their results; otherwise as `plan_files`."""
     jobs = []
-    for source, failure in _sources(inputs):
-        scale, error = None, failure
+    for file in input_files(Inputs(inputs, recursive)):
+        source, scale, error = file.path, None, file.error
         try:
             if not error and _look_at(source) not in ENDINGS:
                 raise InputError(f"{source} has a format that is not written, so it cannot be replaced; leave it out")
@@ -191,11 +231,12 @@ def plan_in_place(inputs: Sequence[Path], enlargement: Enlargement) -> list[File
     return _not_all_failed(jobs)
 
 
-def noted_scale(inputs: Sequence[Path | Buffered]) -> int | None:
+def noted_scale(inputs: Sequence[Path | Buffered], *, recursive: bool = False) -> int | None:
     """Find the scale by which files were shrunk (see `pysr.files.original`).
 
     Args:
         inputs: Image files and folders, as for `plan_files`, or a file's bytes.
+        recursive: As for `plan_files`.
 
     Returns:
         The scale; None if none of the files notes one.
@@ -206,7 +247,7 @@ def noted_scale(inputs: Sequence[Path | Buffered]) -> int | None:
     found: dict[int, str] = {}
     files: list[Path | Buffered] = [given for given in inputs if isinstance(given, Buffered)]
     paths = [given for given in inputs if isinstance(given, Path)]
-    files += [path for path, _ in _sources(paths, log=False)]
+    files += [file.path for file in input_files(Inputs(paths, recursive), log=False)]
     for source in files:
         with suppress(InputError):  # reported when the file's turn comes
             if original := noted_original(image_metadata(source).xmp):
@@ -219,77 +260,48 @@ def noted_scale(inputs: Sequence[Path | Buffered]) -> int | None:
     return next(iter(found), None)
 
 
-# --- inputs ----------------------------------------------------------------------------------------------------------
-
-
-def _sources(inputs: Sequence[Path], *, log: bool = True) -> Iterator[tuple[Path, InputError | None]]:
-    """Yield each file once, and for each folder the images in it; or a path that is neither of both, and why."""
-    seen: set[str] = set()
-    for given in inputs:
-        found = _images_of(given, log) if os.path.isdir(given) else [(given, None)]
-        for path, error in found:
-            if (name := os.path.abspath(path)) not in seen:
-                seen.add(name)
-                yield path, error
-
-
-def _images_of(folder: Path, log: bool) -> list[tuple[Path, InputError | None]]:
-    try:
-        found = folder_images(folder)
-    except InputError as error:
-        return [(folder, error)]
-    if log and found.left_out:
-        names = ", ".join(path.name for path in found.left_out)
-        _log.warning("left out of %s, as pysr cannot read them: %s", folder, names)
-    if not found.images:
-        return [(folder, found.why_empty(str(folder)))]
-    files: list[tuple[Path, InputError | None]] = [(path, None) for path in found.images]
-    why = "is a folder, not an image; name it, to upscale what is in it"
-    return files + [
-        (path, InputError(f"{path} {why}")) for path in found.sub_folders if path.suffix.lower() in READABLE
-    ]
-
-
 def _look_at(source: Source) -> str:
     """Return the format of a file by its content. Raises InputError if it cannot be opened or is no image."""
     with open_for_reading(source) as file:
         return detect_format(file, name_of(source))
 
 
-# --- outputs ---------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class _Naming:
-    """How results are called: folder (None: beside the input), ending (None: the input's), suffix (None: the size)."""
+    """How results are called: folder (None: beside the input), ending (None: the input's), suffix (None: the size).
+
+    Below the folder, the tree of the inputs is repeated.
+    """
 
     folder: Path | None
     format: str | None
     suffix: str | None
 
-    def target(self, source: Path, kind: str | None, size: str, mark: str = "") -> Path:
+    def target(self, file: InputFile, kind: str | None, size: str, mark: str = "") -> Path:
         """Return the result's name; ``kind`` is the input's format, and ``mark`` sets it apart from others."""
-        suffix = self.suffix if self.suffix is not None else size
+        source, suffix = file.path, self.suffix if self.suffix is not None else size
         ending = f".{self.format.lstrip('.')}" if self.format else _ending(source, kind)
-        return (self.folder or source.parent) / f"{source.stem}{mark}{'_' if suffix else ''}{suffix}{ending}"
+        folder = self.folder / file.place if self.folder else source.parent
+        return folder / f"{source.stem}{mark}{'_' if suffix else ''}{suffix}{ending}"
 
 
-def _plan(inputs: Sequence[Path], naming: _Naming, enlargement: Enlargement) -> list[FileJob]:
+def _plan(inputs: Inputs, naming: _Naming, enlargement: Enlargement) -> list[FileJob]:
     if naming.format:
         format_of_ending(naming.format)
     jobs: list[FileJob] = []
     renamed: list[Callable[[str], Path]] = []  # for each job: its target with a mark in the name
-    for source, failure in _sources(inputs):
-        kind, scale, size, error = None, None, f"x{enlargement.scale}", failure
+    for file in input_files(inputs):
+        source, error = file.path, file.error
+        kind, scale, size = None, None, f"x{enlargement.scale}"
         try:
             if not error:
                 kind = _look_at(source)
                 scale, size = enlargement.of(source)
         except InputError as reason:
             error = reason
-        target = naming.target(source, kind, size)
+        target = naming.target(file, kind, size)
         jobs.append(FileJob(source, target, scale, error))
-        renamed.append(partial(naming.target, source, kind, size))
+        renamed.append(partial(naming.target, file, kind, size))
         if not naming.format:
             _tell_of_format(source, kind, target)
     return _checked(_apart(jobs, renamed))

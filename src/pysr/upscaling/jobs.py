@@ -1,22 +1,78 @@
-"""Upscale planned files one by one, with progress over all of them."""
+"""Upscale planned files, one by one or several at a time, with progress over all of them."""
 
 from __future__ import annotations
 
+import copy
+import os
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from itertools import accumulate
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
+from ..errors import InputError, format_error
 from ..files import image_size
 from ..files.output import Output
-from ..plugin import Progress
+from ..files.streams import Source, name_of
+from ..namespaces import LOCAL
+from ..plugin import EngineWork, Progress
+from ..registry import registry
 from .folder import FileJob, FileResult
+from .manifest import Manifest, Record, read_records
+from .memory import free_memory
+from .report import Report, collected_warnings
+from .settings import Settings, file_digest, settings_of
+from .threads import in_any_order
 
 if TYPE_CHECKING:
     from .upscaler import Upscaler
+
+JobProgress = Callable[[FileJob, int, int], None]  # the file, and pixels of all results: done, total
+Done = tuple[FileResult, Record | None]  # what became of a file, for the caller and for the manifest
+
+_BYTES_PER_PIXEL = 12  # of an image and of its result: decoded, filtered and compressed
+_SHARE = 0.5  # of the free memory, for all files that are worked on at the same time
+_MOST_WORKERS = 8  # where none are asked for: as many threads write a file
+
+
+@dataclass(frozen=True)
+class Course:
+    """How many files are gone through.
+
+    Attributes:
+        workers: How many are worked on at the same time, of which one computes with a network; 1: one by one, as the
+            results are taken; None: as many as suit the engine, in this process one for each processor.
+        max_memory: Bytes that they may take together, by their headers; None: a share of what is free.
+        skip_existing: Whether those are skipped whose results are there already.
+        manifest: The file that tells what an earlier run did, and that this one adds to; None if there is none.
+        fail_fast: Whether the first failure ends the work.
+        dry_run: Whether nothing is done or written.
+        engine: Where the files are worked on.
+        address: For the engine.
+
+    Raises:
+        InputError: They contradict each other.
+    """
+
+    workers: int | None = 1
+    max_memory: int | None = None
+    skip_existing: bool = False
+    manifest: Path | None = None
+    fail_fast: bool = False
+    dry_run: bool = False
+    engine: str = LOCAL
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and (not isinstance(self.workers, int) or self.workers < 1):
+            raise InputError(f"workers is {self.workers!r}; give a positive number")
+        if self.skip_existing and self.manifest:
+            raise InputError("resume and skip_existing both choose what is skipped; give only one of them")
+
+
+ONE_BY_ONE = Course()
 
 
 def upscale_jobs(
@@ -25,40 +81,216 @@ def upscale_jobs(
     scale: int,
     *,
     output: Output,
-    progress: Progress | None = None,
+    course: Course = ONE_BY_ONE,
+    progress: JobProgress | None = None,
 ) -> Iterator[FileResult]:
-    """Upscale planned files one by one.
+    """Upscale planned files.
 
     Args:
         jobs: The files to read and to write.
-        upscaler_for: Returns what upscales a file.
+        upscaler_for: Returns what upscales a file; called by one thread at a time. For engines that work elsewhere, it
+            is picklable.
         scale: Of jobs that note none.
         output: What the files are to be like; the names of the targets choose the format.
-        progress: As for `Upscaler.upscale_folder`.
+        course: How they are gone through.
+        progress: Called at the start of each file and after each patch, by one thread at a time; an exception raised in
+            it ends the work.
 
     Yields:
-        One result per file, in order. An error in one file is recorded in its result, not raised.
+        One result per file, in order; of several workers, in the order in which they are ready. An error in one file is
+        recorded in its result, not raised.
+
+    Raises:
+        InputError: The manifest or the engine cannot be used.
     """
+    engine = registry().engine(course.engine)
     reports = FilesProgress(progress, jobs, scale) if progress else None
-    for number, job in enumerate(jobs):
-        report = reports.of(number) if reports else None
-        done, failure, chosen, started = None, None, None, time.perf_counter()
-        try:
-            if job.error:
-                raise job.error
-            image_size(job.source)  # a file that is damaged makes no folder
-            if isinstance(job.target, Path):
-                job.target.parent.mkdir(parents=True, exist_ok=True)
-            chosen = upscaler_for(job).chosen_for(job.source)
-            started = time.perf_counter()
-            own = replace(output, format=None) if isinstance(job.target, Path) else output
-            done = chosen.upscale_file(job.source, job.target, output=own, progress=report)
-        except Exception as error:
-            if reports and error is reports.error:
-                raise
-            failure = error
-        size, seconds = done.size if done else None, time.perf_counter() - started
-        yield FileResult(job.source, job.target, size, seconds, failure, chosen, done)
+    with ExitStack() as stack:
+        manifest: Manifest | None = None
+        records: Mapping[str, Record] = {}
+        if course.manifest and course.dry_run:
+            records = read_records(course.manifest)
+        elif course.manifest:
+            manifest = stack.enter_context(Manifest(course.manifest))
+            records = manifest.records
+        worker = FileWorker(upscaler_for, output, course, records)
+
+        def finish(number: int, done: Done) -> FileResult:
+            result, record = done
+            if reports:
+                if result.error and result.error is reports.error:
+                    raise result.error
+                reports.end(number, skipped=bool(result.skipped))
+            if manifest and record:
+                manifest.add(record)
+            return replace(result, source=jobs[number].source, target=jobs[number].target)
+
+        work = EngineWork(
+            jobs,
+            worker,
+            finish,
+            progress=reports.of if reports else lambda number: None,
+            lost=worker.lost,
+            workers=course.workers,
+            address=course.address,
+            weight=lambda n: _pixels(jobs[n]) * (1 + (jobs[n].scale or scale) ** 2) * _BYTES_PER_PIXEL,
+            max_memory=course.max_memory,
+        )
+        for result in stack.enter_context(closing(engine.run(work))):
+            yield result
+            if result.error and course.fail_fast:
+                return
+
+
+def work_locally(work: EngineWork) -> Generator[FileResult]:
+    """Work on files in threads of this process, as `Engine.run` does; on one at a time, in the caller's."""
+    workers = work.workers or min(os.cpu_count() or 1, _MOST_WORKERS)
+
+    def do(number: int) -> FileResult:
+        result: FileResult = work.finish(number, work.worker(work.jobs[number], work.progress(number)))
+        return result
+
+    numbers = range(len(work.jobs))
+    if workers == 1 or len(numbers) == 1:
+        yield from map(do, numbers)
+        return
+    most = work.max_memory or int(free_memory() * _SHARE)
+    with in_any_order(do, numbers, workers, weigh=work.weight, most=most) as results:
+        yield from results
+
+
+@dataclass
+class Outcome:
+    """What became of a file.
+
+    Attributes:
+        upscaler: What was chosen to upscale it.
+        report: What `Upscaler.upscale_file` returned.
+        error: Why it failed.
+        skipped: Why there was nothing to do.
+        digest: The input's sha256, for the manifest.
+        settings: What decides the result, for the manifest.
+        started: Clock when the work began.
+    """
+
+    upscaler: Upscaler | None = None
+    report: Report | None = None
+    error: Exception | None = None
+    skipped: str = ""
+    digest: str = ""
+    settings: Settings | None = None
+    started: float = 0
+
+    def result(self, job: FileJob, warnings: Sequence[str]) -> FileResult:
+        """Return it as callers get it."""
+        size, seconds = self.report.size if self.report else None, time.perf_counter() - self.started
+        about = self.error, self.upscaler, self.report, self.skipped, tuple(warnings), self.settings
+        return FileResult(job.source, job.target, size, seconds, *about)
+
+    def record(self, result: FileResult) -> Record:
+        """Return it as the manifest has it."""
+        target = _absolute(result.target)
+        return Record(
+            _absolute(result.source),
+            target,
+            "failed" if result.error else "done",
+            self.digest,
+            self.settings,
+            bytes=0 if result.error else os.stat(target).st_size,
+            seconds=round(result.seconds, 3),
+            warnings=result.warnings,
+            error=format_error(result.error) if result.error else "",
+        )
+
+
+class FileWorker:
+    """Upscales planned files; threads may share it.
+
+    Args:
+        upscaler_for: As for `upscale_jobs`.
+        output: As for `upscale_jobs`.
+        course: As for `upscale_jobs`.
+        records: What a manifest says of the inputs.
+    """
+
+    def __init__(
+        self,
+        upscaler_for: Callable[[FileJob], Upscaler],
+        output: Output,
+        course: Course,
+        records: Mapping[str, Record],
+    ) -> None:
+        self._upscaler_for, self._output, self._course, self._records = upscaler_for, output, course, records
+        self._loading, self._turn = threading.Lock(), threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FileWorker, (self._upscaler_for, self._output, self._course, self._records)
+
+    def __call__(self, job: FileJob, progress: Progress | None = None) -> Done:
+        """Upscale a file, unless there is nothing to do.
+
+        Returns:
+            What became of it, and what to add to the manifest, if there is one.
+        """
+        outcome = Outcome(started=time.perf_counter())
+        with collected_warnings() as warnings:
+            try:
+                if job.error:
+                    raise job.error
+                image_size(job.source)  # a file that is damaged makes no folder
+                outcome.skipped = self._reason_to_skip(job, outcome)
+                if not outcome.skipped and not self._course.dry_run:
+                    self._upscale(job, outcome, progress)
+            except Exception as error:
+                outcome.error = error
+        return self._done(job, outcome, warnings)
+
+    def lost(self, job: FileJob, error: Exception) -> Done:
+        """Return what became of a file whose worker was lost."""
+        return self._done(job, Outcome(error=error, started=time.perf_counter()), ())
+
+    def _done(self, job: FileJob, outcome: Outcome, warnings: Sequence[str]) -> Done:
+        result = outcome.result(job, warnings)
+        has_record = self._course.manifest and not outcome.skipped and not self._course.dry_run
+        return result, outcome.record(result) if has_record else None
+
+    def _reason_to_skip(self, job: FileJob, outcome: Outcome) -> str:
+        if self._course.skip_existing and isinstance(job.target, Path) and job.target.exists():
+            return "its result is there already"
+        if not self._course.manifest:
+            return ""
+        assert isinstance(job.source, Path)
+        outcome.digest = file_digest(job.source)
+        if not (record := self._records.get(_absolute(job.source))):
+            return ""
+        outcome.settings = settings_of(self._chosen(job, outcome), self._output)
+        same = record.is_of(_absolute(job.target), outcome.digest, outcome.settings)
+        return "it is done already, as the manifest says" if same else ""
+
+    def _upscale(self, job: FileJob, outcome: Outcome, progress: Progress | None) -> None:
+        own = self._output
+        if isinstance(job.target, Path):
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+            own = replace(own, format=None)
+        upscaler = self._chosen(job, outcome)
+        outcome.settings = settings_of(upscaler, self._output)
+        outcome.started = time.perf_counter()
+        outcome.report = upscaler.upscale_file(job.source, job.target, output=own, progress=progress)
+
+    def _chosen(self, job: FileJob, outcome: Outcome) -> Upscaler:
+        if not outcome.upscaler:
+            with self._loading:
+                outcome.upscaler = self._upscaler_for(job).chosen_for(job.source)
+            if self._course.workers != 1:
+                outcome.upscaler = _taking_turns(outcome.upscaler, self._turn)
+        return outcome.upscaler
+
+
+def _taking_turns(upscaler: Upscaler, turn: threading.Lock) -> Upscaler:
+    """Return the same upscaler, whose networks compute only while they hold ``turn``."""
+    shared = copy.copy(upscaler)
+    shared._stages = tuple(replace(tiled, stage=replace(tiled.stage, turn=turn)) for tiled in upscaler._stages)
+    return shared
 
 
 class FilesProgress:
@@ -68,24 +300,33 @@ class FilesProgress:
         error: The exception that the caller's callback raised, if any. Unlike an error in a file, it ends the work.
     """
 
-    def __init__(self, report: Progress, jobs: Sequence[FileJob], scale: int) -> None:
+    def __init__(self, report: JobProgress, jobs: Sequence[FileJob], scale: int) -> None:
         self.error: Exception | None = None
-        self._report = report
+        self._report, self._jobs, self._lock = report, jobs, threading.Lock()
         self._pixels = [_pixels(job) * (job.scale or scale) ** 2 for job in jobs]
-        self._before = [0, *accumulate(self._pixels)]
+        self._done = [0] * len(jobs)
 
     def of(self, number: int) -> Progress:
         """Report that a file has started, and return the callback for its progress."""
 
         def report(done: int, total: int) -> None:
-            try:
-                self._report(self._before[number] + self._pixels[number] * done // total, self._before[-1])
-            except Exception as error:
-                self.error = error
-                raise
+            with self._lock:
+                self._done[number] = self._pixels[number] * done // total
+                try:
+                    self._report(self._jobs[number], sum(self._done), sum(self._pixels))
+                except Exception as error:
+                    self.error = error
+                    raise
 
         report(0, 1)
         return report
+
+    def end(self, number: int, *, skipped: bool) -> None:
+        """Count a file as done; or not at all if there was nothing to do, so that it does not change the speed."""
+        with self._lock:
+            if skipped:
+                self._pixels[number] = 0
+            self._done[number] = self._pixels[number]
 
 
 def _pixels(job: FileJob) -> int:
@@ -94,3 +335,7 @@ def _pixels(job: FileJob) -> int:
     except InputError:  # reported when the file's turn comes
         return 0
     return width * height
+
+
+def _absolute(file: Source) -> str:
+    return os.path.abspath(name_of(file))

@@ -248,7 +248,8 @@ def _load_stage(
     if strength is not None:
         load_clean = partial(_load_by_name, scale=scale)
         network = with_strength(network, strength, model, scale, variant, load_clean, own_weights=weights is not None)
-    return make_stage(model, scale, network, hardware, backend=backend)
+    chosen = Path(weights) if weights else model.weights_for(scale, variant or next(iter(model.variants), None))
+    return replace(make_stage(model, scale, network, hardware, backend=backend), weights=chosen)
 
 
 def _load_by_name(name: str, scale: int) -> nn.Module:
@@ -263,8 +264,8 @@ def _load_network(
     network = _build_network(model, scale, variant)
     if weights and model.file:
         raise InputError(f"{model.file} has its own weights; leave weights out, or give {weights} as the model")
-    if chosen := weights or model.weights_for(scale, variant):
-        load_weights(network, chosen if not isinstance(chosen, (str, PathLike)) else Path(chosen))
+    if chosen := Path(weights) if weights else model.weights_for(scale, variant):
+        load_weights(network, chosen)
     elif not model.file and any(True for _ in network.parameters()):
         training = f"`pysr train {model.name} --scale {scale} --data DIR --out DIR` makes one"
         raise InputError(

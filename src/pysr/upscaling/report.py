@@ -73,5 +73,7 @@ class _Collector(logging.Handler):
             return
         self.messages.append(record.getMessage())
         handlers = logging.getLogger(_LOGGER).handlers + logging.getLogger().handlers
-        if logging.lastResort and all(isinstance(handler, _Collector) for handler in handlers):
+        others = [handler for handler in handlers if not isinstance(handler, _Collector)]
+        outermost = next((h for h in handlers if isinstance(h, _Collector) and h._thread == self._thread), None)
+        if logging.lastResort and not others and outermost is self:
             logging.lastResort.handle(record)

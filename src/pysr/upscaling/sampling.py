@@ -145,7 +145,8 @@ def samples(
     if known:
         options |= {"known": to_channels(known.levels, channels)[None], "mask": known.mask[None]}
     try:
-        output = stage.runner.sample(low, params.n, **options)
+        with stage.turn:
+            output = stage.runner.sample(low, params.n, **options)
     except Exception as error:
         if not is_out_of_memory(error):
             raise

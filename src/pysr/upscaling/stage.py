@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from ..imaging.colour import to_channels
 from ..imaging.symmetry import SYMMETRIES, transform, transform_back
 from ..ops.resample import Resampler
 from ..ops.threads import threads_on_idle_processors
-from ..plugin import Model, Preprocess, Preprocessor
+from ..plugin import Model, Preprocess, Preprocessor, Weights
 from .blame import blamed
 from .runner import PreparedNetwork
 
@@ -48,6 +49,8 @@ class Stage:
         steps: Its preprocessors, in order.
         owner: The distribution that provides the model, for error messages.
         ensemble: Whether the result is the mean over the eight flips and quarter turns of the input.
+        weights: Where its network's weights come from; None if it has none, or they came with the model's own file.
+        turn: Held while the network computes, so that of several threads one does at a time.
     """
 
     model: Model
@@ -56,6 +59,8 @@ class Stage:
     steps: tuple[BoundPreprocessor, ...]
     owner: str
     ensemble: bool = False
+    weights: Weights | Path | None = None
+    turn: AbstractContextManager[Any] = nullcontext()  # noqa: RUF009 (it holds nothing)
 
     @property
     def halo(self) -> int | None:
@@ -95,7 +100,7 @@ class Stage:
         """
         windows = windows.to(self.runner.device)
         threads = threads_on_idle_processors() if windows.device.type == "cpu" else nullcontext()
-        with threads, blamed(f"the model {self.model.name!r} of {self.owner} failed"):
+        with self.turn, threads, blamed(f"the model {self.model.name!r} of {self.owner} failed"):
             return self._process_symmetries(windows) if self.ensemble else self._process_once(windows)
 
     def _process_symmetries(self, windows: Tensor) -> Tensor:
@@ -151,10 +156,10 @@ class PreUpsampler:
     """A preprocessor that enlarges by another stage, so that the network starts from its result instead of bicubic."""
 
     def __init__(self, stage: Stage) -> None:
-        self._stage = stage
+        self.stage = stage
 
     def preprocess(self, window: Tensor, scale: int) -> tuple[Tensor, None]:
-        return self._stage.process(window), None
+        return self.stage.process(window), None
 
     def postprocess(self, output: Tensor, context: Any, scale: int) -> Tensor:
         return output

@@ -25,7 +25,8 @@ from . import sampling
 from .file import upscale_file
 from .file_plan import FilePlan, plan_file
 from .folder import FileResult, plan_folder
-from .jobs import upscale_jobs
+from .jobs import Course, upscale_jobs
+from .manifest import manifest_in
 from .memory import memory_errors_named
 from .opening import ImageFile, ImageLike, Mask, PixelArray, open_any
 from .planes import finished, upscale_planes
@@ -350,30 +351,40 @@ class Upscaler:
         format: str | None = None,
         suffix: str | None = None,
         output: Output = DEFAULT,
+        recursive: bool = False,
+        workers: int = 1,
+        resume: bool = False,
+        skip_existing: bool = False,
         progress: Progress | None = None,
     ) -> Iterator[FileResult]:
-        """Upscale every image in a folder into another folder, one by one as the results are taken.
+        """Upscale every image in a folder into another folder, as the results are taken.
 
         Args:
-            source: Folder of images. Sub-folders and hidden files are left out, and files of other kinds; a log warning
-                names those that are images, too.
+            source: Folder of images. Hidden files are left out; a log warning names images that pysr cannot read.
             target: Folder for the results, created if missing. An existing result is replaced.
             format: Ending of the results, such as "png". Default: the input's (PNG if pysr cannot write that).
             suffix: Appended to each name as NAME_SUFFIX.EXT. Default: nothing.
             output: As in `upscale_file`; ``format`` goes before its format.
-            progress: Called as progress(done, total), in pixels of output of all files, at the start of each file and
-                after each patch; an exception raised in it ends the work.
+            recursive: Whether sub-folders are upscaled, too, into the same tree.
+            workers: How many files are worked on at the same time, in threads, as far as memory allows. Several work
+                ahead of the results that are taken; what is unfinished when the iterator is closed is given up.
+            resume: Whether to go on where an earlier run ended. A manifest in ``target`` notes what is done; that is
+                skipped, unless the image, the model or the options have changed.
+            skip_existing: Whether files are skipped whose results are there.
+            progress: Called as progress(done, total), in pixels of all results, by one thread at a time; an exception
+                raised in it ends the work.
 
         Returns:
-            One result per file, in the natural order of their names (2 before 10). An error in a file is recorded in
-            its result, not raised. Where two results would have the same name, as a.png and a.jpg with the format
-            "webp", each gets its input's ending into it: a_png.webp, a_jpg.webp.
+            One result per file, in natural order (2 before 10), or as several workers are ready with them. An error in
+            a file is recorded in its result, not raised. Results that would have the same name: a_png.webp, a_jpg.webp.
 
         Raises:
-            InputError: At once, if ``source`` has no images that can be upscaled, or ``format`` cannot be written.
+            InputError: At once, if no image can be upscaled or an option cannot be used; later, if the manifest cannot.
         """
-        jobs = plan_folder(source, target, format=format or output.format, suffix=suffix)
-        return upscale_jobs(jobs, lambda job: self, self.scale, output=output, progress=progress)
+        jobs = plan_folder(source, target, format=format or output.format, suffix=suffix, recursive=recursive)
+        course = Course(workers, skip_existing=skip_existing, manifest=manifest_in(target) if resume else None)
+        report = (lambda job, *now: progress(*now)) if progress else None
+        return upscale_jobs(jobs, lambda job: self, self.scale, output=output, course=course, progress=report)
 
     def _stochastic_stage(self) -> Stage:
         if not self.model.stochastic:
