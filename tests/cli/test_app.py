@@ -240,6 +240,13 @@ def test_nobody_need_read_the_output(photo: Any) -> None:
     assert len(list(photo.parent.glob("*_x2.png"))) == 3
 
 
+@pytest.mark.parametrize("command", ["models --json", "models", "plugins"])
+def test_nobody_need_read_a_list(command: str) -> None:
+    script = f"{shlex.quote(sys.executable)} -m pysr {command} | exec true"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_without_standard_streams_no_message_gets_into_a_file(photo: Any) -> None:
     command = f"exec {shlex.quote(sys.executable)} -m pysr upscale photo.png -m nearest <&- >&- 2>&-"
     assert subprocess.run(command, shell=True, cwd=photo.parent, check=False).returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,15 +29,22 @@ def run(count: int, folder: Path) -> Outcome:
         for number, data in enumerate(samples().values()):
             (corpus / str(number)).write_bytes(data)
         command = [sys.executable, "-m", "torture.fuzz", gate, str(corpus), f"-max_total_time={count // 2}"]
-        command += ["-timeout=20", "-rss_limit_mb=6000", f"-artifact_prefix={folder}/{gate}-", "-print_final_stats=1"]
+        command += ["-timeout=60", "-rss_limit_mb=6000", f"-artifact_prefix={folder}/{gate}-", "-print_final_stats=1"]
         done = subprocess.run(
             command, env=environment(Path(__file__).parents[1]), cwd=folder, capture_output=True, text=True, check=False
         )
         made = re.search(r"number_of_executed_units: (\d+)", done.stderr)
         outcome.n += int(made[1]) if made else 0
         if done.returncode:
-            outcome.failures.append(f"{gate}: {done.stderr[-800:]}")
+            why = re.search(r"(Uncaught Python exception.*\n.*|ERROR: libFuzzer.*|ALARM.*)", done.stderr)
+            outcome.failures.append(f"{gate}: {why[1] if why else done.stderr[-300:]}, in {_kept(folder, gate)}")
     return outcome
+
+
+def _kept(folder: Path, gate: str) -> list[str]:
+    """Copy what the fuzzer found to the current folder; return the names."""
+    found = [path for path in folder.glob(f"{gate}-*") if path.is_file()]
+    return [shutil.copy(path, Path.cwd()) for path in found]
 
 
 def _fuzz(gate: str) -> None:

@@ -13,6 +13,7 @@ import resource
 import struct
 import tempfile
 import time
+import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -274,6 +275,7 @@ def _child(files: Sequence[tuple[str, bytes]], read: Callable[[bytes], object], 
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     logging.getLogger("pysr").addHandler(logging.NullHandler())  # warnings are no errors, and not printed
+    warnings.simplefilter("ignore")  # likewise Python's own
     printed = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the process)
     os.dup2(printed.fileno(), 2)
     for _, data in files:

@@ -100,15 +100,20 @@ def _run(args: Sequence[str] | None, stopping: Stopping) -> int:
         sys.stdout.flush()
     except click.ClickException as error:
         return _usage_error(error)
-    except BrokenPipeError:  # who reads the output has seen enough, as after ``| head``
-        discard_output()
-        return 0
     except BaseException as error:  # of a plugin, it may be a SystemExit or worse
         if stopping.stop:
             raise stopping.stop from error
+        if _nobody_reads(error):
+            discard_output()
+            return 0
         print_error(error, verbose=state.verbose)
         return _exit_code(error)
     return code or 0
+
+
+def _nobody_reads(error: BaseException) -> bool:
+    """Whether who reads the output has seen enough, as after ``| head``; Rich makes a SystemExit of it."""
+    return isinstance(error.__context__ if isinstance(error, SystemExit) else error, BrokenPipeError)
 
 
 def _usage_error(error: click.ClickException) -> int:

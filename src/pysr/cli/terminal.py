@@ -181,7 +181,7 @@ def _rich_progress(text: str) -> tuple[Any, Any]:
 
 def print_json(facts: Any) -> None:
     """Print facts as JSON."""
-    print(json.dumps(facts, indent=2))
+    print_line(json.dumps(facts, indent=2))
 
 
 def print_table(table: Table) -> None:
