@@ -74,7 +74,7 @@ def samples() -> dict[str, bytes]:
 def flip(data: bytes, chance: Random) -> bytes:
     """Flip one to four bits."""
     changed = bytearray(data)
-    for _ in range(chance.randint(1, 4)):
+    for _ in range(chance.randint(1, 4) if data else 0):
         changed[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
     return bytes(changed)
 
