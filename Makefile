@@ -49,7 +49,7 @@ examples: $(VENV)/.dev
 ray: $(VENV)/.dev
 	$(PIP) install -q -c constraints.txt "ray>=2.40"
 	$(PIP) install -q --no-build-isolation --no-deps ./plugins/ray
-	$(BIN)/python -m pytest plugins/ray
+	$(BIN)/python -m pytest -W default plugins/ray
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
