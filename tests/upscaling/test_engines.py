@@ -13,7 +13,7 @@ from PIL import Image
 from pysr.cli import app
 from pysr.errors import PysrError
 from pysr.plugin import Engine, EngineWork
-from pysr.upscaling.folder import FileJob, FileResult
+from pysr.upscaling.file_jobs import FileJob, FileResult
 
 
 def elsewhere(work: EngineWork) -> Generator[Any]:

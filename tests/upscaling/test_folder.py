@@ -8,7 +8,8 @@ from PIL import Image
 import pysr
 from pysr.errors import InputError
 from pysr.files.output import TargetSize
-from pysr.upscaling.folder import Enlargement, FileJob, FileResult, plan_files, plan_in_place
+from pysr.upscaling.file_jobs import FileJob, FileResult
+from pysr.upscaling.folder import Enlargement, plan_files, plan_in_place
 
 
 def write(path: Path, width: int = 6, height: int = 4) -> Path:

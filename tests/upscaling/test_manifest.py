@@ -13,7 +13,7 @@ from PIL import Image
 
 import pysr
 from pysr.errors import InputError
-from pysr.upscaling.folder import FileResult
+from pysr.upscaling.file_jobs import FileResult
 from pysr.upscaling.manifest import NAME, Manifest, Record, read_records
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .terminal import Bar, eprint, explain_error
 
 if TYPE_CHECKING:
-    from ..upscaling.folder import FileJob, FileResult
+    from ..upscaling.file_jobs import FileJob, FileResult
 
 _INTERVAL = 0.1  # seconds between two lines of progress, at least
 

@@ -37,7 +37,8 @@ from .upscale_options import UpscaleOptions
 
 if TYPE_CHECKING:
     from ..files.output import Output
-    from ..upscaling.folder import Enlargement, FileJob, FileResult
+    from ..upscaling.file_jobs import FileJob, FileResult
+    from ..upscaling.folder import Enlargement
     from ..upscaling.models import Models
     from ..upscaling.upscaler import Upscaler
 

@@ -19,7 +19,7 @@ from ..files.streams import Source, name_of
 from ..namespaces import LOCAL
 from ..plugin import EngineWork, Progress
 from ..registry import registry
-from .folder import FileJob, FileResult
+from .file_jobs import FileJob, FileResult
 from .manifest import Manifest, Record, read_records
 from .memory import free_memory
 from .report import Report, collected_warnings

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .folder import FileJob
+    from .file_jobs import FileJob
     from .upscaler import Upscaler
 
 _FILES = ("weights", "calibration")  # options of `pysr.load` that name files

@@ -23,8 +23,9 @@ from ..ops.patches import from_float
 from ..plugin import Model, Progress
 from . import sampling
 from .file import upscale_file
+from .file_jobs import FileResult
 from .file_plan import FilePlan, plan_file
-from .folder import FileResult, plan_folder
+from .folder import plan_folder
 from .jobs import Course, upscale_jobs
 from .manifest import manifest_in
 from .memory import memory_errors_named
