@@ -104,6 +104,19 @@ def test_a_containers_limit_counts(folder: str, limit: str, used: str, cache: st
     assert free_memory(tmp_path) == pytest.approx(whole, rel=0.5)
 
 
+@pytest.mark.parametrize(("line", "folder"), [("0::/outer/inner", ""), ("4:cpu,memory:/outer/inner", "memory")])
+def test_the_limits_of_all_groups_around_a_process_count(line: str, folder: str, tmp_path: Path) -> None:
+    (tmp_path / "membership").write_text(f"9:name=systemd:/elsewhere\n{line}\n")
+    names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if folder else ("memory.max", "memory.current")
+    for place, most in (("outer", 900_000), ("outer/inner", 2_000_000), ("elsewhere", 10)):
+        group = tmp_path / folder / place
+        group.mkdir(parents=True, exist_ok=True)
+        for name, number in zip(names, (most, 500_000), strict=True):
+            (group / name).write_text(f"{number}\n")
+        (group / "memory.stat").write_text("inactive_file 0\ntotal_inactive_file 0\n")
+    assert free_memory(tmp_path, tmp_path / "membership") == 400_000
+
+
 def test_a_real_failed_allocation_is_out_of_memory() -> None:
     with pytest.raises(RuntimeError) as raised:
         torch.empty(2**60, dtype=torch.uint8)

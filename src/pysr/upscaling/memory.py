@@ -15,10 +15,10 @@ from ..errors import OutOfMemoryError, format_error
 CPU_SHARE = 0.25  # of the free memory: other programs run beside it, and the estimate may be too low
 CPU_LIMIT = 2 * 2**30  # bytes; larger patches are hardly faster
 GPU_SHARE = 0.6  # of the free memory: the rest is for workspace of cuDNN and for fragmentation
-_CONTROL_GROUPS = (  # files of version 2 and of version 1: limit, in use, and key of what is only cached
-    ("memory.max", "memory.current", "inactive_file"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
-)
+_CONTROL_GROUPS = {  # of version 2 and of version 1, by folder: files with the limit and with what is in use,
+    "": ("memory.max", "memory.current", "inactive_file"),  # and key of what is only cached
+    "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
 
 _OUT_OF_MEMORY = re.compile(  # torch on CPUs, oneDNN, posix_memalign, NumPy; CUDA, its libraries and ROCm
     r"DefaultCPUAllocator: (can't allocate|not enough) memory|could not create a (primitive|memory)"
@@ -38,22 +38,36 @@ def budget(device: torch.device, max_memory: int | None) -> int:
     return min(int(free_memory() * CPU_SHARE), CPU_LIMIT)
 
 
-def free_memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
+def free_memory(groups: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int:
     """Return the bytes that this process may still allocate, within the limits of the computer and of its container.
 
     Args:
-        groups: Where Linux shows the container's limits, in version 1 or 2 of its control groups.
+        groups: Where Linux shows the limits of control groups, in version 1 or 2.
+        membership: Where it tells the groups of this process.
     """
     free = psutil.virtual_memory().available
-    for limit, used, cache in _CONTROL_GROUPS:
+    for folder, (limit, used, cache) in _groups_of_process(groups, membership):
         try:
-            place = (groups / limit).parent
-            listed = dict(line.split() for line in (place / "memory.stat").read_text().splitlines())
-            taken = int((groups / used).read_text()) - int(listed[cache])  # cached files make room
-            free = min(free, max(0, int((groups / limit).read_text()) - taken))
+            listed = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            taken = int((folder / used).read_text()) - int(listed[cache])  # cached files make room
+            free = min(free, max(0, int((folder / limit).read_text()) - taken))
         except (OSError, ValueError, KeyError):  # no such version, or no limit ("max")
             continue
     return free
+
+
+def _groups_of_process(groups: Path, membership: Path) -> Iterator[tuple[Path, tuple[str, str, str]]]:
+    """Yield the folders of this process's groups and of those around them, each with the names of its files."""
+    try:
+        lines = [line.split(":", 2) for line in membership.read_text().splitlines()]
+    except OSError:  # not Linux
+        lines = []
+    paths = dict.fromkeys(_CONTROL_GROUPS, "/")
+    paths |= {controller: path for _, controllers, path in lines for controller in controllers.split(",")}
+    for version, files in _CONTROL_GROUPS.items():
+        inner = Path(paths[version].lstrip("/"))
+        for group in (inner, *inner.parents):
+            yield groups / version / group, files
 
 
 def fit_patch(
