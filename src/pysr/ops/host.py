@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Lock
 from typing import Any
 
@@ -79,6 +79,14 @@ class SharedSetting:
 _float32_default = SharedSetting(torch.get_default_dtype, torch.set_default_dtype, torch.float32)
 
 
+def cpu_by_default() -> AbstractContextManager[Any]:
+    """Create tensors on the CPU, whatever the program's default; free where that is the default, as it mostly is.
+
+    ``torch.device`` as a context costs 10 microseconds for each function of torch: 3 % of a small image's time.
+    """
+    return nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
+
+
 @contextmanager
 def own_defaults() -> Iterator[None]:
     """Build networks as if the program had set nothing: on the CPU, in float32, of ordinary tensors, without gradients.
@@ -86,6 +94,6 @@ def own_defaults() -> Iterator[None]:
     The program's random numbers go on as if none had been drawn. torch's default dtype is one for all threads; it is
     float32 in all of them until the ``with`` block ends.
     """
-    on_cpu = nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
+    on_cpu = cpu_by_default()
     with torch.inference_mode(False), torch.no_grad(), on_cpu, _float32_default.hold(), torch.random.fork_rng(()):
         yield

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..errors import PluginError
 from ..imaging.colour import to_channels
 from ..imaging.symmetry import SYMMETRIES, transform, transform_back
+from ..ops.host import cpu_by_default
 from ..ops.resample import Resampler
 from ..ops.threads import threads_on_idle_processors
 from ..plugin import Model, Preprocess, Preprocessor, Weights
@@ -115,7 +116,7 @@ class Stage:
         image = windows
         contexts = []
         # ignore the caller's autocast and default device
-        with torch.autocast(self.runner.device.type, enabled=False), torch.device("cpu"):
+        with torch.autocast(self.runner.device.type, enabled=False), cpu_by_default():
             for step in self.steps:
                 image, context = step.impl.preprocess(image, self.scale)
                 contexts.append(context)
