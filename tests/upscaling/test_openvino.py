@@ -1,7 +1,11 @@
 """What computes a network: the choice between torch and OpenVINO, and networks that OpenVINO has converted."""
 
+import copy
 import logging
+import os
+import pickle
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -58,7 +62,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> type[Fake]:
     """OpenVINO as if it were installed."""
     monkeypatch.setattr(openvino_network, "find_spec", lambda name: object())
     monkeypatch.setattr(
-        openvino_network, "OpenVINONetwork", lambda network, dtype, probe: Fake(network, CPU, torch.float32, probe)
+        openvino_network, "OpenVINONetwork", lambda network, prepared, probe: Fake(network, CPU, torch.float32, probe)
     )
     return Fake
 
@@ -122,7 +126,7 @@ def installed() -> Any:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_it_computes_what_torch_does(installed: Any, dtype: torch.dtype, padding_mode: str) -> None:
     network = Network(padding_mode).eval()
-    converted = OpenVINONetwork(network, dtype, PROBE)
+    converted = OpenVINONetwork(network, prepared(network, dtype), PROBE)
     for shape in ((1, 1, 16, 16), (3, 1, 40, 23)):
         image = torch.rand(shape)
         with torch.inference_mode():
@@ -147,3 +151,19 @@ def test_threads_share_it(installed: Any) -> None:
     for thread in threads:
         thread.join()
     assert all(np.array_equal(results[i], expected[i]) for i in range(4))
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda up: pickle.loads(pickle.dumps(up))])
+def test_it_can_be_copied_and_pickled(installed: Any, copied: Callable[[Any], Any]) -> None:
+    up, image = pysr.load("srcnn", 2, device="cpu", backend="openvino"), photo(20, 21)
+    assert np.array_equal(copied(up).upscale(image), up.upscale(image))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_torch_computes_it_in_a_forked_child(installed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, image = Network().eval(), torch.rand(1, 1, 16, 16)
+    in_torch = prepared(network)
+    converted, expected = OpenVINONetwork(network, in_torch, PROBE), in_torch(image)
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    monkeypatch.setattr(converted, "_of_thread", None)  # not to be touched
+    assert torch.equal(converted(image), expected)

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
+import tempfile
 import threading
 import warnings
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,17 +31,19 @@ _CPU = torch.device("cpu")
 
 
 class OpenVINONetwork(PreparedNetwork):
-    """A network that OpenVINO computes on the CPU. Any number of threads may share it.
+    """A network that OpenVINO computes on the CPU. Any number of threads may share it, and it can be pickled.
 
     The layers that read the input get it in two parts if the precision is bfloat16, as `SplitConv` describes.
 
     Args:
         network: The network to convert; it is copied and stays unchanged.
-        dtype: torch.float32 or torch.bfloat16.
+        prepared: The same prepared for torch, which computes it in a forked child: OpenVINO's threads do not survive a
+            fork, and their work would be waited for without end.
         probe_shape: (C, h, w) of an input to trace it with.
     """
 
-    def __init__(self, network: nn.Module, dtype: torch.dtype, probe_shape: tuple[int, int, int]) -> None:
+    def __init__(self, network: nn.Module, prepared: PreparedNetwork, probe_shape: tuple[int, int, int]) -> None:
+        self._in_forks, dtype = prepared, prepared.dtype
         network = nn.Sequential(copy.deepcopy(network).float().eval().requires_grad_(False))
         readers, self.bytes_per_pixel = calibrate(network, probe_shape, dtype)
         self.device, self.dtype, self.resampler = _CPU, dtype, None
@@ -55,9 +60,26 @@ class OpenVINONetwork(PreparedNetwork):
 
     def _use(self, model: Any) -> None:
         self.model, self._compiled, self._of_thread = model, _compiled(model, self.dtype), threading.local()
+        self._process = os.getpid()
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = ("model", "_compiled", "_of_thread", "_process")
+        return {name: value for name, value in vars(self).items() if name not in own} | {"ir": _to_bytes(self.model)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        model = _from_bytes(*state.pop("ir"))
+        vars(self).update(state)
+        self._use(model)
+
+    def __copy__(self) -> OpenVINONetwork:
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        return other
 
     def __call__(self, image: Tensor) -> Tensor:
         """Run the network on (N, C, h, w), on any device; returns float32 on the CPU."""
+        if os.getpid() != self._process:
+            return self._in_forks(image)
         if not hasattr(self._of_thread, "request"):
             self._of_thread.request = self._compiled.create_infer_request()
         values = image.detach().to(_CPU, torch.float32).contiguous().numpy()
@@ -113,7 +135,7 @@ def _exact_openvino(
 ) -> OpenVINONetwork | str:
     """Return the network computed by OpenVINO, or why it is not to be used."""
     try:
-        converted = OpenVINONetwork(network, prepared.dtype, probe_shape)
+        converted = OpenVINONetwork(network, prepared, probe_shape)
         channels, height, width = probe_shape
         inputs = torch.rand(1, channels, 2 * height, width, generator=torch.Generator().manual_seed(1))
         found = converted(inputs)
@@ -147,6 +169,22 @@ def _converted(network: nn.Module, probe_shape: tuple[int, int, int]) -> Any:
         warnings.simplefilter("ignore")  # torch advises against what OpenVINO takes
         traced = torch.jit.trace(network, probe, check_trace=False)
         return openvino.convert_model(traced, input=[(-1, probe_shape[0], -1, -1)])
+
+
+def _to_bytes(model: Any) -> tuple[bytes, bytes]:
+    """Return OpenVINO's description of a model, in XML, and its weights."""
+    import openvino
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "model.xml")
+        openvino.save_model(model, file, compress_to_fp16=False)
+        return file.read_bytes(), file.with_suffix(".bin").read_bytes()
+
+
+def _from_bytes(description: bytes, weights: bytes) -> Any:
+    import openvino
+
+    return openvino.Core().read_model(description, weights)
 
 
 def _compiled(model: Any, dtype: torch.dtype) -> Any:
