@@ -120,6 +120,7 @@ def test_plugins_as_json(broken_plugin: Any, capsys: pytest.CaptureFixture[str])
         "metrics",
         "degradations",
         "readers",
+        "engines",
     ]
     assert core["models"] == ["bicubic"]
     assert (hat["state"], hat["error"]) == ("failed", BROKEN.error)
