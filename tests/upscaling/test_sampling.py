@@ -15,7 +15,7 @@ import pysr
 from pysr import Tiling
 from pysr.cli.app import main
 from pysr.errors import InputError, PluginError
-from pysr.plugin import Model
+from pysr.plugin import Model, Weights
 from pysr.testing import check_model
 
 
@@ -246,7 +246,7 @@ def test_float32_is_the_default_precision_and_bfloat16_reaches_the_network(
     install: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pysr.upscaling.loading.load_weights", lambda network, weights: None)
-    weights: Any = {2: "none"}
+    weights = {2: Weights(Path("none"), "0" * 64, "free", "nothing")}
     install(Model("dots", (2,), lambda scale, variant: Layered(), "", weights=weights, stochastic=True))
     for options, expected in (({}, "float32"), ({"precision": "bfloat16"}, "bfloat16")):
         up = pysr.load("dots", **options)

@@ -13,7 +13,7 @@ import pysr
 from pysr import Tiling
 from pysr.errors import InputError, OutOfMemoryError
 from pysr.imaging.colour import GRAY
-from pysr.plugin import Model
+from pysr.plugin import Model, Weights
 from pysr.testing import photo
 from pysr.upscaling import loading
 from pysr.upscaling.memory import empty_image
@@ -63,7 +63,7 @@ def probe(install: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def with_weights(**fields: Any) -> dict[str, Any]:
-    return {"weights": {2: object()}, **fields}
+    return {"weights": {2: Weights(Path("none"), "0" * 64, "free", "nothing")}, **fields}
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])

@@ -16,13 +16,15 @@ from torch import Tensor
 from ..errors import InputError, OutOfMemoryError, PluginError
 from ..imaging.colour import to_channels
 from ..imaging.planes import Array, OpenedImage
-from ..ops.patches import to_float
+from ..ops.patches import from_float, to_float
 from ..ops.pixelcnn import KnownPixels, is_temperature
 from ..ops.seeds import check_seed
 from ..plugin import Progress
 from .memory import is_out_of_memory
+from .planes import finished
 from .progress import progress_shares
 from .stage import Stage
+from .tiling import TiledStage
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,17 @@ class SamplingParams:
         return cls(int(n), seed, float(temperature))
 
 
+def checked_stage(stage: Stage) -> Stage:
+    """Return the first stage of an upscaler.
+
+    Raises:
+        InputError: Its model does not draw at random.
+    """
+    if not stage.model.stochastic:
+        raise InputError(f"{stage.model.name} draws nothing at random; use upscale, or a model that samples")
+    return stage
+
+
 def drawn(
     stage: Stage,
     opened: OpenedImage,
@@ -70,6 +83,26 @@ def drawn(
     shape = opened.shape[0] * stage.scale, opened.shape[1] * stage.scale
     reports = progress_shares(progress, [math.prod(shape)] * len(parts))
     return [samples(stage, low, params, known_pixels(known, mask, shape, len(low)), next(reports)) for low, _ in parts]
+
+
+def results(
+    stage: Stage,
+    scale: int,
+    alpha: TiledStage,
+    image: OpenedImage,
+    params: SamplingParams,
+    known: OpenedImage | None,
+    mask: Any,
+    progress: Progress | None,
+) -> list[Any]:
+    """Return samples as images of the kind that came in, alpha enlarged by ``alpha``."""
+    sampled = drawn(stage, image, params, known, mask, progress)
+    images: list[Any] = []
+    for number in range(params.n):
+        for (_, high), samples_of_it in zip(image.parts(scale), sampled, strict=True):
+            from_float(samples_of_it[number], high)
+        images.append(finished(image, scale, alpha))
+    return images
 
 
 def known_pixels(known: OpenedImage | None, mask: Any, shape: tuple[int, int], channels: int) -> KnownPixels | None:

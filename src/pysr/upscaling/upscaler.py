@@ -19,7 +19,6 @@ from ..files.raster import Raster
 from ..files.raster_rows import RasterRows
 from ..files.streams import buffered, is_stream
 from ..imaging.planes import stacked
-from ..ops.patches import from_float
 from ..plugin import Model, Progress
 from . import sampling
 from .file import upscale_file
@@ -30,7 +29,7 @@ from .jobs import Course, upscale_jobs
 from .manifest import manifest_in
 from .memory import memory_errors_named
 from .opening import ImageFile, ImageLike, Mask, PixelArray, open_any
-from .planes import finished, upscale_planes
+from .planes import upscale_planes
 from .report import Report
 from .row_upscaling import upscale_rows
 from .stage import Stage
@@ -254,7 +253,7 @@ class Upscaler:
             InputError: As for `sample`.
             OutOfMemoryError: As for `sample`.
         """
-        stage, opened = self._stochastic_stage(), open_any(image).gray_if_neutral()
+        stage, opened = sampling.checked_stage(self._stages[0].stage), open_any(image).gray_if_neutral()
         params = sampling.SamplingParams.checked(n, seed, temperature)
         drawn = [sampling.samples(stage, low, params, None, None) for low, _ in opened.parts(self.scale)]
         if isinstance(image, Tensor) and image.ndim == 4:
@@ -276,7 +275,7 @@ class Upscaler:
         Raises:
             InputError: The model has no likelihood, or the images have wrong sizes or differ in kind.
         """
-        return sampling.bits_per_dim(self._stochastic_stage(), open_any(low), open_any(high))
+        return sampling.bits_per_dim(sampling.checked_stage(self._stages[0].stage), open_any(low), open_any(high))
 
     def upscale_file(
         self,
@@ -339,10 +338,8 @@ class Upscaler:
             InputError: The source cannot be read, or a choice contradicts another. What the target cannot hold is no
                 error, but the plan's ``problem``.
         """
-        source = buffered(source)
-        chosen = self.chosen_for(source)
-        known = chosen.precision, chosen._whole_because
-        return plan_file(chosen._stages, source, target, output, *known)
+        chosen = self.chosen_for(source := buffered(source))
+        return plan_file(chosen._stages, source, target, output, chosen.precision, chosen._whole_because)
 
     def upscale_folder(
         self,
@@ -387,11 +384,6 @@ class Upscaler:
         report = (lambda job, *now: progress(*now)) if progress else None
         return upscale_jobs(jobs, lambda job: self, self.scale, output=output, course=course, progress=report)
 
-    def _stochastic_stage(self) -> Stage:
-        if not self.model.stochastic:
-            raise InputError(f"{self.model.name} draws nothing at random; use upscale, or a model that samples")
-        return self._stages[0].stage
-
     def _sample(
         self,
         image: ImageLike | Raster,
@@ -401,12 +393,7 @@ class Upscaler:
         progress: Progress | None = None,
     ) -> list[Any]:
         """Return the results of `sample` as a list."""
-        stage, opened_known = self._stochastic_stage(), open_any(known) if known is not None else None
+        stage = sampling.checked_stage(self._stages[0].stage)
+        opened_known = open_any(known) if known is not None else None
         opened = open_any(image) if opened_known else open_any(image).gray_if_neutral()
-        drawn = sampling.drawn(stage, opened, params, opened_known, mask, progress)
-        results: list[Any] = []
-        for number in range(params.n):
-            for (_, high), samples in zip(opened.parts(self.scale), drawn, strict=True):
-                from_float(samples[number], high)
-            results.append(finished(opened, self.scale, self._alpha))
-        return results
+        return sampling.results(stage, self.scale, self._alpha, opened, params, opened_known, mask, progress)
