@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -76,9 +75,7 @@ def _absolute(file: Any) -> Any:
 
 
 def _portable(error: Exception | None) -> Exception | None:
-    """Return an error as it can be pickled: itself, or one of the same message."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:  # whatever a foreign exception does
-        return PysrError(format_error(error)) if error else None
-    return error
+    """Return an error as other processes can receive it: itself, or one of its message if its class is foreign."""
+    if error is None or type(error).__module__.partition(".")[0] in ("builtins", "pysr"):
+        return error
+    return PysrError(format_error(error))

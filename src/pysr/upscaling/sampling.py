@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from statistics import fmean
@@ -19,7 +20,7 @@ from ..imaging.planes import Array, OpenedImage
 from ..ops.patches import from_float, to_float
 from ..ops.pixelcnn import KnownPixels, is_temperature
 from ..ops.seeds import check_seed
-from ..plugin import Progress
+from ..plugin import Model, Progress
 from .memory import is_out_of_memory
 from .planes import finished
 from .progress import progress_shares
@@ -59,15 +60,15 @@ class SamplingParams:
         return cls(int(n), seed, float(temperature))
 
 
-def checked_stage(stage: Stage) -> Stage:
-    """Return the first stage of an upscaler.
+def checked_stage(model: Model, stages: Sequence[TiledStage]) -> Stage:
+    """Return the only stage of an upscaler whose model draws at random.
 
     Raises:
-        InputError: Its model does not draw at random.
+        InputError: It does not.
     """
-    if not stage.model.stochastic:
-        raise InputError(f"{stage.model.name} draws nothing at random; use upscale, or a model that samples")
-    return stage
+    if not model.stochastic:
+        raise InputError(f"{model.name} draws nothing at random; use upscale, or a model that samples")
+    return stages[0].stage
 
 
 def drawn(

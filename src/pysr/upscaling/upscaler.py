@@ -253,7 +253,7 @@ class Upscaler:
             InputError: As for `sample`.
             OutOfMemoryError: As for `sample`.
         """
-        stage, opened = sampling.checked_stage(self._stages[0].stage), open_any(image).gray_if_neutral()
+        stage, opened = sampling.checked_stage(self.model, self._stages), open_any(image).gray_if_neutral()
         params = sampling.SamplingParams.checked(n, seed, temperature)
         drawn = [sampling.samples(stage, low, params, None, None) for low, _ in opened.parts(self.scale)]
         if isinstance(image, Tensor) and image.ndim == 4:
@@ -275,7 +275,7 @@ class Upscaler:
         Raises:
             InputError: The model has no likelihood, or the images have wrong sizes or differ in kind.
         """
-        return sampling.bits_per_dim(sampling.checked_stage(self._stages[0].stage), open_any(low), open_any(high))
+        return sampling.bits_per_dim(sampling.checked_stage(self.model, self._stages), open_any(low), open_any(high))
 
     def upscale_file(
         self,
@@ -393,7 +393,7 @@ class Upscaler:
         progress: Progress | None = None,
     ) -> list[Any]:
         """Return the results of `sample` as a list."""
-        stage = sampling.checked_stage(self._stages[0].stage)
+        stage = sampling.checked_stage(self.model, self._stages)
         opened_known = open_any(known) if known is not None else None
         opened = open_any(image) if opened_known else open_any(image).gray_if_neutral()
         return sampling.results(stage, self.scale, self._alpha, opened, params, opened_known, mask, progress)
