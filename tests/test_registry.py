@@ -370,12 +370,13 @@ def test_the_names_of_packages_that_may_be_missing_are_those_of_the_repository()
     plugins = [plugin for plugin in registry().plugins if plugin.distribution in names]
     if names - {plugin.distribution for plugin in plugins}:
         pytest.skip("not all plugins of this repository are installed")
-    provided: dict[str, dict[str, str]] = {"model": {}, "loss": {}, "metric": {}}
+    provided: dict[str, dict[str, str]] = {"model": {}, "loss": {}, "metric": {}, "engine": {}}
     for plugin in plugins:
         aliases = [alias for name in plugin.models for alias in registry().model(name).aliases]
         provided["model"] |= dict.fromkeys((*plugin.models, *aliases), plugin.distribution)
         provided["loss"] |= dict.fromkeys(plugin.losses, plugin.distribution)
         provided["metric"] |= dict.fromkeys(plugin.metrics, plugin.distribution)
+        provided["engine"] |= dict.fromkeys(plugin.engines, plugin.distribution)
         assert not plugin.preprocessors + plugin.degradations
     assert provided == PROVIDERS
 
