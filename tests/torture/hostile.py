@@ -31,7 +31,7 @@ from pysr.files.raster import Kind, Pixels, Raster
 from .experiment import Outcome
 
 LONGEST = 2.0  # seconds of processor time
-_MEMORY = 6 * 2**30  # bytes of address space that a file may make a process take
+_MEMORY = 6 * 2**30  # bytes of address space that files may make a process take, beside what it has already
 _CHUNK = 400  # files that one process reads
 _NUMBERS = (0, 1, 2, 7, 8, 255, 256, 65535, 65536, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
 Random = random.Random
@@ -272,7 +272,8 @@ def _read_some(files: Sequence[tuple[str, bytes]], read: Callable[[bytes], objec
 
 
 def _child(files: Sequence[tuple[str, bytes]], read: Callable[[bytes], object], report: io.TextIOBase) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + _MEMORY,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     logging.getLogger("pysr").addHandler(logging.NullHandler())  # warnings are no errors, and not printed
     warnings.simplefilter("ignore")  # likewise Python's own
