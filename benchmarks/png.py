@@ -1,4 +1,4 @@
-"""Writing PNG: pysr's writer with and without imagecodecs against Pillow's default, in one process, in turn.
+"""Writing PNG: pysr's writer with and without isal and imagecodecs against Pillow's default, in one process, in turn.
 
     python benchmarks/png.py [IMAGE] [--json FILE] [--runs N] [--side PIXELS]
 
@@ -66,7 +66,7 @@ def by_zlib(pixels: Pixels) -> bytes:
 
 WRITERS: dict[str, Callable[[Pixels], bytes]] = {
     "Pillow, default": by_pillow,
-    "pysr with imagecodecs": by_pysr,
+    "pysr with isal": by_pysr,
     "pysr with zlib": by_zlib,
 }
 

@@ -36,9 +36,9 @@ INKS_AND_FLOATS: list[tuple[Kind, int, str]] = [
 ]
 
 
-@pytest.fixture(params=[True, False], ids=["imagecodecs", "zlib"])
+@pytest.fixture(params=[True, False], ids=["libraries", "zlib"])
 def has_library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """With and without imagecodecs, in strips of a few rows."""
+    """With and without isal and imagecodecs, in strips of a few rows."""
     for module in ("png_writer", "tiff_writer"):
         monkeypatch.setattr(f"pysr.files.{module}.find_spec", lambda name: request.param or None)
         monkeypatch.setattr(f"pysr.files.{module}._STRIP", 900)
