@@ -34,7 +34,7 @@ LAYOUTS: list[tuple[int, str, list[int] | None]] = [
 
 
 def without_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("tiff_choice", "png", "heif", "jpeg2000"):
+    for module in ("tiff_choice", "png", "heif", "jpeg2000", "jpeg_rows"):
         monkeypatch.setattr(f"pysr.files.{module}.find_spec", lambda name: None)
 
 

@@ -1,6 +1,7 @@
 """Files read from top to bottom: the pixels, and all else, of files read as a whole."""
 
 import io
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def test_png_with_every_filter_by_rows(mode: str) -> None:
 def test_png_that_is_interlaced_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
     def opened(data: bytes) -> bool:
         with open_image_file(io.BytesIO(data)) as file:
-            return file.holds_all
+            return file.held_because is not None
 
     plain = encoded(make_image("RGB", 30, 30), "PNG")
     header = plain[16:28] + b"\1"
@@ -80,3 +81,45 @@ def test_a_png_cut_off_is_incomplete() -> None:
         rows = file.rows()
         with pytest.raises(InputError, match="damaged or incomplete"):
             list(rows.bands())
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+def test_baseline_jpeg_by_rows(mode: str, subsampling: str) -> None:
+    pytest.importorskip("pyvips")
+    data = encoded(make_image(mode, 75, 130), "JPEG", subsampling=subsampling, restart_marker_rows=3)
+    with open_image_file(io.BytesIO(data)) as file:
+        assert file.held_because is None
+    check(data, 9)
+
+
+def test_jpeg_that_is_held_says_why() -> None:
+    def why(data: bytes) -> str | None:
+        with open_image_file(io.BytesIO(data)) as file:
+            return file.held_because
+
+    image, exif = make_image("RGB", 30, 40), Image.Exif()
+    exif[274] = 6
+    assert why(encoded(image, "JPEG", progressive=True)) == "a progressive JPEG file is decoded as a whole"
+    assert why(encoded(make_image("CMYK", 30, 40), "JPEG")) == "this JPEG file is decoded as a whole"
+    assert why(encoded(image, "JPEG")[:-2]) == "this JPEG file is decoded as a whole"  # without its end marker
+    if find_spec("pyvips"):
+        assert why(encoded(image, "JPEG", exif=exif)) == "the image has to be turned upright"
+
+
+def test_damaged_jpeg_by_rows_is_refused_or_read_as_pillow_reads_it() -> None:
+    pytest.importorskip("pyvips")
+    data = encoded(make_image("RGB", 60, 70), "JPEG")
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        damaged = bytearray(data)
+        damaged[random.integers(20, len(data))] ^= 1 << random.integers(8)
+        found = []
+        for by_rows in (False, True):
+            try:
+                with open_image_file(io.BytesIO(bytes(damaged))) as file:
+                    found.append(np.concatenate([*file.rows().bands()]) if by_rows else file.read().pixels)
+            except InputError:
+                found.append(None)
+        assert (found[0] is None) == (found[1] is None)
+        assert found[0] is None or np.array_equal(*found)

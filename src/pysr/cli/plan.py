@@ -132,7 +132,7 @@ def _lines(plan: FilePlan) -> Iterator[tuple[str, str]]:
         patches = f"{stage.patches} patches of {_size(stage.patch)}" if stage.patches > 1 else "one patch"
         yield stage.model, f"{patches}, {stage.mode}, {halo}"
     yield "computed", f"on {plan.device} in {plan.precision}"
-    yield "image in memory", "row by row" if plan.by_rows else f"as a whole: {plan.whole_because}"
+    yield "image in memory", _in_memory(plan)
     yield "memory", f"about {_bytes(plan.memory)}"
     yield "time", f"about {_time(plan.seconds)}"
     if plan.kept:
@@ -141,6 +141,12 @@ def _lines(plan: FilePlan) -> Iterator[tuple[str, str]]:
         yield f"changed: {note.what}", note.reason
     for note in plan.dropped:
         yield f"lost: {note.what}", note.reason
+
+
+def _in_memory(plan: FilePlan) -> str:
+    if not plan.by_rows:
+        return f"as a whole: {plan.whole_because}"
+    return f"as a whole: {plan.held_because}; the result row by row" if plan.held_because else "row by row"
 
 
 def _size(size: tuple[int, int]) -> str:

@@ -58,7 +58,6 @@ class ImageReader(ABC):
         turns: Whether `window` turns the pixels itself.
         images: How many images the file holds, thumbnails left out; it is 1 for animations, too (see `frames`).
         by_rows: Whether `rows` can be called.
-        holds_all: Whether the image is in memory as a whole, as its format demands, while its rows are taken.
     """
 
     header: Header
@@ -68,7 +67,11 @@ class ImageReader(ABC):
     turns: bool = False
     images: int = 1
     by_rows: bool = False
-    holds_all: bool = False
+
+    @property
+    def held_because(self) -> str | None:
+        """Why the image is in memory as a whole while its rows are taken; None if it is not."""
+        return None
 
     def describe(self, metadata: Metadata) -> None:
         """Take what the file says beside the pixels, the orientation among it."""
@@ -107,7 +110,7 @@ class ImageReader(ABC):
         return max(1, BAND // (header.size[0] * header.channels * np.dtype(header.dtype).itemsize))
 
     def rows(self) -> RasterRows:
-        """Return the image as rows that are decoded when they are taken: upright if ``holds_all``, else as stored."""
+        """Return the image as rows that are decoded when they are taken: upright if they are held, else as stored."""
         header = self.header
         shape = (0, header.size[0], *([header.channels] if header.channels > 1 else []))
         return RasterRows(

@@ -1,19 +1,26 @@
-"""Read JPEG files by Pillow, those without an end marker included."""
+"""Read JPEG files: large ones row by row by pyvips, others by Pillow, those without an end marker included."""
 
 from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Iterator
+from functools import cached_property
 from typing import IO
 
 from PIL import Image
 
+from .interface import ImageReader
+from .jpeg_rows import decoded_rows, decodes_by_rows
 from .pillow import PillowReader
+from .raster import Pixels
+from .raster_rows import RasterRows
 
 _log = logging.getLogger(__name__)
 _END = b"\xff\xd9"
 _FRAMES, _SCAN = (0xC0, 0xC1, 0xC2), 0xDA  # markers of Huffman-coded images
 _BARE = (0x00, 0x01, *range(0xD0, 0xD9), 0xFF)  # without a length behind them
+_BANDS = 8  # in a band of other formats, as rows of pixels lie twice in memory while they are decoded
 _FILLERS = (b"\x00", b"\xaa")  # data of two images that have nothing in common
 
 
@@ -29,6 +36,27 @@ class JpegReader(PillowReader):
         """
         super().__init__(file, "JPEG", name)
         self._file = file
+
+    @cached_property
+    def held_because(self) -> str | None:
+        """As `ImageReader.held_because`."""
+        if self.header.orientation != 1:
+            return "the image has to be turned upright"
+        if "progressive" in self.image.info:
+            return "a progressive JPEG file is decoded as a whole"
+        place = self._file.tell()
+        by_rows = self.image.mode in ("L", "RGB") and decodes_by_rows(self._file)
+        self._file.seek(place)
+        return None if by_rows else super().held_because
+
+    def rows(self) -> RasterRows:
+        """As `ImageReader.rows`."""
+        return super().rows() if self.held_because else ImageReader.rows(self)
+
+    def bands(self) -> Iterator[Pixels]:
+        """As `ImageReader.bands`."""
+        header = self.header
+        return decoded_rows(self._file, header.size, header.channels, self.band_height() // _BANDS)
 
     def loaded(self) -> Image.Image:
         """As `PillowReader.loaded`.

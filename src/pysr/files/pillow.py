@@ -68,7 +68,11 @@ class PillowReader(WholeImageReader):
     """
 
     by_rows = True
-    holds_all = True
+
+    @property
+    def held_because(self) -> str | None:
+        """As `ImageReader.held_because`."""
+        return f"this {self.header.format} file is decoded as a whole"
 
     def __init__(self, file: IO[bytes], format: str, name: str) -> None:
         """Read the header.

@@ -62,17 +62,21 @@ class ImageFile:
     Attributes:
         header: As `ImageReader.header`.
         whole_because: Why the image can only be decoded as a whole; None if rows can be.
-        holds_all: Whether the image is in memory as a whole even where its rows are taken.
     """
 
     def __init__(self, reader: ImageReader, name: str) -> None:
-        self.header, self.holds_all = reader.header, reader.holds_all
+        self.header = reader.header
         self._reader, self._name = reader, name
         self.whole_because = None
         if not reader.by_rows:
             self.whole_because = f"this {reader.header.format} file is decoded as a whole"
-        elif reader.header.orientation != 1 and not reader.holds_all:
+        elif reader.header.orientation != 1 and not reader.held_because:
             self.whole_because = "the image has to be turned upright"
+
+    @property
+    def held_because(self) -> str | None:
+        """Why the image is in memory as a whole even where its rows are taken; None if it is not."""
+        return self._reader.held_because
 
     def read(self, max_pixels: int = MAX_PIXELS) -> Raster:
         """Decode the image as `read_raster` does."""
@@ -92,7 +96,7 @@ class ImageFile:
         """
         self._warn_of_more()
         with _decoding(self._name):
-            check_pixels(self.header.size, MAX_PIXELS if self.holds_all else ANY_SIZE, self._name)
+            check_pixels(self.header.size, MAX_PIXELS if self.held_because else ANY_SIZE, self._name)
             rows = self._reader.rows()
         rows = replace(rows, bands=partial(_decoded, rows.bands, self._name))
         if rows.dtype.kind == "f":

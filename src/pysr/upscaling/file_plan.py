@@ -72,6 +72,7 @@ class FilePlan:
         stages: The models, in order.
         by_rows: Whether the image is taken from top to bottom, few rows being in memory at a time.
         whole_because: Why it is not, if it is not.
+        held_because: Why the decoded image is in memory as a whole even so, if it is.
         memory: Bytes that the process takes in addition, as estimated.
         seconds: How long it takes, as estimated from a short probe.
         kept: What the result will have as the image has it.
@@ -95,6 +96,7 @@ class FilePlan:
     stages: tuple[StagePlan, ...]
     by_rows: bool
     whole_because: str | None
+    held_because: str | None
     memory: int
     seconds: float
     kept: tuple[str, ...] = ()
@@ -147,7 +149,7 @@ def plan_file(
         planned = tuple(_stage_plans(stages, given))
         memory = max(stage.memory for stage in planned)
         memory += 2 * _BAND if by_rows else sum(map(_bytes, (image, given))) + 2 * prod(size) * _pixel_bytes(result)
-        memory += prod(image.size) * _HELD if by_rows and file.holds_all else 0
+        memory += prod(image.size) * _HELD if by_rows and file.held_because else 0
         seconds = sum(stage.seconds for stage in planned) + _seconds_to_encode(result, kind.name, output, size)
         return FilePlan(
             source=name,
@@ -164,6 +166,7 @@ def plan_file(
             stages=planned,
             by_rows=by_rows,
             whole_because=None if by_rows else because or "it is small",
+            held_because=file.held_because if by_rows else None,
             memory=memory,
             seconds=seconds,
             kept=changes.kept,

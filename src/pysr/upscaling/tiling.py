@@ -26,7 +26,7 @@ from .stage import Stage
 
 logger = logging.getLogger("pysr")
 
-RESAMPLED = 2**24  # values of the result between two reports of progress, if an image is only resampled
+RESAMPLED = 2**23  # values of the result between two reports of progress, if an image is only resampled
 MOST_AT_ONCE = 2**29  # values of the result that a row of patches completes: wide images get lower patches
 
 

@@ -43,7 +43,7 @@ class _Found:
 def read_jpeg(file: IO[bytes]) -> Metadata:
     """Read the metadata of a JPEG file; what is damaged is left out and named."""
     found = _Found()
-    for marker, data in _segments(file):
+    for marker, data in segments(file):
         if marker == _SCAN:
             found.metadata = _with_rest(found.metadata, file)
         else:
@@ -51,7 +51,7 @@ def read_jpeg(file: IO[bytes]) -> Metadata:
     return _joined(found)
 
 
-def _segments(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+def segments(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     """Yield (marker, data) of each segment up to the pixels, where the file then stands."""
     file.seek(0)
     if file.read(2) != b"\xff\xd8":
@@ -164,7 +164,7 @@ def embed_jpeg(encoded: IO[bytes], target: IO[bytes], metadata: Metadata) -> Non
     """Copy a JPEG file with its metadata replaced."""
     target.write(b"\xff\xd8" + _jfif(metadata.resolution) if _is_jfif(encoded) else b"\xff\xd8")
     target.write(jpeg_segments(metadata))
-    for marker, data in _segments(encoded):
+    for marker, data in segments(encoded):
         if (marker, _JFIF) != (_APP0, data[:5]) and not any(marker == m and data.startswith(s) for m, s in _OWN):
             target.write(_segment(marker, data))
     while part := encoded.read(2**20):
@@ -172,7 +172,7 @@ def embed_jpeg(encoded: IO[bytes], target: IO[bytes], metadata: Metadata) -> Non
 
 
 def _is_jfif(encoded: IO[bytes]) -> bool:
-    return any(marker == _APP0 and data.startswith(_JFIF) for marker, data in _segments(encoded))
+    return any(marker == _APP0 and data.startswith(_JFIF) for marker, data in segments(encoded))
 
 
 def _jfif(resolution: Resolution | None) -> bytes:

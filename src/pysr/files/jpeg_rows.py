@@ -1,0 +1,108 @@
+"""Decode JPEG files row by row by pyvips, whose libvips decodes by libjpeg-turbo as Pillow does."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import IO, Any
+
+import numpy as np
+
+from .metadata.jpeg import segments
+from .raster import Pixels
+
+_ROWS = 16  # of the largest blocks that are decoded together
+_PART = 2**20  # bytes that are searched at a time
+_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # but those that may lie within pixels
+_SCAN, _END = 0xDA, 0xD9
+
+
+def decodes_by_rows(file: IO[bytes]) -> bool:
+    """Tell whether `decoded_rows` can be called for a baseline JPEG file.
+
+    It can if pyvips is installed, and the pixels are one scan with the end marker behind it: what another marker hides
+    would be gray, without an error.
+    """
+    if not find_spec("pyvips") or not any(marker == _SCAN for marker, _ in segments(file)):
+        return False
+    data = b""
+    while part := file.read(_PART):
+        data = data[-1:] + part
+        if found := _MARKER.search(data):
+            return found[1][0] == _END
+    return False
+
+
+def decoded_rows(file: IO[bytes], size: tuple[int, int], channels: int, count: int) -> Iterator[Pixels]:
+    """Decode a baseline JPEG file from top to bottom.
+
+    Args:
+        file: Open, seekable; others may read it between two bands.
+        size: (width, height) in pixels.
+        channels: 1 for gray, 3 for RGB.
+        count: Rows of a band; rounded down to whole blocks.
+
+    Yields:
+        Bands of uint8, (h, W) or (h, W, 3).
+
+    Raises:
+        OSError: The file cannot be read, or is damaged or cut off.
+    """
+    import pyvips
+
+    width, height = size
+    reading = _Reading(file)
+    source = pyvips.SourceCustom()
+    source.on_read(reading.read)
+    source.on_seek(reading.seek)
+    try:
+        image = pyvips.Image.jpegload_source(source, access="sequential", fail_on="error")
+        if (image.width, image.height, image.bands, image.format) != (width, height, channels, "uchar"):
+            raise OSError(f"it is decoded as {image.width} x {image.height} x {image.bands} of {image.format}")
+        region = pyvips.Region.new(image)
+        step = max(_ROWS, count // _ROWS * _ROWS)
+        for top in range(0, height, step):
+            rows = min(step, height - top)
+            pixels = np.frombuffer(region.fetch(0, top, width, rows), np.uint8)
+            yield pixels.reshape((rows, width, channels) if channels > 1 else (rows, width))
+    except pyvips.Error as error:
+        raise reading.error or OSError(_reason(error)) from error
+
+
+class _Reading:
+    """The calls by which libvips reads a file.
+
+    Attributes:
+        error: What was raised meanwhile; libvips only knows that the file ended.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        logging.getLogger("pyvips").addHandler(logging.NullHandler())  # instead of stderr, where nothing is set up
+        self.error: OSError | None = None
+        self._file, self._at = file, 0
+
+    def read(self, count: int) -> bytes:
+        """Read up to ``count`` bytes."""
+        try:
+            self._file.seek(self._at)
+            data = self._file.read(count)
+        except OSError as error:
+            self.error = error
+            return b""
+        self._at += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int) -> int:
+        """Move as ``seek`` of files does."""
+        start = self._at if whence == os.SEEK_CUR else 0
+        self._at = self._file.seek(offset, whence) if whence == os.SEEK_END else start + offset
+        return self._at
+
+
+def _reason(error: Any) -> str:
+    """Return the last line of what libvips tells, without the name of its function."""
+    told = str(error.detail or error.message).strip().splitlines()[-1]
+    return str(told.rpartition(": ")[2])
