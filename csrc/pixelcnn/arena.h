@@ -7,6 +7,7 @@ namespace pysr {
 namespace {
 
 PYSR_HD inline std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
+PYSR_HD inline std::int64_t larger(std::int64_t a, std::int64_t b) { return a > b ? a : b; }
 
 /// A bump allocator over one block of memory, aligned to cache lines. With null memory it only counts bytes.
 class Arena {
@@ -34,6 +35,30 @@ struct Position {
     std::int64_t image, row, column;
 };
 
+/// The steps that an image takes.
+PYSR_HD inline std::int64_t steps_of(const DrawnImage& image) { return image.width + kLag * (image.height - 1); }
+
+/// The first row of an image that has a pixel at a step, and how many have one.
+PYSR_HD inline std::int64_t first_row(const DrawnImage& image, std::int64_t time) {
+    return time < image.width ? 0 : (time - image.width) / kLag + 1;
+}
+PYSR_HD inline std::int64_t row_count(const DrawnImage& image, std::int64_t time) {
+    return time < steps_of(image) ? smaller(image.height - 1, time / kLag) - first_row(image, time) + 1 : 0;
+}
+
+/// What a few images that are drawn together need room for: the largest height, width and number of steps.
+struct Extent {
+    std::int64_t images, height = 0, width = 0, steps = 0;
+
+    PYSR_HD Extent(const DrawnImage* from, std::int64_t count) : images(count) {
+        for (const DrawnImage* image = from; image < from + count; ++image) {
+            height = larger(image->height, height);
+            width = larger(image->width, width);
+            steps = larger(steps_of(*image), steps);
+        }
+    }
+};
+
 /// Activations kept from step to step, for a few images that are drawn together. A step draws at most one pixel in each
 /// of `active` consecutive rows of an image, every fourth column; the two rows above them are still read. Must start as
 /// zeros.
@@ -41,23 +66,23 @@ template <class Element>
 struct WaveState {
     static constexpr std::int64_t kColumns = 16, kRecent = 4, kBorder = 3;
 
-    std::int64_t images, active, rings, width, planes, channels, layers;
+    std::int64_t images, active, rings, height, width, planes, channels, layers;
     Element *vertical, *horizontal, *pixels, *zeros;
     Element* sums;
     float* pre_activation;
 
-    PYSR_HD WaveState(const PackedNetwork<Element>& network, const DrawJob& job, std::int64_t image_count, Arena& arena,
-                      bool paired = true)
-        : images(image_count),
-          active(smaller(job.height, (job.width + kLag - 1) / kLag)),
+    PYSR_HD WaveState(const PackedNetwork<Element>& network, const Extent& extent, Arena& arena, bool paired = true)
+        : images(extent.images),
+          active(smaller(extent.height, (extent.width + kLag - 1) / kLag)),
           rings(active + 2),
-          width(job.width),
+          height(extent.height),
+          width(extent.width),
           planes(network.planes),
           channels(network.channels),
           layers(network.layer_count) {
         vertical = arena.allocate<Element>(layers * images * rings * kColumns * channels);
         horizontal = arena.allocate<Element>((layers + 1) * images * active * kRecent * channels);
-        pixels = arena.allocate<Element>(images * (job.height + kBorder) * pixel_row() + kPanel);
+        pixels = arena.allocate<Element>(images * (height + kBorder) * pixel_row() + kPanel);
         zeros = arena.allocate<Element>(channels + kPanel);
         pre_activation = arena.allocate<float>(layers * max_positions() * sums_row());
         sums = arena.allocate<Element>(paired ? layers * max_positions() * 2 * sums_row() : 0);
@@ -89,8 +114,8 @@ struct WaveState {
     }
 
     /// The values of a pixel, from three rows above and three columns left of the image to three columns right of it.
-    PYSR_HD Element* pixel_at(std::int64_t image, std::int64_t rows, std::int64_t i, std::int64_t j) const {
-        return pixels + (image * (rows + kBorder) + i + kBorder) * pixel_row() + (j + kBorder) * planes;
+    PYSR_HD Element* pixel_at(std::int64_t image, std::int64_t i, std::int64_t j) const {
+        return pixels + (image * (height + kBorder) + i + kBorder) * pixel_row() + (j + kBorder) * planes;
     }
 };
 

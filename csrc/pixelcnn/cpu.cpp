@@ -1,9 +1,12 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <numeric>
 #include <stdexcept>
 #include <system_error>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "common/threads.h"
 #include "pixelcnn/arena.h"
@@ -19,8 +22,8 @@ constexpr std::int64_t kImagesPerBlock = 4;
 
 using AlignedBuffer = std::vector<CacheLine>;
 
-std::vector<AlignedBuffer> make_buffers(std::int64_t count, const Arena& size) {
-    return {static_cast<std::size_t>(count), AlignedBuffer(size.bytes() / kCacheLine)};
+std::vector<AlignedBuffer> make_buffers(std::int64_t count, std::int64_t bytes) {
+    return {static_cast<std::size_t>(count), AlignedBuffer(bytes / kCacheLine)};
 }
 
 /// Progress and cancellation of one call, shared by its threads.
@@ -89,23 +92,32 @@ class DrawCall {
   public:
     DrawCall(const PackedNetwork<Element>& network, const DrawJob& job, DrawImages<Element>* draw_images, int threads)
         : network_(network),
-          job_(job),
+          images_(longest_first(job)),
+          job_{job.count, images_.data(), job.seed, job.inverse_temperature, job.score_only},
           draw_images_(draw_images),
           per_block_(std::min(kImagesPerBlock, (job.count + threads - 1) / threads)),
           blocks_((job.count + per_block_ - 1) / per_block_) {
-        Arena state_size(nullptr), scratch_size(nullptr);
-        const WaveState<Element> state(network, job, per_block_, state_size);
-        const StepScratch<Element> scratch(network, state, scratch_size);
-        const std::int64_t useful = std::min<std::int64_t>(threads, blocks_ * state.max_positions());
-        states_ = make_buffers(std::min(useful, blocks_), state_size);
-        scratches_ = make_buffers(useful, scratch_size);
+        std::int64_t state_bytes = 0, scratch_bytes = 0, most_positions = 0;
+        for (std::int64_t block = 0; block < blocks_; ++block) {
+            Arena state_size(nullptr), scratch_size(nullptr);
+            const Extent extent(images_.data() + block * per_block_, images_in(block));
+            const WaveState<Element> state(network, extent, state_size);
+            const StepScratch<Element> scratch(network, state, scratch_size);
+            state_bytes = std::max(state_bytes, state_size.bytes());
+            scratch_bytes = std::max(scratch_bytes, scratch_size.bytes());
+            most_positions = std::max(most_positions, state.max_positions());
+        }
+        const std::int64_t useful = std::min<std::int64_t>(threads, blocks_ * most_positions);
+        states_ = make_buffers(std::min(useful, blocks_), state_bytes);
+        scratches_ = make_buffers(useful, scratch_bytes);
         arrivals_ = std::vector<Arrivals>(useful);
     }
 
     /// Draws on threads that never wait for the interpreter lock, while this one polls.
     void run(const ProgressCallback& progress) {
+        const std::int64_t pixels = pixels_of(job_);
         const auto poll = [&] {
-            if (!progress(state_.done, job_.count * job_.height * job_.width)) state_.stop.request();
+            if (!progress(state_.done, pixels)) state_.stop.request();
         };
         {
             ForkJoin threads(static_cast<std::int64_t>(arrivals_.size()),
@@ -124,21 +136,36 @@ class DrawCall {
         const std::int64_t group_size = std::max<std::int64_t>(1, threads / blocks_), groups = threads / group_size;
         const std::int64_t group = thread / group_size, rank = thread % group_size;
         GroupMember member(state_, &arrivals_[thread - rank], rank, group_size);
+        std::int64_t before = group;
         for (std::int64_t block = group; block < blocks_ && !state_.stop.requested(); block = groups + taken_++) {
-            const std::int64_t first = block * per_block_, images = std::min(per_block_, job_.count - first);
-            if (images < per_block_)  // the buffers' layout changes; a group that gets here has one thread
+            if (!alike(before, block))  // the buffers' layout changes; a group that gets here has one thread
                 for (AlignedBuffer* buffer : {&states_[group], &scratches_[thread]})
                     buffer->assign(buffer->size(), CacheLine{});
-            const DrawResult result = draw_images_(network_, job_, first, images, states_[group][0].bytes,
-                                                   scratches_[thread][0].bytes, member.handle());
+            before = block;
+            const DrawResult result =
+                draw_images_(network_, job_, block * per_block_, images_in(block), states_[group][0].bytes,
+                             scratches_[thread][0].bytes, member.handle());
             if (result != DrawResult::overflowed) continue;
             overflowed_ = true;
             state_.stop.request();
         }
     }
 
+    std::int64_t images_in(std::int64_t block) const { return std::min(per_block_, job_.count - block * per_block_); }
+
+    /// Whether two blocks have images of the same shapes.
+    bool alike(std::int64_t one, std::int64_t other) const {
+        const DrawnImage *const first = images_.data() + one * per_block_, *const second =
+                                                                               first + (other - one) * per_block_;
+        return images_in(one) == images_in(other) &&
+               std::equal(first, first + images_in(one), second, [](const DrawnImage& a, const DrawnImage& b) {
+                   return a.height == b.height && a.width == b.width;
+               });
+    }
+
     const PackedNetwork<Element>& network_;
-    const DrawJob& job_;
+    const std::vector<DrawnImage> images_;
+    const DrawJob job_;
     DrawImages<Element>* const draw_images_;
     const std::int64_t per_block_, blocks_;
     std::vector<AlignedBuffer> states_, scratches_;
@@ -181,6 +208,19 @@ const PixelCnnKernels<bfloat16>* pixelcnn_kernels<bfloat16>() {
     if (active_isa_has_bfloat16()) return &pixelcnn_kernels_of<Isa::avx512, bfloat16>();
 #endif
     return nullptr;
+}
+
+std::vector<DrawnImage> longest_first(const DrawJob& job) {
+    std::vector<DrawnImage> images(job.images, job.images + job.count);
+    std::stable_sort(images.begin(), images.end(), [](const DrawnImage& a, const DrawnImage& b) {
+        return std::make_pair(steps_of(a), a.width) > std::make_pair(steps_of(b), b.width);
+    });
+    return images;
+}
+
+std::int64_t pixels_of(const DrawJob& job) {
+    return std::accumulate(job.images, job.images + job.count, std::int64_t{0},
+                           [](std::int64_t sum, const DrawnImage& image) { return sum + image.height * image.width; });
 }
 
 std::unique_ptr<PixelCnn> make_pixelcnn(const PixelCnnSizes& sizes, const WeightLookup& weights, bool reduced) {

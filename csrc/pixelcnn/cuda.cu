@@ -29,7 +29,8 @@ __global__ void __launch_bounds__(kThreads, 1) draw_steps(const __grid_constant_
     Arena state_arena(steps.state + group * steps.state_bytes);
     Arena scratch_arena(steps.scratch + blockIdx.x * steps.scratch_bytes);
     Arena shared_arena(reinterpret_cast<char*>(block_memory));
-    const WaveState<float> state(steps.network, steps.job, images, state_arena, false);
+    const Extent extent(steps.job.images + first_image, images);
+    const WaveState<float> state(steps.network, extent, state_arena, false);
     const BlockScratch scratch(steps, state, scratch_arena);
     const SharedTile shared(steps, state, shared_arena);
     Wave wave{steps, steps.network, steps.job, first_image, state, scratch, shared};
@@ -117,31 +118,46 @@ int attribute(cudaDeviceAttr name, int device) {
 /// Bytes of shared memory that a block needs.
 std::int64_t shared_tile_bytes(const Steps& steps) {
     Arena unused(nullptr), size(nullptr);
-    const WaveState<float> state(steps.network, steps.job, steps.per_group, unused);
+    const WaveState<float> state(steps.network, Extent(nullptr, 0), unused);
     SharedTile(steps, state, size);
     return size.bytes();
 }
+
+/// Memory that a group's WaveState takes, and the largest number of pixels of its steps, whichever group it is.
+struct StateNeeds {
+    std::int64_t bytes = 0, positions = 0;
+
+    explicit StateNeeds(const Steps& steps) {
+        for (std::int64_t first = 0; first < steps.job.count; first += steps.per_group) {
+            Arena size(nullptr);
+            const Extent extent(steps.job.images + first, smaller(steps.per_group, steps.job.count - first));
+            const WaveState<float> state(steps.network, extent, size, false);
+            bytes = std::max(bytes, size.bytes());
+            positions = std::max(positions, state.max_positions());
+        }
+    }
+};
 
 /// Divides the work: one block per multiprocessor; if images are few, several blocks share a group of them.
 Steps plan(const PackedNetwork<float>& network, const DrawJob& job, int device) {
     const std::int64_t blocks = attribute(cudaDevAttrMultiProcessorCount, device);
     const std::int64_t max_shared = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-    Arena unused(nullptr), state_size(nullptr), scratch_size(nullptr);
-    const std::int64_t active = WaveState<float>(network, job, 1, unused).active;
+    Arena unused(nullptr), scratch_size(nullptr);
+    const WaveState<float> largest(network, Extent(job.images, job.count), unused);
     Steps steps = {};
     steps.network = network;
     steps.job = job;
-    steps.per_group = std::min(std::max(kMaxTile / active, std::int64_t{1}), (job.count - 1) / blocks + 1);
+    steps.per_group = std::min(std::max(kMaxTile / largest.active, std::int64_t{1}), (job.count - 1) / blocks + 1);
     steps.groups = std::min(blocks, (job.count - 1) / steps.per_group + 1);
-    const WaveState<float> state(network, job, steps.per_group, state_size, false);
-    steps.group_size = std::min(blocks / steps.groups, std::max(network.layer_count, state.max_positions()));
-    steps.tile = std::min(kMaxTile, state.max_positions());
+    const StateNeeds needs(steps);
+    steps.group_size = std::min(blocks / steps.groups, std::max(network.layer_count, needs.positions));
+    steps.tile = std::min(kMaxTile, needs.positions);
     while (shared_tile_bytes(steps) > max_shared && steps.tile > 1) steps.tile = (steps.tile + 1) / 2;
     if (shared_tile_bytes(steps) > max_shared)
         throw std::invalid_argument("the network has too many channels for this GPU; draw images with device='cpu'");
     check(cudaFuncSetAttribute(draw_steps, cudaFuncAttributeMaxDynamicSharedMemorySize, max_shared));
-    BlockScratch(steps, state, scratch_size);
-    steps.state_bytes = state_size.bytes();
+    BlockScratch(steps, largest, scratch_size);
+    steps.state_bytes = needs.bytes;
     steps.scratch_bytes = scratch_size.bytes();
     return steps;
 }
@@ -165,43 +181,61 @@ class LaunchSizer {
 class DrawCall {
   public:
     DrawCall(const PackedNetwork<float>& network, const DrawJob& job, int device, cudaStream_t on)
-        : job_(job),
+        : images_(longest_first(job)),
+          job_{job.count, images_.data(), job.seed, job.inverse_temperature, job.score_only},
+          pixels_(pixels_of(job)),
           on_(on),
-          steps_(plan(network, job, device)),
+          steps_(plan(network, job_, device)),
           state_(steps_.groups * steps_.state_bytes),
           scratch_(steps_.groups * steps_.group_size * steps_.scratch_bytes),
           arrivals_(steps_.groups * kDeviceLine),
           overflowed_(sizeof(int)),
-          ids_(job.count * sizeof(std::uint64_t)),
-          nats_(nats_bytes()),
+          drawn_(job.count * sizeof(DrawnImage)),
+          nats_(rows() * sizeof(double)),
           shared_bytes_(shared_tile_bytes(steps_)) {
         steps_.state = state_.data();
         steps_.scratch = scratch_.data();
         steps_.arrivals = reinterpret_cast<unsigned*>(arrivals_.data());
         steps_.overflowed = reinterpret_cast<int*>(overflowed_.data());
-        steps_.job.image_ids = reinterpret_cast<const std::uint64_t*>(ids_.data());
-        check(
-            cudaMemcpyAsync(ids_.data(), job.image_ids, job.count * sizeof(std::uint64_t), cudaMemcpyHostToDevice, on));
+        steps_.job.images = reinterpret_cast<const DrawnImage*>(drawn_.data());
+        std::vector<DrawnImage> images = images_;
+        double* nats = reinterpret_cast<double*>(nats_.data());
+        for (DrawnImage& image : images) {
+            if (image.log_likelihood) image.log_likelihood = nats;
+            nats += image.height;
+        }
+        check(cudaMemcpy(drawn_.data(), images.data(), job.count * sizeof(DrawnImage), cudaMemcpyHostToDevice));
+        check(cudaMemsetAsync(nats_.data(), 0, rows() * sizeof(double), on));
         check(cudaMemsetAsync(overflowed_.data(), 0, sizeof(int), on));
-        if (!job.log_likelihood) return;
-        steps_.job.log_likelihood = reinterpret_cast<double*>(nats_.data());
-        check(cudaMemcpyAsync(nats_.data(), job.log_likelihood, nats_bytes(), cudaMemcpyHostToDevice, on));
     }
 
     void run(const ProgressCallback& progress) {
         const std::int64_t per_launch = steps_.groups * steps_.per_group;
         for (std::int64_t first = 0; first < job_.count; first += per_launch)
             draw(first, std::min(per_launch, job_.count - first), progress);
-        if (!job_.log_likelihood) return;
-        check(cudaMemcpyAsync(job_.log_likelihood, nats_.data(), nats_bytes(), cudaMemcpyDeviceToHost, on_));
-        check(cudaStreamSynchronize(on_));
+        add_nats();
     }
 
   private:
-    std::int64_t nats_bytes() const { return job_.log_likelihood ? job_.count * job_.height * sizeof(double) : 0; }
+    /// The rows of all images.
+    std::int64_t rows() const {
+        std::int64_t rows = 0;
+        for (const DrawnImage& image : images_) rows += image.height;
+        return rows;
+    }
+
+    void add_nats() const {
+        std::vector<double> nats(rows());
+        check(cudaMemcpyAsync(nats.data(), nats_.data(), nats.size() * sizeof(double), cudaMemcpyDeviceToHost, on_));
+        check(cudaStreamSynchronize(on_));
+        const double* next = nats.data();
+        for (const DrawnImage& image : images_)
+            for (std::int64_t row = 0; row < image.height; ++row, ++next)
+                if (image.log_likelihood) image.log_likelihood[row] += *next;
+    }
 
     void draw(std::int64_t first, std::int64_t images, const ProgressCallback& progress) {
-        const std::int64_t end = job_.width + kLag * (job_.height - 1);
+        const std::int64_t end = Extent(images_.data() + first, images).steps;
         check(cudaMemsetAsync(state_.data(), 0, steps_.groups * steps_.state_bytes, on_));
         steps_.first_image = first;
         for (steps_.from = 0; steps_.from < end; steps_.from = steps_.end) {
@@ -209,9 +243,11 @@ class DrawCall {
             const auto before = std::chrono::steady_clock::now();
             launch((images - 1) / steps_.per_group + 1);
             launch_sizer_.adapt(steps_.end - steps_.from, std::chrono::steady_clock::now() - before);
-            const std::int64_t done = first * job_.height * job_.width + images * drawn_before(steps_.end);
-            if (!progress(done, job_.count * job_.height * job_.width)) throw Interrupted{};
+            std::int64_t done = done_;
+            for (std::int64_t i = first; i < first + images; ++i) done += drawn_before(images_[i], steps_.end);
+            if (!progress(done, pixels_)) throw Interrupted{};
         }
+        for (std::int64_t i = first; i < first + images; ++i) done_ += images_[i].height * images_[i].width;
     }
 
     /// Launches the steps and waits for them.
@@ -227,17 +263,20 @@ class DrawCall {
     }
 
     /// The number of pixels of an image that the steps before `time` draw.
-    std::int64_t drawn_before(std::int64_t time) const {
+    static std::int64_t drawn_before(const DrawnImage& image, std::int64_t time) {
         std::int64_t pixels = 0;
-        for (std::int64_t i = 0; i < job_.height && kLag * i < time; ++i)
-            pixels += std::min(job_.width, time - kLag * i);
+        for (std::int64_t i = 0; i < image.height && kLag * i < time; ++i)
+            pixels += std::min(image.width, time - kLag * i);
         return pixels;
     }
 
-    const DrawJob& job_;
+    const std::vector<DrawnImage> images_;
+    const DrawJob job_;
+    const std::int64_t pixels_;
+    std::int64_t done_ = 0;  // pixels of the images before those that are being drawn
     const cudaStream_t on_;
     Steps steps_;
-    const DeviceMemory state_, scratch_, arrivals_, overflowed_, ids_, nats_;
+    const DeviceMemory state_, scratch_, arrivals_, overflowed_, drawn_, nats_;
     const std::int64_t shared_bytes_;
     LaunchSizer launch_sizer_;
 };

@@ -29,13 +29,21 @@ class PixelCnn {
 
     virtual PixelCnnSizes sizes() const = 0;
 
-    /// The CUDA device that must hold a job's arrays, except image_ids and log_likelihood; -1: the CPU.
+    /// The CUDA device that must hold the images' arrays, except log_likelihood; -1: the CPU.
     virtual int device() const = 0;
 
-    /// Draws the images of a job. threads: used on the CPU. stream: used on a CUDA device, and synchronised. Throws
-    /// Interrupted if cancelled, and std::overflow_error if logits are not finite.
+    /// Draws the images of a job, which may differ in size: an image is the same whatever else is drawn. threads: used
+    /// on the CPU. stream: used on a CUDA device, and synchronised. Throws Interrupted if cancelled, and
+    /// std::overflow_error if logits are not finite.
     virtual void draw(const DrawJob& job, int threads, void* stream, const ProgressCallback& progress) const = 0;
 };
+
+/// A job's images in the order in which they are drawn: those that take the most steps first, so that images of like
+/// sizes are drawn together.
+std::vector<DrawnImage> longest_first(const DrawJob& job);
+
+/// The pixels of all images of a job.
+std::int64_t pixels_of(const DrawJob& job);
 
 /// Makes a sampler on the CPU. reduced: multiply in bfloat16. Throws std::invalid_argument if the instruction set in
 /// use cannot do that.

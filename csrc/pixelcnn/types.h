@@ -52,20 +52,25 @@ struct PackedNetwork {
     Panels<Element> expand[kMaxPlanes], answer[kMaxPlanes], condition[kMaxPlanes];
 };
 
-/// Images to sample, or only to score: (count, height, width, planes).
+/// An image to sample, or only to score.
+struct DrawnImage {
+    std::int64_t height, width;
+    std::uint64_t id;        // which of the seed's noise it gets
+    const float* features;   // (height, width, features), or null
+    const float* noise;      // (height * width * planes, 256) instead of Philox noise, or null
+    std::uint8_t* levels;    // (height, width, planes): observed ones are read, the others written
+    const bool* observed;    // which levels are given, in their shape; null: none
+    float* logits;           // (height * width * planes, 256), or null
+    double* log_likelihood;  // (height), to which nats are added, or null
+};
+
+/// Images that are drawn in one call.
 struct DrawJob {
-    std::int64_t count, height, width;
-    const float* features;        // (count, height, width, features), or null
-    std::int64_t feature_stride;  // from image to image; 0 if all share one
+    std::int64_t count;
+    const DrawnImage* images;
     std::uint64_t seed;
-    const std::uint64_t* image_ids;
     float inverse_temperature;  // 0: greedy decoding, without noise
-    const float* noise;         // (count, height * width * planes, 256) instead of Philox noise, or null
-    std::uint8_t* images;       // observed values are read, the others written
-    const bool* observed;       // which values are given, in the shape of images; null: none
-    bool score_only;            // all values are given
-    float* logits;              // (count, height * width * planes, 256), or null
-    double* log_likelihood;     // (count, height), to which nats are added, or null
+    bool score_only;            // all levels are given
 };
 
 /// One thread's handle on the group of threads that draw the same images: a split barrier, and progress reports.

@@ -70,18 +70,19 @@ struct Wave {
     static constexpr std::int64_t kAhead = 3;  // how many positions ahead inputs are prefetched
     std::int64_t all = 0, first = 0, count = 0;
 
-    std::int64_t pixels() const { return job.height * job.width; }
     const Position& position(std::int64_t m) const { return scratch.positions[first + m]; }
+    const DrawnImage& image_of(const Position& at) const { return job.images[first_image + at.image]; }
     const Element** tap(std::int64_t number) const { return scratch.inputs + number * count; }
     float* pre_activation_at(std::int64_t layer) const { return state.pre_activation + (layer * all + first) * row; }
 
     /// Lists the pixels of step `time`.
     void begin_step(std::int64_t time) {
         all = 0;
-        const std::int64_t last = smaller(job.height - 1, time / kLag);
-        for (std::int64_t i = time < job.width ? 0 : (time - job.width) / kLag + 1; i <= last; ++i)
-            for (std::int64_t image = 0; image < state.images; ++image)
-                scratch.positions[all++] = {image, i, time - kLag * i};
+        for (std::int64_t number = 0; number < state.images; ++number) {
+            const DrawnImage& image = job.images[first_image + number];
+            const std::int64_t top = first_row(image, time), rows = row_count(image, time);
+            for (std::int64_t i = top; i < top + rows; ++i) scratch.positions[all++] = {number, i, time - kLag * i};
+        }
         first = 0;
         count = all;
     }
@@ -96,11 +97,10 @@ struct Wave {
     void first_layer() const {
         for (std::int64_t m = 0; m < count; ++m) {
             const Position& at = position(m);
-            for (std::int64_t r = 0; r < 4; ++r)
-                tap(r)[m] = state.pixel_at(at.image, job.height, at.row - 3 + r, at.column - 3);
-            if (!job.features) continue;
-            const float* features = job.features + (first_image + at.image) * job.feature_stride;
-            features += (at.row * job.width + at.column) * network.features;
+            for (std::int64_t r = 0; r < 4; ++r) tap(r)[m] = state.pixel_at(at.image, at.row - 3 + r, at.column - 3);
+            if (!network.features) continue;
+            const DrawnImage& image = image_of(at);
+            const float* features = image.features + (at.row * image.width + at.column) * network.features;
             from_floats(features, scratch.features + m * (network.features + kPair<Element>), network.features);
         }
         multiply(network.first, tap(0), count, count, scratch.residual, row);
@@ -132,7 +132,7 @@ struct Wave {
     /// A layer's vertical stack, which depends on earlier steps only: at even columns, those of this column and the
     /// next.
     void vertical_stack(std::int64_t layer) const {
-        if (position(0).column % 2) return;  // the same in all rows
+        if (position(0).column % 2) return;  // the same in all rows and images
         if constexpr (kWinograd<Element>)
             vertical_pairs(layer);
         else
@@ -154,7 +154,7 @@ struct Wave {
             for (std::int64_t side = 0; side < 2; ++side) {
                 const std::int64_t j = position(m).column + side;
                 const float* const sums = scratch.products + (2 * m + side) * row;
-                if (j >= job.width) continue;
+                if (j >= image_of(position(m)).width) continue;
                 from_floats(sums, state.sums_at(layer, position(m), j), 2 * network.channels);
                 feed_next_layer(layer, position(m), j, sums);
             }
@@ -183,14 +183,14 @@ struct Wave {
             float* const right = state.sums_at(layer, at, at.column + 1);
             sum_products(scratch.products + m * row, count * row, left, right, 2 * channels);
             feed_next_layer(layer, at, at.column, left);
-            if (at.column + 1 < job.width) feed_next_layer(layer, at, at.column + 1, right);
+            if (at.column + 1 < image_of(at).width) feed_next_layer(layer, at, at.column + 1, right);
         }
     }
 
     /// Input of the vertical stack: r = 0, 1: two rows and one row above; q = 0, 1, ...: columns, from two to the left.
     const Element* vertical_input(std::int64_t layer, const Position& at, std::int64_t r, std::int64_t q) const {
         const std::int64_t i = at.row - 2 + r, j = at.column - 2 + q;
-        const bool inside = i >= 0 && j >= 0 && j < job.width;
+        const bool inside = i >= 0 && j >= 0 && j < image_of(at).width;
         return inside ? state.vertical_at(layer, at.image, i, j) : state.zeros;
     }
 
@@ -241,7 +241,7 @@ struct Wave {
             from_floats(expanded, scratch.hidden + m * width + first, size);
         }
         multiply(network.answer[plane], tap(1), count, count, scratch.logits, kLevels);
-        if (job.features) multiply(network.condition[plane], tap(2), count, count, scratch.logits, kLevels, true);
+        if (network.features) multiply(network.condition[plane], tap(2), count, count, scratch.logits, kLevels, true);
     }
 
     /// Draws or scores one plane's values; false if logits are not finite.
@@ -249,31 +249,29 @@ struct Wave {
         bool finite = true;
         for (std::int64_t m = 0; m < count; ++m) {
             const Position& at = position(m);
-            const std::int64_t image = first_image + at.image;
-            const std::int64_t value = (at.row * job.width + at.column) * network.planes + plane;
-            const std::int64_t place = image * pixels() * network.planes + value;
+            const DrawnImage& image = image_of(at);
+            const std::int64_t value = (at.row * image.width + at.column) * network.planes + plane;
             const float* logits = scratch.logits + m * kLevels;
-            if (job.logits)
-                for (std::int64_t k = 0; k < kLevels; ++k) job.logits[place * kLevels + k] = logits[k];
-            if (!job.score_only && !(job.observed && job.observed[place])) {
-                const int level = sample_level(logits, image, value, place);
+            if (image.logits)
+                for (std::int64_t k = 0; k < kLevels; ++k) image.logits[value * kLevels + k] = logits[k];
+            if (!job.score_only && !(image.observed && image.observed[value])) {
+                const int level = sample_level(logits, image, value);
                 finite = finite && level >= 0;
-                job.images[place] = static_cast<std::uint8_t>(level < 0 ? 0 : level);
+                image.levels[value] = static_cast<std::uint8_t>(level < 0 ? 0 : level);
             }
-            const int level = job.images[place];
-            if (job.log_likelihood) job.log_likelihood[image * job.height + at.row] += log_probability(logits, level);
+            const int level = image.levels[value];
+            if (image.log_likelihood) image.log_likelihood[at.row] += log_probability(logits, level);
             const float input = static_cast<float>(level) / 255.0f - 0.5f;
-            from_float(input, state.pixel_at(at.image, job.height, at.row, at.column)[plane]);
+            from_float(input, state.pixel_at(at.image, at.row, at.column)[plane]);
             if (plane + 1 < network.planes) add_to_first_layer(m, plane, input);
         }
         return finite;
     }
 
     /// The level with the highest score, the lowest of equals; -1 if scores are not finite.
-    int sample_level(const float* logits, std::int64_t image, std::int64_t value, std::int64_t place) const {
-        const float* noise = job.noise ? job.noise + place * kLevels : scratch.noise;
-        if (job.inverse_temperature != 0.0f && !job.noise)
-            gumbel_noise(job.seed, job.image_ids[image], value, scratch.noise);
+    int sample_level(const float* logits, const DrawnImage& image, std::int64_t value) const {
+        const float* noise = image.noise ? image.noise + value * kLevels : scratch.noise;
+        if (job.inverse_temperature != 0.0f && !image.noise) gumbel_noise(job.seed, image.id, value, scratch.noise);
         float scores[kLevels];
         for (int k = 0; k < kLevels; ++k)
             scores[k] =
@@ -321,10 +319,11 @@ struct Wave {
 DrawResult draw(const PackedNetwork<PYSR_ELEMENT>& network, const DrawJob& job, std::int64_t first_image,
                 std::int64_t images, char* state_memory, char* scratch_memory, const ThreadGroup& group) {
     Arena state_arena(state_memory), scratch_arena(scratch_memory);
-    const WaveState<PYSR_ELEMENT> state(network, job, images, state_arena);
+    const Extent extent(job.images + first_image, images);
+    const WaveState<PYSR_ELEMENT> state(network, extent, state_arena);
     const StepScratch<PYSR_ELEMENT> scratch(network, state, scratch_arena);
     Wave<PYSR_ELEMENT> wave{network, job, first_image, state, scratch};
-    for (std::int64_t time = 0; time < job.width + kLag * (job.height - 1); ++time) {
+    for (std::int64_t time = 0; time < extent.steps; ++time) {
         wave.begin_step(time);
         if (!wave.all) continue;
         if (!group.wait(group.self)) return DrawResult::stopped;  // for the pixels of earlier steps

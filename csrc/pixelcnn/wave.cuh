@@ -67,7 +67,7 @@ struct Wave {
     const std::int64_t row = state.sums_row();
     const std::int64_t vertical_layer = state.vertical_at(1, 0, 0, 0) - state.vertical_at(0, 0, 0, 0);
     const std::int64_t horizontal_layer = state.horizontal_at(1, {0, 0, 0}, 0) - state.horizontal_at(0, {0, 0, 0}, 0);
-    std::int64_t time = 0, top = 0, all = 0, first = 0;
+    std::int64_t time = 0, all = 0, first = 0;
     int count = 0;
 
     __device__ const float** tap(std::int64_t number) const { return shared.inputs + number * steps.tile; }
@@ -85,8 +85,19 @@ struct Wave {
     /// Determines the pixels of step `now`.
     __device__ void begin_step(std::int64_t now) {
         time = now;
-        top = time < job.width ? 0 : (time - job.width) / kLag + 1;
-        all = (smaller(job.height - 1, time / kLag) - top + 1) * state.images;
+        all = 0;
+        for (std::int64_t image = 0; image < state.images; ++image) all += row_count(drawn(image), time);
+    }
+
+    __device__ const DrawnImage& drawn(std::int64_t image) const { return job.images[first_image + image]; }
+    __device__ const DrawnImage& image_of(const Position& at) const { return drawn(at.image); }
+
+    /// The pixel of this step with that number, images one after the other.
+    __device__ Position position_of(std::int64_t number) const {
+        std::int64_t image = 0;
+        for (; number >= row_count(drawn(image), time); ++image) number -= row_count(drawn(image), time);
+        const std::int64_t i = first_row(drawn(image), time) + number;
+        return {image, i, time - kLag * i};
     }
 
     /// Selects the tile of [from, end) that starts at `from`, and looks up the inputs of its `taps` taps.
@@ -94,10 +105,7 @@ struct Wave {
     __device__ void select_tile(std::int64_t from, std::int64_t end, int taps, LookUp look_up) {
         first = from;
         count = static_cast<int>(smaller(end - from, steps.tile));
-        for (int m = threadIdx.x; m < count; m += kThreads) {
-            const std::int64_t i = top + (first + m) / state.images;
-            shared.positions[m] = {(first + m) % state.images, i, time - kLag * i};
-        }
+        for (int m = threadIdx.x; m < count; m += kThreads) shared.positions[m] = position_of(first + m);
         __syncthreads();
         for (int place = threadIdx.x; place < taps * count; place += kThreads) {
             const int number = place / count, m = place % count;
@@ -121,7 +129,7 @@ struct Wave {
             select_tile(from, all, 14, [&](int place, int m, const Position& at) -> const float* {
                 if (place < 10) {
                     const std::int64_t i = at.row - 2 + place / 5, j = at.column - 2 + place % 5;
-                    return i >= 0 && j >= 0 && j < job.width ? state.vertical_at(0, at.image, i, j) : nullptr;
+                    return i >= 0 && j >= 0 && j < image_of(at).width ? state.vertical_at(0, at.image, i, j) : nullptr;
                 }
                 if (place < 12) return scratch.vertical + m * row + (place - 10) * network.channels;
                 const std::int64_t j = at.column - 2 + place - 12;
@@ -157,8 +165,8 @@ struct Wave {
                 if (place == 0) return horizontal_at(0, m);
                 if (place == 1) return gates_at(0, m);
                 if (place == 2) return hidden_at(m);
-                if (place == 3) return job.features ? features_of(at) : nullptr;
-                return state.pixel_at(at.image, job.height, at.row - 7 + place, at.column - 3);
+                if (place == 3) return network.features ? features_of(at) : nullptr;
+                return state.pixel_at(at.image, at.row - 7 + place, at.column - 3);
             });
             multiply({network.first, tap(4), steps.tile, count, shared.residual, shared.residual_row}, shared.slices);
             for_each(network.channels,
@@ -176,8 +184,8 @@ struct Wave {
     }
 
     __device__ const float* features_of(const Position& at) const {
-        return job.features + (first_image + at.image) * job.feature_stride +
-               (at.row * job.width + at.column) * network.features;
+        const DrawnImage& image = image_of(at);
+        return image.features + (at.row * image.width + at.column) * network.features;
     }
 
     /// One plane's channels of the horizontal stack, through all layers.
@@ -213,7 +221,7 @@ struct Wave {
         expand.rectified = true;
         multiply(expand, shared.slices);
         multiply({network.answer[plane], tap(2), steps.tile, count, shared.sums, shared.sums_row}, shared.slices);
-        if (!job.features) return;
+        if (!network.features) return;
         Product condition{network.condition[plane], tap(3), steps.tile, count, shared.sums, shared.sums_row};
         condition.initial = shared.sums;
         condition.initial_row = shared.sums_row;
@@ -227,7 +235,7 @@ struct Wave {
             const int level = level_of(m, plane, lane);
             const float input = static_cast<float>(level) / 255.0f - 0.5f;
             const Position& at = shared.positions[m];
-            if (lane == 0) state.pixel_at(at.image, job.height, at.row, at.column)[plane] = input;
+            if (lane == 0) state.pixel_at(at.image, at.row, at.column)[plane] = input;
             if (plane + 1 == network.planes) continue;
             float* const sums = shared.residual + m * shared.residual_row;
             float* const horizontal = horizontal_at(0, m);
@@ -241,25 +249,24 @@ struct Wave {
     /// One value, computed by a warp and stored with its logits and likelihood.
     __device__ int level_of(int m, int plane, int lane) const {
         const Position& at = shared.positions[m];
-        const std::int64_t image = first_image + at.image;
-        const std::int64_t value = (at.row * job.width + at.column) * network.planes + plane;
-        const std::int64_t place = image * job.height * job.width * network.planes + value;
+        const DrawnImage& image = image_of(at);
+        const std::int64_t value = (at.row * image.width + at.column) * network.planes + plane;
         const float* logits = shared.sums + m * shared.sums_row;
-        if (job.logits)
-            for (int k = lane; k < kLevels; k += kWarp) job.logits[place * kLevels + k] = logits[k];
+        if (image.logits)
+            for (int k = lane; k < kLevels; k += kWarp) image.logits[value * kLevels + k] = logits[k];
         int level;
-        if (job.score_only || (job.observed && job.observed[place])) {
-            level = job.images[place];
+        if (job.score_only || (image.observed && image.observed[value])) {
+            level = image.levels[value];
         } else {
-            const float* noise = job.noise ? job.noise + place * kLevels : nullptr;
-            level = sample_level(job, logits, noise, job.image_ids[image], value);
+            const float* noise = image.noise ? image.noise + value * kLevels : nullptr;
+            level = sample_level(job, logits, noise, image.id, value);
             if (level < 0 && lane == 0) *steps.overflowed = 1;
             level = max(level, 0);
-            if (lane == 0) job.images[place] = static_cast<std::uint8_t>(level);
+            if (lane == 0) image.levels[value] = static_cast<std::uint8_t>(level);
         }
-        if (job.log_likelihood) {
+        if (image.log_likelihood) {
             const double nats = log_probability(logits, level);
-            if (lane == 0) job.log_likelihood[image * job.height + at.row] += nats;
+            if (lane == 0) image.log_likelihood[at.row] += nats;
         }
         return level;
     }

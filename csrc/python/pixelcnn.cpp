@@ -109,37 +109,53 @@ std::int64_t feature_maps_of(const py::object& features, std::int64_t count) {
     return shape.size() == 4 && shape[0] == 1 ? 1 : count;
 }
 
-void draw(const PixelCnn& network, const py::object& images, const Items<std::uint64_t>& image_ids, std::uint64_t seed,
-          float inverse_temperature, const py::object& features, const py::object& noise, const py::object& kept,
-          bool all_kept, const py::object& logits, std::optional<Items<double>> log_likelihood, int threads,
-          std::uintptr_t stream, const py::object& progress) {
-    const PixelCnnSizes sizes = network.sizes();
-    const Shape shape = shape_of_images(images, sizes.planes);
-    const Shape scores = {shape[0], shape[1] * shape[2] * shape[3], kLevels};
-    if (threads < 1) refuse("threads must be at least 1; got " + std::to_string(threads));
-    require_shape("image_ids", image_ids, {shape[0]});
-    if (log_likelihood) require_shape("log_likelihood", *log_likelihood, {shape[0], shape[1]});
-    if (features.is_none() != (sizes.features == 0))
+/// Images of one size, as Python gives them.
+struct DrawnBatch {
+    py::object images;
+    Items<std::uint64_t> image_ids;
+    py::object features, noise, kept, logits;
+    std::optional<Items<double>> log_likelihood;
+};
+
+template <class Item>
+Item* item_of(Item* data, std::int64_t place) {
+    return data ? data + place : nullptr;
+}
+
+/// Checks a batch, and appends its images.
+void add_images(DrawnBatch& batch, const PixelCnnSizes& sizes, Arrays& arrays, std::vector<DrawnImage>& images) {
+    const Shape shape = shape_of_images(batch.images, sizes.planes);
+    const std::int64_t count = shape[0], height = shape[1], width = shape[2], values = height * width * shape[3];
+    const Shape scores = {count, values, kLevels};
+    require_shape("image_ids", batch.image_ids, {count});
+    if (batch.log_likelihood) require_shape("log_likelihood", *batch.log_likelihood, {count, height});
+    if (batch.features.is_none() != (sizes.features == 0))
         refuse(sizes.features ? "features is None, but the network is conditional; pass its features"
                               : "features are given, but the network is unconditional; pass None");
-    const std::int64_t maps = feature_maps_of(features, shape[0]);
+    const std::int64_t maps = feature_maps_of(batch.features, count);
+    const std::int64_t feature_stride = maps == 1 ? 0 : height * width * sizes.features;
+    const auto* features =
+        arrays.borrow_data<const float>("features", batch.features, {maps, height, width, sizes.features});
+    const auto* noise = arrays.borrow_data<const float>("noise", batch.noise, scores);
+    auto* levels = arrays.borrow_data<std::uint8_t>("images", batch.images, shape);
+    const auto* kept = arrays.borrow_data<const bool>("kept", batch.kept, shape);
+    auto* logits = arrays.borrow_data<float>("logits", batch.logits, scores);
+    double* nats = batch.log_likelihood ? batch.log_likelihood->mutable_data() : nullptr;
+    if (values == 0) return;
+    for (std::int64_t i = 0; i < count; ++i)
+        images.push_back({height, width, batch.image_ids.data()[i], item_of(features, i * feature_stride),
+                          item_of(noise, i * values * kLevels), levels + i * values, item_of(kept, i * values),
+                          item_of(logits, i * values * kLevels), item_of(nats, i * height)});
+}
+
+void draw(const PixelCnn& network, std::vector<DrawnBatch> batches, std::uint64_t seed, float inverse_temperature,
+          bool all_kept, int threads, std::uintptr_t stream, const py::object& progress) {
+    if (threads < 1) refuse("threads must be at least 1; got " + std::to_string(threads));
     Arrays arrays(network.device());
-    DrawJob job{};
-    job.count = shape[0];
-    job.height = shape[1];
-    job.width = shape[2];
-    job.features = arrays.borrow_data<const float>("features", features, {maps, shape[1], shape[2], sizes.features});
-    job.feature_stride = maps == 1 ? 0 : shape[1] * shape[2] * sizes.features;
-    job.seed = seed;
-    job.image_ids = image_ids.data();
-    job.inverse_temperature = inverse_temperature;
-    job.noise = arrays.borrow_data<const float>("noise", noise, scores);
-    job.images = arrays.borrow_data<std::uint8_t>("images", images, shape);
-    job.observed = arrays.borrow_data<const bool>("kept", kept, shape);
-    job.score_only = all_kept;
-    job.logits = arrays.borrow_data<float>("logits", logits, scores);
-    job.log_likelihood = log_likelihood ? log_likelihood->mutable_data() : nullptr;
-    if (shape[0] * shape[1] * shape[2] == 0) return;
+    std::vector<DrawnImage> images;
+    for (DrawnBatch& batch : batches) add_images(batch, network.sizes(), arrays, images);
+    if (images.empty()) return;
+    const DrawJob job{static_cast<std::int64_t>(images.size()), images.data(), seed, inverse_temperature, all_kept};
     Reporter reporter(progress);
     try {
         const py::gil_scoped_release unlocked;
@@ -168,12 +184,16 @@ double peak_flops(std::int64_t rounds, bool reduced) {
 
 void add_pixelcnn(py::module_& module) {
     using py::arg;
+    py::class_<DrawnBatch>(module, "DrawnBatch")
+        .def(py::init<py::object, Items<std::uint64_t>, py::object, py::object, py::object, py::object,
+                      std::optional<Items<double>>>(),
+             arg("images"), arg("image_ids").noconvert(), py::kw_only(), arg("features"), arg("noise"), arg("kept"),
+             arg("logits"), arg("log_likelihood").noconvert());
     py::class_<PixelCnn>(module, "PixelCNN")
         .def(py::init(&make), arg("numbers"), py::kw_only(), arg("planes"), arg("channels"), arg("layers"),
              arg("hidden"), arg("features"), arg("reduced"), arg("device"))
-        .def("draw", draw, arg("images"), arg("image_ids").noconvert(), py::kw_only(), arg("seed"),
-             arg("inverse_temperature"), arg("features"), arg("noise"), arg("kept"), arg("all_kept"), arg("logits"),
-             arg("log_likelihood").noconvert(), arg("threads"), arg("stream"), arg("progress"));
+        .def("draw", draw, arg("batches"), py::kw_only(), arg("seed"), arg("inverse_temperature"), arg("all_kept"),
+             arg("threads"), arg("stream"), arg("progress"));
     module.def("philox", philox_words, arg("key"), arg("value"), arg("image_id"));
     module.def("exercise", peak_flops, arg("rounds"), arg("reduced"));
 }

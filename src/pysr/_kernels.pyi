@@ -42,6 +42,23 @@ def enlarge(
     image: Any, offsets: Sequence[int], weights: Any, first_row: int, clip: bool, out: Any, *, threads: int
 ) -> None: ...
 
+# Images of one size to be drawn. images: (count, height, width, planes) uint8, written in place. image_ids: (count,).
+# features: (count or 1, height, width, features) float32. noise, logits: (count, height * width * planes, 256) float32.
+# kept: bool, in the shape of images, which values are given. log_likelihood: (count, height), to which nats are added.
+@final
+class DrawnBatch:
+    def __init__(
+        self,
+        images: Any,
+        image_ids: NDArray[np.uint64],
+        *,
+        features: Any,
+        noise: Any,
+        kept: Any,
+        logits: Any,
+        log_likelihood: NDArray[np.float64] | None,
+    ) -> None: ...
+
 # A gated PixelCNN, packed for one device. numbers: the weights by their names in the state dict.
 # reduced: multiply in bfloat16. device: a CUDA device, or -1 for the CPU.
 @final
@@ -59,24 +76,15 @@ class PixelCNN:
         device: int,
     ) -> None: ...
 
-    # images: (count, height, width, planes) uint8, written in place. image_ids: (count,).
-    # features: (count or 1, height, width, features) float32. noise, logits: (count, height * width * planes, 256)
-    # float32. kept: bool, in the shape of images, which values are given; all_kept: all of them, only score them.
-    # log_likelihood: (count, height), to which nats are added. progress: called with (done, total) pixels.
-    # OverflowError if logits are not finite; MemoryError if a GPU has too little memory.
+    # all_kept: all values are given, only score them. progress: called with (done, total) pixels. OverflowError if
+    # logits are not finite; MemoryError if a GPU has too little memory.
     def draw(
         self,
-        images: Any,
-        image_ids: NDArray[np.uint64],
+        batches: Sequence[DrawnBatch],
         *,
         seed: int,
         inverse_temperature: float,
-        features: Any,
-        noise: Any,
-        kept: Any,
         all_kept: bool,
-        logits: Any,
-        log_likelihood: NDArray[np.float64] | None,
         threads: int,
         stream: int,
         progress: Callable[[int, int], object] | None,

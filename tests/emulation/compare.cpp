@@ -44,6 +44,17 @@ struct Case {
     std::int64_t count, height, width;
     int multiprocessors;
     std::size_t max_shared;
+    bool mixed = false;  // images of several sizes, up to this one
+
+    std::int64_t height_of(std::int64_t image) const { return height - (mixed ? image % 3 * height / 4 : 0); }
+    std::int64_t width_of(std::int64_t image) const { return width - (mixed ? image % 2 * width / 3 : 0); }
+    std::int64_t pixels_of(std::int64_t image) const { return height_of(image) * width_of(image); }
+
+    std::int64_t pixels() const {
+        std::int64_t pixels = 0;
+        for (std::int64_t i = 0; i < count; ++i) pixels += pixels_of(i);
+        return pixels;
+    }
 };
 
 /// The output of one sampler.
@@ -65,7 +76,7 @@ struct Inputs {
     explicit Inputs(const Case& at) {
         std::mt19937 random(3);
         std::normal_distribution<float> normal;
-        const std::int64_t pixels = at.count * at.height * at.width, values = pixels * at.sizes.planes;
+        const std::int64_t pixels = at.pixels(), values = pixels * at.sizes.planes;
         observed.reset(new bool[values]);
         for (std::int64_t i = 0; i < values; ++i) {
             images.push_back(random());
@@ -78,24 +89,22 @@ struct Inputs {
 };
 
 Result draw(const PixelCnn& network, const Case& at, const Inputs& inputs, Kind kind) {
-    const std::int64_t values = at.height * at.width * at.sizes.planes;
-    Result result{inputs.images, Floats(at.count * values * kLevels, NAN), std::vector<double>(at.count * at.height)};
+    const std::int64_t values = at.pixels() * at.sizes.planes;
+    Result result{inputs.images, Floats(values * kLevels, NAN), std::vector<double>(at.count * at.height, 0.5)};
     const bool reads = kind == Kind::observed || kind == Kind::scored;
     if (!reads) std::fill(result.images.begin(), result.images.end(), 0);
-    const DrawJob job{at.count,
-                      at.height,
-                      at.width,
-                      at.sizes.features ? inputs.features.data() : nullptr,
-                      kind == Kind::observed ? 0 : at.height * at.width * at.sizes.features,
-                      0x1234567890abcdefu,
-                      inputs.ids.data(),
-                      kind == Kind::greedy ? 0.0f : 1 / 0.9f,
-                      kind == Kind::noise ? inputs.noise.data() : nullptr,
-                      result.images.data(),
-                      kind == Kind::observed ? inputs.observed.get() : nullptr,
-                      kind == Kind::scored,
-                      result.logits.data(),
-                      result.nats.data()};
+    std::vector<DrawnImage> images;
+    for (std::int64_t i = 0, pixel = 0; i < at.count; pixel += at.pixels_of(i++)) {
+        const std::int64_t value = pixel * at.sizes.planes, features = kind == Kind::observed ? 0 : pixel;
+        images.push_back({at.height_of(i), at.width_of(i), inputs.ids[i],
+                          at.sizes.features ? inputs.features.data() + features * at.sizes.features : nullptr,
+                          kind == Kind::noise ? inputs.noise.data() + value * kLevels : nullptr,
+                          result.images.data() + value,
+                          kind == Kind::observed ? inputs.observed.get() + value : nullptr,
+                          result.logits.data() + value * kLevels, result.nats.data() + i * at.height});
+    }
+    const DrawJob job{at.count, images.data(), 0x1234567890abcdefu, kind == Kind::greedy ? 0.0f : 1 / 0.9f,
+                      kind == Kind::scored};
     std::int64_t before = 0, last = 0, total = -1;
     network.draw(job, 1, nullptr, [&](std::int64_t done, std::int64_t all) {
         if (done < before) throw std::logic_error("progress went back");
@@ -103,7 +112,7 @@ Result draw(const PixelCnn& network, const Case& at, const Inputs& inputs, Kind 
         total = all;
         return true;
     });
-    if (last != total || total != at.count * at.height * at.width) throw std::logic_error("progress ends elsewhere");
+    if (last != total || total != at.pixels()) throw std::logic_error("progress ends elsewhere");
     return result;
 }
 
@@ -154,6 +163,7 @@ int main(int count, char** arguments) {
              {{3, 8, 3, 20, 0}, 1, 6, 5, 3, kShared},   // three blocks share an image
              {{1, 4, 1, 4, 0}, 40, 8, 8, 1, kShared},   // more images than one launch takes
              {{3, 20, 2, 50, 3}, 4, 5, 7, 1, 9000},     // little shared memory: several tiles
+             {{3, 16, 2, 16, 3}, 7, 6, 5, 2, kShared, true},
          }},
         {"small",
          {
@@ -163,6 +173,7 @@ int main(int count, char** arguments) {
              {{1, 16, 3, 32, 0}, 2, 1, 1, 1, kShared},
              {{3, 18, 1, 30, 2}, 20, 1, 70, 1, 9000},  // odd depths, and more images than a tile
              {{1, 4, 1, 4, 1}, 1, 70, 2, 3, kShared},
+             {{3, 20, 2, 50, 3}, 9, 12, 10, 3, 9000, true},
          }},
         {"large", {{{3, 64, 20, 1024, 32}, 2, 8, 8, 1, kShared}}},
     };

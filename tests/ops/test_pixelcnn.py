@@ -193,6 +193,37 @@ def test_the_same_seed_gives_the_same_image_everywhere() -> None:
         kernels.isa(before)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_images_of_several_sizes_are_those_drawn_alone(isa: str, threads: int) -> None:
+    """Image i of every shape has the noise of image id i, on every instruction set and number of threads."""
+    network = Network(**SMALL)
+    alone, together = (PixelCNNSampler(network.weights, threads=number) for number in (1, threads))
+    shapes = [(5, 7), (1, 1), (19, 2), (3, 20), (5, 7), (8, 8)]
+    features = [some_images(network, 2, *shape)[1] for shape in shapes]
+    levels = [some_images(network, 2, *shape)[0] for shape in shapes]
+    kept = [known(given, np.random.default_rng(1).random(given.shape[:3]) < 0.3) for given in levels]
+    for masks in (None, kept):
+        drawn = together.sample_each(2, shapes, features=features, seed=7, known=masks)
+        for number, (shape, images) in enumerate(zip(shapes, drawn, strict=True)):
+            one = masks and masks[number]
+            expected = alone.sample(2, shape, features=features[number], seed=7, known=one)
+            assert np.array_equal(images, expected), shape
+            ids = NoiseSource(image_ids=[1])
+            second = None if one is None else known(one.levels.numpy()[1:], one.mask.numpy()[1:])
+            again = alone.sample(1, shape, features=features[number][1:], seed=7, known=second, noise=ids)
+            assert np.array_equal(images[1:], again), shape
+
+
+def test_many_images_of_two_sizes_take_turns_in_the_same_memory() -> None:
+    sampler = PixelCNNSampler(Network(**NETWORKS[1]).weights, threads=1)
+    shapes = [(4, 9), (9, 4)] * 5
+    drawn = sampler.sample_each(1, shapes, seed=2)
+    for shape, images in zip(shapes, drawn, strict=True):
+        assert np.array_equal(images, sampler.sample(1, shape, seed=2))
+    with pytest.raises(InputError, match="known are given for 1 shapes of 10; give them for each"):
+        sampler.sample_each(1, shapes, known=[known(np.zeros((1, 4, 9, 1), np.uint8), np.zeros((1, 4, 9), bool))])
+
+
 @pytest.mark.parametrize("threads", [2, 3, 7])  # 7: more than layers
 def test_threads_that_share_an_image_give_the_same_bits(isa: str, threads: int) -> None:
     network = Network(**SMALL)

@@ -300,6 +300,35 @@ def test_the_command_writes_samples_sheet_and_uncertainty(dots: Callable[..., An
     assert spread.shape == (10, 14) and spread.max() == 255
 
 
+def test_several_images_give_what_each_gives_alone(dots: Callable[..., Any]) -> None:
+    up, other = dots(), PIXELS[:3, ::-1]
+    seen: list[tuple[int, int]] = []
+    drawn = up.sample_each([PIXELS, other, Image.fromarray(PIXELS)], 2, seed=5, progress=lambda *now: seen.append(now))
+    assert np.array_equal(drawn[0], up.sample(PIXELS, 2, seed=5))
+    assert np.array_equal(drawn[1], up.sample(other, 2, seed=5)) and drawn[1].shape == (2, 6, 14, 3)
+    assert [image.mode for image in drawn[2]] == ["RGB", "RGB"] and seen[-1][0] == seen[-1][1]
+    assert up.sample_each([], 2) == []
+
+
+def test_the_command_draws_several_images_together(
+    dots: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dots()
+    faces = {"small": PIXELS[:3], "large": PIXELS}
+    for name, pixels in faces.items():
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    paths = [str(tmp_path / f"{name}.png") for name in faces]
+    assert main(["sample", *paths, "-m", "dots", "-n", "2", "-o", str(tmp_path / "out")]) == 0
+    for name, pixels in faces.items():
+        expected = pysr.load("dots").sample(pixels, 2)
+        assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / f"{name}_02.png")), expected[1])
+    for args, words in (
+        ([paths[0], paths[0]], "would overwrite those of"),
+        ([*paths, "--known", paths[0], "--mask", paths[0]], "--known and --mask belong to one image, but 2 are given"),
+    ):
+        assert main(["sample", *args, "-m", "dots"]) == 2 and words in capsys.readouterr().err
+
+
 def test_the_command_keeps_known_pixels(dots: Callable[..., Any], tmp_path: Path) -> None:
     dots()
     mask = np.full((10, 14), 90, np.uint8)  # of gray, the lighter half is kept

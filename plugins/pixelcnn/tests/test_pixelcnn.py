@@ -123,6 +123,15 @@ def test_a_batch_does_not_change_an_image() -> None:
     assert torch.equal(network.sample(low, 2)[3], network.sample(low[3:4], 2)[0])
 
 
+def test_inputs_of_several_sizes_give_what_each_gives_alone() -> None:
+    network, lows = small(), [torch.rand(1, 3, *shape) for shape in ((2, 2), (1, 4), (3, 2), (2, 2), (1, 1))]
+    seen: list[tuple[int, int]] = []
+    drawn = network.sample_each(lows, 3, seed=4, progress=lambda *now: seen.append(now))
+    for low, samples in zip(lows, drawn, strict=True):
+        assert torch.equal(samples, network.sample(low, 3, seed=4))
+    assert seen[-1] == (16 * 3 * (4 + 4 + 6 + 4 + 1),) * 2
+
+
 def test_levels_go_there_and_back() -> None:
     image = torch.arange(256).view(1, 1, 16, 16) / 255
     assert torch.equal(levels(image).flatten(), torch.arange(256))

@@ -332,7 +332,7 @@ def verbosity_options(command: _COMMAND) -> _COMMAND:
 class SampleOptions:
     """The arguments of ``pysr sample``; None if an option was left out."""
 
-    source: Path
+    sources: tuple[Path, ...]
     output: Path | None
     model: str
     scale: int | None
@@ -345,10 +345,9 @@ class SampleOptions:
     device: str
     precision: str
 
-    @property
-    def folder(self) -> Path:
-        """The folder for the results."""
-        return self.output or self.source.with_name(f"{self.source.stem}_samples")
+    def folder(self, source: Path) -> Path:
+        """The folder for the results of an image."""
+        return self.output or source.with_name(f"{source.stem}_samples")
 
     def for_load(self) -> dict[str, Any]:
         """The keyword arguments of `pysr.load`."""

@@ -8,9 +8,8 @@ a time.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -22,13 +21,10 @@ from ..errors import InputError, PysrError
 from ..plugin import Progress
 from .hardware import choose_device
 from .native import OLDEST_GPU, is_native, kernels, on_device, require_kernels, stream_of
+from .pixelcnn_checks import Numbers, Pixels, as_array, as_floats, checked_ids, fill_in, is_temperature, sizes_of
 from .seeds import check_seed
 
 LEVELS = 256  # values of a sub-pixel
-MIN_CHANNELS = 4  # of a layer, so that each of three planes gets some: a half, a quarter, a quarter
-
-Numbers = NDArray[np.float32]
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -95,8 +91,8 @@ class PixelCNNSampler:
             raise InputError(f"precision is {precision!r}; the sampler computes in 'float32' or 'bfloat16'")
         require_kernels("drawing images")
         self.device = _checked_device(device, precision)
-        numbers = {name: _as_floats(name, value) for name, value in weights.items()}
-        self.planes, self.features, self.layers = _sizes(numbers)
+        numbers = {name: as_floats(name, value) for name, value in weights.items()}
+        self.planes, self.features, self.layers = sizes_of(numbers)
         self.threads = _checked_threads(threads)
         self.channels, self.hidden = len(numbers["first.weight"]), len(numbers["widen.weight"])
         sizes = {"planes": self.planes, "channels": self.channels, "layers": self.layers}
@@ -137,29 +133,49 @@ class PixelCNNSampler:
             InputError: Arguments do not fit the network or each other.
             PysrError: The logits overflow.
         """
-        height, width = shape
-        if min(count, height, width) < 1:
-            raise InputError(f"{count} images of {height} x {width} pixels cannot be drawn; give 1 or more of each")
-        if not is_temperature(temperature):
-            raise InputError(f"temperature is {temperature!r}; give 0, or from 1e-6 to 1e6")
-        try:
-            images = np.zeros((count, height, width, self.planes), np.uint8)
-        except ValueError as error:  # NumPy's for absurd sizes
-            raise InputError(f"{count} images of {height} x {width} pixels cannot be drawn: {error}") from None
-        observed = None if known is None else self._placed(_fill_in(images, known).view(np.uint8))
-        image_ids = np.arange(count, dtype=np.uint64) if noise.image_ids is None else _ids(noise.image_ids, count)
-        samples = self._placed(images)
-        self._run(
-            samples,
-            features,
-            image_ids=image_ids,
-            seed=check_seed(seed),
-            inverse_temperature=1 / float(temperature) if temperature else 0.0,
-            kept=observed,
-            noise=None if noise.values is None else self._floats("noise", noise.values),
-            progress=progress,
-        )
-        return samples
+        batch = self._batch(count, shape, features, known, noise)
+        (images,) = self._draw([batch], seed, temperature, progress)
+        return images
+
+    def sample_each(
+        self,
+        count: int,
+        shapes: Sequence[tuple[int, int]],
+        *,
+        features: Sequence[Tensor | Numbers] | None = None,
+        seed: int = 0,
+        temperature: float = 1.0,
+        known: Sequence[KnownPixels] | None = None,
+        progress: Progress | None = None,
+    ) -> list[Pixels | Tensor]:
+        """Draw images of several shapes in one call, which keeps all threads and registers busy.
+
+        Image i of every shape has the noise of image id i: each image is, to the bit, the one that `sample` draws of
+        its shape and features alone.
+
+        Args:
+            count: Number of images of each shape.
+            shapes: (height, width) of each in pixels.
+            features: Of each shape, as in `sample`.
+            seed: As in `sample`.
+            temperature: As in `sample`.
+            known: Of each shape, as in `sample`.
+            progress: As in `sample`, over the pixels of all images.
+
+        Returns:
+            Of each shape, what `sample` returns.
+
+        Raises:
+            InputError: Arguments do not fit the network or each other.
+            PysrError: The logits overflow.
+        """
+        for name, given in (("features", features), ("known", known)):
+            if given is not None and len(given) != len(shapes):
+                raise InputError(f"{name} are given for {len(given)} shapes of {len(shapes)}; give them for each")
+        all_features = [None] * len(shapes) if features is None else features
+        all_known = [None] * len(shapes) if known is None else known
+        batches = [self._batch(count, *given, BY_SEED) for given in zip(shapes, all_features, all_known, strict=True)]
+        return self._draw(batches, seed, temperature, progress)
 
     def logits(self, images: Any, features: Tensor | Numbers | None = None) -> Numbers | Tensor:
         """Compute the logits of every sub-pixel of given images, each from the sub-pixels before it.
@@ -218,17 +234,54 @@ class PixelCNNSampler:
         height, width = shape
         return 2 * height * width * (first + self.layers * layer + head)
 
-    def _run(self, images: Pixels | Tensor, features: Any, *, image_ids: NDArray[np.uint64], **options: Any) -> None:
-        """Call the native network with these options and defaults for the rest."""
+    def _batch(
+        self,
+        count: int,
+        shape: tuple[int, int],
+        features: Tensor | Numbers | None,
+        known: KnownPixels | None,
+        noise: NoiseSource,
+    ) -> dict[str, Any]:
+        """Images of one shape to be drawn, as arguments of the native `DrawnBatch`."""
+        height, width = shape
+        if min(count, height, width) < 1:
+            raise InputError(f"{count} images of {height} x {width} pixels cannot be drawn; give 1 or more of each")
+        try:
+            images = np.zeros((count, height, width, self.planes), np.uint8)
+        except ValueError as error:  # NumPy's for absurd sizes
+            raise InputError(f"{count} images of {height} x {width} pixels cannot be drawn: {error}") from None
+        kept = None if known is None else self._placed(fill_in(images, known.levels, known.mask).view(np.uint8))
+        ids = np.arange(count, dtype=np.uint64) if noise.image_ids is None else checked_ids(noise.image_ids, count)
+        values = None if noise.values is None else self._floats("noise", noise.values)
+        placed = self._placed(images)
+        return self._given(placed, features) | {"image_ids": ids, "kept": kept, "noise": values}
+
+    def _given(self, images: Pixels | Tensor, features: Tensor | Numbers | None) -> dict[str, Any]:
+        """Arguments of the native `DrawnBatch` for images on the sampler's device."""
         if (features is None) != (self.features == 0):
             known = f"{self.features} features a pixel" if self.features else "no conditioning network"
             raise InputError(f"features {'are missing' if features is None else 'are given'}: the weights have {known}")
         placed = None if features is None else self._floats("features", features)
-        every = _OPTIONS | options | {"threads": self.threads, "stream": stream_of(self.device)}
+        return {"images": images, "features": placed, "kept": None, "noise": None, "logits": None} | {
+            "image_ids": np.zeros(len(images), np.uint64),
+            "log_likelihood": None,
+        }
+
+    def _draw(
+        self, batches: Sequence[dict[str, Any]], seed: int, temperature: float, progress: Progress | None
+    ) -> list[Pixels | Tensor]:
+        if not is_temperature(temperature):
+            raise InputError(f"temperature is {temperature!r}; give 0, or from 1e-6 to 1e6")
+        inverse = 1 / float(temperature) if temperature else 0.0
+        self._run(batches, seed=check_seed(seed), inverse_temperature=inverse, all_kept=False, progress=progress)
+        return [batch["images"] for batch in batches]
+
+    def _run(self, batches: Sequence[dict[str, Any]], **options: Any) -> None:
+        options |= {"threads": self.threads, "stream": stream_of(self.device)}
 
         def draw() -> None:
             with on_device(self.device):
-                self._network.draw(images, image_ids, features=placed, **every)
+                self._network.draw([kernels.DrawnBatch(**batch) for batch in batches], **options)
 
         try:
             with_memory_of_torch(draw, self.device)
@@ -237,8 +290,8 @@ class PixelCNNSampler:
 
     def _score(self, images: Pixels, features: Any, **out: Any) -> None:
         """Compute the logits or likelihoods of images, drawing nothing."""
-        image_ids = np.zeros(len(images), np.uint64)
-        self._run(self._placed(images), features, image_ids=image_ids, all_kept=True, **out)
+        batch = self._given(self._placed(images), features) | out
+        self._run([batch], seed=0, inverse_temperature=1.0, all_kept=True, progress=None)
 
     def _placed(self, array: NDArray[Any]) -> NDArray[Any] | Tensor:
         """The array on the sampler's device: itself, or a tensor."""
@@ -247,51 +300,19 @@ class PixelCNNSampler:
     def _floats(self, name: str, value: Any) -> Numbers | Tensor:
         """Contiguous finite float32 on the sampler's device."""
         if self.device.type != "cuda" or not (isinstance(value, Tensor) and value.is_floating_point()):
-            return self._placed(_as_floats(name, value))
+            return self._placed(as_floats(name, value))
         floats = value.detach().to(self.device, torch.float32).contiguous()
         if not floats.isfinite().all():
             raise InputError(f"{name} must hold finite floats; got {value.dtype} with NaN or infinity")
         return floats
 
     def _checked(self, images: Any) -> Pixels:
-        array = _array(images)
+        array = as_array(images)
         if array.dtype != np.uint8 or array.ndim != 4 or array.shape[-1] != self.planes or not array.size:
             raise InputError(
                 f"images are {array.dtype} of shape {array.shape}; give uint8 (N, height, width, {self.planes})"
             )
         return np.require(array, requirements=["C", "W"])
-
-
-_OPTIONS: dict[str, Any] = {  # defaults of the native `draw`
-    "seed": 0,
-    "inverse_temperature": 1.0,
-    "noise": None,
-    "kept": None,
-    "all_kept": False,
-    "logits": None,
-    "log_likelihood": None,
-    "progress": None,
-}
-
-
-def _fill_in(images: Pixels, known: KnownPixels) -> NDArray[np.bool_]:
-    """Copy the known levels into the images, and return where they are, in the images' shape."""
-    levels, mask = _array(known.levels), _array(known.mask)
-    if levels.dtype != np.uint8 or mask.dtype != np.bool_:
-        raise InputError(f"known levels are {levels.dtype} and their mask is {mask.dtype}; give uint8 and bool")
-    try:
-        observed = np.broadcast_to(mask[..., None] if mask.ndim == 3 else mask, images.shape)
-        np.copyto(images, np.broadcast_to(levels, images.shape), where=observed)
-    except ValueError:
-        raise InputError(
-            f"known levels have shape {levels.shape} and their mask {mask.shape}; the images are {images.shape}"
-        ) from None
-    return np.ascontiguousarray(observed)
-
-
-def is_temperature(value: Any) -> bool:
-    """Return whether a value is a sampling temperature: 0, or a number whose inverse times a logit is a float32."""
-    return isinstance(value, Real) and (float(value) == 0 or 1e-6 <= float(value) <= 1e6)
 
 
 def native_device(device: torch.device) -> torch.device:
@@ -332,45 +353,6 @@ def _checked_threads(threads: int | None) -> int:
     if not isinstance(threads, int) or threads < 1:
         raise InputError(f"threads is {threads!r}; give 1 or more")
     return min(threads, 4 * (os.cpu_count() or 1))  # more would only wait for one another
-
-
-def _array(value: Any) -> NDArray[Any]:
-    return np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
-
-
-def _as_floats(name: str, value: Any) -> Numbers:
-    """Contiguous finite float32."""
-    array = _array(value.float() if isinstance(value, Tensor) else value)
-    with np.errstate(over="ignore"):
-        floats = np.ascontiguousarray(array, dtype=np.float32) if array.dtype.kind == "f" else array
-    if floats.dtype != np.float32 or not np.isfinite(floats).all():
-        raise InputError(f"{name} must hold finite floats; got {array.dtype}, perhaps with NaN or infinity")
-    return floats
-
-
-def _ids(image_ids: Any, count: int) -> NDArray[np.uint64]:
-    ids = np.asarray(image_ids)
-    if ids.shape != (count,) or ids.dtype.kind not in "ui" or (ids.dtype.kind == "i" and ids.min() < 0):
-        raise InputError(f"image_ids must be {count} whole numbers from 0; got {ids.dtype} of shape {ids.shape}")
-    return ids.astype(np.uint64)
-
-
-def _sizes(numbers: Mapping[str, Numbers]) -> tuple[int, int, int]:
-    """Return the numbers of planes, features and layers; the kernel checks every shape against them."""
-    for name in ("first.weight", "widen.weight", "answer.weight"):
-        if name not in numbers or numbers[name].ndim != 4:
-            raise InputError(f"the weights lack {name} of four dimensions; are they those of a PixelCNN prior?")
-    planes = numbers["first.weight"].shape[1]
-    if planes not in (1, 3):
-        raise InputError(f"the weights are for images of {planes} planes; the sampler draws 1 (gray) or 3 (RGB)")
-    narrowest = min(len(numbers["first.weight"]), len(numbers["widen.weight"]))
-    if narrowest < MIN_CHANNELS:
-        raise InputError(f"the weights have a layer of {narrowest} channels; the sampler needs at least {MIN_CHANNELS}")
-    layers = sum(name.startswith("layers.") and name.endswith(".vertical.weight") for name in numbers)
-    condition = numbers.get("condition.weight")
-    if condition is not None and condition.ndim != 4:
-        raise InputError(f"condition.weight has shape {condition.shape}; it must be (planes * 256, features, 1, 1)")
-    return planes, 0 if condition is None else condition.shape[1], layers
 
 
 def channel_groups(channels: int, planes: int) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ channels-last memory order, which is up to 1.9 times as fast on a CPU.
 """
 
 import copy
+from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 import torch
@@ -75,6 +76,19 @@ class PreparedNetwork:
         with precision_context(self.device, self.dtype), torch.device("cpu"):
             output: Tensor = self._network.get_submodule("0").sample(low.to(self.device), n, **options)
         return output.float().cpu()
+
+    @property
+    def samples_together(self) -> bool:
+        """Whether the network draws for inputs of several sizes in one call."""
+        return hasattr(self._network.get_submodule("0"), "sample_each")
+
+    @torch.inference_mode()
+    def sample_each(self, lows: Sequence[Tensor], n: int, **options: Any) -> list[Tensor]:
+        """Call the network's own `sample_each`: as `sample`, for inputs that may differ in size."""
+        with precision_context(self.device, self.dtype), torch.device("cpu"):
+            network: Any = self._network.get_submodule("0")
+            outputs = network.sample_each([low.to(self.device) for low in lows], n, **options)
+        return [output.float().cpu() for output in outputs]
 
     @torch.inference_mode()
     def log_likelihood(self, low: Tensor, high: Tensor) -> Tensor:

@@ -11,17 +11,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from ..errors import InputError, OutOfMemoryError, PluginError
 from ..imaging.colour import to_channels
-from ..imaging.planes import Array, OpenedImage
+from ..imaging.planes import Array, OpenedImage, stacked
 from ..ops.patches import from_float, to_float
-from ..ops.pixelcnn import KnownPixels, is_temperature
+from ..ops.pixelcnn import KnownPixels
+from ..ops.pixelcnn_checks import is_temperature
 from ..ops.seeds import check_seed
 from ..plugin import Model, Progress
 from .memory import is_out_of_memory
+from .opening import PixelArray, open_any
 from .planes import finished
 from .progress import progress_shares
 from .stage import Stage
@@ -60,50 +63,81 @@ class SamplingParams:
         return cls(int(n), seed, float(temperature))
 
 
-def checked_stage(model: Model, stages: Sequence[TiledStage]) -> Stage:
-    """Return the only stage of an upscaler whose model draws at random.
+@dataclass(frozen=True)
+class Sampling:
+    """Drawing of results by an `Upscaler`, whose arguments and errors its methods have.
 
-    Raises:
-        InputError: It does not.
+    Attributes:
+        model: Its model.
+        stages: Its stages.
+        alpha: What enlarges alpha.
+        scale: Enlargement per side.
     """
-    if not model.stochastic:
-        raise InputError(f"{model.name} draws nothing at random; use upscale, or a model that samples")
-    return stages[0].stage
+
+    model: Model
+    stages: Sequence[TiledStage]
+    alpha: TiledStage
+    scale: int
+
+    @property
+    def stage(self) -> Stage:
+        """The only stage of a model that draws at random.
+
+        Raises:
+            InputError: The model does not.
+        """
+        if not self.model.stochastic:
+            raise InputError(f"{self.model.name} draws nothing at random; use upscale, or a model that samples")
+        return self.stages[0].stage
+
+    def results(
+        self,
+        image: Any,
+        params: SamplingParams,
+        known: Any = None,
+        mask: Any = None,
+        progress: Progress | None = None,
+    ) -> list[Any]:
+        """Return the results of `Upscaler.sample` as a list."""
+        stage, opened_known = self.stage, open_any(known) if known is not None else None
+        opened = open_any(image) if opened_known else open_any(image).gray_if_neutral()
+        shape = opened.shape[0] * self.scale, opened.shape[1] * self.scale
+        lows = [low for low, _ in opened.parts(self.scale)]
+        kept = [known_pixels(opened_known, mask, shape, len(low)) for low in lows]
+        return self._finished(opened, samples(stage, lows, params, kept, progress))
+
+    def results_of_each(
+        self, images: Sequence[Any], params: SamplingParams, progress: Progress | None
+    ) -> list[list[Any]]:
+        """Return the results of `Upscaler.sample_each`, of each image as a list."""
+        stage, opened = self.stage, [open_any(image).gray_if_neutral() for image in images]
+        lows = [[low for low, _ in each.parts(self.scale)] for each in opened]
+        drawn = iter(samples(stage, [low for parts in lows for low in parts], params, None, progress))
+        return [self._finished(each, [next(drawn) for _ in parts]) for each, parts in zip(opened, lows, strict=True)]
+
+    def uncertainty(self, image: Any, params: SamplingParams) -> NDArray[np.float32]:
+        """Do the work of `Upscaler.uncertainty`."""
+        stage, opened = self.stage, open_any(image).gray_if_neutral()
+        drawn = samples(stage, [low for low, _ in opened.parts(self.scale)], params)
+        if isinstance(image, Tensor) and image.ndim == 4:
+            return np.stack([sample_std(of_one).numpy() for of_one in drawn])
+        return sample_std(torch.cat(drawn, 1)).numpy()
+
+    def _finished(self, opened: OpenedImage, drawn: Sequence[Tensor]) -> list[Any]:
+        """Samples of all planes of an image, as images of the kind that came in, with alpha enlarged."""
+        images: list[Any] = []
+        for number in range(len(drawn[0])):
+            for (_, high), of_it in zip(opened.parts(self.scale), drawn, strict=True):
+                from_float(of_it[number], high)
+            images.append(finished(opened, self.scale, self.alpha))
+        return images
 
 
-def drawn(
-    stage: Stage,
-    opened: OpenedImage,
-    params: SamplingParams,
-    known: OpenedImage | None,
-    mask: Any,
-    progress: Progress | None,
-) -> list[Tensor]:
-    """Draw the samples of all planes of an image, as `samples` does; the arguments are those of `Upscaler.sample`."""
-    parts = opened.parts(stage.scale)
-    shape = opened.shape[0] * stage.scale, opened.shape[1] * stage.scale
-    reports = progress_shares(progress, [math.prod(shape)] * len(parts))
-    return [samples(stage, low, params, known_pixels(known, mask, shape, len(low)), next(reports)) for low, _ in parts]
-
-
-def results(
-    stage: Stage,
-    scale: int,
-    alpha: TiledStage,
-    image: OpenedImage,
-    params: SamplingParams,
-    known: OpenedImage | None,
-    mask: Any,
-    progress: Progress | None,
-) -> list[Any]:
-    """Return samples as images of the kind that came in, alpha enlarged by ``alpha``."""
-    sampled = drawn(stage, image, params, known, mask, progress)
-    images: list[Any] = []
-    for number in range(params.n):
-        for (_, high), samples_of_it in zip(image.parts(scale), sampled, strict=True):
-            from_float(samples_of_it[number], high)
-        images.append(finished(image, scale, alpha))
-    return images
+def gathered(results: list[Any]) -> list[Any] | PixelArray:
+    """Return what `Upscaler.sample` does for such results: arrays and tensors stacked, PIL images as they are."""
+    if isinstance(results[0], np.ndarray):
+        return np.stack(results)
+    return stacked(results) if isinstance(results[0], Tensor) else results
 
 
 def known_pixels(known: OpenedImage | None, mask: Any, shape: tuple[int, int], channels: int) -> KnownPixels | None:
@@ -155,42 +189,58 @@ def unit_floats(image: Array) -> Tensor:
 
 
 def samples(
-    stage: Stage, image: Array, params: SamplingParams, known: KnownPixels | None, progress: Progress | None
-) -> Tensor:
-    """Draw results for an image.
+    stage: Stage,
+    images: Sequence[Array],
+    params: SamplingParams,
+    kept: Sequence[KnownPixels | None] | None = None,
+    progress: Progress | None = None,
+) -> list[Tensor]:
+    """Draw results for images, together if the network can.
 
     Args:
         stage: A stochastic model.
-        image: (C, H, W) colours, C being 1 or 3.
+        images: (C, H, W) colours each, C being 1 or 3.
         params: How to draw.
-        known: Pixels that stay as given, with levels (C, H * scale, W * scale).
+        kept: Of each image, pixels that stay as given, with levels (C, H * scale, W * scale); None: of none.
         progress: Called as progress(done, total), in pixels.
 
     Returns:
-        (n, C, H * scale, W * scale) float32 in [0, 1], on the CPU.
+        Of each image, (n, C, H * scale, W * scale) float32 in [0, 1], on the CPU.
 
     Raises:
         OutOfMemoryError: That many samples do not fit into memory.
         PluginError: The network returns a wrong shape.
     """
     channels = stage.model.channels
-    low = to_channels(unit_floats(image), channels)[None]
-    options: dict[str, Any] = {"seed": params.seed, "temperature": params.temperature, "progress": progress}
-    if known:
-        options |= {"known": to_channels(known.levels, channels)[None], "mask": known.mask[None]}
+    lows = [to_channels(unit_floats(image), channels)[None] for image in images]
+    options: dict[str, Any] = {"seed": params.seed, "temperature": params.temperature}
     try:
         with stage.turn:
-            output = stage.runner.sample(low, params.n, **options)
+            if stage.runner.samples_together and not any(kept or ()):
+                outputs = stage.runner.sample_each(lows, params.n, **options, progress=progress)
+            else:
+                shares = progress_shares(progress, [low[0, 0].numel() for low in lows])
+                each = zip(lows, kept or [None] * len(lows), shares, strict=False)
+                outputs = [
+                    stage.runner.sample(low, params.n, **options, **_as_options(known, channels), progress=share)
+                    for low, known, share in each
+                ]
     except Exception as error:
         if not is_out_of_memory(error):
             raise
         raise OutOfMemoryError(
             f"{params.n} samples of this size do not fit into memory; draw fewer at a time"
         ) from error
-    wanted = (1, params.n, channels, image.shape[1] * stage.scale, image.shape[2] * stage.scale)
-    if output.shape != wanted:
-        raise PluginError(f"sample of the model {stage.model.name!r} returned {tuple(output.shape)}, not {wanted}")
-    return to_channels(output[0], len(image))
+    for image, output in zip(images, outputs, strict=True):
+        wanted = (1, params.n, channels, image.shape[1] * stage.scale, image.shape[2] * stage.scale)
+        if output.shape != wanted:
+            raise PluginError(f"sample of the model {stage.model.name!r} returned {tuple(output.shape)}, not {wanted}")
+    return [to_channels(output[0], len(image)) for image, output in zip(images, outputs, strict=True)]
+
+
+def _as_options(known: KnownPixels | None, channels: int) -> dict[str, Tensor]:
+    """Arguments of a network's `sample` for known pixels."""
+    return {"known": to_channels(known.levels, channels)[None], "mask": known.mask[None]} if known else {}
 
 
 def bits_per_dim(stage: Stage, low: OpenedImage, high: OpenedImage) -> float:

@@ -15,12 +15,9 @@ from torch import Tensor
 from ..atomic import FilePath
 from ..errors import InputError
 from ..files.output import DEFAULT, Output
-from ..files.raster import Raster
 from ..files.raster_rows import RasterRows
 from ..files.streams import buffered, is_stream
-from ..imaging.planes import stacked
 from ..plugin import Model, Progress
-from . import sampling
 from .file import upscale_file
 from .file_jobs import FileResult
 from .file_plan import FilePlan, plan_file
@@ -32,6 +29,7 @@ from .opening import ImageFile, ImageLike, Mask, PixelArray, open_any
 from .planes import upscale_planes
 from .report import Report
 from .row_upscaling import upscale_rows
+from .sampling import Sampling, SamplingParams, bits_per_dim, gathered
 from .stage import Stage
 from .tiling import TiledStage, Tiling
 from .windows import ArrayLike, gives_windows, upscale_windows
@@ -80,6 +78,10 @@ class Upscaler:
     def chosen_for(self, image: ImageLike | ArrayLike) -> Upscaler:
         """Return the upscaler that `upscale` uses for an image: itself, or of ``pysr.load("auto")`` the chosen one."""
         return self
+
+    @property
+    def _sampling(self) -> Sampling:
+        return Sampling(self.model, self._stages, self._alpha, self.scale)
 
     @property
     def _whole_because(self) -> str | None:
@@ -153,8 +155,7 @@ class Upscaler:
     def _upscale(self, image: Any, seed: int | None, progress: Progress | None) -> Any:
         """As `upscale`, by this upscaler's own model; a raster gives a raster, and rows give rows."""
         if self.model.stochastic:
-            params = sampling.SamplingParams.checked(seed=seed or 0)
-            return self._sample(image, params, progress=progress)[0]
+            return self._sampling.results(image, SamplingParams.checked(seed=seed or 0), progress=progress)[0]
         if seed is not None:
             raise InputError(f"{self.model.name} draws nothing at random; leave the seed out")
         if isinstance(image, RasterRows):
@@ -229,10 +230,32 @@ class Upscaler:
             InputError: The model draws nothing at random, or an argument cannot be used.
             OutOfMemoryError: That many results do not fit into memory.
         """
-        results = self._sample(image, sampling.SamplingParams.checked(n, seed, temperature), known, mask, progress)
-        if isinstance(results[0], np.ndarray):
-            return np.stack(results)
-        return stacked(results) if isinstance(results[0], Tensor) else results
+        params = SamplingParams.checked(n, seed, temperature)
+        return gathered(self._sampling.results(image, params, known, mask, progress))
+
+    def sample_each(
+        self,
+        images: Sequence[ImageLike],
+        n: int = 16,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        progress: Progress | None = None,
+    ) -> list[Any]:
+        """Draw several results for each of some images, which may differ in size: together, which is faster.
+
+        Args:
+            images: As in `upscale`, each.
+            n: Number of results for each image; the other arguments, too, are as in `sample`.
+
+        Returns:
+            For each image what `sample` gives for it alone: result i of every image has the same random numbers.
+
+        Raises:
+            InputError, OutOfMemoryError: As for `sample`.
+        """
+        params = SamplingParams.checked(n, seed, temperature)
+        return [gathered(results) for results in self._sampling.results_of_each(images, params, progress)]
 
     def uncertainty(
         self, image: ImageLike, n: int = 16, *, seed: int = 0, temperature: float = 1.0
@@ -241,24 +264,16 @@ class Upscaler:
 
         Args:
             image: As in `upscale`.
-            n: Number of samples.
-            seed: As in `sample`.
-            temperature: As in `sample`.
+            n: Number of samples; seed and temperature are as in `sample`.
 
         Returns:
             (H, W), or (N, H, W) for a batch: standard deviations over the samples as a fraction of white, 0 to 0.5 (the
             root of the mean of the colours' variances).
 
         Raises:
-            InputError: As for `sample`.
-            OutOfMemoryError: As for `sample`.
+            InputError, OutOfMemoryError: As for `sample`.
         """
-        stage, opened = sampling.checked_stage(self.model, self._stages), open_any(image).gray_if_neutral()
-        params = sampling.SamplingParams.checked(n, seed, temperature)
-        drawn = [sampling.samples(stage, low, params, None, None) for low, _ in opened.parts(self.scale)]
-        if isinstance(image, Tensor) and image.ndim == 4:
-            return np.stack([sampling.sample_std(samples).numpy() for samples in drawn])
-        return sampling.sample_std(torch.cat(drawn, 1)).numpy()
+        return self._sampling.uncertainty(image, SamplingParams.checked(n, seed, temperature))
 
     def bits_per_dim(self, low: ImageLike, high: ImageLike) -> float:
         """Negative log-likelihood of ``high`` given ``low``, in bits per dimension (a uniform model scores 8).
@@ -275,7 +290,7 @@ class Upscaler:
         Raises:
             InputError: The model has no likelihood, or the images have wrong sizes or differ in kind.
         """
-        return sampling.bits_per_dim(sampling.checked_stage(self.model, self._stages), open_any(low), open_any(high))
+        return bits_per_dim(self._sampling.stage, open_any(low), open_any(high))
 
     def upscale_file(
         self,
@@ -383,17 +398,3 @@ class Upscaler:
         course = Course(workers, skip_existing=skip_existing, manifest=manifest_in(target) if resume else None)
         report = (lambda job, *now: progress(*now)) if progress else None
         return upscale_jobs(jobs, lambda job: self, self.scale, output=output, course=course, progress=report)
-
-    def _sample(
-        self,
-        image: ImageLike | Raster,
-        params: sampling.SamplingParams,
-        known: ImageLike | None = None,
-        mask: Mask | None = None,
-        progress: Progress | None = None,
-    ) -> list[Any]:
-        """Return the results of `sample` as a list."""
-        stage = sampling.checked_stage(self.model, self._stages)
-        opened_known = open_any(known) if known is not None else None
-        opened = open_any(image) if opened_known else open_any(image).gray_if_neutral()
-        return sampling.results(stage, self.scale, self._alpha, opened, params, opened_known, mask, progress)

@@ -4,7 +4,7 @@ Dahl, Norouzi, Shlens, "Pixel Recursive Super Resolution", ICCV 2017.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -119,23 +119,61 @@ class PixelCNN(nn.Module):
         Returns:
             (N, n, P, H, W) in [0, 1], multiples of 1 / 255.
         """
-        samples = []
-        for number, features in enumerate(self._features(low)):
-            observed = None
-            if known is not None and mask is not None:
-                known_levels = known[number].permute(1, 2, 0).expand(n, -1, -1, -1)
-                observed = KnownPixels(known_levels, mask[number].expand(n, -1, -1))
-            images = self._samplers.of(self).sample(
-                n,
-                (features.shape[0], features.shape[1]),
-                features=features[None],
-                seed=seed,
-                temperature=temperature,
-                progress=progress,
-                known=observed,
-            )
-            samples.append(torch.as_tensor(images))
-        return torch.stack(samples).permute(0, 1, 4, 2, 3).float() / 255
+        kept = [None] * len(low) if known is None or mask is None else list(zip(known, mask, strict=True))
+        return torch.stack(self._drawn(list(low), n, kept, seed, temperature, progress))
+
+    @torch.no_grad()
+    def sample_each(
+        self,
+        lows: Sequence[Tensor],
+        n: int,
+        seed: int = 0,
+        temperature: float = 1.0,
+        progress: Progress | None = None,
+    ) -> list[Tensor]:
+        """Draw images for inputs that may differ in size, all of them in one call of the sampler.
+
+        Args:
+            lows: (1, P, h, w) each, in [0, 1].
+            n: As in `sample`.
+            seed: As in `sample`: the result for each input is what `sample` gives for it alone.
+            temperature: As in `sample`.
+            progress: As in `sample`.
+
+        Returns:
+            (1, n, P, H, W) each, as in `sample`.
+        """
+        nothing = [None] * len(lows)
+        drawn = self._drawn([low[0] for low in lows], n, nothing, seed, temperature, progress)
+        return [samples[None] for samples in drawn]
+
+    def _drawn(
+        self,
+        lows: Sequence[Tensor],
+        n: int,
+        kept: Sequence[tuple[Tensor, Tensor] | None],
+        seed: int,
+        temperature: float,
+        progress: Progress | None,
+    ) -> list[Tensor]:
+        """Samples for each of some (P, h, w) inputs, (n, P, H, W); kept: known levels and mask of each, or None."""
+        sampler, features = self._samplers.of(self), self._features(lows)
+        shapes = [(each.shape[0], each.shape[1]) for each in features]
+        known = [
+            KnownPixels(pair[0].permute(1, 2, 0).expand(n, -1, -1, -1), pair[1].expand(n, -1, -1))
+            for pair in kept
+            if pair
+        ]
+        images = sampler.sample_each(
+            n,
+            shapes,
+            features=[each[None] for each in features],
+            seed=seed,
+            temperature=temperature,
+            known=known or None,
+            progress=progress,
+        )
+        return [torch.as_tensor(drawn).permute(0, 3, 1, 2).float() / 255 for drawn in images]
 
     @torch.no_grad()
     def log_likelihood(self, low: Tensor, high: Tensor) -> Tensor:
@@ -147,10 +185,9 @@ class PixelCNN(nn.Module):
         ]
         return torch.tensor(nats, dtype=torch.float64)
 
-    def _features(self, low: Tensor) -> Iterator[Tensor]:
+    def _features(self, lows: Tensor | Sequence[Tensor]) -> list[Tensor]:
         """Features of each image, (H, W, F) float32; one by one, so that batching does not change their last bits."""
-        for image in low:
-            yield self.conditioning(image[None] - 0.5)[0].permute(1, 2, 0).float()
+        return [self.conditioning(image[None] - 0.5)[0].permute(1, 2, 0).float() for image in lows]
 
 
 class Samplers:
