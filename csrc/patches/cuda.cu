@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "common/cuda_check.h"
+#include "common/cuda_launch.h"
 #include "patches/blend.h"
 #include "patches/extract.h"
 #include "patches/ops.h"
@@ -95,11 +96,10 @@ void blend_piece(Cuda on, const Batch* bands, Axis rows, Axis columns, std::int6
     const dim3 grid = grid_of(out.channels * out.height, out.width);
     with_float_type(type, [&](auto in) {
         with_type(out.type, [&](auto to) {
-            blend<decltype(in), decltype(to)><<<grid, kThreads, 0, static_cast<cudaStream_t>(on.stream)>>>(
-                rows, columns, first_row, clip, out, left, pieces);
+            launch(blend<decltype(in), decltype(to)>, grid, kThreads, on.stream, rows, columns, first_row, clip, out,
+                   left, pieces);
         });
     });
-    check(cudaGetLastError());
 }
 
 /// A crop of an image.
@@ -124,11 +124,9 @@ void PatchOps<Cuda>::extract_patches(Image image, const Origin* origins, Batch p
         const dim3 grid = grid_of(part.count * part.first.channels * part.first.height, part.first.width);
         with_type(image.type, [&](auto in) {
             with_float_type(part.first.type, [&](auto out) {
-                extract<decltype(in), decltype(out)>
-                    <<<grid, kThreads, 0, static_cast<cudaStream_t>(on.stream)>>>(image, part, corners);
+                launch(extract<decltype(in), decltype(out)>, grid, kThreads, on.stream, image, part, corners);
             });
         });
-        check(cudaGetLastError());
     }
 }
 

@@ -1,5 +1,6 @@
-// An emulation of the parts of CUDA that the sampler needs: a block is a thread of the CPU, and its threads are fibers
-// that switch at barriers. Device memory starts as NaN. ThreadSanitizer sees fibers as threads.
+// An emulation of the parts of CUDA that the kernels need. Of a cooperative launch, a block is a thread of the CPU, and
+// its threads are fibers that switch at barriers; of other launches, which need no barriers, all threads run in turn.
+// Device memory starts as NaN. ThreadSanitizer sees fibers as threads.
 #pragma once
 #include <ucontext.h>
 
@@ -10,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #ifdef __SANITIZE_THREAD__
@@ -35,8 +37,8 @@ struct float4 {
 };
 
 struct dim3 {
-    explicit dim3(unsigned count) : x(count) {}
-    unsigned x;
+    explicit dim3(unsigned across, unsigned down = 1) : x(across), y(down) {}
+    unsigned x, y;
 };
 
 namespace emulation {
@@ -44,7 +46,7 @@ namespace emulation {
 constexpr unsigned kWarp = 32, kSharedFloats = 60000;
 
 struct Index {
-    unsigned x;
+    unsigned x, y = 0;
 };
 
 struct Copy {
@@ -86,6 +88,7 @@ struct Block {
 
 inline thread_local Block* block = nullptr;
 inline int multiprocessors = 1;
+inline int launches = 0;
 inline std::size_t max_shared = 200000;
 
 }  // namespace emulation
@@ -248,6 +251,22 @@ inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr name, int) 
 
 template <class Kernel>
 cudaError_t cudaFuncSetAttribute(Kernel, cudaFuncAttribute, std::size_t) {
+    return cudaSuccess;
+}
+
+template <class... Arguments, std::size_t... numbers>
+void call(void (*kernel)(Arguments...), void** arguments, std::index_sequence<numbers...>) {
+    kernel(*static_cast<const Arguments*>(arguments[numbers])...);
+}
+
+template <class... Arguments>
+cudaError_t cudaLaunchKernel(void (*kernel)(Arguments...), dim3 grid, dim3 block, void** arguments, std::size_t,
+                             cudaStream_t) {
+    for (blockIdx.y = 0; blockIdx.y < grid.y; ++blockIdx.y)
+        for (blockIdx.x = 0; blockIdx.x < grid.x; ++blockIdx.x)
+            for (threadIdx.x = 0; threadIdx.x < block.x; ++threadIdx.x)
+                call(kernel, arguments, std::index_sequence_for<Arguments...>());
+    ++emulation::launches;
     return cudaSuccess;
 }
 
