@@ -226,7 +226,7 @@ def test_a_transparent_colour_is_read_as_alpha(tmp_path: Path, mode: str, key: A
 def test_every_ending_that_is_written_is_read(tmp_path: Path) -> None:
     for ending in WRITABLE:
         write_image(make_image(), tmp_path / f"a{ending}")
-    assert sorted(path.suffix for path in image_files(tmp_path)) == sorted(WRITABLE)
+    assert sorted(path.suffix for path in image_files(tmp_path)) == sorted({*WRITABLE} - {".npy"})
     assert {read_image(path).size for path in image_files(tmp_path)} == {(12, 8)}
     assert set(WRITABLE) < set(READABLE)
 

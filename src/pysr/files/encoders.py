@@ -8,12 +8,13 @@ from typing import IO, Any
 
 from .jpeg_writer import JpegWriter
 from .metadata import Metadata, append_tiff, avif_arguments, embed, embeds, png_chunks
+from .npy import NpyWriter
 from .png_writer import PngWriter
 from .raster import Pixels
 from .raster_rows import AnyRaster, RasterRows
 from .tiff_writer import TiffWriter
 
-BY_ROWS = {"PNG", "TIFF", "JPEG", "PPM"}  # formats that are written without the whole image in memory
+BY_ROWS = {"PNG", "TIFF", "JPEG", "PPM", "NPY"}  # formats that are written without the whole image in memory
 
 
 def encode_image(image: AnyRaster, format: str, file: IO[bytes], metadata: Metadata, **options: Any) -> None:
@@ -41,6 +42,8 @@ def encode_image(image: AnyRaster, format: str, file: IO[bytes], metadata: Metad
         file.write(b"P%d\n%d %d\n%d\n" % (6 if image.kind == "rgb" else 5, *image.size, white))
         for band in _bands(image):
             file.write(band.astype(band.dtype.newbyteorder(">")).tobytes())
+    elif format == "NPY":
+        NpyWriter(file, image.size).write(_bands(image))
     elif format == "JPEG" and by_rows:
         JpegWriter(file, image.size, image.kind, quality=options["quality"], metadata=metadata).write(_bands(image))
     else:

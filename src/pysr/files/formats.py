@@ -43,6 +43,7 @@ FORMATS = (
     Format("JPEG", (".jpg", ".jpeg", ".jfif", ".jpe"), ("L", "RGB", "CMYK"), 65500),  # JPEG_MAX_DIMENSION of libjpeg
     Format("BMP", (".bmp",), ("1", "L", "P", "RGB"), most_bytes=_4_GB),
     Format("PPM", (".ppm",), ("1", "L", "I;16", "RGB", "RGB;16")),
+    Format("NPY", (".npy",), (*_INTEGERS, *_FLOATS)),
 )
 WRITABLE = tuple(ending for kind in FORMATS for ending in kind.endings)
 ENDINGS = {kind.name: kind.endings for kind in FORMATS}
@@ -63,6 +64,7 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (rb"GIF8[79]a", "GIF"),
     (rb"BM", "BMP"),
     (rb"P[1-6]\s", "PPM"),
+    (rb"\x93NUMPY", "NPY"),
 )
 _ELSEWHERE: tuple[tuple[bytes, str, str], ...] = (  # a pattern, what such a file is, and what to do
     (rb"\xff\n|\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL file", "convert it to PNG with djxl"),
@@ -121,7 +123,7 @@ def detect_format(file: IO[bytes], name: str) -> str:
     if _is_targa(file, start):
         return "TGA"
     what = "is empty" if not start else "is not an image that pysr can read"
-    raise InputError(f"{name!r} {what}; give a PNG, JPEG, WebP, AVIF, TIFF, JPEG 2000, BMP, TGA, GIF or PPM file")
+    raise InputError(f"{name!r} {what}; give a PNG, JPEG, WebP, AVIF, TIFF, JPEG 2000, BMP, TGA, GIF, PPM or NPY file")
 
 
 def _is_targa(file: IO[bytes], start: bytes) -> bool:

@@ -18,6 +18,7 @@ _OTHER_ENDINGS = """
     .nef .nrw .orf .pam .pcx .pef .pfm .pict .psb .psd .qoi .raf .raw .rw2 .rwl .sgi .sr2 .srf .srw .svg .svgz .tga
     .wbmp .wdp .wmf .x3f .xbm .xcf .xpm
 """
+_ARRAYS = {".npy"}  # they may hold anything, and count as images only where they are named
 _UNREADABLE = frozenset(_OTHER_ENDINGS.split())  # of images that other programs read
 _MAGIC = re.compile(  # how images begin that other programs read
     rb"....ftyp(hei[cxms]|hev[cx]|mif1|msf1|avi[fs]|crx )"
@@ -113,6 +114,8 @@ def _kind(path: Path) -> str | None:
     if path.is_dir():
         return "folder"
     ending = path.suffix.lower()
+    if ending in _ARRAYS:
+        return None
     if ending in READABLE or ending in _UNREADABLE or not path.is_file():
         return ("image" if ending in READABLE else "left out") if path.is_file() else None
     try:

@@ -15,6 +15,7 @@ _DENSEST = {  # pixels that a byte may stand for, by the format's compression
     "GIF": 4096,  # LZW of 12 bits
     "JPEG": 1024,  # twice the 64 pixels of a block by one bit
     "PPM": 8,
+    "NPY": 1,
     "TGA": 128,
 }
 _DENSEST_TIFF = {1: 8, 5: 8 * 4096, 8: 8 * 1032, 32773: 8 * 128, 32946: 8 * 1032}  # by the tag Compression

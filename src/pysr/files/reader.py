@@ -20,6 +20,7 @@ from .jpeg import JpegReader
 from .jpeg2000 import open_jpeg2000
 from .metadata import Metadata, decodable, read_metadata
 from .netpbm import open_netpbm
+from .npy import NpyReader
 from .pillow import PillowReader
 from .plausible import check_plausible
 from .png import open_png
@@ -36,7 +37,7 @@ ANY_SIZE = 2**63  # pixels: of images that are not decoded, or row by row
 
 @contextmanager
 def open_reader(path: Source, *, max_pixels: int = MAX_PIXELS) -> Iterator[ImageReader]:
-    """Open an image file: PNG, JPEG, WebP, AVIF, TIFF, BMP, GIF or PPM, whatever the ending of its name.
+    """Open an image file: PNG, JPEG, WebP, AVIF, TIFF, BMP, GIF, PPM or NPY, whatever the ending of its name.
 
     Args:
         path: The file, or one that is open for reading (in binary mode).
@@ -235,6 +236,7 @@ _READERS: dict[str, Callable[[IO[bytes], str], ImageReader]] = {
     "HEIC": open_heic,
     "JPEG2000": open_jpeg2000,
     "PPM": open_netpbm,
+    "NPY": NpyReader,
 }
 
 
