@@ -145,7 +145,8 @@ def given(page: str) -> dict[str, Any]:
     if page == "docs/pixelcnn.md":
         small, large = (Image.fromarray((photo(side, side) * 255).astype(np.uint8)) for side in (8, 32))
         mask = np.zeros((32, 32), bool)
-        return {"image": small, "low": small, "high": large, "portrait": large, "mask": mask}
+        names = {"image": small, "other": small.crop((0, 0, 6, 8)), "low": small, "high": large}
+        return names | {"portrait": large, "mask": mask}
     return {}
 
 
