@@ -56,7 +56,7 @@ def test_patches_and_halo_are_those_of_the_work(tmp_path: Path) -> None:
         (".png", {}, {}, None),
         (".webp", {}, {}, "WEBP is encoded as a whole"),
         (".png", {"match_histogram": True}, {}, "histograms are matched, which takes all of the result"),
-        (".png", {}, {"size": 1.5}, "the result is resized"),
+        (".png", {}, {"size": 1.5}, None),
     ],
 )
 def test_the_reason_for_a_whole_image_is_told(

@@ -17,7 +17,7 @@ from pysr.files.metadata import Metadata
 from pysr.files.raster import Kind
 from pysr.files.raster_rows import RasterRows
 from pysr.upscaling import file as file_module
-from pysr.upscaling import tiling
+from pysr.upscaling import row_resizing, tiling
 from pysr.upscaling.rows import SlidingRows
 from pysr.upscaling.stage import Stage
 
@@ -69,7 +69,7 @@ def both(
         report = up.upscale_file(
             source, target, output=output or Output(), progress=lambda *now, seen=seen: seen.append(now)
         )
-        assert seen == sorted(seen) and seen[-1][0] == seen[-1][1]
+        assert seen == sorted(seen) and all(done == total for done, total in seen[-1:])
         found.append((read_raster(target), report.kept, report.changed, report.dropped, report.warnings, report.size))
     assert found[0][1:] == found[1][1:]
     return found[0][0], found[1][0]
@@ -189,3 +189,24 @@ def test_rows_slide_over_bands_of_any_heights() -> None:
         assert np.array_equal(rows.take(first, last), image[:, first:last])
     with pytest.raises(InputError, match="ends at row 10"):
         SlidingRows(iter([image[:, :10]]), (3, 50, 4)).take(8, 12)
+
+
+@pytest.mark.parametrize("kind", ["gray", "deep", "float", "inks", "bilevel", "alpha"])
+@pytest.mark.parametrize(
+    "output",
+    [
+        Output(size=1.5),
+        Output(size=(70, None)),
+        Output(size=(76, 31), fit="fill"),
+        Output(size=(20, 90), fit="fill"),
+        Output(size=0.3),
+    ],
+)
+def test_rows_are_resized_to_the_pixels_of_the_whole(
+    kind: str, output: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole_images: list[object]
+) -> None:
+    monkeypatch.setattr(row_resizing, "VALUES", 500)
+    write_raster(sample(kind), tmp_path / "in.tif")
+    rows, whole = both(pysr.load("bicubic", 2), tmp_path / "in.tif", tmp_path / "out.tif", monkeypatch, output)
+    assert (rows.size, rows.mode, whole_images) == (whole.size, whole.mode, [])
+    assert np.array_equal(rows.pixels, whole.pixels)

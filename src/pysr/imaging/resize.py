@@ -69,11 +69,15 @@ def _taps(n_in: int, n_out: int, scale: Fraction, kernel: str) -> tuple[Tensor, 
 
 
 def _along(planes: Tensor, dim: int, n_out: int, scale: Fraction, kernel: str) -> Tensor:
-    """Resize one axis by any scale: one gather per tap."""
+    """Resize one axis by any scale."""
+    return _combined(planes, dim, *_taps(planes.shape[dim], n_out, scale, kernel))
+
+
+def _combined(planes: Tensor, dim: int, index: Tensor, weight: Tensor) -> Tensor:
+    """Add up what each tap sees along one axis: one gather per tap."""
     shape = [1] * planes.ndim
     shape[dim] = -1
-    index, weight = (taps.to(planes.device) for taps in _taps(planes.shape[dim], n_out, scale, kernel))
-    weight = weight.to(planes.dtype)
+    index, weight = index.to(planes.device), weight.to(planes.device, planes.dtype)
     total = planes.index_select(dim, index[0]) * weight[0].view(shape)
     for i, w in zip(index[1:], weight[1:], strict=True):
         total.addcmul_(planes.index_select(dim, i), w.view(shape))
@@ -158,3 +162,25 @@ def resize(
         else:
             planes = _along(planes, dim, side, factor, kernel)
     return planes
+
+
+def resized_rows(
+    rows: Callable[[int, int], Tensor], before: tuple[int, int], after: tuple[int, int], first: int, last: int
+) -> Tensor:
+    """Compute some rows of what `resize` makes of an image by bicubic.
+
+    Args:
+        rows: Returns the rows [first, last) of the image, (..., last - first, W) float32 or float64.
+        before: (height, width) of the image.
+        after: (height, width) of the result; no side is larger than before.
+        first: Of the rows of the result.
+        last: One behind the last of them.
+
+    Returns:
+        (..., last - first, width): the same values as in the whole result.
+    """
+    index, weight = _taps(before[0], after[0], Fraction(after[0], before[0]), "bicubic")
+    index, weight = index[:, first:last], weight[:, first:last]
+    lowest, highest = int(index.min()), int(index.max())
+    planes = _combined(seen := rows(lowest, highest + 1), seen.ndim - 2, index - lowest, weight)
+    return resize(planes, shape=(last - first, after[1]))

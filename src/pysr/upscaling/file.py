@@ -36,6 +36,7 @@ from ..plugin import Progress
 from .colour import upscale_in_colour
 from .frames import Upscale, held_frames, upscale_frames
 from .report import Report, collected_warnings
+from .row_resizing import resize_rows
 from .row_upscaling import is_transparent_somewhere
 
 IN_MEMORY = 2**24  # pixels of a result up to which an image is not taken row by row, as its memory is no concern
@@ -111,7 +112,7 @@ def _upscaled(
         mode = fitted_mode(raster, kind)
         check_output(target, size, mode, transparent=raster.transparent_palette, kind=kind)
         raster = raster.changed(metadata=replace(raster.metadata, xmp=without_note(raster.metadata.xmp)))
-        if isinstance(raster, RasterRows) and is_transparent_somewhere(raster):
+        if isinstance(raster, RasterRows) and _needs_all(raster, output):
             raster = raster.whole()
         enlarged = _enlarged(partial(upscale, progress=progress), raster, size, output, kind.name, name)
         result = fitted(enlarged, kind, name)
@@ -132,10 +133,15 @@ def _opened(source: Source, target: Target, scale: int, output: Output, by_rows:
             yield file.read()
 
 
+def _needs_all(raster: RasterRows, output: Output) -> bool:
+    """Whether colours behind transparent pixels, of the image or of what is resized, come from around them."""
+    return is_transparent_somewhere(raster) or (raster.has_alpha and output.target_size() is not None)
+
+
 def whole_because(file: ImageFile, target: Target, output: Output) -> str | None:
     """Tell why an image file, or the result, must be in memory as a whole; None if rows suffice."""
-    if output.target_size():
-        return "the result is resized"
+    if output.target_size() and file.outline().has_alpha:
+        return "the result is resized, and may have transparent pixels"
     kind = chosen_format(file.header.format, target, output)
     return file.whole_because or (None if kind.name in BY_ROWS else f"{kind.name} is encoded as a whole")
 
@@ -168,8 +174,11 @@ def resized(raster: Some, size: tuple[int, int]) -> Some:
     """
     if size == raster.size:
         return raster
+    if isinstance(raster, RasterRows):
+        rows: Some = resize_rows(raster, size)  # type: ignore[assignment]  # rows of rows
+        return rows
     shape = size[1], size[0]
-    assert isinstance(raster, Raster)  # as `whole_because` sees to
+    assert isinstance(raster, Raster)
     opened = open_raster(raster)
     for low, high in opened.parts(shape) + opened.alphas(shape):
         for plane, filled in zip(low, high, strict=True):
