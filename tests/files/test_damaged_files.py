@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import struct
 import zlib
 from contextlib import suppress
@@ -30,6 +31,7 @@ def deep(pixels: Pixels, kind: Kind) -> bytes:
     return file.getvalue()
 
 
+_NAMES = re.compile(r"[A-Z]\w*Error\b|struct\.error|\(\)")  # of errors in Python
 TINY = {
     "png": encoded(make_image(), "PNG"),
     "png palette": encoded(make_image("P"), "PNG", transparency=1),
@@ -64,9 +66,11 @@ def test_every_prefix_is_an_input_error_or_the_same_image(
     read = 0
     for length in reversed(range(len(TINY[name]))):
         os.truncate(path, length)
-        with suppress(InputError):
+        try:
             assert same(read_image(path), whole)
             read += 1
+        except InputError as error:
+            assert not _NAMES.search(str(error))  # noqa: PT017  # most prefixes raise, and some are complete
     assert read < 30
 
 

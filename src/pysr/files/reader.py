@@ -262,9 +262,18 @@ def _decoding(name: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error, MemoryError, ...
+        why = f" ({reason})" if (reason := _reason(error)) else ""
         raise InputError(
-            f"{name!r} cannot be read ({format_error(error)}): it is damaged or incomplete; use another copy of it"
+            f"{name!r} cannot be read{why}: it is damaged or incomplete; use another copy of it"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return what a decoder says of a file, without the name of the error; "" if that is nothing of use."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.strerror):
+        return format_error(error)
+    told = isinstance(error, OSError | SyntaxError | ValueError | RuntimeError | EOFError)
+    return " ".join(str(error).splitlines()) if told else ""
 
 
 def check_pixels(size: tuple[int, int], max_pixels: int, name: str) -> None:
