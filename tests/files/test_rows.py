@@ -2,10 +2,11 @@
 
 import io
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import pytest
-from file_samples import chunk, noise, png
+from file_samples import ORIENTATION, chunk, noise, png
 from image_samples import encoded, make_image
 from PIL import Image
 
@@ -123,3 +124,28 @@ def test_damaged_jpeg_by_rows_is_refused_or_read_as_pillow_reads_it() -> None:
                 found.append(None)
         assert (found[0] is None) == (found[1] is None)
         assert found[0] is None or np.array_equal(*found)
+
+
+@pytest.mark.parametrize("shape", [{"rowsperstrip": 5}, {"rowsperstrip": 5, "compression": "zlib"}, {"tile": (16, 16)}])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_tiff_is_turned_by_rows(orientation: int, shape: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    monkeypatch.setattr("pysr.files.tiff.BAND", 2000)
+    file, tags = io.BytesIO(), [(ORIENTATION, "H", 1, orientation, True)]
+    tifffile.imwrite(file, noise((50, 70, 3)), photometric="rgb", extratags=tags, metadata=None, **shape)
+    if orientation < 5 or "tile" in shape:
+        check(file.getvalue())
+        return
+    with open_image_file(io.BytesIO(file.getvalue())) as opened:
+        assert opened.whole_because == "the image has to be turned upright"
+
+
+def test_mirrored_files_come_by_rows() -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 2
+    for kind in ("PNG", "JPEG"):
+        data = encoded(make_image("RGB", 60, 50), kind, exif=exif)
+        check(data)
+        with open_image_file(io.BytesIO(data)) as file:
+            assert file.whole_because is None
+            assert file.held_because is None or not find_spec("pyvips")

@@ -58,6 +58,8 @@ class ImageReader(ABC):
         turns: Whether `window` turns the pixels itself.
         images: How many images the file holds, thumbnails left out; it is 1 for animations, too (see `frames`).
         by_rows: Whether `rows` can be called.
+        any_rows: Whether `window` decodes little more than the rows of the window, wherever they are.
+        any_columns: Likewise the columns.
     """
 
     header: Header
@@ -67,6 +69,8 @@ class ImageReader(ABC):
     turns: bool = False
     images: int = 1
     by_rows: bool = False
+    any_rows: bool = False
+    any_columns: bool = False
 
     @property
     def held_because(self) -> str | None:
@@ -109,13 +113,44 @@ class ImageReader(ABC):
         header = self.header
         return max(1, BAND // (header.size[0] * header.channels * np.dtype(header.dtype).itemsize))
 
-    def rows(self) -> RasterRows:
-        """Return the image as rows that are decoded when they are taken: upright if they are held, else as stored."""
+    def band_width(self) -> int:
+        """How many columns are decoded at a time, where `any_columns` holds."""
         header = self.header
-        shape = (0, header.size[0], *([header.channels] if header.channels > 1 else []))
+        return max(1, BAND // (header.size[1] * header.channels * np.dtype(header.dtype).itemsize))
+
+    @property
+    def turns_by_rows(self) -> bool:
+        """Whether the image can be turned upright without being in memory as a whole."""
+        orientation = self.header.orientation
+        if orientation in TRANSPOSED:
+            return self.any_columns
+        return orientation in (1, 2) or self.any_rows
+
+    def _upright_bands(self) -> Iterator[Pixels]:
+        orientation = self.header.orientation
+        stored = self.bands() if orientation in (1, 2) else self._parts(orientation)
+        return (turned(band, orientation) for band in stored)
+
+    def _parts(self, orientation: int) -> Iterator[Pixels]:
+        """Decode rows, or columns, as stored, in the order in which they are seen once the image is upright."""
+        width, height = self.header.size
+        by_columns = orientation in TRANSPOSED
+        step = self.band_width() if by_columns else self.band_height()
+        starts = range(0, width if by_columns else height, step)
+        for start in reversed(starts) if orientation in (3, 4, 7, 8) else starts:
+            if by_columns:
+                yield self.window(start, 0, min(step, width - start), height)
+            else:
+                yield self.window(0, start, width, min(step, height - start))
+
+    def rows(self) -> RasterRows:
+        """Return the image, upright, as rows that are decoded when they are taken; see `turns_by_rows`."""
+        header = self.header
+        width, height = header.size[::-1] if header.orientation in TRANSPOSED else header.size
+        shape = (0, width, *([header.channels] if header.channels > 1 else []))
         return RasterRows(
-            self.bands,
-            header.size[1],
+            self._upright_bands,
+            height,
             np.empty(shape, header.dtype),
             *(header.kind, self.palette, self.metadata, header.format, header.lossless),
         )

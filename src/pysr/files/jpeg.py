@@ -40,7 +40,7 @@ class JpegReader(PillowReader):
     @cached_property
     def held_because(self) -> str | None:
         """As `ImageReader.held_because`."""
-        if self.header.orientation != 1:
+        if not self.turns_by_rows:
             return "the image has to be turned upright"
         if "progressive" in self.image.info:
             return "a progressive JPEG file is decoded as a whole"

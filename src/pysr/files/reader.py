@@ -71,7 +71,7 @@ class ImageFile:
         self.whole_because = None
         if not reader.by_rows:
             self.whole_because = f"this {reader.header.format} file is decoded as a whole"
-        elif reader.header.orientation != 1 and not reader.held_because:
+        elif not reader.turns_by_rows and not reader.held_because:
             self.whole_because = "the image has to be turned upright"
 
     @property

@@ -41,6 +41,7 @@ class TiffReader(ImageReader):
         self._channels_apart = page.one(PLANAR, 1) == 2 and page.samples > 1
         self._plain = self._has_plain_rows()
         self.by_rows = self._plain or self._row_bytes() * self._page.chunks[0] <= _LARGEST_PART
+        self.any_rows, self.any_columns = self.by_rows, bool(self._page.is_tiled)
         if layout.kind == "palette":
             self.palette = palette_of(np.asarray(self._page.colormap).astype(np.uint16))
         self.header = Header(
@@ -73,6 +74,12 @@ class TiffReader(ImageReader):
         """As `ImageReader.band_height`: whole strips or tiles, so that none is decoded twice."""
         tile_rows = 1 if self._plain else self._page.chunks[0]
         return int(max(1, BAND // (self._row_bytes() * tile_rows)) * tile_rows)
+
+    def band_width(self) -> int:
+        """As `ImageReader.band_width`: whole tiles."""
+        page = self._page
+        column = page.imagelength * page.samplesperpixel * page.dtype.itemsize
+        return int(max(1, BAND // (column * page.chunks[1])) * page.chunks[1])
 
     def _row_bytes(self) -> int:
         """Of a row of the image, as decoded."""
