@@ -219,8 +219,9 @@ class Model:
         input_size: The only (height, width) that the network takes, if it takes only one: all patches have it.
         bytes_per_pixel: Working memory per pixel of the network's input; 0: estimated from its layers, if it has any.
         runtime: What computes the network. One that torch does not compute is an ``nn.Module`` all the same, whose
-            ``forward`` takes and returns float32 on the CPU; it is neither copied nor converted, and is called from
-            several threads.
+            ``forward`` takes and returns float32 on the CPU; it is not copied, and is called from several threads. If
+            it has a method ``to_openvino()``, which returns it as an ``openvino.Model`` that takes images of any size,
+            users can have it computed by OpenVINO (``backend="openvino"``).
 
     Raises:
         ValueError: There are no scales, or one is below 1.

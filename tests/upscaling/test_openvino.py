@@ -4,6 +4,7 @@ import copy
 import logging
 import os
 import pickle
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +19,7 @@ from pysr.errors import InputError
 from pysr.testing import photo
 from pysr.upscaling import openvino_network
 from pysr.upscaling.openvino_network import OpenVINONetwork, choose_backend
-from pysr.upscaling.runner import PreparedNetwork
+from pysr.upscaling.runner import ForeignNetwork, PreparedNetwork
 
 CPU = torch.device("cpu")
 PROBE = (1, 16, 16)
@@ -62,8 +63,9 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> type[Fake]:
     """OpenVINO as if it were installed."""
     monkeypatch.setattr(openvino_network, "find_spec", lambda name: object())
     monkeypatch.setattr(
-        openvino_network, "OpenVINONetwork", lambda network, prepared, probe: Fake(network, CPU, torch.float32, probe)
+        openvino_network, "OpenVINONetwork", lambda network, prepared: Fake(network, CPU, torch.float32, PROBE)
     )
+    monkeypatch.setattr(openvino_network, "_converted", lambda network, prepared, probe: network)
     return Fake
 
 
@@ -114,6 +116,33 @@ def test_networks_without_parameters_stay_with_torch(fake: type[Fake]) -> None:
     assert not isinstance(choose_backend(network, prepared(network), PROBE, "openvino", "probe"), Fake)
 
 
+class Elsewhere(nn.Module):
+    """A network that another runtime computes, which can hand it over."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image * 2
+
+    def to_openvino(self) -> nn.Module:
+        return self
+
+
+def test_networks_of_other_runtimes_move_only_if_asked_to(fake: type[Fake]) -> None:
+    network = Elsewhere()
+    own = ForeignNetwork(network, 0)
+    for backend, moved in (("auto", False), ("torch", False), ("openvino", True)):
+        assert isinstance(choose_backend(network, own, PROBE, backend, "file"), Fake) is moved
+
+
+def test_a_runtime_that_keeps_its_networks_is_named_as_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_network, "find_spec", lambda name: object())
+    monkeypatch.setitem(sys.modules, "openvino", object())
+    network = nn.Upsample(scale_factor=2)
+    with pytest.raises(
+        InputError, match=r"file cannot be computed by OpenVINO: .*no way .*; leave backend='openvino' out"
+    ):
+        choose_backend(network, ForeignNetwork(network, 0), PROBE, "openvino", "file")
+
+
 # ---- OpenVINO itself -------------------------------------------------------------------------------------------------
 
 
@@ -126,14 +155,15 @@ def installed() -> Any:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_it_computes_what_torch_does(installed: Any, dtype: torch.dtype, padding_mode: str) -> None:
     network = Network(padding_mode).eval()
-    converted = OpenVINONetwork(network, prepared(network, dtype), PROBE)
+    converted = choose_backend(network, prepared(network, dtype), PROBE, "openvino", "probe")
+    assert isinstance(converted, OpenVINONetwork)
+    assert isinstance(converted.network, Network), "what `pysr.export` takes"
     for shape in ((1, 1, 16, 16), (3, 1, 40, 23)):
         image = torch.rand(shape)
         with torch.inference_mode():
             exact = network(image)
         off = (converted(image) - exact).abs().max()
         assert off < (1e-5 if dtype == torch.float32 else 0.01)
-    assert isinstance(choose_backend(network, prepared(network, dtype), PROBE, "openvino", "probe"), OpenVINONetwork)
 
 
 def test_a_network_of_one_size_is_left_to_torch(installed: Any) -> None:
@@ -163,7 +193,7 @@ def test_it_can_be_copied_and_pickled(installed: Any, copied: Callable[[Any], An
 def test_torch_computes_it_in_a_forked_child(installed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     network, image = Network().eval(), torch.rand(1, 1, 16, 16)
     in_torch = prepared(network)
-    converted, expected = OpenVINONetwork(network, in_torch, PROBE), in_torch(image)
+    converted, expected = choose_backend(network, in_torch, PROBE, "openvino", "probe"), in_torch(image)
     monkeypatch.setattr(os, "getpid", lambda: -1)
     monkeypatch.setattr(converted, "_of_thread", None)  # not to be touched
     assert torch.equal(converted(image), expected)

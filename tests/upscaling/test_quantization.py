@@ -47,6 +47,7 @@ class Fake(PreparedNetwork):
 def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     monkeypatch.setattr(quantization, "OpenVINONetwork", Fake)
     monkeypatch.setattr(quantization, "find_spec", lambda name: object())
+    monkeypatch.setattr(quantization, "_convolutions", lambda model: ["first", "middle", "last"])
     loaded = pysr.load("srcnn", 2, device="cpu", precision="float32", backend="torch")._stages[0].stage
     runner = Fake(loaded.runner._network[0], torch.device("cpu"), torch.float32, (1, 32, 32))
     return replace(loaded, runner=runner)
@@ -57,7 +58,8 @@ def test_a_small_loss_is_accepted_after_calibration_on_every_image(
 ) -> None:
     heard: list[tuple[int, ...]] = []
 
-    def in_integers(model: Any, inputs: list[Tensor]) -> float:
+    def in_integers(model: Any, inputs: list[Tensor], floats: set[str]) -> float:
+        assert floats == {"first", "last"}
         heard.extend(tuple(values.shape) for values in inputs)
         return 1e-5
 
@@ -70,8 +72,16 @@ def test_a_small_loss_is_accepted_after_calibration_on_every_image(
 def test_a_loss_above_the_limit_is_refused_with_the_figure(
     stage: Stage, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quantization, "_in_integers", lambda model, inputs: 0.05)
-    with pytest.raises(InputError, match=r"srcnn in int8 loses \d+\.\d\d dB on the 2 images .* use precision='auto'"):
+    monkeypatch.setattr(quantization, "_in_integers", lambda *given: 0.05)
+    with pytest.raises(InputError, match=r"srcnn in int8 loses \d+\.\d{3} dB on the 2 images .* use precision='auto'"):
+        quantized(stage, calibration_files("int8", images, "auto"))
+
+
+def test_a_network_with_nothing_between_the_ends_is_refused(
+    stage: Stage, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantization, "_convolutions", lambda model: ["first", "last"])
+    with pytest.raises(InputError, match="srcnn has no convolutions to compute in int8; use precision='auto'"):
         quantized(stage, calibration_files("int8", images, "auto"))
 
 
@@ -100,8 +110,16 @@ def test_interpolation_stays_as_it_is(images: Path) -> None:
     assert upscaler.precision == "float32"
 
 
-def test_nncf_and_openvino_make_integers_of_a_network(images: Path) -> None:
+def test_nothing_but_convolutions_between_the_ends_becomes_integers(
+    images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("nncf")
     pytest.importorskip("openvino")
+    monkeypatch.setattr(quantization, "LARGEST_LOSS", 0.2)  # these images are drawn, and hard
     upscaler = pysr.load("vdsr", 2, device="cpu", precision="int8", calibration=images)
     assert upscaler.precision == "int8"
+    model = upscaler._stages[0].stage.runner.model  # type: ignore[attr-defined]
+    rounded = [op for op in model.get_ordered_ops() if op.get_type_name() == "FakeQuantize"]
+    followers = {port.get_node().get_type_name() for op in rounded for port in op.output(0).get_target_inputs()}
+    assert len(rounded) == 18
+    assert followers <= {"Convolution", "Relu"}

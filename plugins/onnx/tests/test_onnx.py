@@ -131,6 +131,33 @@ def test_an_exported_model_is_itself_again(tmp_path: Path) -> None:
     assert np.abs(again.upscale(image) - original.upscale(image)).max() <= 1e-4
 
 
+def test_openvino_computes_a_file_if_asked_to(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    path = enlarger(tmp_path / "net.onnx", ("n", "h", "w", 3), scales=(1, 2, 2, 1))
+    wanted = pysr.load(path, backend="auto")
+    moved = pysr.load(path, backend="openvino")
+    assert (wanted._stages[0].stage.runner.runtime, moved._stages[0].stage.runner.runtime) == ("torch", "OpenVINO")
+    assert np.array_equal(moved.upscale(IMAGE), wanted.upscale(IMAGE))
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        ({"gain": 255}, "its white is 255, not 1"),
+        ({"shape": (1, 3, 16, 24)}, "it takes only one"),
+        ({"shape": ("n", "h", "w", 3), "scales": (1, 2, 2, 1), "kind": BYTE}, "it takes 8-bit integers"),
+    ],
+)
+def test_openvino_is_not_given_what_it_would_compute_otherwise(
+    tmp_path: Path, file: dict[str, Any], reason: str
+) -> None:
+    pytest.importorskip("openvino")
+    with pytest.raises(
+        InputError, match=f"net cannot be computed by OpenVINO: .*{reason}.*; leave backend='openvino' out"
+    ):
+        pysr.load(enlarger(tmp_path / "net.onnx", **file), backend="openvino")
+
+
 FACTS = {"channels": 1, "scale": 1}
 
 

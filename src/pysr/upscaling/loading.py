@@ -83,13 +83,14 @@ def load(
             a model for clean images. Few models have it (`Model.strength_from`).
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps", ...
         precision: "auto" (bfloat16 where the hardware has it, else float32), "float32", "bfloat16", "float16"; "int8",
-            computed by OpenVINO, is nearly twice as fast as bfloat16.
-            bfloat16 is as good as float32 to a few thousandths of a dB in 8 bits; for 16-bit images use "float32".
-            For models that draw their result at random, "auto" is "float32".
+            computed by OpenVINO, is nearly twice as fast as bfloat16. bfloat16 is as good as float32 to a few
+            thousandths of a dB in 8 bits; for 16-bit images use "float32". For models that draw their result at random,
+            "auto" is "float32".
         calibration: For "int8": a folder of images. Its network is adjusted to them, and refused if it loses more than
             0.05 dB on them, reduced and enlarged again.
         backend: What computes networks on a CPU: "torch"; "openvino" (the extra ``[openvino]``), which is faster but
-            takes longer to load; or "auto": OpenVINO if it is installed and as exact as torch. The log tells which.
+            takes longer to load, and also takes ONNX files; or "auto": OpenVINO if it is installed and as exact as
+            torch. The log tells which.
         tiling: How images are cut into patches; by default whatever is exact and fits into memory.
         match_histogram: Whether to match the histogram of each colour channel to that of the image (Johnson et al.,
             ECCV 2016, section 4.2), against changed tones. The whole image is matched at once, however it is tiled.
@@ -124,7 +125,7 @@ def load(
         _refuse_options_of_one(whole, "load the models separately and apply them in turn", own)
     chain = chain.at(resolve_scale(weights, scale, chain.scales) if weights else scale)
     if any(spec.stochastic for spec in chain.models):
-        _check_stochastic(chain, tiling, match_histogram=match_histogram, ensemble=ensemble)
+        _check_stochastic(chain, tiling, precision, match_histogram=match_histogram, ensemble=ensemble)
         precision = "float32" if precision == "auto" else precision  # the same seed, the same image on every machine
     files = calibration_files(precision, calibration, backend)
     torch_device = choose_device(device)
@@ -222,7 +223,7 @@ def _refuse_options_of_one(whole: str, remedy: str, options: Mapping[str, Any]) 
         raise InputError(f"{' and '.join(given)} cannot be given for {whole}; {remedy}")
 
 
-def _check_stochastic(chain: Chain, tiling: Tiling, *, match_histogram: bool, ensemble: bool) -> None:
+def _check_stochastic(chain: Chain, tiling: Tiling, precision: str, *, match_histogram: bool, ensemble: bool) -> None:
     name = chain.models[0].name
     if len(chain.models) > 1:
         raise InputError(f"a model of {chain.name} draws its result at random; use that model by itself")
@@ -230,6 +231,8 @@ def _check_stochastic(chain: Chain, tiling: Tiling, *, match_histogram: bool, en
         raise InputError(f"{name} draws its result at random, tones included; leave match_histogram out")
     if ensemble:
         raise InputError(f"{name} draws its result at random, and a mean of draws is not a draw; leave ensemble out")
+    if precision == "int8":
+        raise InputError(f"{name} draws its result at random, which is not done in int8; use precision='auto'")
     if tiling != AUTOMATIC:
         raise InputError(f"{name} processes the whole image at once; leave the tiling (patch, mode, max_memory) out")
 
@@ -312,12 +315,10 @@ def probe_sides(model: Model) -> tuple[int, int]:
 
 
 def _prepare(model: Model, network: nn.Module, hardware: Hardware, backend: str) -> PreparedNetwork:
-    if model.runtime != "torch":
-        return ForeignNetwork(network, model.bytes_per_pixel)
-    sides = probe_sides(model)
-    device, dtype = hardware
+    probe_shape, (device, dtype) = (model.channels, *probe_sides(model)), hardware
     dtype, backend = (torch.float32, "openvino") if dtype == torch.int8 else (dtype, backend)  # until it is calibrated
-    probe_shape = model.channels, *sides
+    if model.runtime != "torch":
+        return choose_backend(network, ForeignNetwork(network, model.bytes_per_pixel), probe_shape, backend, model.name)
     runner = PreparedNetwork(network, device, torch.float32 if model.needs_float32 else dtype, probe_shape)
     if not model.stochastic:
         runner = choose_backend(network, runner, probe_shape, backend, model.name)

@@ -11,6 +11,7 @@ import os
 import tempfile
 import threading
 import warnings
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .runner import PreparedNetwork, calibrate
+from .runner import ForeignNetwork, PreparedNetwork, calibrate
 from .unrounded import SplitConv
 
 logger = logging.getLogger("pysr")
@@ -33,23 +34,23 @@ _CPU = torch.device("cpu")
 class OpenVINONetwork(PreparedNetwork):
     """A network that OpenVINO computes on the CPU. Any number of threads may share it, and it can be pickled.
 
-    The layers that read the input get it in two parts if the precision is bfloat16, as `SplitConv` describes.
-
     Args:
-        network: The network to convert; it is copied and stays unchanged.
-        prepared: The same prepared for torch, which computes it in a forked child: OpenVINO's threads do not survive a
-            fork, and their work would be waited for without end.
-        probe_shape: (C, h, w) of an input to trace it with.
+        model: The network as an ``openvino.Model`` of any size.
+        prepared: The same as it is computed without OpenVINO, which a forked child does: OpenVINO's threads do not
+            survive a fork, and their work would be waited for without end.
     """
 
-    def __init__(self, network: nn.Module, prepared: PreparedNetwork, probe_shape: tuple[int, int, int]) -> None:
-        self._in_forks, dtype = prepared, prepared.dtype
-        network = nn.Sequential(copy.deepcopy(network).float().eval().requires_grad_(False))
-        readers, self.bytes_per_pixel = calibrate(network, probe_shape, dtype)
-        self.device, self.dtype, self.resampler = _CPU, dtype, None
-        if dtype == torch.bfloat16:
-            _split_input(network, readers)
-        self._use(_converted(network, probe_shape))
+    runtime = "OpenVINO"
+
+    def __init__(self, model: Any, prepared: PreparedNetwork) -> None:
+        self._in_forks, self.bytes_per_pixel, self.resampler = prepared, prepared.bytes_per_pixel, None
+        self.device, self.dtype = _CPU, prepared.dtype
+        self._use(model)
+
+    @property
+    def network(self) -> nn.Module:
+        """The copy of the network that was prepared for torch."""
+        return self._in_forks.network
 
     def with_model(self, model: Any, dtype: torch.dtype) -> OpenVINONetwork:
         """Return a copy with another ``openvino.Model`` of the network, in another precision."""
@@ -93,10 +94,11 @@ def choose_backend(
 
     Args:
         network: The network, as it was prepared.
-        prepared: The network prepared for torch.
+        prepared: The network prepared for torch, or computed by its own runtime.
         probe_shape: (C, h, w) of an input on which it can be run.
         backend: "torch"; "openvino", without effect on networks that have no parameters; or "auto": OpenVINO if it is
-            installed, computes on that device and is exact enough.
+            installed, computes on that device and is exact enough. Only "openvino" moves a network of another runtime
+            than torch, in which its file was tried.
         name: The model's, for messages.
 
     Returns:
@@ -107,7 +109,8 @@ def choose_backend(
     """
     if backend not in BACKENDS:
         raise InputError(f"unknown backend {backend!r}; use {', '.join(map(repr, BACKENDS))}")
-    if backend == "torch" or not any(True for _ in network.parameters()):
+    foreign = isinstance(prepared, ForeignNetwork)
+    if (backend != "openvino") if foreign else (backend == "torch" or not any(True for _ in network.parameters())):
         return prepared
     found: PreparedNetwork | str = _unavailable(prepared)
     if not found:
@@ -116,7 +119,8 @@ def choose_backend(
         logger.debug("%s is computed by OpenVINO", name)
         return found
     if backend == "openvino":
-        raise InputError(f"{name} cannot be computed by OpenVINO: {found}; use backend='torch'")
+        remedy = "leave backend='openvino' out" if foreign else "use backend='torch'"
+        raise InputError(f"{name} cannot be computed by OpenVINO: {found}; {remedy}")
     logger.debug("%s is computed by torch; not by OpenVINO: %s", name, found)
     return prepared
 
@@ -135,7 +139,7 @@ def _exact_openvino(
 ) -> OpenVINONetwork | str:
     """Return the network computed by OpenVINO, or why it is not to be used."""
     try:
-        converted = OpenVINONetwork(network, prepared, probe_shape)
+        converted = OpenVINONetwork(_converted(network, prepared, probe_shape), prepared)
         channels, height, width = probe_shape
         inputs = torch.rand(1, channels, 2 * height, width, generator=torch.Generator().manual_seed(1))
         found = converted(inputs)
@@ -161,9 +165,21 @@ def _split_input(network: nn.Module, readers: list[str]) -> None:
             setattr(network.get_submodule(parent), child, SplitConv(layer, torch.bfloat16).float())
 
 
-def _converted(network: nn.Module, probe_shape: tuple[int, int, int]) -> Any:
+def _converted(network: nn.Module, prepared: PreparedNetwork, probe_shape: tuple[int, int, int]) -> Any:
+    """Return a network as an ``openvino.Model`` of any size.
+
+    The layers that read the input get it in two parts if the precision is bfloat16, as `SplitConv` describes.
+    """
     import openvino
 
+    if isinstance(prepared, ForeignNetwork):
+        hand_over: Callable[[], Any] | None = getattr(network, "to_openvino", None)
+        if hand_over is None:
+            raise NotImplementedError("its runtime has no way to hand it over")
+        return hand_over()
+    network = nn.Sequential(copy.deepcopy(network).float().eval().requires_grad_(False))
+    if prepared.dtype == torch.bfloat16:
+        _split_input(network, calibrate(network, probe_shape, prepared.dtype)[0])
     probe = torch.rand(1, *probe_shape, generator=torch.Generator().manual_seed(0))
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # torch advises against what OpenVINO takes

@@ -26,6 +26,7 @@ class PreparedNetwork:
     """A network on its device, in its precision. Any number of threads may share it.
 
     Attributes:
+        runtime: What computes it.
         device: Where it computes.
         dtype: Its precision; float32 if a lower one would gain nothing.
         bytes_per_pixel: Estimate of the working memory per pixel of the network's input.
@@ -37,6 +38,8 @@ class PreparedNetwork:
         dtype: torch.float32, torch.bfloat16 or torch.float16.
         probe_shape: (C, h, w) of an input on which the network is run once, for calibration.
     """
+
+    runtime = "torch"
 
     def __init__(
         self, network: nn.Module, device: torch.device, dtype: torch.dtype, probe_shape: tuple[int, int, int]

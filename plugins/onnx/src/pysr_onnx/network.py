@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pysr.errors import PluginError
+from pysr.errors import InputError, PluginError
 
-from .session import Layout, open_session, run
+from .session import TYPES, Layout, open_session, run
 
 
 class OnnxNetwork(nn.Module):
@@ -39,3 +40,29 @@ class OnnxNetwork(nn.Module):
                 raise MemoryError(reason) from error
             raise PluginError(f"ONNX Runtime could not compute {self.path} ({reason})") from error
         return torch.from_numpy(np.concatenate(outputs))
+
+    def to_openvino(self) -> Any:
+        """Return the network as an ``openvino.Model``: (N, C, h, w) float32 in [0, 1] of any size, as `forward` has it.
+
+        Raises:
+            InputError: ONNX Runtime computes it elsewhere than on the CPU; or it has one size, is computed image by
+                image, takes 8-bit integers, or has another white than 1.
+        """
+        (entry,) = self._session.get_inputs()
+        reasons = {
+            "ONNX Runtime computes it on another device": self._session.get_providers() != ["CPUExecutionProvider"],
+            "it takes only one image at a time": not self.batched,
+            "it takes 8-bit integers": TYPES[entry.type] == "uint8",
+            f"its white is {self.peak:g}, not 1": self.peak != 1,
+            "it takes only one size": sum(isinstance(side, int) for side in entry.shape) > 1,
+        }
+        if reason := next((reason for reason, holds in reasons.items() if holds), None):
+            raise InputError(reason)
+        import openvino
+        from openvino.preprocess import PrePostProcessor
+
+        steps = PrePostProcessor(openvino.Core().read_model(self.path))
+        for end in (steps.input(), steps.output()):
+            end.tensor().set_element_type(openvino.Type.f32).set_layout(openvino.Layout("NCHW"))
+            end.model().set_layout(openvino.Layout(self.layout.upper()))
+        return steps.build()
