@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torch import nn
 
 from pysr.cli.app import main
 from pysr.plugin import Model, ModelReader, Weights
 from pysr.testing import photo
+from pysr.upscaling import facts as facts_module
+from pysr.upscaling import openvino_network
 
 
 def network(scale: int, variant: str | None) -> nn.Module:
@@ -22,8 +25,10 @@ def network(scale: int, variant: str | None) -> nn.Module:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, install: Callable[..., None]) -> Path:
+def folder(tmp_path: Path, install: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a model file and one that no reader takes; a plugin has a model with weights."""
+    monkeypatch.setattr(openvino_network, "find_spec", lambda name: None)
+    monkeypatch.setattr(facts_module, "choose_device", lambda device: torch.device("cpu"))
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "mine.fake").write_text("model")
     (tmp_path / "models" / "damaged.fake").write_text("")
@@ -52,9 +57,18 @@ def test_what_is_known_about_an_installed_model(folder: Path, capsys: pytest.Cap
         {"scale": 2, "variant": None, "sha256": "12ab", "licence": "CC BY-NC 4.0", "trained_on": "DIV2K"}
     ]
     assert facts(capsys, "shelf", "-s", "3")["parameters"] == 3 * 27 * 9 + 27
+    assert (found["computed_by"], found["device"]) == ("torch", "cpu")
     assert main(["info", "shelf"]) == 0
     shown = capsys.readouterr().out
-    for text in ("From a shelf", "x2 31.50 dB", "336 (x2)", "1 pixels to each side", "CC BY-NC 4.0", "12ab"):
+    for text in (
+        f"torch in {found['precision']} on cpu",
+        "From a shelf",
+        "x2 31.50 dB",
+        "336 (x2)",
+        "1 pixels to each side",
+        "CC BY-NC 4.0",
+        "12ab",
+    ):
         assert text in shown
 
 

@@ -57,8 +57,8 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "parameters", f"{facts['parameters']:,}{at}"
     if facts["flops_per_megapixel"] is not None:
         yield "operations", f"{facts['flops_per_megapixel'] / 1e9:,.4g} GFLOP per megapixel of output{at}"
-    if facts["runtime"] != "torch":
-        yield "computed by", facts["runtime"]
+    how = f" in {facts['precision']} on {facts['device']}" if "precision" in facts else ""
+    yield "computed by", facts["computed_by"] + how
     field = facts["receptive_field"]
     yield "receptive field", "the whole image: patches are blended" if field is None else f"{field} pixels to each side"
     yield "scores", ", ".join(f"x{scale} {db:.2f} dB" for scale, db in facts["scores"].items()) or "not measured"

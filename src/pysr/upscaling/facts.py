@@ -10,10 +10,11 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..ops.hardware import choose_device, choose_precision
 from ..plugin import Model
 from ..registry import registry
 from .chain import validate_choice
-from .loading import probe_sides
+from .loading import make_stage, probe_sides
 from .model_files import find_model, reader_of
 
 _SHOWN_AS_THEY_ARE = (
@@ -32,8 +33,8 @@ def model_facts(name: str | os.PathLike[str], scale: int | None = None) -> dict[
     Returns:
         The fields of its description, as JSON types; ``plugin``, who provides it; ``file`` and ``sha256`` of a model
         file; ``parameters`` of the network at that scale, and ``flops_per_megapixel``, its floating-point operations
-        for a million pixels of output, both None where they cannot be counted; ``weights``; and ``scores``, PSNR in dB
-        on Set5 by scale.
+        for a million pixels of output, both None where they cannot be counted; ``computed_by``, ``precision`` and
+        ``device``, what `pysr.load` chooses for it here; ``weights``; and ``scores``, PSNR in dB on Set5 by scale.
 
     Raises:
         PysrError: As `pysr.load`.
@@ -47,8 +48,9 @@ def model_facts(name: str | os.PathLike[str], scale: int | None = None) -> dict[
         with model.file.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         facts |= {"plugin": reader and registry().reader_owner(reader.name), "file": str(model.file), "sha256": digest}
-    parameters, flops = _counted(model, scale)
-    facts |= {"counted_at": scale, "parameters": parameters, "flops_per_megapixel": flops}
+    facts |= {"counted_at": scale, "parameters": None, "flops_per_megapixel": None, "computed_by": model.runtime}
+    if model.runtime == "torch":
+        facts |= _found_out(model, scale)
     return facts | {"weights": _weights(model), "scores": dict(model.scores)}
 
 
@@ -61,14 +63,18 @@ def _weights(model: Model) -> list[dict[str, Any]]:
     return found
 
 
-def _counted(model: Model, scale: int) -> tuple[int | None, float | None]:
-    """The network's parameters, and its operations per megapixel of output."""
-    if model.runtime != "torch":
-        return None, None
+def _found_out(model: Model, scale: int) -> dict[str, Any]:
+    """Count the network's parameters and its operations per megapixel of output, and find out what computes it here."""
     with torch.device("cpu"), torch.no_grad():
         network = model.network(scale, model.variants[0] if model.variants else None).eval()
-        parameters = sum(parameter.numel() for parameter in network.parameters())
-        return parameters, None if model.stochastic else _flops_per_megapixel(model, scale, network)
+        facts: dict[str, Any] = {"parameters": sum(parameter.numel() for parameter in network.parameters())}
+        if model.stochastic:
+            return facts
+        facts["flops_per_megapixel"] = _flops_per_megapixel(model, scale, network)
+    device = choose_device("auto")
+    runner = make_stage(model, scale, network, (device, choose_precision("auto", device)), backend="auto").runner
+    facts["computed_by"] = "pysr's own kernel" if runner.resampler else runner.runtime
+    return facts | {"precision": str(runner.dtype).removeprefix("torch."), "device": str(runner.device)}
 
 
 def _flops_per_megapixel(model: Model, scale: int, network: nn.Module) -> float:
