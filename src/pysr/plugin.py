@@ -187,7 +187,7 @@ class Model:
         summary: One line about it.
         aliases: Other names for it.
         colour: What the network takes: "rgb" (3 channels), "luma" (1) or "any" (1: each channel by itself).
-        domain: What kind of image it is made for.
+        domain: What kind of image it is made for; "style" redraws any image, in colours of its own.
         preprocess: Names of preprocessors, in order. With `bicubic` among them the network works at output size.
         weights: Shipped weights by scale, or by (scale, variant); empty for networks that need none.
         scores: PSNR in dB on Set5 by the protocol `y-shave`, by scale, of the shipped weights (of the first variant).

@@ -1,6 +1,7 @@
 """Images that are neutral everywhere, through a network that colours what it is given."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,6 +32,17 @@ def tinting(install: Callable[..., None]) -> pysr.Upscaler:
 
 def test_they_are_upscaled_as_gray(tinting: pysr.Upscaler) -> None:
     assert (tinting.upscale(RGB) == tinting.upscale(GRAY)[..., None]).all()
+
+
+def test_a_style_colours_them(install: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(Model("style", (2,), lambda scale, variant: Tinting(), "", domain="style", receptive_field=0))
+    style = pysr.load("style", device="cpu")
+    coloured = style.upscale(RGB)
+    assert np.ptp(coloured, axis=-1).max() > 50
+    Image.fromarray(RGB).save(tmp_path / "gray.tif")
+    monkeypatch.setattr("pysr.upscaling.file.IN_MEMORY", 0)  # rows, too
+    style.upscale_file(tmp_path / "gray.tif", tmp_path / "coloured.tif")
+    assert (np.asarray(Image.open(tmp_path / "coloured.tif")) == coloured).all()
 
 
 def test_one_coloured_pixel_makes_an_image_coloured(tinting: pysr.Upscaler) -> None:

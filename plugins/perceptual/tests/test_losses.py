@@ -95,6 +95,16 @@ def test_style_reconstruction_is_equation_4() -> None:
     assert float(style(*layers)(*PAIR)) == pytest.approx(total, rel=1e-5)
 
 
+def test_all_layers_of_a_style_count_alike_by_unit() -> None:
+    layers = ["relu1_1", "relu3_1"]
+    found, wanted = (Features("vgg19-distilled", layers)(image) for image in PAIR)
+    total = 0.0
+    for layer in layers:
+        one, other = gram(found[layer]), gram(wanted[layer])
+        total += float(((one - other).square().sum((1, 2)) / other.square().sum((1, 2))).mean())
+    assert float(style(*layers, "unit")(*PAIR)) == pytest.approx(total, rel=1e-5)
+
+
 def test_style_does_not_know_where_things_are() -> None:
     one, same = torch.rand(2, 1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
     other = one.roll(1, -1) / 2 + one / 2  # noise of another kind, in the same places

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
-from torch.nn.functional import pad
+from torch.nn.functional import avg_pool2d
 
 import pysr
 import pysr.training
@@ -18,32 +18,41 @@ from pysr.plugin import Model, Recipe
 from pysr.registry import registry
 from pysr.testing import measured_receptive_field, photo
 from pysr.training import TrainingOptions, read_planes, recipe, save_weights, train
-from pysr_perceptual.network import Residual, StyleTransfer, SuperResolution, mirrored
+from pysr_perceptual.network import Residual, StyleTransfer, SuperResolution
 from pysr_perceptual.plugin import pysr_models
+from pysr_perceptual.train import begin_at_x8
 
 CPU = TrainingOptions(device="cpu", precision="float32")
 SR, STYLE = pysr_models()
 PHOTO = Path(__file__).parents[3] / "examples" / "chelsea.png"
 
 
-@pytest.mark.parametrize(("model", "scale", "parameters"), [(SR, 4, 401_859), (SR, 8, 438_915), (STYLE, 1, 1_679_235)])
+@pytest.mark.parametrize(("model", "scale", "parameters"), [(SR, 4, 401_859), (SR, 8, 438_915), (STYLE, 1, 424_899)])
 def test_the_networks_are_the_papers(model: Model, scale: int, parameters: int) -> None:
     network = model.network(scale, None).eval()
-    assert sum(p.numel() for p in network.parameters()) == parameters
+    assert size_of(network) == parameters
     with torch.inference_mode():
         output = network(torch.rand(2, 3, 8, 12))
     assert output.shape == (2, 3, 8 * scale, 12 * scale)
     assert output.min() > -0.1 and output.max() < 1.1
 
 
+def size_of(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
+def test_the_style_networks_width_is_half_of_the_papers() -> None:
+    assert size_of(StyleTransfer(width=32)) == 1_679_235
+
+
 def test_residual_blocks_add_and_end_without_relu() -> None:
-    block = Residual(2, padding=0).eval()
+    block = Residual(2).eval()
     convolution = block.layers[-2]
     assert isinstance(convolution, nn.Conv2d) and convolution.bias is not None
     nn.init.zeros_(convolution.weight)
     nn.init.constant_(convolution.bias, -1)
     planes = torch.rand(1, 2, 9, 8)
-    assert torch.allclose(block(planes), planes[..., 2:-2, 2:-2] - 1, atol=1e-4)
+    assert torch.allclose(block(planes), planes - 1, atol=1e-4)
 
 
 def test_black_and_white_are_within_reach() -> None:
@@ -54,13 +63,6 @@ def test_black_and_white_are_within_reach() -> None:
     for bias, wanted in ((0.0, 0.5), (-2.0, 0.0), (2.0, 1.0)):
         nn.init.constant_(last.bias, bias)
         assert float(network(torch.rand(1, 3, 4, 4)).detach().mean().clamp(0, 1)) == wanted
-
-
-def test_mirrored_is_reflection_padding_for_any_size() -> None:
-    image = torch.rand(1, 3, 50, 60)
-    assert torch.equal(mirrored(image, 40), pad(image, (40, 40, 40, 40), mode="reflect"))
-    assert mirrored(torch.tensor([[1, 2, 3]]), 5).tolist()[0] == [2, 1, 2, 3, 2, 1, 2, 3, 2, 1, 2, 3, 2]
-    assert mirrored(torch.tensor([[7]]), 3).tolist() == [[7] * 7] * 7
 
 
 @pytest.mark.parametrize("scale", SR.scales)
@@ -86,8 +88,8 @@ def test_patches_give_what_the_whole_image_gives(model: Model, tmp_path: Path) -
 def test_the_style_networks_reach_at_every_place_of_its_grid() -> None:
     torch.manual_seed(0)
     network, reach = StyleTransfer().eval(), 0
-    for place in range(56, 60):
-        image = torch.rand(1, 3, 116, 116, requires_grad=True)
+    for place in range(72, 76):
+        image = torch.rand(1, 3, 148, 148, requires_grad=True)
         network(image)[..., place, place].sum().backward()
         assert image.grad is not None
         rows, columns = image.grad[0].abs().sum(0).nonzero(as_tuple=True)
@@ -98,6 +100,18 @@ def test_the_style_networks_reach_at_every_place_of_its_grid() -> None:
 def test_without_weights_it_says_how_to_get_some() -> None:
     with pytest.raises(InputError, match=r"without weights for scale 8.*`pysr train perceptual --scale 8"):
         pysr.load("perceptual", 8)
+
+
+def test_at_x8_it_begins_as_the_network_for_x4() -> None:
+    torch.manual_seed(0)
+    begun, small = SuperResolution(8), SuperResolution(4)
+    begin_at_x8(begun)
+    truth = read_planes(PHOTO)[None, :, :192, :192]
+    output = begun.eval()(avg_pool2d(truth, 8)).detach()
+    assert torch.corrcoef(torch.stack([output.flatten(), truth.flatten()]))[0, 1] > 0.9
+    before = {name: value.clone() for name, value in small.state_dict().items()}
+    begin_at_x8(small)
+    assert all(torch.equal(value, before[name]) for name, value in small.state_dict().items())
 
 
 def test_features_cost_psnr_and_gain_in_perception() -> None:
@@ -115,6 +129,22 @@ def test_plain_images_stay_plain_but_for_their_outermost_pixels(level: int) -> N
     output = pysr.load("perceptual", device="cpu").upscale(np.full((48, 48, 3), level, np.uint8))
     off = np.abs(output.astype(int) - level)
     assert off[8:-8, 8:-8].max() <= 9 and off.mean() < 4
+
+
+@pytest.mark.parametrize("style", STYLE.variants)
+def test_a_style_draws_plain_images_evenly_to_their_outermost_pixels(style: str) -> None:
+    upscaler = pysr.load("perceptual-style", variant=style, device="cpu")
+    for colour in ((255, 255, 255), (0, 0, 0), (128, 128, 128), (40, 90, 200)):
+        result = upscaler.upscale(np.broadcast_to(np.array(colour, np.uint8), (61, 47, 3)))
+        assert np.ptp(result.astype(int), axis=(0, 1)).max() <= 1
+
+
+def test_a_style_has_colours_of_its_own() -> None:
+    gray = np.asarray(Image.open(PHOTO).convert("L").convert("RGB"))[:96, :96]
+    one, other = (pysr.load("perceptual-style", variant=style, device="cpu").upscale(gray) for style in STYLE.variants)
+    assert min(np.ptp(result.astype(int), axis=-1).mean() for result in (one, other)) > 20
+    assert np.abs(one.astype(int) - other).mean() > 20
+    assert one.shape == gray.shape
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def upscale_planes(
     """Upscale an image.
 
     Args:
-        opened: The image.
+        opened: The image. If it is neutral, and stays so, it is enlarged as gray.
         stages: What enlarges colours, one after the other.
         alpha: What enlarges alpha.
         matches_histogram: Whether the result's histogram is matched to the image's.
@@ -36,6 +36,7 @@ def upscale_planes(
         The result, of the image's type.
     """
     scale = prod(tiled.stage.scale for tiled in stages)
+    opened = opened.gray_if_neutral() if keeps_neutral(stages) else opened
     parts = opened.parts(scale)
     counts = [count for low, _ in parts for count in step_counts(stages, low.shape, device_of(low))]
     reports = progress_shares(progress, counts)
@@ -44,6 +45,11 @@ def upscale_planes(
         if matches_histogram:
             match_histogram(high, low)
     return finished(opened, scale, alpha)
+
+
+def keeps_neutral(stages: Stages) -> bool:
+    """Whether images without colour stay so: not where one of the models redraws them in colours of its own."""
+    return all(tiled.stage.model.domain != "style" for tiled in stages)
 
 
 def step_counts(stages: Stages, shape: Sequence[int], device: torch.device) -> Iterator[int]:

@@ -16,7 +16,7 @@ from ..files.raster_rows import RasterRows
 from ..imaging.colour import is_neutral, white_of
 from ..imaging.planes import Array
 from ..plugin import Progress
-from .planes import Stages, step_counts
+from .planes import Stages, keeps_neutral, step_counts
 from .progress import progress_sums
 from .rows import SlidingRows
 from .tiling import Place, TiledStage
@@ -110,13 +110,15 @@ class _Work:
             yield self._known.after(levels)
 
     def _is_neutral(self, number: int) -> bool:
-        """Whether R, G and B are equal in every pixel of some planes, as for `OpenedImage.gray_if_neutral`."""
+        """Whether R, G and B are equal in every pixel of some planes, and stay so, as in `upscale_planes`."""
 
         def colour(levels: Pixels) -> Array:
             return self._known.split(levels)[number].colour
 
-        return len(colour(self._sample)) == 3 and self._raster.every(
-            lambda pixels: is_neutral(colour(self._known.before(pixels)))
+        return (
+            keeps_neutral(self._stages)
+            and len(colour(self._sample)) == 3
+            and self._raster.every(lambda pixels: is_neutral(colour(self._known.before(pixels))))
         )
 
     def _colours(self, number: int, is_gray: bool) -> _Part:

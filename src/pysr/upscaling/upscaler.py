@@ -120,7 +120,8 @@ class Upscaler:
 
         Floats are clipped to [0, 1], integers rounded half to even; between the models of a chain nothing is clipped or
         rounded. Alpha is enlarged by bicubic. Colours are bled into transparent pixels first, so that edges stay clean.
-        RGB that is neutral (R = G = B in every pixel, as scans often are) is enlarged as gray, and stays neutral.
+        RGB that is neutral (R = G = B in every pixel, as scans often are) is enlarged as gray, and stays neutral,
+        except by models that draw in a style.
 
         Args:
             image: A PIL image of mode 1, L, LA, P, I;16, RGB, RGBA or CMYK; a NumPy array (H, W) or (H, W, C), uint8,
@@ -160,8 +161,7 @@ class Upscaler:
             raise InputError(f"{self.model.name} draws nothing at random; leave the seed out")
         if isinstance(image, RasterRows):
             return upscale_rows(image, self._stages, self._alpha, progress)
-        opened = open_any(image).gray_if_neutral()
-        return upscale_planes(opened, self._stages, self._alpha, self._match_histogram, progress)
+        return upscale_planes(open_any(image), self._stages, self._alpha, self._match_histogram, progress)
 
     @overload
     def sample(

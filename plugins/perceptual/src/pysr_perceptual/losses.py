@@ -58,24 +58,34 @@ class StyleReconstruction(nn.Module):
     Args:
         features: The feature network and its layers.
         style: The image whose style to take, (1 or 3, H, W) in [0, 1]; by default each target's own.
+        unit: Divide each layer's distance by the squared norm of the style's matrix, so that all layers count alike:
+            else those with the largest features decide, which are the shallow ones.
+        shift: Output and target are first shifted by up to this many pixels; see `pysr.training.random_shift`.
     """
 
-    def __init__(self, features: Features, style: Tensor | None = None) -> None:
+    def __init__(self, features: Features, style: Tensor | None = None, *, unit: bool = False, shift: int = 0) -> None:
         super().__init__()
-        self.features = features
+        self.features, self.unit, self.shift = features, unit, shift
         self._is_fixed = style is not None
         if style is not None:
             for layer, matrix in self._grams(style[None]).items():
                 self.register_buffer(layer, matrix, persistent=False)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        if self.shift:
+            output, target = random_shift((output, target), self.shift)
         if self._is_fixed:
             wanted = {layer: self.get_buffer(layer) for layer in self.features.layers}
         else:
             with torch.no_grad():
                 wanted = self._grams(target)
         found = self._grams(output)
-        return torch.stack([(found[layer] - wanted[layer]).square().sum((1, 2)).mean() for layer in wanted]).sum()
+        return torch.stack([self._distance(found[layer], wanted[layer]) for layer in wanted]).sum()
+
+    def _distance(self, found: Tensor, wanted: Tensor) -> Tensor:
+        """The mean over N of the distance of two layers, (N, C, C)."""
+        distance = (found - wanted).square().sum((1, 2))
+        return (distance / wanted.square().sum((1, 2)) if self.unit else distance).mean()
 
     def _grams(self, images: Tensor) -> dict[str, Tensor]:
         with torch.autocast(images.device.type, enabled=False):
@@ -103,29 +113,36 @@ def perceptual(*options: str) -> FeatureReconstruction:
     Raises:
         InputError: An option is given twice, or unknown.
     """
-    if repeated := [option for number, option in enumerate(options) if option in options[:number]]:
-        raise InputError(f"perceptual was given {repeated[0]} twice; name each layer and option once")
-    shifts = [option for option in options if SHIFT.fullmatch(option)]
-    if len(shifts) > 1:
-        raise InputError(f"perceptual takes one shift; got {' and '.join(shifts)}")
-    layers = [option for option in options if option not in (*shifts, "unit")]
-    shift = int(shifts[0].removeprefix("shift")) if shifts else 0
-    return FeatureReconstruction(features_of(layers or ("relu2_2",)), shift, unit="unit" in options)
+    layers, shift, unit = _split_options("perceptual", options)
+    return FeatureReconstruction(features_of(layers or ("relu2_2",)), shift, unit=unit)
 
 
 def style(*options: str) -> StyleReconstruction:
     """Build the loss "style".
 
     Args:
-        options: The style image's file, if any (recognised by its extension), then layers (default: the paper's four).
+        options: The style image's file, if any (recognised by its extension), then layers (default: the paper's four)
+            and the options ``unit`` and ``shiftN``; see `StyleReconstruction`.
 
     Raises:
-        InputError: The file cannot be read, or a layer is unknown.
+        InputError: The file cannot be read, or an option is given twice, or unknown.
     """
     image = None
     if options and Path(options[0]).suffix:
         image, options = _style_image(Path(options[0])), options[1:]
-    return StyleReconstruction(features_of(options or STYLE_LAYERS), image)
+    layers, shift, unit = _split_options("style", options)
+    return StyleReconstruction(features_of(layers or STYLE_LAYERS), image, unit=unit, shift=shift)
+
+
+def _split_options(loss: str, options: Sequence[str]) -> tuple[list[str], int, bool]:
+    """Split the options of a loss into layers, the pixels of ``shiftN``, and whether ``unit`` is given."""
+    if repeated := [option for number, option in enumerate(options) if option in options[:number]]:
+        raise InputError(f"{loss} was given {repeated[0]} twice; name each layer and option once")
+    shifts = [option for option in options if SHIFT.fullmatch(option)]
+    if len(shifts) > 1:
+        raise InputError(f"{loss} takes one shift; got {' and '.join(shifts)}")
+    layers = [option for option in options if option not in (*shifts, "unit")]
+    return layers, int(shifts[0].removeprefix("shift")) if shifts else 0, "unit" in options
 
 
 def features_of(options: Sequence[str]) -> Features:

@@ -1,10 +1,12 @@
 """The image transformation networks of Johnson, Alahi, Fei-Fei, ECCV 2016 (section 3 and the supplement)."""
 
-import torch
+from typing import Literal, TypeAlias
+
 from torch import Tensor, nn
 
 from pysr.plugin import limit_to_input
 
+PaddingMode: TypeAlias = Literal["zeros", "reflect"]
 AMPLITUDE = 150 / 255  # of the last tanh, about mid-gray: beyond black and white, so that neither saturates it
 
 
@@ -19,21 +21,18 @@ def upsample_2x(channels: int, width: int) -> list[nn.Module]:
 
 
 class Residual(nn.Module):
-    """conv - BN - ReLU - conv - BN, plus the input, without a ReLU after it. Padding 0 crops two pixels per side."""
+    """conv - BN - ReLU - conv - BN, plus the input, without a ReLU after it. Borders are padded in a given mode."""
 
-    def __init__(self, width: int, padding: int) -> None:
+    def __init__(self, width: int, padding_mode: PaddingMode = "zeros") -> None:
         super().__init__()
-        self.crop = 2 * (1 - padding)
         self.layers = nn.Sequential(
-            *conv_norm_relu(nn.Conv2d(width, width, 3, padding=padding)),
-            nn.Conv2d(width, width, 3, padding=padding),
+            *conv_norm_relu(nn.Conv2d(width, width, 3, padding=1, padding_mode=padding_mode)),
+            nn.Conv2d(width, width, 3, padding=1, padding_mode=padding_mode),
             nn.BatchNorm2d(width),
         )
 
     def forward(self, planes: Tensor) -> Tensor:
-        height, width = planes.shape[-2:]
-        inner = planes[..., self.crop : height - self.crop, self.crop : width - self.crop]
-        output: Tensor = inner + self.layers(planes)
+        output: Tensor = planes + self.layers(planes)
         return output
 
 
@@ -60,7 +59,7 @@ class SuperResolution(Transformation):
     def __init__(self, scale: int) -> None:
         super().__init__(
             *conv_norm_relu(nn.Conv2d(3, 64, 9, padding=4)),
-            *(Residual(64, padding=1) for _ in range(4)),
+            *(Residual(64) for _ in range(4)),
             *(layer for _ in range(scale.bit_length() - 1) for layer in upsample_2x(64, 64)),
             nn.Conv2d(64, 3, 9, padding=4),
         )
@@ -74,41 +73,32 @@ class SuperResolution(Transformation):
 class StyleTransfer(Transformation):
     """The network for style transfer (supplement, table 1): draws an image in the style it was trained for.
 
-    Input and output: (N, 3, H, W) float RGB in [0, 1], sides being multiples of 4. The input is padded by 40 mirrored
-    pixels on every side, which the residual blocks consume, as they have no padding. Half receptive field: 54 pixels.
-    Parameters: 1,679,235.
+    Input and output: (N, 3, H, W) float RGB in [0, 1], sides being multiples of 4, at least 8. Half receptive field: 57
+    pixels. Parameters: 424,899. Two things differ from the paper's, so that plain areas come out even, up to the
+    outermost pixels: every layer mirrors its input at the borders, where the paper mirrors 40 pixels of the image, pads
+    most layers by zeros and the residual blocks not at all; and nearest-neighbour enlargement and a convolution of
+    stride 1 take the place of those of stride 1/2, which draw checkerboards.
+
+    Args:
+        width: Channels of the first layer: half of the paper's 32, for a quarter of its work and size.
     """
 
-    MARGIN = 40  # five blocks of two convolutions, one pixel per side each, at a quarter of the size
-
-    def __init__(self) -> None:
+    def __init__(self, width: int = 16) -> None:
         super().__init__(
-            *conv_norm_relu(nn.Conv2d(3, 32, 9, padding=4)),
-            *conv_norm_relu(nn.Conv2d(32, 64, 3, stride=2, padding=1)),
-            *conv_norm_relu(nn.Conv2d(64, 128, 3, stride=2, padding=1)),
-            *(Residual(128, padding=0) for _ in range(5)),
-            *upsample_2x(128, 64),
-            *upsample_2x(64, 32),
-            nn.Conv2d(32, 3, 9, padding=4),
+            *conv_norm_relu(_mirroring(3, width, 9)),
+            *conv_norm_relu(_mirroring(width, 2 * width, 3, stride=2)),
+            *conv_norm_relu(_mirroring(2 * width, 4 * width, 3, stride=2)),
+            *(Residual(4 * width, "reflect") for _ in range(5)),
+            nn.Upsample(scale_factor=2),
+            *conv_norm_relu(_mirroring(4 * width, 2 * width, 3)),
+            nn.Upsample(scale_factor=2),
+            *conv_norm_relu(_mirroring(2 * width, width, 3)),
+            _mirroring(width, 3, 9),
         )
 
-    def forward(self, image: Tensor) -> Tensor:
-        return super().forward(mirrored(image, self.MARGIN))
 
-
-def mirrored(image: Tensor, margin: int) -> Tensor:
-    """(..., H, W) with a mirrored margin around it: reflection padding of any width."""
-    for axis in (-2, -1):
-        image = image.index_select(axis, _reflected(image.shape[axis], margin).to(image.device))
-    return image
-
-
-def _reflected(length: int, margin: int) -> Tensor:
-    """Source indices of a mirrored axis; the outermost pixels are not repeated."""
-    indices = torch.arange(-margin, length + margin)
-    period = indices.new_full((), max(2 * length - 2, 1))  # a tensor: the length may be a symbol of a trace
-    indices = indices % period
-    return torch.minimum(indices, period - indices) if length > 1 else indices
+def _mirroring(inputs: int, outputs: int, side: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, side, stride, padding=side // 2, padding_mode="reflect")
 
 
 def build_super_resolution(scale: int, variant: str | None) -> SuperResolution:
@@ -117,5 +107,5 @@ def build_super_resolution(scale: int, variant: str | None) -> SuperResolution:
 
 
 def build_style_transfer(scale: int, variant: str | None) -> StyleTransfer:
-    """Build the network of the model `perceptual-style`."""
+    """Build the network of the model `perceptual-style`, the same for every style."""
     return StyleTransfer()

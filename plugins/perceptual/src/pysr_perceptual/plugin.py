@@ -3,6 +3,7 @@
 from pysr.plugin import Loss, Metric, Model, Weights, hookimpl, lazy
 
 PAPER = "Johnson, Alahi, Fei-Fei: Perceptual Losses for Real-Time Style Transfer and Super-Resolution, ECCV 2016"
+TRAINED_ON = "T91, BSDS200 (without 302003, which is Set5's woman), BSDS500 test"
 
 
 @hookimpl
@@ -19,7 +20,7 @@ def pysr_models() -> list[Model]:
                     (4, "features"): "6245cef5a21b0e6fe1a25745298961d6ab05b5d489f8d996f9054dd493c12536",
                     (4, "pixels"): "005feba312977c5eead2433f32c99b9f4eb9fe63efa85d22340a32eab4e58f6e",
                 },
-                trained_on="T91, BSDS200 (without 302003, which is Set5's woman), BSDS500 test",
+                trained_on=TRAINED_ON,
             ),
             scores={4: 29.48},
             variants=("features", "pixels"),  # the loss that it was trained with
@@ -37,10 +38,21 @@ def pysr_models() -> list[Model]:
             name="perceptual-style",
             scales=(1,),
             network=lazy("pysr_perceptual.network:build_style_transfer"),
-            summary="Redraws the image in the style that it was trained for, at the same size",
+            weights=Weights.shipped(
+                "pysr_perceptual",
+                "style-{variant}.safetensors",
+                sha256={
+                    (1, "starry-night"): "ab0d7ef6be2b4a811836092b1f4d62932bd54cc8ab775e18e66d5bc4e65fdce2",
+                    (1, "wave"): "39cd7ae4ff861e62d941be8b25ec1bc31beb6a61634c880f291bbb30b1fdbde1",
+                },
+                trained_on=f"{TRAINED_ON}; the style on one painting",
+            ),
+            variants=("starry-night", "wave"),  # van Gogh 1889, Hokusai 1831
+            summary="Redraws the image in the style of a painting, at the same size",
             domain="style",
-            receptive_field=54,
+            receptive_field=57,
             multiple_of=4,
+            minimum_size=8,
             needs_float32=True,
             recipes={"shipped": lazy("pysr_perceptual.train:style")},
             paper=PAPER,
