@@ -25,8 +25,8 @@ void with_rgb_type(DType type, Call call) {
     call(float{});
 }
 
-/// Rows of an image or patch that are read soon are fetched while those before them are used: they are too short, and
-/// too far apart, for the processor to guess.
+/// Rows of an image that are read soon are fetched while those before them are used: they are too short, and too far
+/// apart, for the processor to guess.
 constexpr std::int64_t kRowsAhead = 4, kLine = 64;
 
 void prefetch(const char* from, std::int64_t bytes) {
@@ -111,22 +111,17 @@ void blend_segment(const BlendJob& job, const Segment& segment, std::int64_t y) 
 
 constexpr std::int64_t kMostSources = 16;
 
-/// Collects the patch rows that contribute to a segment of an output row, and prefetches those below; returns how many,
-/// or -1 if they are too many.
+/// Collects the patch rows that contribute to a segment of an output row; returns how many, or -1 if they are too many.
 std::int64_t find_sources(const BlendPatches<float>& body, const Segment& segment, std::int64_t row, Source* sources) {
     std::int64_t found = 0;
     for (std::int64_t band = 0; band < body.rows.count; ++band) {
         const float weight = body.row_weight(band, row);
         if (weight == 0.0f) continue;
         const Image& patch = body.bands[band].first;
-        const bool is_last = row - body.rows.starts[band] + 1 == body.rows.length;
         for (std::int64_t k = segment.first_patch; k < segment.end_patch; ++k) {
             if (found == kMostSources) return -1;
             const char* samples = body.sample(band, k, 0, row, segment.first);
             sources[found++] = {samples, patch.channel_stride, body.column_weights(k, segment.first), weight};
-            const std::int64_t bytes = (segment.end - segment.first) * static_cast<std::int64_t>(sizeof(float));
-            for (std::int64_t c = 0; c < 3 && !is_last; ++c)
-                prefetch(samples + c * patch.channel_stride + patch.row_stride, bytes);
         }
     }
     return found;
@@ -159,10 +154,11 @@ bool all_have_float_rows(const BlendJob& job) {
     return true;
 }
 
+/// Rows within segments: the rows of a patch follow one another in memory, so that the processor sees the next coming.
 template <class Blend>
 void for_segments(const BlendJob& job, std::int64_t first, std::int64_t end, Blend blend) {
-    for (std::int64_t y = first; y < end; ++y)
-        for (std::int64_t i = 0; i < job.segment_count; ++i) blend(job, job.segments[i], y);
+    for (std::int64_t i = 0; i < job.segment_count; ++i)
+        for (std::int64_t y = first; y < end; ++y) blend(job, job.segments[i], y);
 }
 
 void blend(const BlendJob& job, std::int64_t first, std::int64_t end) {
