@@ -151,6 +151,15 @@ def test_quiet_says_nothing(photo: Any, capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr() == ("", "")
 
 
+def test_quiet_tells_what_is_lost_and_names_the_file_once(photo: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with Image.open(photo) as image:
+        image.save(photo.with_name("said.gif"), comment=b"hello")
+    assert run("upscale", photo.with_name("said.gif"), "-m", "nearest", "-q") == 0
+    error = capsys.readouterr().err
+    assert error.count("said_x2.png") == 1
+    assert "comment" in error
+
+
 def test_options_reach_load(photo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 

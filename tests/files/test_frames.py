@@ -194,6 +194,34 @@ def test_pages_keep_their_metadata(nearest: pysr.Upscaler, tmp_path: Path) -> No
                 assert image.convert("RGB").getpixel((3, 3)) == shade
 
 
+def test_each_page_keeps_its_own_metadata(nearest: pysr.Upscaler, tmp_path: Path) -> None:
+    path, page = tmp_path / "in.tif", np.zeros((4, 6), np.uint8)
+    with tifffile.TiffWriter(path) as tiff:
+        for name, density in (("one", 150), ("two", 300)):
+            options: dict[str, Any] = {"description": name, "resolution": (density, density), "resolutionunit": "INCH"}
+            tiff.write(page, metadata=None, extratags=[(34675, 7, 3, name.encode(), True)], **options)
+    nearest.upscale_file(path, tmp_path / "out.tif")
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        tags = [{tag.name: tag.value for tag in each.tags} for each in file.pages]
+    assert [each["ImageDescription"] for each in tags] == ["one", "two"]
+    assert [each["InterColorProfile"] for each in tags] == [b"one", b"two"]
+    assert [each["XResolution"] for each in tags] == [(150, 1), (300, 1)]
+
+
+def test_metadata_are_those_of_the_image_not_of_a_thumbnail_before_it(nearest: pysr.Upscaler, tmp_path: Path) -> None:
+    path = tmp_path / "in.tif"
+    with tifffile.TiffWriter(path) as tiff:
+        for name, side, kind in (("small", 2, 1), ("large", 6, 0)):
+            page = np.zeros((side, side), np.uint8)
+            profile = (34675, 7, len(name), name.encode(), True)
+            tiff.write(page, description=name, metadata=None, extratags=[profile], subfiletype=kind)
+    nearest.upscale_file(path, tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as image:
+        assert image.size == (12, 12)
+        assert image.getexif()[270] == "large"
+        assert image.info["icc_profile"] == b"large"
+
+
 def test_what_all_pages_lose_is_said_once(nearest: pysr.Upscaler, tmp_path: Path) -> None:
     path, page = tmp_path / "in.tif", np.zeros((4, 6), np.uint8)
     with tifffile.TiffWriter(path) as tiff:

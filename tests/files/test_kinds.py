@@ -13,6 +13,7 @@ import pytest
 from file_samples import Pixels, chunk, noise, png
 from PIL import Image
 
+import pysr
 from pysr.errors import InputError
 from pysr.files import Raster, open_reader, read_raster
 
@@ -147,6 +148,13 @@ def test_what_is_left_out_or_guessed_is_logged(tmp_path: Path, caplog: pytest.Lo
         caplog.clear()
         read(tmp_path, data)
         assert words in caplog.text
+
+
+def test_a_loss_of_a_file_that_is_opened_several_times_is_said_once(tmp_path: Path) -> None:
+    path = tmp_path / "signed.tif"
+    path.write_bytes(tiff(noise((4, 4), "int16"), photometric="minisblack"))
+    report = pysr.load("nearest", scale=2).upscale_file(path, tmp_path / "out.png")
+    assert ["signed" in warning for warning in report.warnings if "ImageDescription" not in warning] == [True]
 
 
 def test_a_tiff_that_ends_early_is_incomplete(tmp_path: Path) -> None:

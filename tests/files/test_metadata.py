@@ -132,7 +132,8 @@ def test_texts_of_a_meaning_go_into_exif_where_it_says_nothing() -> None:
     ]
     assert image.info["comment"] == b"the Comment"
     assert not changes.dropped
-    assert len(changes.changed) == 5
+    assert changes.moved == changes.changed
+    assert len(changes.moved) == 5
 
 
 def test_iptc_goes_between_jpeg_and_tiff() -> None:
@@ -174,6 +175,12 @@ def test_what_colours_mean_stays_with_a_png_and_is_missed_elsewhere() -> None:
     assert {note.what for note in changes.changed} == {"sRGB", "gAMA"}
 
 
+def test_hints_of_a_png_are_named_without_a_warning() -> None:
+    _, changes = convert(png_with(chunk(b"bKGD", bytes(6))), "PNG", "PNG")
+    assert [note.what for note in changes.changed] == ["PNG chunk bKGD"]
+    assert not changes.warning
+
+
 def test_comments_go_into_png_and_are_missed_elsewhere() -> None:
     data = jpeg_with(segment(0xFE, b"hello"))
     image = opened(convert(data, "JPEG", "PNG")[0])
@@ -182,6 +189,10 @@ def test_comments_go_into_png_and_are_missed_elsewhere() -> None:
     assert "comment" in convert(data, "JPEG", "TIFF")[1].warning
     gif = encoded(make_image("P"), "GIF", comment=b"from a GIF")
     assert read(gif, "GIF").comments == (b"from a GIF",)
+    for source, kind in ((data, "JPEG"), (gif, "GIF")):  # as whoever looks for a comment finds none
+        assert convert(source, kind, "PNG")[1].warning == 'kept elsewhere: comment (the text "Comment" in PNG)'
+    back = convert(convert(data, "JPEG", "PNG")[0], "PNG", "JPEG")[1]
+    assert back.warning == 'kept elsewhere: PNG text "Comment" (a comment in JPEG)'
     trailer = b"\1" + bytes(range(255, -1, -1)) + b"\0"  # leads readers to its end (XMP, part 3)
     xmp = packet("")
     extension = b"\x21\xff\x0bXMP DataXMP" + xmp + trailer

@@ -76,6 +76,7 @@ def test_a_text_beyond_the_limit_of_pillow_is_kept_readable() -> None:
     ("part", "what"),
     [
         (chunk(b"tEXt", b"Title\0x", wrong=True), 'PNG text "Title"'),
+        (chunk(b"bKGD", bytes(6), wrong=True), "PNG chunk bKGD"),
         (chunk(b"zTXt", b"Title\0\0" + b"no stream"), "PNG text"),
         (chunk(b"iTXt", b"Title"), "PNG text"),
         (chunk(b"iCCP", b"name\0\0" + b"no stream"), "colour profile"),

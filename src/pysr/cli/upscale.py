@@ -310,15 +310,20 @@ def _run(
             if options.html and not result.error:
                 _write_page(options.html, result)
             if result.report and result.report.warnings:
-                lost.append(f"{file_name(result.target)}: {'; '.join(result.report.warnings)}")
+                lost.append(_with_name(file_name(result.target), "; ".join(result.report.warnings)))
             if result.error:
                 failed.append(result)
                 if len(jobs) == 1:
                     raise result.error
-                name = file_name(result.source)
-                known = Path(name).name in explain_error(result.error)
-                print_error(result.error, prefix="" if known else f"{name}: ", verbose=state.verbose)
+                explained = explain_error(result.error)
+                prefix = _with_name(file_name(result.source), explained).removesuffix(explained)
+                print_error(result.error, prefix=prefix, verbose=state.verbose)
     if lost and state.quiet and not options.json:
         others = f" (and {len(lost) - 1} more; run without -q to see them)" if len(lost) > 1 else ""
         eprint(f"pysr: warning: {lost[0]}{others}")
     return failed
+
+
+def _with_name(name: str, told: str) -> str:
+    """Return what is told of a file with its name before, unless it names the file itself."""
+    return told if Path(name).name in told else f"{name}: {told}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from .orientation import TRANSPOSED, turned
 from .raster import Kind, Pixels, Raster, mode_of
 from .raster_rows import RasterRows
 
+_log = logging.getLogger(__name__)
 BAND = 2**23  # bytes that are decoded at a time, if the format leaves the choice
 
 
@@ -60,6 +62,7 @@ class ImageReader(ABC):
         by_rows: Whether `rows` can be called.
         any_rows: Whether `window` decodes little more than the rows of the window, wherever they are.
         any_columns: Likewise the columns.
+        losses: What the pixels lack that the file has, known before decoding: in words, for the log.
     """
 
     header: Header
@@ -71,11 +74,17 @@ class ImageReader(ABC):
     by_rows: bool = False
     any_rows: bool = False
     any_columns: bool = False
+    losses: Sequence[str] = ()
 
     @property
     def held_because(self) -> str | None:
         """Why the image is in memory as a whole while its rows are taken; None if it is not."""
         return None
+
+    def warn_of_losses(self) -> None:
+        """Log `losses`: once, when the pixels are wanted, as a file may be opened several times."""
+        for loss in self.losses:
+            _log.warning("%s", loss)
 
     def describe(self, metadata: Metadata) -> None:
         """Take what the file says beside the pixels, the orientation among it."""

@@ -81,7 +81,7 @@ class ImageFile:
 
     def read(self, max_pixels: int = MAX_PIXELS) -> Raster:
         """Decode the image as `read_raster` does."""
-        self._warn_of_more()
+        self._warn_of_losses()
         with _decoding(self._name):
             check_pixels(self.header.size, max_pixels, self._name)
             raster = self._reader.read()
@@ -95,7 +95,7 @@ class ImageFile:
         Raises:
             InputError: As for `open_reader`; also where bands are taken.
         """
-        self._warn_of_more()
+        self._warn_of_losses()
         with _decoding(self._name):
             check_pixels(self.header.size, MAX_PIXELS if self.held_because else ANY_SIZE, self._name)
             rows = self._reader.rows()
@@ -113,7 +113,8 @@ class ImageFile:
         facts = header.kind, palette, metadata, header.format, header.lossless
         return RasterRows(lambda: iter([row]), height, row[:0], *facts)
 
-    def _warn_of_more(self) -> None:
+    def _warn_of_losses(self) -> None:
+        self._reader.warn_of_losses()
         if self._reader.images > 1:
             _log.warning("%r holds several images; only the first is used", self._name)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import IO
 
@@ -11,9 +11,8 @@ from .formats import DEVELOP
 from .interface import ImageReader
 from .pillow_tiff import PillowTiffReader
 from .tiff_header import COMPRESSION, Directory, is_raw, read_directories
-from .tiff_layout import layout_of
+from .tiff_layout import TiffLayout, layout_of
 
-_log = logging.getLogger(__name__)
 _FAX = {2, 3, 4}  # CCITT: libtiff, inside Pillow, knows every variant
 
 
@@ -56,12 +55,19 @@ def open_page(file: IO[bytes], name: str, number: int) -> tuple[Directory, Image
 
 def _reader(file: IO[bytes], page: Directory, name: str) -> ImageReader:
     layout = layout_of(page, name)
+    reader = _chosen(file, page, layout, name)
+    reader.losses = list(_losses(page, layout, name))
+    return reader
+
+
+def _losses(page: Directory, layout: TiffLayout, name: str) -> Iterator[str]:
     if layout.dropped:
-        _log.warning(
-            "%r: %d of its %d channels are neither colour nor alpha, and left out", name, layout.dropped, page.samples
-        )
+        yield f"{name!r}: {layout.dropped} of its {page.samples} channels are neither colour nor alpha, and left out"
     if layout.numbers == "signed":
-        _log.warning("%r has signed samples; the lowest that they can hold is taken as black", name)
+        yield f"{name!r} has signed samples; the lowest that they can hold is taken as black"
+
+
+def _chosen(file: IO[bytes], page: Directory, layout: TiffLayout, name: str) -> ImageReader:
     if page.one(COMPRESSION, 1) not in _FAX and find_spec("tifffile") and find_spec("imagecodecs"):
         from .tiff import TiffReader
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import IO
 
 from ..errors import InputError
+from .metadata import read_metadata
 from .orientation import turned
 from .pillow_tiff import PillowTiffReader
 from .plausible import check_plausible
@@ -23,7 +24,7 @@ _LARGEST = 2**32 - 1
 
 
 def read_page(source: Source, number: int) -> Raster:
-    """Read one page of a TIFF file, upright, with the metadata of the first.
+    """Read one page of a TIFF file, upright, with its own metadata.
 
     Args:
         source: As for `open_reader`.
@@ -33,14 +34,14 @@ def read_page(source: Source, number: int) -> Raster:
         InputError: It cannot be read, or there is no such page.
     """
     name = name_of(source)
-    with open_reader(source) as first:
-        metadata = first.metadata
-        with open_for_reading(source) as file:
-            page, reader = open_page(file, name, number)
-            header = reader.header
-            check_pixels(header.size, MAX_PIXELS, name)
-            check_plausible(header, file, name, reader.compression)
-            pixels = reader.window(0, 0, *header.size)
+    with open_reader(source), open_for_reading(source) as file:
+        page, reader = open_page(file, name, number)
+        metadata = read_metadata(file, "TIFF", page.offset)
+        header = reader.header
+        check_pixels(header.size, MAX_PIXELS, name)
+        check_plausible(header, file, name, reader.compression)
+        reader.warn_of_losses()
+        pixels = reader.window(0, 0, *header.size)
         if not isinstance(reader, PillowTiffReader):  # which turns them itself
             pixels = turned(pixels, page.orientation)
         size = pixels.shape[1], pixels.shape[0]

@@ -212,10 +212,12 @@ def _not_finite(values: Array, first_row: int) -> InputError:
 
 def _open_pil(image: Image.Image) -> OpenedImage:
     if image.mode not in _PIL_MODES:
-        better = "I;16" if image.mode == "I" else "RGB"
+        better = 'image.convert("I;16")' if image.mode == "I" else 'image.convert("RGB")'
+        if image.mode == "F":  # which Pillow would cut off at 255, and leave images of white 1 black
+            better = "numpy.asarray(image), divided by the value of white"
         raise InputError(
-            f"PIL images of mode {image.mode!r} are not supported, only 1, L, LA, P, I;16, RGB, RGBA and CMYK; use"
-            f' image.convert("{better}")'
+            f"PIL images of mode {image.mode!r} are not supported, only 1, L, LA, P, I;16, RGB, RGBA and CMYK;"
+            f" use {better}"
         )
     _check_not_empty((image.height, image.width))
     read, write = _PIL_MODES[image.mode]

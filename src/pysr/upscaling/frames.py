@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import IO, Protocol
 
@@ -141,4 +141,10 @@ def _upscale_pages(
             yield file.getvalue()
 
     write_encoded(lambda file: join_pages(pages(), file), target, modified)
-    return done[0]
+    return done[0][0], _of_all([changes for _, changes in done])
+
+
+def _of_all(pages: Sequence[Changes]) -> Changes:
+    """Return what became of the metadata of all pages, each thing once."""
+    fields = ("kept", "changed", "dropped", "moved")
+    return Changes(*(tuple(dict.fromkeys(each for page in pages for each in getattr(page, name))) for name in fields))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import IO, Literal
 
 from ...errors import format_error
@@ -51,7 +52,6 @@ _READERS: Mapping[str, Callable[[IO[bytes]], Metadata]] = {
     "PNG": read_png,
     "JPEG": read_jpeg,
     "WEBP": read_webp,
-    "TIFF": read_tiff,
     "AVIF": read_heif,
     "HEIC": read_heif,
     "JPEG2000": read_jpeg2000,
@@ -67,17 +67,18 @@ _EMBEDDERS: Mapping[str, Callable[[IO[bytes], IO[bytes], Metadata], None]] = {
 }
 
 
-def read_metadata(file: IO[bytes], format: str) -> Metadata:
+def read_metadata(file: IO[bytes], format: str, position: int | None = None) -> Metadata:
     """Read what an image file says beside its pixels.
 
     Args:
         file: Open for reading, seekable; where it stands afterwards is not defined.
         format: Its format, such as "PNG".
+        position: Where the directory of the image begins in a TIFF file; default: of the first that is no thumbnail.
 
     Returns:
         What was found; what is damaged is noted as lost. Empty for formats that hold nothing that is known.
     """
-    reader = _READERS.get(format)
+    reader = partial(read_tiff, position=position) if format == "TIFF" else _READERS.get(format)
     try:
         return reader(file) if reader else Metadata()
     except Exception as error:  # whatever is wrong with the metadata must not cost the image

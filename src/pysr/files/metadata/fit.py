@@ -41,11 +41,13 @@ class Changes:
         kept: Names of what the result has as the image had it.
         changed: What the result has in another form, and why.
         dropped: What the result lacks, and why.
+        moved: Those of ``changed`` that are words of people, and are now elsewhere than programs look for them.
     """
 
     kept: tuple[str, ...] = ()
     changed: tuple[Note, ...] = ()
     dropped: tuple[Note, ...] = ()
+    moved: tuple[Note, ...] = ()
 
     def without(self, what: str, reason: str) -> Changes:
         """Return them with one more thing that is dropped."""
@@ -53,12 +55,16 @@ class Changes:
 
     @property
     def warning(self) -> str:
-        """One line about all that is dropped; "" if nothing is."""
-        reasons: dict[str, list[str]] = {}
-        for note in self.dropped:
-            reasons.setdefault(note.reason, []).append(note.what)
-        groups = [f"{', '.join(names)} ({reason})" for reason, names in reasons.items()]
-        return f"not kept: {'; '.join(groups)}" if groups else ""
+        """One line about all that is dropped or moved; "" if nothing is."""
+        parts = (("not kept", self.dropped), ("kept elsewhere", self.moved))
+        return "; ".join(f"{what}: {_listed(notes)}" for what, notes in parts if notes)
+
+
+def _listed(notes: tuple[Note, ...]) -> str:
+    reasons: dict[str, list[str]] = {}
+    for note in notes:
+        reasons.setdefault(note.reason, []).append(note.what)
+    return "; ".join(f"{', '.join(names)} ({reason})" for reason, names in reasons.items())
 
 
 def make_true(metadata: Metadata, size: tuple[int, int]) -> Metadata:
@@ -115,16 +121,21 @@ class _Fitting:
         self.named = {"WEBP": "WebP"}.get(format, format)
         self.holds = _HOLDS.get(format, ())
         self.changed, self.dropped = list(metadata.changed), list(metadata.lost)
+        self.moved: list[Note] = []
 
     def result(self) -> tuple[Metadata, Changes]:
-        dropped = tuple(dict.fromkeys(self.dropped))
-        return self.metadata, Changes(tuple(names_of(self.metadata)), tuple(dict.fromkeys(self.changed)), dropped)
+        changed, dropped, moved = (tuple(dict.fromkeys(notes)) for notes in (self.changed, self.dropped, self.moved))
+        return self.metadata, Changes(tuple(names_of(self.metadata)), changed, dropped, moved)
 
     def put(self, field: str, value: object) -> None:
         self.metadata = replace(self.metadata, **{field: value})  # type: ignore[arg-type]
 
     def drop(self, what: str, reason: str = "") -> None:
         self.dropped.append(Note(what, reason or f"{self.named} has no place for it"))
+
+    def move(self, what: str, where: str) -> None:
+        self.moved.append(Note(what, where))
+        self.changed.append(self.moved[-1])
 
     def note(self, owner: str, changed: set[str], dropped: set[str]) -> None:
         self.changed += [Note(f"{owner} {name}", "made true of the result") for name in sorted(changed)]
@@ -189,10 +200,10 @@ class _Fitting:
             tag = _TEXT_AS_EXIF.get(text.keyword)
             if text.keyword == "Comment" and "comments" in self.holds:
                 self.put("comments", (*self.metadata.comments, text.value.encode()))
-                self.changed.append(Note(name, f"a comment in {self.named}"))
+                self.move(name, f"a comment in {self.named}")
             elif tag and "exif" in self.holds and not exif.find_text(self.metadata.exif, tag):
                 self.put("exif", exif.with_text(self.metadata.exif, tag, text.value))
-                self.changed.append(Note(name, f"EXIF in {self.named}"))
+                self.move(name, f"EXIF in {self.named}")
             else:
                 self.drop(name)
         self.put("text", ())
@@ -207,7 +218,7 @@ class _Fitting:
         if self.format == "PNG":
             for comment in self.metadata.comments:
                 self.put("text", (*self.metadata.text, Text("Comment", _decoded(comment))))
-                self.changed.append(Note("comment", "a text in PNG"))
+                self.move("comment", 'the text "Comment" in PNG')
             self.put("comments", ())
 
     def drop_colours(self) -> None:

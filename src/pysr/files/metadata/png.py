@@ -27,7 +27,8 @@ _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")  # what decoders need
 _FRAMES = (b"acTL", b"fcTL", b"fdAT")  # and what they need for animations
 _CONTROLS = {b"acTL": 8, b"fcTL": 26}  # bytes of the chunks that tell of frames
 ANIMATION = "animation"
-_HINTS = (b"bKGD", b"hIST", b"sBIT", b"sPLT")  # for the display of the old pixels, on old screens
+_HINTS = (b"bKGD", b"hIST", b"sBIT", b"sPLT")  # of the old pixels, which no decoder needs
+_MOST_HINT = 2**20  # bytes
 _RAW_PROFILE = re.compile(r"Raw profile type (exif|APP1|xmp|iptc|8bim|icc|icm)", re.IGNORECASE)
 _NAMES = {
     b"iCCP": "colour profile",
@@ -47,8 +48,9 @@ def read_png(file: IO[bytes]) -> Metadata:
         if name in _CONTROLS:
             moves = _reads_control(file, name, length) and moves
             continue
-        if name not in _OWN or length > _MOST_CHUNK:
-            if name not in _PIXELS + _FRAMES + _HINTS:
+        is_hint = name in _HINTS and length <= _MOST_HINT
+        if (name not in _OWN or length > _MOST_CHUNK) and not is_hint:
+            if name not in _PIXELS + _FRAMES:
                 reason = f"it has {length} bytes" if name in _OWN else "it holds for the old pixels, or is unknown"
                 found = found.with_lost(_named(name), reason)
             file.seek(length + 4, io.SEEK_CUR)
@@ -97,6 +99,8 @@ def _named(name: bytes, data: bytes = b"") -> str:
 
 
 def _with_chunk(found: Metadata, name: str, data: bytes) -> Metadata:
+    if name.encode() in _HINTS:
+        return found.with_change(f"PNG chunk {name}", "left out: a hint for showing the old pixels")
     if name in COLOURS:
         return replace(found, colours={**found.colours, name: data})
     if name in ("tEXt", "zTXt", "iTXt"):

@@ -14,7 +14,7 @@ from typing import IO, Any
 from . import exif, photoshop
 from .exif import DESCRIPTION, DESCRIPTIVE, ORIENTATION, RESOLUTION_UNIT, X_RESOLUTION, Y_RESOLUTION
 from .model import Metadata
-from .tags import BYTE, LONG, UNDEFINED, DamagedTagsError, Directory, Tag, TagBlock, pack_block, swapped
+from .tags import BYTE, LONG, SHORT, UNDEFINED, DamagedTagsError, Directory, Tag, TagBlock, pack_block, swapped
 from .xmp import as_utf8
 
 _XMP, _IPTC, _PHOTOSHOP, _ICC = 700, 33723, 34377, 34675
@@ -25,6 +25,8 @@ _OF_THE_FILE = {  # how the pixels are stored
     *(*range(512, 533), 559, 32781, *range(32995, 32999), 34016, 34712, 50674),
 }
 _RAW = {33421, 33422, 50706}  # what tells a camera's raw file
+_SUBFILE, _NO_IMAGE = 254, 5  # NewSubfileType: a thumbnail, a mask
+_CODES = {SHORT: "H", LONG: "I"}
 _PADDING = 59932  # empty room that Windows leaves
 _NAMES = {
     **dict.fromkeys((33550, 33922, 34264, 34735, 34736, 34737), "GeoTIFF"),
@@ -36,10 +38,16 @@ _NAMES = {
 _OF_OLD_PIXELS = re.compile(rb'\s*(?:\{"(?:shape|axes)"|<\?xml.{,2000}?<OME\b|<OME\b|ImageJ=|SCANIMAGE)', re.DOTALL)
 
 
-def read_tiff(file: IO[bytes]) -> Metadata:
-    """Read the metadata of the first image in a TIFF file."""
+def read_tiff(file: IO[bytes], position: int | None = None) -> Metadata:
+    """Read the metadata of an image in a TIFF file.
+
+    Args:
+        file: Open for reading, seekable.
+        position: Where the directory of the image begins; default: that of the first image that is no thumbnail.
+    """
     try:
         block = TagBlock(_mapped(file))
+        block.first = _find_image(block) if position is None else position
         directory = block.directory(block.first)
     except DamagedTagsError as error:
         return Metadata().with_lost("metadata", f"they are damaged: {error}")
@@ -67,6 +75,7 @@ def is_odd(file: IO[bytes]) -> bool:
     """Tell whether tags that describe the photograph, of wrong types, could keep a decoder from its pixels."""
     try:
         block = TagBlock(_mapped(file))
+        block.first = _find_image(block)
         directory = block.directory(block.first)
         wrong = exif.descriptive_tags(block)[1]
     except DamagedTagsError:
@@ -87,6 +96,19 @@ def pixels_only(file: IO[bytes]) -> IO[bytes]:
         block.keep(directory, _OF_THE_FILE | _RAW | ({ORIENTATION} if turn else set()))
         position = directory.next
     return io.BytesIO(block.data)
+
+
+def _find_image(block: TagBlock) -> int:
+    """Find the directory of the first image that is neither a thumbnail nor a mask; else the first there is."""
+    position, seen = block.first, set[int]()
+    while position and position not in seen:
+        seen.add(position)
+        directory = block.directory(position)
+        kind = directory.get(_SUBFILE)
+        if not (kind and kind.type in (SHORT, LONG) and block.unpack(_CODES[kind.type], kind.value) & _NO_IMAGE):
+            return position
+        position = directory.next
+    return block.first
 
 
 def _mapped(file: IO[bytes]) -> Any:
