@@ -120,6 +120,26 @@ def test_a_step_that_the_file_system_does_not_know_costs_a_warning_only(
     assert os.strerror(code) in message
 
 
+@pytest.mark.parametrize("also", [None, "replace", "fsync"])
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EPERM])
+def test_a_file_that_gets_no_name_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, also: str | None
+) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    (tmp_path / "a").chmod(0o640)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(code, os.strerror(code))
+
+    for call in filter(None, ["link", also]):
+        monkeypatch.setattr(os, call, refuse)
+    with atomic_write(tmp_path / "a") as file:
+        file.write(b"new" * 100_000)
+    assert os.listdir(tmp_path) == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"new" * 100_000
+    assert also == "replace" or stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
+
+
 def test_a_copy_into_place_does_not_follow_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, road: str) -> None:
     (tmp_path / "victim").write_bytes(b"old")
 

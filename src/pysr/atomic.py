@@ -121,7 +121,7 @@ def atomic_write(path: FilePath) -> Iterator[BinaryIO]:
     folder = os.path.dirname(target)
     _remove_abandoned(folder)
     sibling = os.path.join(folder, f".pysr-{os.getpid()}-{secrets.token_hex(8)}")
-    file = _create(folder, sibling, 0o666 if mode is None else 0o600)
+    file = named = _create(folder, sibling, 0o666 if mode is None else 0o600)
     _unfinished.add(sibling)
     try:
         yield file
@@ -130,22 +130,25 @@ def atomic_write(path: FilePath) -> Iterator[BinaryIO]:
             _tolerate(_set_mode, file, mode, loss=f"{target!r} could not keep its permissions")
         _tolerate(os.fsync, file.fileno(), loss=f"{target!r} may not be on the disk yet")
         os.close(os.dup(file.fileno()))  # what only closing would tell, as on NFS, must be told before the renaming
-        refused = _rename(file, sibling, target)
+        named = _named(file, sibling)
+        refused = _rename(named, sibling, target)
     except BaseException:
         with suppress(OSError):
             os.unlink(sibling)
         with suppress(OSError):
             file.close()
+            named.close()
         raise
     finally:
         _unfinished.discard(sibling)
     try:
         if refused:
             _log.warning("%r is copied into place: its file system does not let files be renamed (%s)", target, refused)
-            _copy(file, sibling, target)
+            _copy(named, sibling, target)
     finally:
         with suppress(OSError):  # the file is complete and in its place
             file.close()
+            named.close()
     _sync_folder(folder)
 
 
@@ -176,15 +179,36 @@ def _set_mode(file: BinaryIO, mode: int) -> None:
         os.fchmod(file.fileno(), mode)
 
 
+def _named(file: BinaryIO, sibling: str) -> BinaryIO:
+    """Give a file the name of the sibling if it has none; where that is refused, copy it into a file of that name."""
+    if sys.platform == "win32" or os.fstat(file.fileno()).st_nlink:
+        return file
+    try:
+        os.link(_link_to(file.fileno()), sibling, src_dir_fd=file.fileno(), follow_symlinks=True)
+        return file
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+    named = _create_named(sibling, 0o600)
+    try:
+        file.seek(0)
+        shutil.copyfileobj(file, named)
+        named.flush()
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        _tolerate(_set_mode, named, mode, loss=f"{sibling!r} could not get its permissions")
+        _tolerate(os.fsync, named.fileno(), loss=f"{sibling!r} may not be on the disk yet")
+    except BaseException:
+        named.close()
+        raise
+    return named
+
+
 def _rename(file: BinaryIO, sibling: str, target: str) -> str | None:
     """Rename the sibling, which ``file`` is, to the target; return the reason if the file system does not do that."""
     if sys.platform == "win32":
         file.close()
-    else:
-        if _is_nameless(file.fileno()):
-            os.link(_link_to(file.fileno()), sibling, src_dir_fd=file.fileno(), follow_symlinks=True)
-        if not os.path.samestat(os.stat(sibling, follow_symlinks=False), os.fstat(file.fileno())):
-            raise OSError(errno.ESTALE, "another program has replaced the unfinished file", sibling)
+    elif not os.path.samestat(os.stat(sibling, follow_symlinks=False), os.fstat(file.fileno())):
+        raise OSError(errno.ESTALE, "another program has replaced the unfinished file", sibling)
     try:
         os.replace(sibling, target)
     except OSError as error:
@@ -227,6 +251,10 @@ def _create(folder: str, sibling: str, mode: int) -> BinaryIO:
             _lock(descriptor, wait=True)
             return _opened(descriptor)
         os.close(descriptor)
+    return _create_named(sibling, mode)
+
+
+def _create_named(sibling: str, mode: int) -> BinaryIO:
     while True:
         descriptor = os.open(sibling, _EXCLUSIVE, mode)
         try:
@@ -251,10 +279,6 @@ def _opened(descriptor: int) -> BinaryIO:
 
 def _link_to(descriptor: int) -> str:
     return f"/proc/self/fd/{descriptor}"
-
-
-def _is_nameless(descriptor: int) -> bool:
-    return os.fstat(descriptor).st_nlink == 0
 
 
 def _can_be_linked(descriptor: int) -> bool:
