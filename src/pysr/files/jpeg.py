@@ -61,14 +61,14 @@ class JpegReader(PillowReader):
     def loaded(self) -> Image.Image:
         """As `PillowReader.loaded`.
 
-        A file that lacks nothing but its end marker is read, with a warning. Whether its last scan is complete is told
+        A file that lacks nothing but its end marker, or half of it, is read, with a warning. Whether its last scan is complete is told
         by decoding it with different bytes appended: they matter only if data of pixels are missing.
         """
         try:
             return super().loaded()
         except OSError:
             self._file.seek(0)
-            data = self._file.read()
+            data = self._file.read().removesuffix(_END[:1])  # half of an end marker, or else a missing end of the data
             if not _has_all_scans(data):
                 raise
             first, second = (self._completed(data, filler) for filler in _FILLERS)
