@@ -61,8 +61,8 @@ class JpegReader(PillowReader):
     def loaded(self) -> Image.Image:
         """As `PillowReader.loaded`.
 
-        A file that lacks nothing but its end marker, or half of it, is read, with a warning. Whether its last scan is complete is told
-        by decoding it with different bytes appended: they matter only if data of pixels are missing.
+        A file that lacks nothing but its end marker, or half of it, is read, with a warning. Whether its last scan is
+        complete is told by decoding it with different bytes appended: they matter only if data of pixels are missing.
         """
         try:
             return super().loaded()
