@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from pysr.cli import app
 from pysr.evaluation.protocols import Evaluation, ImageResult, ScaleResult
@@ -16,6 +17,12 @@ from pysr.upscaling.weights import save_weights
 
 def run(*args: Any) -> Any:
     return app.main([str(arg) for arg in args])
+
+
+def test_gray_files_are_named_beside_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.linear_gradient("L").resize((40, 40)).save(tmp_path / "gray.png")
+    assert run("evaluate", "bicubic", "--data", tmp_path, "--scale", "2") == 0
+    assert "gray.png: gray, so compared in the full range: 1.32 dB less PSNR" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def evaluate(state: CliState, /, names: tuple[str, ...], images: bool, plot: Pat
     from .allocator import tune_allocator
     from .waiting import wait_passively
 
-    state.start()
+    state.start("INFO")
     texts = {"json": report.to_json, "markdown": report.to_markdown, "csv": report.to_csv}
     files = {kind: path for kind in texts if (path := options.pop(kind))}
     _check_files(files)
