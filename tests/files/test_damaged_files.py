@@ -136,7 +136,9 @@ BOMBS = {
     "tiff": tiff(2**30, 2**10, 8),
     "tiff 16": tiff(2**30, 2**10, 16),
     "png 16": png_header(50_000, 50_000, 16),
-    "jpeg 2000": TINY["jpeg 2000"].replace(struct.pack(">II", 12, 8), struct.pack(">II", 50_000, 50_000)),
+    "jpeg 2000": TINY["jpeg 2000"]
+    .replace(struct.pack(">II", 12, 8), struct.pack(">II", 50_000, 50_000))
+    .replace(struct.pack(">II", 8, 12), struct.pack(">II", 50_000, 50_000)),
     "ppm 16": b"P6 40000 40000 65535\n",
 }
 
@@ -220,3 +222,25 @@ def test_a_palette_image_without_a_palette_is_damaged(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(data[:at] + data[at + length :])
     with pytest.raises(InputError, match="damaged"):
         read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("another size in its box", "two different sizes"),
+        ("tiny tiles", "parts need"),
+        ("tiny precincts", "parts need"),
+    ],
+)
+def test_jpeg_2000_that_costs_more_than_its_pixels_is_refused_at_once(what: str, message: str) -> None:
+    """OpenJPEG takes memory for what the headers declare: gigabytes, from a few hundred bytes."""
+    data = bytearray(encoded(Image.new("RGB", (300, 300)), "JPEG2000", precinct_size=(128, 128)))
+    size, style = data.find(b"\xff\x51"), data.find(b"\xff\x52")
+    if what == "another size in its box":
+        data[data.find(b"ihdr") + 4] = 0x20
+    elif what == "tiny tiles":
+        data[size + 22 : size + 30] = struct.pack(">II", 2, 2)
+    else:
+        data[style + 14 : style + 20] = bytes(6)
+    with pytest.raises(InputError, match=message):
+        read_image(io.BytesIO(data))

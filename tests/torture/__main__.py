@@ -14,7 +14,7 @@ EXPERIMENTS = (
     Experiment("hostile images", hostile.run, 600, 100_000),
     Experiment("hostile weights", weights.run, 300, 20_000),
     Experiment("SIGKILL while writing", kills.run, 2, 50),
-    Experiment("failing system calls", system_calls.run, 1, 6),
+    Experiment("failing system calls", system_calls.run, 1, 7),
     Experiment("memory at every patch", memory.run, 1, 4),
     Experiment("broken plugins", plugins.run, 40, 10_000),
     Experiment("forks, processes, threads", processes.run, 4, 200),

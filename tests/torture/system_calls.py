@@ -31,7 +31,7 @@ FUNCTIONS = (
     "stat",
     "dup",
 )
-ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EACCES, errno.EMFILE, errno.EINTR)
+ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EACCES, errno.EMFILE, errno.EINTR, errno.EROFS)
 _MOST = 40  # calls of one function while a file is written
 _ENDINGS = (".png", ".tif", ".jpg", ".webp", ".avif", ".bmp", ".ppm")
 
@@ -42,7 +42,7 @@ def compiler() -> str | None:
 
 
 def run(count: int, folder: Path) -> Outcome:
-    """Let calls fail for the first ``count`` of seven formats and six errors, on both ways to write."""
+    """Let calls fail for the first ``count`` of seven formats and seven errors, on both ways to write."""
     outcome, found = Outcome(), compiler()
     if not found:
         outcome.notes.append("needs Linux and a C compiler")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import pysr
 from pysr import Tiling
 from pysr.cli import app
-from pysr.errors import InputError, PluginError, UnknownNameError
+from pysr.errors import InputError, OutOfMemoryError, PluginError, UnknownNameError
 from pysr.plugin import Model
 from pysr.testing import photo
 from pysr.upscaling.planes import step_counts
@@ -315,3 +315,12 @@ def test_a_pre_upsampler_must_offer_the_scale(install: Callable[..., None]) -> N
     assert pysr.load("copy", 3, pre_upsampler="start").scale == 3
     with pytest.raises(InputError, match="start cannot be the pre-upsampler of copy at scale 2: it offers only 3, 4"):
         pysr.load("copy", 2, pre_upsampler="start")
+
+
+def test_memory_that_runs_out_while_a_network_is_built_is_named(install: Callable[..., None]) -> None:
+    def fails(*_: Any) -> Any:
+        raise MemoryError
+
+    install(Model("greedy", (2,), fails, ""))
+    with pytest.raises(OutOfMemoryError, match="while a model was loaded"):
+        pysr.load("greedy", **EXACT)

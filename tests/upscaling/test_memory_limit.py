@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pysr.files import Raster, write_raster
+from pysr.files import Raster, read_image, write_raster
 from pysr.testing import photo
 
 SLACK = 300 * 2**20
@@ -37,3 +37,39 @@ def test_the_work_takes_no_more_than_it_may(tmp_path: Path) -> None:
 
     limit = 60 * 2**20
     assert taken(limit) <= limit + SLACK
+
+
+TOGETHER = """
+import resource, sys, threading
+from pathlib import Path
+import pysr
+import torch._dynamo  # otherwise torch imports it within the limit, and half of it
+names = ["bicubic", "srcnn", "srcnn", "lanczos"]
+ups = [pysr.load(name, 2, precision="float32", tiling=pysr.Tiling(max_memory=2**26)) for name in names]
+for up in ups: up.upscale_file(sys.argv[1], sys.argv[2] + ".png")  # imports what it takes
+taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken + int(sys.argv[3]),) * 2)
+said = []
+def work(number, up):
+    try:
+        up.upscale_file(sys.argv[1], f"{sys.argv[2]}{number}.tif")
+        said.append("done")
+    except pysr.PysrError:  # threads that cannot be started are another one
+        said.append("refused")
+    except BaseException as error:
+        said.append(repr(error))
+threads = [threading.Thread(target=work, args=pair) for pair in enumerate(ups)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(*sorted(said))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is one of Linux")
+def test_several_upscalers_within_one_limit(tmp_path: Path) -> None:
+    pytest.importorskip("pysr_srcnn")
+    write_raster(Raster((photo(400, 400) * 255).astype(np.uint8), "rgb"), tmp_path / "in.tif")
+    command = [sys.executable, "-c", TOGETHER, tmp_path / "in.tif", tmp_path / "out", str(2**31)]
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert run.stdout.split() == ["done"] * 4
+    assert [read_image(path).size for path in tmp_path.glob("out*.tif")] == [(800, 800)] * 4

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import pysr
 from pysr import Tiling
 from pysr.cli.app import main
-from pysr.errors import InputError, PluginError
+from pysr.errors import InputError, OutOfMemoryError, PluginError
 from pysr.plugin import Model, Weights
 from pysr.testing import check_model
 
@@ -346,3 +346,17 @@ def test_the_command_refuses_other_models(dots: Callable[..., Any], capsys: pyte
     dots()
     assert main(["sample", "none.png", "-m", "bicubic"]) == 2
     assert "bicubic draws nothing at random; use pysr upscale" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["pysr.upscaling.sampling.finished", "numpy.stack"])
+def test_memory_that_runs_out_at_the_end_is_named(
+    dots: Callable[..., Any], place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    up = dots()
+
+    def fails(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(place, fails)
+    with pytest.raises(OutOfMemoryError, match=r"while samples were drawn .*draw fewer at a time"):
+        up.sample(PIXELS, 3)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import IO
@@ -21,6 +23,8 @@ _CODESTREAM = b"\xff\x4f\xff\x51"
 _END = b"\xff\xd9"
 _MOST_PADDING = 16  # bytes that some programs write behind the end
 _DEEPEST = 16
+_SIZE, _CODING_STYLE, _TILE_PART = b"\xff\x51", b"\xff\x52", b"\xff\x90"  # markers (A.2)
+_TILE = 14  # bytes of the segments that a tile begins with
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,10 @@ def open_jpeg2000(file: IO[bytes], name: str) -> ImageReader:
     if start < 0:
         raise ValueError("it has no pixels")
     described = _describe(data[start:], name)
+    if found.get(b"ihdr", b"")[:8] not in (b"", struct.pack(">II", *described.size[::-1])):
+        raise InputError(f"{name!r} is damaged: it says two different sizes; use another copy of it")
+    if (least := least_bytes(data[start:])) > len(data):
+        raise InputError(f"{name!r} has {len(data)} bytes, and its parts need {least}; use another copy of it")
     if _END not in found.get(b"jp2c", data)[-_MOST_PADDING:]:  # OpenJPEG would make do with what there is
         raise InputError(f"{name!r} is incomplete: it ends within its pixels; use another copy of it")
     if b"pclr" in found:
@@ -94,6 +102,37 @@ def _describe(codestream: bytes, name: str) -> _Codestream:
     if depth >= _DEEPEST:  # the upper bit says signed
         raise _unsupported(name, "of signed samples" if depth & 128 else f"of {depth + 1} bits")
     return _Codestream((width - left, height - top), depth + 1, count)
+
+
+def least_bytes(codestream: bytes) -> int:
+    """Tell how many bytes a codestream has at least, by its tiles and precincts.
+
+    For these OpenJPEG takes memory and time before it looks for their data. A tile begins with the
+    segments SOT and SOD (ISO/IEC 15444-1, A.4.2), and a precinct has a packet of a byte or more
+    in every component (B.9).
+    """
+    found = dict(_segments(codestream))
+    size: tuple[int, ...] = struct.unpack_from(">IIIIIIIIH", found[_SIZE], 2)
+    right, bottom, left, top, tile_width, tile_height, tile_left, tile_top, count = size
+    sides = (right - tile_left, tile_width), (bottom - tile_top, tile_height)
+    tiles = math.prod(math.ceil(length / max(1, step)) for length, step in sides)
+    style = found.get(_CODING_STYLE, bytes(10))
+    levels = style[5]
+    precincts = 0
+    if style[0] & 1:  # else each is 2^15 samples wide and high
+        for level, exponent in zip(range(levels, -1, -1), style[10:], strict=False):
+            sides = (right - left, exponent & 15), (bottom - top, exponent >> 4)
+            precincts += math.prod(length >> (level + power) for length, power in sides)
+    return tiles * _TILE + precincts * count
+
+
+def _segments(codestream: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the markers of the main header, and what their segments hold."""
+    at = 2
+    while (marker := codestream[at : at + 2]) != _TILE_PART:
+        (length,) = struct.unpack_from(">H", codestream, at + 2)
+        yield marker, codestream[at + 4 : at + 2 + length]
+        at += 2 + length
 
 
 def _check_colours(colour: bytes, name: str) -> None:

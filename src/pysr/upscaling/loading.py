@@ -27,6 +27,7 @@ from ..torch_defaults import preserve_torch_defaults
 from .auto import AutoUpscaler, auto_scale
 from .blame import blamed
 from .chain import Chain, ModelName, validate_choice
+from .memory import memory_errors_named
 from .model_files import find_model
 from .opening import ImageFile, ImageLike, PixelArray
 from .openvino_network import choose_backend
@@ -40,13 +41,13 @@ from .upscaler import Pixel, Upscaler
 from .weights import load_weights, read_metadata, resolve_scale
 
 Hardware = tuple[torch.device, torch.dtype]
-
 PROBE_SIDE = 32  # pixels a side of the input for calibration: larger than any kernel, and quick
 SAMPLER_PROBE_SIDE = 8  # likewise, for networks that draw sub-pixel by sub-pixel, which is slow
 AUTOMATIC = Tiling()
 logger = logging.getLogger("pysr")
 
 
+@memory_errors_named("a model was loaded", "or choose a smaller one")
 def load(
     model: ModelName | Sequence[ModelName],
     scale: int | None = None,
@@ -83,9 +84,8 @@ def load(
             a model for clean images. Few models have it (`Model.strength_from`).
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps", ...
         precision: "auto" (bfloat16 where the hardware has it, else float32), "float32", "bfloat16", "float16"; "int8",
-            computed by OpenVINO, is nearly twice as fast as bfloat16. bfloat16 is as good as float32 to a few
-            thousandths of a dB in 8 bits; for 16-bit images use "float32". For models that draw their result at random,
-            "auto" is "float32".
+            computed by OpenVINO, is nearly twice as fast as bfloat16. bfloat16 is as good as float32 to thousandths of
+            a dB in 8 bits; for 16-bit images use "float32". For models that draw at random, "auto" is "float32".
         calibration: For "int8": a folder of images. Its network is adjusted to them, and refused if it loses more than
             0.05 dB on them, reduced and enlarged again.
         backend: What computes networks on a CPU: "torch"; "openvino" (the extra ``[openvino]``), which is faster but
@@ -106,6 +106,7 @@ def load(
         InputError: An option cannot be used, alone or with the others; or a model file holds no model that can be read.
         WeightsError: Weights are missing, damaged or for another network.
         PluginError: A plugin fails to build its network, or to read a model file.
+        OutOfMemoryError: There is no room for the model.
     """
     own = {"variant": variant, "pre_upsampler": pre_upsampler, "weights": weights, "strength": strength}
     if model == AUTO:

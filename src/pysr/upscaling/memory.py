@@ -139,16 +139,22 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def memory_errors_named() -> Iterator[None]:
-    """Turn every error that means that an allocation failed into an `OutOfMemoryError`."""
+def memory_errors_named(
+    what: str = "an image was upscaled", remedy: str = "choose a smaller scale, or upscale parts of the image"
+) -> Iterator[None]:
+    """Turn every error that means that an allocation failed into an `OutOfMemoryError`.
+
+    Args:
+        what: What is done in the ``with`` block.
+        remedy: What to do if closing other programs does not help.
+    """
     try:
         yield
     except Exception as error:
         if isinstance(error, OutOfMemoryError) or not is_out_of_memory(error):
             raise
         raise OutOfMemoryError(
-            f"memory ran out while an image was upscaled ({format_error(error)}); close other programs, choose a"
-            " smaller scale, or upscale parts of the image"
+            f"memory ran out while {what} ({format_error(error)}); close other programs, {remedy}"
         ) from error
 
 

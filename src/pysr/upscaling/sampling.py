@@ -23,12 +23,14 @@ from ..ops.pixelcnn import KnownPixels
 from ..ops.pixelcnn_checks import is_temperature
 from ..ops.seeds import check_seed
 from ..plugin import Model, Progress
-from .memory import is_out_of_memory
+from .memory import is_out_of_memory, memory_errors_named
 from .opening import PixelArray, open_any
 from .planes import finished
 from .progress import progress_shares
 from .stage import Stage
 from .tiling import TiledStage
+
+_names_memory_errors = memory_errors_named("samples were drawn", "draw fewer at a time")
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class Sampling:
             raise InputError(f"{self.model.name} draws nothing at random; use upscale, or a model that samples")
         return self.stages[0].stage
 
+    @_names_memory_errors
     def results(
         self,
         image: Any,
@@ -106,6 +109,7 @@ class Sampling:
         kept = [known_pixels(opened_known, mask, shape, len(low)) for low in lows]
         return self._finished(opened, samples(stage, lows, params, kept, progress))
 
+    @_names_memory_errors
     def results_of_each(
         self, images: Sequence[Any], params: SamplingParams, progress: Progress | None
     ) -> list[list[Any]]:
@@ -115,6 +119,7 @@ class Sampling:
         drawn = iter(samples(stage, [low for parts in lows for low in parts], params, None, progress))
         return [self._finished(each, [next(drawn) for _ in parts]) for each, parts in zip(opened, lows, strict=True)]
 
+    @_names_memory_errors
     def uncertainty(self, image: Any, params: SamplingParams) -> NDArray[np.float32]:
         """Do the work of `Upscaler.uncertainty`."""
         stage, opened = self.stage, open_any(image).gray_if_neutral()
@@ -133,6 +138,7 @@ class Sampling:
         return images
 
 
+@_names_memory_errors
 def gathered(results: list[Any]) -> list[Any] | PixelArray:
     """Return what `Upscaler.sample` does for such results: arrays and tensors stacked, PIL images as they are."""
     if isinstance(results[0], np.ndarray):
@@ -243,6 +249,7 @@ def _as_options(known: KnownPixels | None, channels: int) -> dict[str, Tensor]:
     return {"known": to_channels(known.levels, channels)[None], "mask": known.mask[None]} if known else {}
 
 
+@memory_errors_named("a likelihood was measured", "or take smaller images")
 def bits_per_dim(stage: Stage, low: OpenedImage, high: OpenedImage) -> float:
     """Measure the likelihood of ``high`` given ``low``, as `Upscaler.bits_per_dim` does, with the same errors."""
     shape = low.shape[0] * stage.scale, low.shape[1] * stage.scale
