@@ -6,12 +6,15 @@ Whichever of the two was installed last, PySR's ``sr.py`` lies in the folder; th
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib.machinery import PathFinder
 
 
 def main() -> int:
     """Run the command line ``pysr``; return its exit code."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # which would show a traceback, within imports
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     found = PathFinder.find_spec("pysr")
     if found and found.origin and os.path.exists(os.path.join(os.path.dirname(found.origin), "sr.py")):
         sys.exit(

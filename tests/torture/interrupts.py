@@ -65,7 +65,7 @@ def interrupt(command: tuple[str, ...], number: int, moment: float, folder: Path
 def _problem(code: int, err: str, number: int, folder: Path) -> str | None:
     if trace := next((trace for trace in _TRACES if trace in err), None):
         return f"{trace!r} in {err[-300:]!r}"
-    # 0: it was done already; -number: Python itself was still starting
+    # 0: it was done already; -number: it was still starting
     if code not in (0, 128 + number, -number):
         return f"exit code {code}, {err[-300:]!r}"
     if left := [path.name for path in folder.glob(".pysr-*")]:
