@@ -22,7 +22,7 @@ def pysr_models() -> list[Model]:
                     (4, "955"): "3b87f16d2be71b205a764f76c89c5939d3d84e3452ff9c32936ab3a8b02d7c5c",
                     (2, "915"): "d05f7aab4d4015afc756c8cb52dadc828e2bf5d9e2862a2c65f8e5bb5c8e2548",
                     (3, "915"): "cbc3264408c048d46dc75b9c1217633782cbc95cc0113018684637293d86fb36",
-                    (4, "915"): "e78ccf9fd056615b407042072b903757e3720c261ba9d9492b1e3c140eca907e",
+                    (4, "915"): "4ab4221d99f56b298bb6a7573add539a8692eb910eba2d86c709a1ed94d168f9",
                 },
                 trained_on="T91, BSDS200 (without 302003, which is Set5's woman), BSDS500 test",
             ),
