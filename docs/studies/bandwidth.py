@@ -207,12 +207,12 @@ def values_table(curves: dict[str, list[Point]], rates: Sequence[float]) -> str:
     return rows(["", *(f"{rate:g}" for rate in rates)], lines)
 
 
-def page(curves: dict[str, list[Point]], count: int, command: str) -> str:
+def page(curves: dict[str, list[Point]], images: str, command: str) -> str:
     rates = (0.06, 0.1, 0.15, 0.2, 0.3)
     text = (HERE / "bandwidth.template.md").read_text()
     return text.format(
         command=command,
-        count=count,
+        images=images,
         models=", ".join(f"`{name}`" for name in MODELS if any(method.endswith(f" + {name}") for method in curves)),
         values=values_table(curves, rates),
         perceptual=savings_table(curves, "perceptual", rates),
@@ -227,13 +227,15 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("out/bandwidth"))
     options = parser.parse_args()
     paths = image_files(options.data)
+    images = f"the {len(paths)} images of {options.data.name}"
     if options.limit:
         paths = paths[:: max(1, len(paths) // options.limit)][: options.limit]
+        images = f"{len(paths)} of {images}, evenly spaced"
     curves = measure(paths, options.work)
     (options.work / "curves.json").write_text(json.dumps({k: [vars(p) for p in v] for k, v in curves.items()}))
     draw(curves, HERE / "bandwidth.png")
     limit = f" --limit {options.limit}" if options.limit else ""
-    (HERE / "bandwidth.md").write_text(page(curves, len(paths), f"--data {options.data.name}{limit}"))
+    (HERE / "bandwidth.md").write_text(page(curves, images, f"--data {options.data.name}{limit}"))
     print(f"wrote {HERE / 'bandwidth.md'}")
 
 
