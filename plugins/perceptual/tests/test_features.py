@@ -23,7 +23,7 @@ from pysr_perceptual.trunks import smallest_side
 BENCH = Path(__file__).parents[3].parent / "shared" / "data" / "bench"
 needs_bench = pytest.mark.skipif(not BENCH.is_dir(), reason="the benchmark sets are not beside the project")
 COLOUR = torch.tensor([0.2, 0.5, 1.0]).view(1, 3, 1, 1).expand(1, 3, 64, 64)
-SHIPPED = ("vgg19-distilled", "squeezenet")
+SHIPPED = ("vgg19-distilled", "squeezenet", "efficientnet-lite0")
 
 
 def first_input(network: Features, name: str) -> Tensor:
@@ -43,6 +43,11 @@ def test_squeezenet_is_given_blue_green_red_of_255_less_the_mean() -> None:
 def test_the_distilled_network_makes_the_same_of_red_green_blue() -> None:
     wanted = torch.tensor([255 - 103.939, 127.5 - 116.779, 51 - 123.68])
     assert torch.allclose(first_input(Features("vgg19-distilled", ["relu1_1"]), "conv1_1"), wanted, atol=1)
+
+
+def test_efficientnet_is_given_red_green_blue_of_255_less_127_in_parts_of_128() -> None:
+    wanted = torch.tensor([51 - 127, 127.5 - 127, 255 - 127]) / 128
+    assert torch.allclose(first_input(Features("efficientnet-lite0", ["relu0"]), "relu0"), wanted, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +81,10 @@ def test_torchvisions_networks_are_given_standardised_red_green_blue(vgg16: Path
             "squeezenet",
             {"relu1": (64, 31), "fire2": (128, 15), "fire3": (128, 15), "fire5": (256, 7), "fire7": (384, 3)}
             | {"fire9": (512, 3)},
+        ),
+        (
+            "efficientnet-lite0",
+            {"relu0": (32, 32), "relu1": (96, 16), "relu3": (144, 8), "relu5": (240, 4), "relu8": (480, 4)},
         ),
     ],
 )

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pysr.errors import InputError, WeightsError
 from pysr.plugin import Weights, load_weights
 
-from .trunks import smallest_side, squeezenet, vgg
+from .trunks import efficientnet_lite0, smallest_side, squeezenet, vgg
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,20 @@ NETWORKS = {
                 "squeezenet.safetensors",
                 sha256="230abba2a1f40c0369feec72735a285e7a8bbcc6f7467b62974b08c786d8e688",
                 licence="MIT, Copyright (c) 2016 Jesper Wohlert",
+                trained_on="ImageNet",
+            ),
+        ),
+        FeatureNetwork(
+            "efficientnet-lite0",
+            efficientnet_lite0,
+            "RGB",
+            (127 / 255, 127 / 255, 127 / 255),
+            (128 / 255, 128 / 255, 128 / 255),
+            Weights.shipped(
+                "pysr_perceptual",
+                "efficientnet-lite0.safetensors",
+                sha256="be09ed8249d843fa4cdbff86fd3a7b9e3860300f47ff6e007d378e49e160d613",
+                licence="Apache-2.0, Copyright 2020 The TensorFlow Authors",
                 trained_on="ImageNet",
             ),
         ),

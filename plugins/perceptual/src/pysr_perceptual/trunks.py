@@ -62,6 +62,69 @@ def squeezenet() -> nn.Sequential:
     return nn.Sequential(layers)
 
 
+LITE0_BLOCKS = (  # channels in and out, kernel, stride
+    ((32, 16), 3, 1),
+    ((16, 24), 3, 2),
+    ((24, 24), 3, 1),
+    ((24, 40), 5, 2),
+    ((40, 40), 5, 1),
+    ((40, 80), 3, 2),
+    ((80, 80), 3, 1),
+    ((80, 80), 3, 1),
+    ((80, 112), 5, 1),
+)
+
+
+class Inverted(nn.Module):
+    """MobileNet's inverted residual block: more channels, a convolution of each of them, fewer channels again.
+
+    Batch normalisations are folded into the convolutions.
+
+    Args:
+        channels: Of the input and of the output.
+        kernel: Side of the convolution's kernel.
+        stride: Of the convolution; an odd number of pixels of padding falls to the right and below, as in TensorFlow.
+        expansion: How many times as many channels lie within.
+    """
+
+    def __init__(self, channels: tuple[int, int], kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        given, made = channels
+        inner = given * expansion
+        before, after = (kernel - stride) // 2, (kernel - stride + 1) // 2
+        self.skips = stride == 1 and given == made
+        self.expand = nn.Sequential(nn.Conv2d(given, inner, 1), nn.ReLU6()) if expansion > 1 else nn.Identity()
+        self.depthwise = nn.Sequential(
+            nn.ZeroPad2d((before, after, before, after)),
+            nn.Conv2d(inner, inner, kernel, stride, groups=inner),
+            nn.ReLU6(),
+        )
+        self.project = nn.Conv2d(inner, made, 1)
+
+    def forward(self, planes: Tensor) -> Tensor:
+        output: Tensor = self.project(self.depthwise(self.expand(planes)))
+        return output + planes if self.skips else output
+
+
+def efficientnet_lite0() -> nn.Sequential:
+    """Build EfficientNet-Lite0 (Google, 2020, after Tan and Le 2019) to its ninth block.
+
+    Children: ``relu0``, the first convolution, and ``relu1, relu3, relu5, relu8``, the many channels within the blocks
+    of those numbers, each after its convolution of single channels.
+    """
+    stem = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(3, 32, 3, 2), nn.ReLU6())
+    layers: OrderedDict[str, nn.Module] = OrderedDict(relu0=stem)
+    waiting: list[nn.Module] = []
+    for number, (channels, kernel, stride) in enumerate(LITE0_BLOCKS):
+        block = Inverted(channels, kernel, stride, expansion=6 if number else 1)
+        if number in (1, 3, 5, 8):
+            layers[f"relu{number}"] = nn.Sequential(*waiting, block.expand, block.depthwise)
+            waiting = [block.project]
+        else:
+            waiting.append(block)
+    return nn.Sequential(layers)
+
+
 def smallest_side(trunk: nn.Sequential) -> int:
     """Return the smallest side in pixels of an image for which the last layer can be computed."""
     side = 1
