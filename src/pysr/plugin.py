@@ -206,9 +206,8 @@ class Model:
             known=None, mask=None, progress=None)``, (N, C, h, w) in [0, 1] to (N, n, C, H, W) in [0, 1], where levels
             that are known, (N, C, H, W) uint8, are kept wherever ``mask``, (N, H, W) bool, is True; and
             ``log_likelihood(low, high)``, (N,) in nats. It always gets whole images, never tiles.
-        needs_float32: A lower precision costs measurable quality, as it does where a few layers carry the image itself
-            rather than a correction to it. Inference then always computes in float32; training may still use bfloat16,
-            on request.
+        needs_float32: A lower precision costs measurable quality, as where a few layers carry the image itself rather
+            than a correction to it. Inference is then always in float32; training may use bfloat16 on request.
         recipes: Ways to train it by name; the first is the default, usually how the shipped weights were made. Each
             builds a `Recipe`, or a `Fit` for a method without gradient steps. Its arguments, if any, are strings with
             defaults, which ``pysr train -o NAME=VALUE`` sets.
@@ -219,9 +218,8 @@ class Model:
         input_size: The only (height, width) that the network takes, if it takes only one: all patches have it.
         bytes_per_pixel: Working memory per pixel of the network's input; 0: estimated from its layers, if it has any.
         runtime: What computes the network. One that torch does not compute is an ``nn.Module`` all the same, whose
-            ``forward`` takes and returns float32 on the CPU; it is not copied, and is called from several threads. If
-            it has a method ``to_openvino()``, which returns it as an ``openvino.Model`` that takes images of any size,
-            users can have it computed by OpenVINO (``backend="openvino"``).
+            ``forward`` takes and returns float32 on the CPU; it is not copied, and is called from several threads. A
+            method ``to_openvino()``, if any, returns it as an ``openvino.Model`` for images of any size.
 
     Raises:
         ValueError: There are no scales, or one is below 1.

@@ -88,9 +88,8 @@ def load(
             a dB in 8 bits; for 16-bit images use "float32". For models that draw at random, "auto" is "float32".
         calibration: For "int8": a folder of images. Its network is adjusted to them, and refused if it loses more than
             0.05 dB on them, reduced and enlarged again.
-        backend: What computes networks on a CPU: "torch"; "openvino" (the extra ``[openvino]``), which is faster but
-            takes longer to load, and also takes ONNX files; or "auto": OpenVINO if it is installed and as exact as
-            torch. The log tells which.
+        backend: What computes networks on a CPU: "torch"; "openvino" (the extra ``[openvino]``; ONNX files, too), which
+            is faster but loads longer; or "auto": OpenVINO if installed and as exact as torch. The log tells which.
         tiling: How images are cut into patches; by default whatever is exact and fits into memory.
         match_histogram: Whether to match the histogram of each colour channel to that of the image (Johnson et al.,
             ECCV 2016, section 4.2), against changed tones. The whole image is matched at once, however it is tiled.

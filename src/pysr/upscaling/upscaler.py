@@ -120,8 +120,7 @@ class Upscaler:
 
         Floats are clipped to [0, 1], integers rounded half to even; between the models of a chain nothing is clipped or
         rounded. Alpha is enlarged by bicubic. Colours are bled into transparent pixels first, so that edges stay clean.
-        RGB that is neutral (R = G = B in every pixel, as scans often are) is enlarged as gray, and stays neutral,
-        except by models that draw in a style.
+        Neutral RGB (R = G = B everywhere, as in many scans) is enlarged as gray, except by models that draw in a style.
 
         Args:
             image: A PIL image of mode 1, L, LA, P, I;16, RGB, RGBA or CMYK; a NumPy array (H, W) or (H, W, C), uint8,
