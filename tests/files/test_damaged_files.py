@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 import struct
@@ -180,6 +181,20 @@ def test_more_pixels_than_its_bytes_can_hold_cost_nothing(
     (tmp_path / "a").write_bytes(EMPTY[name])
     with pytest.raises(InputError, match=r"bytes for \d+ x \d+.*another copy"):
         read_image(tmp_path / "a")
+
+
+def test_decoders_print_nothing_on_standard_error(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = io.BytesIO()
+    Image.new("1", (32, 32)).save(file, "TIFF", compression="group4", tiffinfo={277: 1})
+    samples_per_pixel = file.getvalue().rindex(b"\x15\x01\x03\x00")
+    file.getbuffer()[samples_per_pixel + 8] = 30  # per pixel, which Pillow complains of to its log
+    file.seek(0)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    with pytest.raises(InputError, match="in a variant that Pillow does not read"):
+        read_image(file)
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("name", ["PNG", "TIFF", "GIF", "JPEG", "WEBP"])

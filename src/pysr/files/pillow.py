@@ -26,6 +26,7 @@ from .raster import Kind, Pixels, Raster
 from .raster_rows import RasterRows
 
 _log = logging.getLogger(__name__)
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # instead of stderr, where nothing is set up
 LOSSY = {"JPEG", "AVIF"}  # formats that always are, as far as their headers tell
 PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "PNG": PngImagePlugin.PngImageFile,
