@@ -35,8 +35,8 @@ def test_upscale_imports_torch_while_it_rests() -> None:
     code = """
 import gc, sys
 import pysr.cli.upscale as upscale
-plan = upscale._plan
-upscale._plan = lambda *given: print("torch" in sys.modules, gc.isenabled()) or plan(*given)
+plan = upscale.jobs_of
+upscale.jobs_of = lambda *given: print("torch" in sys.modules, gc.isenabled()) or plan(*given)
 from pysr.cli.app import main
 main(["upscale", "missing.png"])
 """

@@ -102,3 +102,28 @@ def test_the_command_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     found = json.loads(capsys.readouterr().out)
     assert (found["target_size"], found["target_format"], found["stages"][0]["model"]) == ([60, 45], "BMP", "bicubic")
     assert main(["plan", str(tmp_path / "a.png"), "-m", "bicubic", "-s", "900", "-f", "webp"]) == 2
+
+
+def test_the_command_takes_the_options_of_upscale(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_image("RGB", 40, 30).save(tmp_path / "a.png", dpi=(99, 99))
+    options = ["--width", "100", "--suffix", "wide", "--strip", "all", "--fp32", "-f", "jpg", "--quality", "80"]
+    assert main(["plan", str(tmp_path / "a.png"), "-m", "bicubic", *options, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["target_size"], Path(found["target"]).name, found["precision"]) == (
+        [100, 75],
+        "a_wide.jpg",
+        "float32",
+    )
+    assert main(["plan", str(tmp_path / "a.png"), "-m", "bicubic", "-o", f"{tmp_path}/new/", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["target"], found["problem"]) == (str(tmp_path / "new" / "a.png"), None)
+
+
+@pytest.mark.parametrize("arguments", [["."], ["-"], ["a.png", "-o", "-"]])
+def test_the_command_plans_for_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    make_image("RGB", 40, 30).save(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    assert main(["plan", "-m", "bicubic", *arguments]) == 2
+    assert "name an image file, and one to write" in capsys.readouterr().err

@@ -14,7 +14,7 @@ import click
 
 _SCALE = re.compile(r"x?(\d+)x?", re.IGNORECASE)
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:iB|B)?", re.IGNORECASE)
-_COMMAND = TypeVar("_COMMAND", bound=Callable[..., Any])
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path, readable=False)  # the library says what cannot be read, and goes on
 
@@ -115,29 +115,29 @@ def hint_for_stray(*arguments: str) -> str:
     return ""
 
 
-def scale_option(help: str, parse: Callable[[str], int | Fraction] = parse_scale) -> Callable[[_COMMAND], _COMMAND]:
+def scale_option(help: str, parse: Callable[[str], int | Fraction] = parse_scale) -> Callable[[Command], Command]:
     """``--scale N``: one scale."""
     return click.option("-s", "--scale", metavar="N", type=parse, help=help)
 
 
-def scales_option(help: str) -> Callable[[_COMMAND], _COMMAND]:
+def scales_option(help: str) -> Callable[[Command], Command]:
     """``--scale N,N``: several scales, as the parameter ``scales``."""
     return click.option(
         "-s", "--scale", "scales", metavar="N[,N...]", multiple=True, callback=split_values(parse_scale), help=help
     )
 
 
-def data_option(help: str) -> Callable[[_COMMAND], _COMMAND]:
+def data_option(help: str) -> Callable[[Command], Command]:
     """``--data DIR``, repeatable."""
     return click.option("--data", metavar="DIR", required=True, multiple=True, type=PATH, help=f"{help} Repeatable.")
 
 
-def weights_option(help: str) -> Callable[[_COMMAND], _COMMAND]:
+def weights_option(help: str) -> Callable[[Command], Command]:
     """``--weights FILE``."""
     return click.option("--weights", metavar="FILE", type=PATH, help=help)
 
 
-def variant_options(command: _COMMAND) -> _COMMAND:
+def variant_options(command: Command) -> Command:
     """Give a command --variant and --pre-upsampler: which network of a model, and what it starts from."""
     variant = click.option("--variant", metavar="NAME", help="Variant of the model. Default: its first.")
     pre_upsampler = click.option(
@@ -146,7 +146,7 @@ def variant_options(command: _COMMAND) -> _COMMAND:
     return variant(pre_upsampler(command))
 
 
-def size_options(command: _COMMAND) -> _COMMAND:
+def size_options(command: Command) -> Command:
     """Give a command --width, --height and --fit: the size of the results."""
     pixels = click.IntRange(min=1)
     width = click.option("--width", metavar="PIXELS", type=pixels, help="Width of the results, in place of --scale.")
@@ -159,7 +159,7 @@ def size_options(command: _COMMAND) -> _COMMAND:
     return width(height(fit(command)))
 
 
-def output_options(command: _COMMAND) -> _COMMAND:
+def output_options(command: Command) -> Command:
     """Give a command the options of `pysr.Output` that say how results are written."""
     options = (
         click.option("--quality", metavar="Q", type=click.IntRange(1, 100), help="Of JPEG, WebP, AVIF. Default: 95."),
@@ -202,7 +202,7 @@ def output_options(command: _COMMAND) -> _COMMAND:
     return command
 
 
-def folder_options(command: _COMMAND) -> _COMMAND:
+def folder_options(command: Command) -> Command:
     """Give a command the options of `pysr.upscaling.jobs.Course`: how many files are gone through."""
     options = (
         click.option("-r", "--recursive", is_flag=True, help="Also the images of sub-folders, into the same tree."),
@@ -234,7 +234,7 @@ def folder_options(command: _COMMAND) -> _COMMAND:
     return command
 
 
-def device_options(command: _COMMAND) -> _COMMAND:
+def device_options(command: Command) -> Command:
     """Give a command --device and --precision."""
     device = click.option(
         "--device", metavar="NAME", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps, ..."
@@ -250,14 +250,14 @@ def device_options(command: _COMMAND) -> _COMMAND:
     return device(precision(command))
 
 
-def strength_option(command: _COMMAND) -> _COMMAND:
+def strength_option(command: Command) -> Command:
     """Give a command --strength."""
     return click.option(
         "--strength", metavar="X", type=float, help="How much a model for compressed images does, 0 to 1 (all)."
     )(command)
 
 
-def models_folder_option(command: _COMMAND) -> _COMMAND:
+def models_folder_option(command: Command) -> Command:
     """Give a command --models, which takes the place of ``PYSR_MODELS`` while the command runs."""
 
     def set_folder(ctx: click.Context, param: click.Parameter, folder: Path | None) -> None:
@@ -287,7 +287,7 @@ def models_folder_option(command: _COMMAND) -> _COMMAND:
     )(command)
 
 
-def backend_options(command: _COMMAND) -> _COMMAND:
+def backend_options(command: Command) -> Command:
     """Give a command --backend and --calibration."""
     calibration = click.option(
         "--calibration", metavar="DIR", type=PATH, help="Images on which --precision int8 is calibrated and checked."
@@ -302,7 +302,7 @@ def backend_options(command: _COMMAND) -> _COMMAND:
     return backend(calibration(command))
 
 
-def tta_option(command: _COMMAND) -> _COMMAND:
+def tta_option(command: Command) -> Command:
     """Give a command --tta, as the parameter ``ensemble``."""
     return click.option(
         "--tta",
@@ -313,14 +313,14 @@ def tta_option(command: _COMMAND) -> _COMMAND:
     )(command)
 
 
-def verbosity_options(command: _COMMAND) -> _COMMAND:
+def verbosity_options(command: Command) -> Command:
     """Give a command -q and -v, which set `CliState.verbosity`."""
 
     def remember(ctx: click.Context, param: click.Parameter, value: bool) -> None:
         if value:
             ctx.ensure_object(CliState).verbosity = -1 if param.name == "quiet" else 1
 
-    def flag(short: str, name: str, help: str) -> Callable[[_COMMAND], _COMMAND]:
+    def flag(short: str, name: str, help: str) -> Callable[[Command], Command]:
         return click.option(short, name, is_flag=True, expose_value=False, callback=remember, help=help)
 
     quiet = flag("-q", "--quiet", "Print errors only.")

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from fractions import Fraction
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import (
-    PATH,
-    CliState,
-    device_options,
-    models_folder_option,
-    parse_enlargement,
-    parse_memory,
-    scale_option,
-    tta_option,
-    verbosity_options,
-    weights_option,
-)
+from ..errors import InputError
+from .options import PATH, CliState, output_options, verbosity_options
 from .terminal import facts_table, print_json, print_table
+from .upscale import enlargement_of, jobs_of
+from .upscale_options import UpscaleOptions, network_options
 
 if TYPE_CHECKING:
     from ..upscaling.file_plan import FilePlan
@@ -30,83 +21,40 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("image", metavar="IN", type=PATH)
-@click.option("-o", "--output", metavar="OUT", type=PATH, help="File to write. Default: NAME_x2.EXT beside the input.")
+@click.option("-o", "--output", "--out", metavar="OUT", help="File to write. Default: NAME_x2.EXT beside the input.")
+@network_options("Enlargement per side: 3, x3, 3x or 1.5. Default: as of `pysr upscale`.")
 @click.option(
     "-f", "--format", metavar="EXT", help="Format of that file: png, jpg, webp, tif, ... Default: the input's."
 )
-@click.option(
-    "-m",
-    "--model",
-    metavar="NAME",
-    default="auto",
-    show_default=True,
-    help="Model (see `pysr models`) or model file. auto: chosen by the image's compression. A+B: A, then B.",
-)
-@models_folder_option
-@weights_option("Safetensors file to use in place of the weights shipped with the model.")
-@scale_option("Enlargement per side: 3, x3, 3x or 1.5. Default: the model's first (2 for auto).", parse_enlargement)
-@click.option(
-    "-t",
-    "--tile",
-    "patch",
-    metavar="PIXELS",
-    type=click.IntRange(min=0),
-    default=0,
-    help="Side of the square patches, in input pixels. 0 (default): as memory allows.",
-)
-@click.option(
-    "--mode",
-    type=click.Choice(["auto", "exact", "blend", "mean"]),
-    default="auto",
-    show_default=True,
-    help="How patches are joined. auto: exact if the model allows it, else blend.",
-)
-@device_options
-@click.option("--max-memory", metavar="SIZE", type=parse_memory, help="Memory limit, such as 4G.")
-@tta_option
+@output_options
+@click.option("--suffix", metavar="TEXT", help="Name that file NAME_TEXT.EXT.")
 @click.option("--json", is_flag=True, help="Print JSON.")
 @verbosity_options
 @click.pass_obj
-def plan(
-    state: CliState,
-    /,
-    image: Path,
-    output: Path | None,
-    format: str | None,
-    model: str,
-    weights: Path | None,
-    scale: int | Fraction | None,
-    patch: int,
-    mode: Literal["auto", "exact", "blend", "mean"],
-    device: str,
-    precision: str,
-    max_memory: int | None,
-    ensemble: bool,
-    json: bool,
-) -> int:
+def plan(state: CliState, /, image: Path, json: bool, **options: Any) -> int:
     """Tell what `pysr upscale` would do with an image, without doing it.
 
     Shown are sizes, patches, formats, and what the result will keep of the image's metadata and what it will lack;
     memory and time are estimates, from patches of noise that are upscaled. Nothing of IN is decoded.
     """
-    from ..files.output import Output
-    from ..upscaling.loading import load
-    from ..upscaling.tiling import Tiling
+    state.start()
+    from ..upscaling.models import Models
 
-    state.show_log()
-    tiling = Tiling(patch or "auto", mode, max_memory=max_memory)
-    whole = None if scale is None else math.ceil(scale)
-    options: dict[str, Any] = {
-        "weights": weights,
-        "device": device,
-        "precision": precision,
-        "tiling": tiling,
-        "ensemble": ensemble,
-    }
-    up = load(model, whole, **options)
-    ending = f".{format.lstrip('.')}" if format else image.suffix
-    target = output or image.with_name(f"{image.stem}_x{up.scale}{ending}")
-    found = up.plan(image, target, output=Output(size=scale if isinstance(scale, Fraction) else None))
+    chosen = UpscaleOptions(inputs=(image,), **options)
+    if image.is_dir() or chosen.reads_stream or chosen.writes_stream:
+        raise InputError(
+            "a plan is made for one file, not for a folder or a pipe; name an image file, and one to write"
+        )
+    output = chosen.for_output()
+    enlargement = enlargement_of(chosen, [image], output)
+    (job,) = jobs_of(chosen, [image], output, enlargement)
+    if job.error:
+        raise job.error
+    up = Models(chosen.model, enlargement.scale, chosen.for_load())(job)
+    target = Path(str(job.target))
+    makes_folder = not (target.parent.exists() or chosen.names_file())
+    found = up.plan(image, image.with_name(target.name) if makes_folder else target, output=output)
+    found = replace(found, target=str(target))
     if json:
         print_json(found.as_dict())
     else:

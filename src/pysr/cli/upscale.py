@@ -16,24 +16,13 @@ from ..errors import InputError
 from .options import (
     PATH,
     CliState,
-    backend_options,
-    device_options,
     folder_options,
-    models_folder_option,
     output_options,
-    parse_enlargement,
-    parse_memory,
-    scale_option,
-    size_options,
-    strength_option,
-    tta_option,
-    variant_options,
     verbosity_options,
-    weights_option,
 )
 from .reports import REPORTS, facts, file_name, intention
 from .terminal import eprint, explain_error, print_error, print_line
-from .upscale_options import UpscaleOptions
+from .upscale_options import UpscaleOptions, network_options
 
 if TYPE_CHECKING:
     from ..files.output import Output
@@ -54,51 +43,10 @@ if TYPE_CHECKING:
     help="Output file, a folder for several inputs (out/), or - for standard output. Default: NAME_x3.EXT beside each"
     " input.",
 )
-@click.option(
-    "-m",
-    "--model",
-    "-n",
-    "--model-name",
-    "model",
-    metavar="NAME",
-    default="auto",
-    show_default=True,
-    help="Model (see `pysr models`) or model file. auto: chosen for each image by its compression. A+B: A, then B.",
-)
-@models_folder_option
-@variant_options
-@weights_option("Safetensors file to use in place of the weights shipped with the model.")
-@strength_option
-@scale_option(
+@network_options(
     "Enlargement per side: 3, x3, 3x or 1.5. Default: that noted by `pysr shrink`, or the model's first (2 for auto),"
-    " or the first in --weights.",
-    parse_enlargement,
+    " or the first in --weights."
 )
-@size_options
-@click.option(
-    "-t",
-    "--tile",
-    "--patch",
-    "patch",
-    metavar="PIXELS",
-    type=click.IntRange(min=0),
-    default=0,
-    help="Side of the square patches processed one by one, in input pixels. 0 (default): as memory allows.",
-)
-@click.option("-g", "--gpu-id", metavar="N", type=click.IntRange(min=0), help="Same as --device cuda:N.")
-@device_options
-@backend_options
-@click.option("--fp32", is_flag=True, help="Same as --precision float32.")
-@click.option(
-    "--mode",
-    type=click.Choice(["auto", "exact", "blend", "mean"]),
-    default="auto",
-    show_default=True,
-    help="How patches are joined. auto: exact if the model allows it, else blend.",
-)
-@click.option("--max-memory", metavar="SIZE", type=parse_memory, help="Memory limit for one network call, such as 4G.")
-@click.option("--match-histogram", is_flag=True, help="Match each colour channel's histogram to the input's.")
-@tta_option
 @click.option("-f", "--format", metavar="EXT", help="Output format: png, jpg, webp, tif, ... Default: the input's.")
 @output_options
 @click.option("--suffix", metavar="TEXT", help="Name outputs NAME_TEXT.EXT.")
@@ -159,8 +107,8 @@ def _upscale(state: CliState, options: UpscaleOptions) -> int:
     with collector_at_rest():
         output = options.for_output()
         sources = _sources(options)
-        enlargement = _enlargement(options, sources, output)
-        jobs = _plan(options, sources, output, enlargement)
+        enlargement = enlargement_of(options, sources, output)
+        jobs = jobs_of(options, sources, output, enlargement)
         _check_comparisons(options, jobs)
         models = Models(options.model, enlargement.scale, options.for_load())
         if loads_here := not options.dry_run and options.engine == LOCAL:
@@ -189,7 +137,7 @@ def _sources(options: UpscaleOptions) -> list[Any]:
     return [buffered(sys.stdin.buffer)] if options.reads_stream else list(options.sources)
 
 
-def _enlargement(options: UpscaleOptions, sources: Sequence[Any], output: Output) -> Enlargement:
+def enlargement_of(options: UpscaleOptions, sources: Sequence[Any], output: Output) -> Enlargement:
     """How much to enlarge, found out without loading a model."""
     from ..namespaces import AUTO
     from ..upscaling.auto import auto_scale, auto_scales
@@ -210,9 +158,10 @@ def _enlargement(options: UpscaleOptions, sources: Sequence[Any], output: Output
     return Enlargement(math.prod(chain.at(scale).parts))
 
 
-def _plan(
+def jobs_of(
     options: UpscaleOptions, sources: Sequence[Any], output: Output, enlargement: Enlargement
 ) -> Sequence[FileJob]:
+    """Which file is written for which input."""
     from ..files.formats import WRITABLE
     from ..files.writer import format_by_name
     from ..upscaling.folder import plan_files, plan_in_place, plan_one

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+
+from .options import (
+    Command,
+    backend_options,
+    device_options,
+    models_folder_option,
+    parse_enlargement,
+    parse_memory,
+    scale_option,
+    size_options,
+    strength_option,
+    tta_option,
+    variant_options,
+    weights_option,
+)
 
 if TYPE_CHECKING:
     from ..files.output import Output
@@ -16,12 +32,74 @@ if TYPE_CHECKING:
 STREAM = "-"  # in place of a file: standard input or output
 
 
-@dataclass(frozen=True)
+def network_options(scale_help: str) -> Callable[[Command], Command]:
+    """Give a command the options that say which network enlarges by how much, and how it is computed."""
+
+    def give(command: Command) -> Command:
+        options = (
+            click.option(
+                "-m",
+                "--model",
+                "-n",
+                "--model-name",
+                "model",
+                metavar="NAME",
+                default="auto",
+                show_default=True,
+                help="Model (see `pysr models`) or model file. auto: chosen for each image by its compression. A+B: A,"
+                " then B.",
+            ),
+            models_folder_option,
+            variant_options,
+            weights_option("Safetensors file to use in place of the weights shipped with the model."),
+            strength_option,
+            scale_option(scale_help, parse_enlargement),
+            size_options,
+            click.option(
+                "-t",
+                "--tile",
+                "--patch",
+                "patch",
+                metavar="PIXELS",
+                type=click.IntRange(min=0),
+                default=0,
+                help="Side of the square patches processed one by one, in input pixels. 0 (default): as memory allows.",
+            ),
+            click.option("-g", "--gpu-id", metavar="N", type=click.IntRange(min=0), help="Same as --device cuda:N."),
+            device_options,
+            backend_options,
+            click.option("--fp32", is_flag=True, help="Same as --precision float32."),
+            click.option(
+                "--mode",
+                type=click.Choice(["auto", "exact", "blend", "mean"]),
+                default="auto",
+                show_default=True,
+                help="How patches are joined. auto: exact if the model allows it, else blend.",
+            ),
+            click.option(
+                "--max-memory",
+                metavar="SIZE",
+                type=parse_memory,
+                help="Memory limit for one network call, such as 4G.",
+            ),
+            click.option(
+                "--match-histogram", is_flag=True, help="Match each colour channel's histogram to the input's."
+            ),
+            tta_option,
+        )
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return give
+
+
+@dataclass(frozen=True, kw_only=True)
 class UpscaleOptions:
-    """The arguments of ``pysr upscale``; None if an option was left out."""
+    """The arguments of ``pysr upscale``; None if an option was left out. Those with defaults ``pysr plan`` lacks."""
 
     inputs: tuple[Path, ...]
-    more_inputs: tuple[Path, ...]
+    more_inputs: tuple[Path, ...] = ()
     output: str | None
     model: str
     variant: str | None
@@ -55,20 +133,20 @@ class UpscaleOptions:
     tag: bool
     frame: int | None
     colour: Literal["file", "srgb"] | None
-    in_place: bool
-    yes: bool
-    recursive: bool
-    workers: int | None
-    resume: bool
-    skip_existing: bool
-    fail_fast: bool
-    engine: str
-    address: str | None
-    dry_run: bool
-    comparison: Path | None
-    html: Path | None
-    progress: Literal["bar", "json", "none"]
-    json: bool
+    in_place: bool = False
+    yes: bool = False
+    recursive: bool = False
+    workers: int | None = None
+    resume: bool = False
+    skip_existing: bool = False
+    fail_fast: bool = False
+    engine: str = "local"
+    address: str | None = None
+    dry_run: bool = False
+    comparison: Path | None = None
+    html: Path | None = None
+    progress: Literal["bar", "json", "none"] = "none"
+    json: bool = False
 
     def __post_init__(self) -> None:
         if not self.sources:
