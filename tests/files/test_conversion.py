@@ -122,6 +122,8 @@ def test_cmyk_goes_by_its_profile_or_roughly(monkeypatch: pytest.MonkeyPatch, ca
     monkeypatch.setattr("pysr.files.conversion.by_profile", by_this)
     result = through(image, "png")
     assert (set(seen), result.info["icc_profile"]) == ({SRGB}, b"sRGB")
+    for ending in ("bmp", "ppm", "npy"):  # without a place for a profile, sRGB is what the file is taken for
+        assert "icc_profile" not in through(image, ending).info
 
 
 def test_a_profile_is_asked_for_its_colours(monkeypatch: pytest.MonkeyPatch) -> None:

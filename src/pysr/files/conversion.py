@@ -19,6 +19,7 @@ from PIL import Image, ImageCms
 from ..imaging.palette import colours_of
 from .depth import white_of_dtype
 from .formats import Format
+from .metadata import holds_profile
 from .output import Output
 from .raster import Described, Pixels, mode_of, to_depth
 
@@ -153,7 +154,7 @@ def _without_inks(raster: Some, kind: Format, name: str) -> Some:
             "%r: %s has no CMYK images, and %s; the colours become roughly sRGB",
             *(name, kind.name, "its colour profile cannot be used" if profile else "the file has no colour profile"),
         )
-    metadata = replace(raster.metadata, icc=becomes)
+    metadata = replace(raster.metadata, icc=becomes if holds_profile(kind.name) else b"")  # without one, it is sRGB
     coloured = raster.mapped(lambda pixels: convert(to_depth(pixels, np.uint8)), kind="rgb", metadata=metadata)
     return _noted(coloured, "CMYK became sRGB", kind)
 

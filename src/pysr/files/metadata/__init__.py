@@ -14,7 +14,7 @@ from typing import IO, Literal
 
 from ...errors import format_error
 from . import exif, xmp
-from .fit import Changes, fit, holds_colours, holds_exif, make_true, names_of
+from .fit import Changes, fit, holds_colours, holds_exif, holds_profile, make_true, names_of
 from .heif import avif_arguments, read_heif, read_jpeg2000
 from .jpeg import embed_jpeg, read_jpeg
 from .model import Metadata, Note, Text
@@ -41,6 +41,7 @@ __all__ = [
     "fit",
     "holds_colours",
     "holds_exif",
+    "holds_profile",
     "make_true",
     "png_chunks",
     "read_metadata",

@@ -108,6 +108,11 @@ def holds_colours(format: str) -> bool:
     return "colours" in _HOLDS.get(format, ())
 
 
+def holds_profile(format: str) -> bool:
+    """Tell whether a format has a place for a colour profile."""
+    return "icc" in _HOLDS.get(format, ())
+
+
 def holds_exif(format: str) -> bool:
     """Tell whether a format has a place for EXIF."""
     return "exif" in _HOLDS.get(format, ())
