@@ -41,7 +41,7 @@ def upscale_in_colour(
     curves = curves_of(metadata.icc, metadata.colours, channels)
     if curves is None or (colour is None and not is_far_from_srgb(curves)):
         return upscale(raster)
-    _log.info("the values of %r are encoded by another curve than sRGB's; it is enlarged in sRGB's", name)
+    _log.info("%r is enlarged in values of sRGB's curve in place of its own", name)
     depth = raster.dtype.type
     result = upscale(raster.mapped(lambda pixels: as_srgb(to_depth(pixels, np.float32), curves)))
     if metadata.icc or holds_colours(format):
