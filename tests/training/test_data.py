@@ -78,6 +78,14 @@ def test_reduced_copies_and_small_pictures(tmp_path: Path) -> None:
     assert [tuple(p.high.shape) for p in found] == [(1, 60, 78), (1, 30, 36), (1, 30, 198)]
 
 
+def test_images_that_are_too_small_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for side in (8, 12, 40):
+        Image.new("RGB", (60, side)).save(tmp_path / f"{side}.png")
+    found = read_images([tmp_path], "luma", [2], rescale_augment=(1.0, 0.5), smallest=30)
+    assert len(found) == 1
+    assert "images left out, as a side of them is shorter than 30 pixels: 2" in caplog.text
+
+
 def test_several_folders_come_in_order(tmp_path: Path) -> None:
     for name in ("b", "a"):
         write(tmp_path / name / "x.png", 8, 8 if name == "a" else 10)

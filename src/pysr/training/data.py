@@ -105,24 +105,29 @@ def read_images(
         scales: of the low-resolution versions.
         rescale_augment: each image is also used at these sizes (an augmentation: it makes JPEG artefacts and blur
             finer).
-        smallest: images with a shorter side than this many pixels are left out.
+        smallest: images with a shorter side than this many pixels are left out, and counted in a warning.
 
     Raises:
         InputError: if no image remains, or one cannot be read.
     """
-    images = []
+    images: list[TrainingImage] = []
+    left_out = 0
     multiple = lcm(*scales)
     smallest = max(smallest, multiple)
     for stack in (stack for place in places for _, stack in read_stacks(place, "train")):
         planes = in_colour(stack, colour)
+        before = len(images)
         for factor in rescale_augment:
             height, width = (round(side * factor) for side in planes.shape[-2:])
             if min(height, width) >= smallest:
                 images += _training_images(planes, (height, width), scales, multiple)
+        left_out += len(stack) if len(images) == before else 0
     if not images:
         raise InputError(
             f"no training image has sides of at least {smallest} pixels, as this training needs; give larger ones"
         )
+    if left_out:
+        logger.warning("images left out, as a side of them is shorter than %d pixels: %d", smallest, left_out)
     logger.info("%d training images (rescaled copies included)", len(images))
     return images
 
