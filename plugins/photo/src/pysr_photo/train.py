@@ -12,6 +12,8 @@ from pysr_srgan.train import muon as srgan_muon
 
 from .network import fill_from_srresnet
 
+SECOND = "perceptual:" + ",".join(f"efficientnet-lite0/relu{block}" for block in (0, 1, 3, 5, 8)) + ",unit,shift8"
+
 
 def muon(network: nn.Module, rate: float) -> list[Optimizer]:
     """Muon for the 3 x 3 layers, and Adam at a tenth of its rate for the others, as for SRResNet."""
@@ -49,7 +51,7 @@ def sharp_recipe() -> Recipe:
     Needs the losses of pysr-perceptual: ``pip install pysr-photo[train]``.
     """
     return Recipe(
-        losses={"l1": 130.0, PERCEPTUAL: 7.0, "projected": 0.1, "checkerboard:4": 100.0},
+        losses={"l1": 20.0, PERCEPTUAL: 6.0, SECOND: 14.0, "projected": 0.3, "checkerboard:4": 100.0},
         optimizers=partial(muon, rate=0.002),
         schedule=trapezoid(rise=0.02, fall=0.6),
         steps=2_000,
@@ -63,7 +65,8 @@ def sharp_recipe() -> Recipe:
         ema_decay=0.995,
         validate_every=250,
         reasons={
-            "losses": "those of `srgan`; none of them uses the network of the metric `perceptual`",
+            "losses": "those of `srgan` and features of a second network, as those of one are soon learnt by heart;"
+            " neither is the network of the metric `perceptual`",
             "flat_fraction": "a discriminator tolerates texture on plain backgrounds, a user does not",
             "neutral_fraction": "a discriminator tolerates colours in text, too",
         },
