@@ -292,7 +292,7 @@ def test_a_sibling_that_is_removed_before_it_is_locked_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: None
 ) -> None:
     removed: list[str] = []
-    lock = atomic._lock
+    lock = atomic.lock
 
     def lock_late(descriptor: int, *, wait: bool) -> bool:
         if not removed:
@@ -300,7 +300,7 @@ def test_a_sibling_that_is_removed_before_it_is_locked_is_made_again(
             (tmp_path / removed[0]).unlink()
         return lock(descriptor, wait=wait)
 
-    monkeypatch.setattr("pysr.atomic._lock", lock_late)
+    monkeypatch.setattr("pysr.atomic.lock", lock_late)
     with atomic_write(tmp_path / "a") as file:
         file.write(b"1")
     assert (tmp_path / "a").read_bytes() == b"1"

@@ -22,10 +22,10 @@ if sys.platform != "win32":
 FilePath = str | os.PathLike[str]
 
 _log = logging.getLogger(__name__)
-_UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM})  # FAT, SMB, FUSE
+UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM})  # FAT, SMB, FUSE
 _EXCLUSIVE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _SIBLING = re.compile(r"\.pysr-\d+-[0-9a-f]{16}(-[0-9a-f]{8})?")  # the last part is that of earlier versions
-_unfinished: set[str] = set()  # siblings, whether they have their names already or not
+unfinished: set[str] = set()  # siblings, whether they have their names already or not
 _LONGEST_NAME = 255  # bytes in a file's name: the limit of ext4, XFS, Btrfs, APFS and NTFS
 
 
@@ -60,12 +60,13 @@ def special_kind(path: FilePath) -> str | None:
     return "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
 
 
-def check_place(path: FilePath, *, folder_is_made: bool = False) -> None:
+def check_place(path: FilePath, *, folder_is_made: bool = False, replaces_folder: bool = False) -> None:
     """Check that a file can be written, before computing the result that it will hold.
 
     Args:
         path: The file.
         folder_is_made: Whether its folder, and those above it, are created later where they are missing.
+        replaces_folder: Whether what is written is a folder itself, which takes the place of one.
 
     Raises:
         InputError: The folder is missing or write-protected, or the path is a folder, a device, write-protected or
@@ -80,7 +81,7 @@ def check_place(path: FilePath, *, folder_is_made: bool = False) -> None:
         raise InputError(f"{folder!r}, where {name!r} is to lie, is not a folder; choose another one")
     if not os.path.isdir(folder):
         raise InputError(f"there is no folder {folder!r} for {name!r}; create it first")
-    if os.path.exists(target) and not os.path.isfile(target):
+    if os.path.exists(target) and not (os.path.isdir if replaces_folder else os.path.isfile)(target):
         raise InputError(f"{name!r} is a folder or a device, not a file; choose another name")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"the folder {folder!r} is write-protected; choose another one")
@@ -119,16 +120,16 @@ def atomic_write(path: FilePath) -> Iterator[BinaryIO]:
     target = os.path.realpath(file_name(path))
     mode = _mode_of_target(target)
     folder = os.path.dirname(target)
-    _remove_abandoned(folder)
-    sibling = os.path.join(folder, f".pysr-{os.getpid()}-{secrets.token_hex(8)}")
+    remove_abandoned(folder)
+    sibling = new_sibling(folder)
     file = named = _create(folder, sibling, 0o666 if mode is None else 0o600)
-    _unfinished.add(sibling)
+    unfinished.add(sibling)
     try:
         yield file
         file.flush()
         if mode is not None:
-            _tolerate(_set_mode, file, mode, loss=f"{target!r} could not keep its permissions")
-        _tolerate(os.fsync, file.fileno(), loss=f"{target!r} may not be on the disk yet")
+            tolerate(_set_mode, file, mode, loss=f"{target!r} could not keep its permissions")
+        tolerate(os.fsync, file.fileno(), loss=f"{target!r} may not be on the disk yet")
         os.close(os.dup(file.fileno()))  # what only closing would tell, as on NFS, must be told before the renaming
         named = _named(file, sibling)
         refused = _rename(named, sibling, target)
@@ -140,7 +141,7 @@ def atomic_write(path: FilePath) -> Iterator[BinaryIO]:
             named.close()
         raise
     finally:
-        _unfinished.discard(sibling)
+        unfinished.discard(sibling)
     try:
         if refused:
             _log.warning("%r is copied into place: its file system does not let files be renamed (%s)", target, refused)
@@ -149,18 +150,31 @@ def atomic_write(path: FilePath) -> Iterator[BinaryIO]:
         with suppress(OSError):  # the file is complete and in its place
             file.close()
             named.close()
-    _sync_folder(folder)
+    sync_folder(folder)
+
+
+def new_sibling(folder: str) -> str:
+    """Return the name of a file, or a folder, that is not finished, in the folder where it is to lie."""
+    return os.path.join(folder, f".pysr-{os.getpid()}-{secrets.token_hex(8)}")
 
 
 def discard_unfinished() -> None:
     """Remove what this process has not finished writing, before it ends by `os._exit`."""
-    for sibling in tuple(_unfinished):
+    for sibling in tuple(unfinished):
         if os.path.basename(sibling).startswith(f".pysr-{os.getpid()}-"):  # else its parent's
-            with suppress(OSError):
-                os.unlink(sibling)
+            remove(sibling)
 
 
-def _tolerate(step: Callable[..., object], *arguments: object, loss: str) -> None:
+def remove(sibling: str) -> None:
+    """Remove an unfinished file or folder, as far as that is possible."""
+    with suppress(OSError):
+        if os.path.isdir(sibling):
+            shutil.rmtree(sibling, ignore_errors=True)
+        else:
+            os.unlink(sibling)
+
+
+def tolerate(step: Callable[..., object], *arguments: object, loss: str) -> None:
     """Do a step that a finished file can do without: where the file system does not know it, only a warning is logged.
 
     Any other error is raised, such as EIO or ENOSPC of `os.fsync`, which tell that the bytes are lost.
@@ -168,7 +182,7 @@ def _tolerate(step: Callable[..., object], *arguments: object, loss: str) -> Non
     try:
         step(*arguments)
     except OSError as error:
-        if error.errno not in _UNSUPPORTED:
+        if error.errno not in UNSUPPORTED:
             raise
         _log.warning("%s: its file system does not support that (%s)", loss, format_error(error))
 
@@ -187,7 +201,7 @@ def _named(file: BinaryIO, sibling: str) -> BinaryIO:
         os.link(_link_to(file.fileno()), sibling, src_dir_fd=file.fileno(), follow_symlinks=True)
         return file
     except OSError as error:
-        if error.errno not in _UNSUPPORTED:
+        if error.errno not in UNSUPPORTED:
             raise
     named = _create_named(sibling, 0o600)
     try:
@@ -195,8 +209,8 @@ def _named(file: BinaryIO, sibling: str) -> BinaryIO:
         shutil.copyfileobj(file, named)
         named.flush()
         mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        _tolerate(_set_mode, named, mode, loss=f"{sibling!r} could not get its permissions")
-        _tolerate(os.fsync, named.fileno(), loss=f"{sibling!r} may not be on the disk yet")
+        tolerate(_set_mode, named, mode, loss=f"{sibling!r} could not get its permissions")
+        tolerate(os.fsync, named.fileno(), loss=f"{sibling!r} may not be on the disk yet")
     except BaseException:
         named.close()
         raise
@@ -212,7 +226,7 @@ def _rename(file: BinaryIO, sibling: str, target: str) -> str | None:
     try:
         os.replace(sibling, target)
     except OSError as error:
-        if error.errno not in _UNSUPPORTED or sys.platform == "win32":
+        if error.errno not in UNSUPPORTED or sys.platform == "win32":
             raise
         return format_error(error)
     return None
@@ -248,7 +262,7 @@ def _create(folder: str, sibling: str, mode: int) -> BinaryIO:
     with suppress(OSError, AttributeError):  # AttributeError: only Linux has the flag
         descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode)
         if _can_be_linked(descriptor):
-            _lock(descriptor, wait=True)
+            lock(descriptor, wait=True)
             return _opened(descriptor)
         os.close(descriptor)
     return _create_named(sibling, mode)
@@ -258,7 +272,7 @@ def _create_named(sibling: str, mode: int) -> BinaryIO:
     while True:
         descriptor = os.open(sibling, _EXCLUSIVE, mode)
         try:
-            _lock(descriptor, wait=True)
+            lock(descriptor, wait=True)
             if sys.platform == "win32" or os.fstat(descriptor).st_nlink:
                 return _opened(descriptor)
         except BaseException:
@@ -289,7 +303,7 @@ def _can_be_linked(descriptor: int) -> bool:
         return False
 
 
-def _lock(descriptor: int, *, wait: bool) -> bool:
+def lock(descriptor: int, *, wait: bool) -> bool:
     """Lock a file against being taken for an abandoned one; tell whether it is locked."""
     if sys.platform == "win32":
         return True  # Windows does not remove open files
@@ -300,7 +314,7 @@ def _lock(descriptor: int, *, wait: bool) -> bool:
     return True
 
 
-def _remove_abandoned(folder: str) -> None:
+def remove_abandoned(folder: str) -> None:
     """Remove the siblings that killed processes left in a folder: those that nobody has locked.
 
     The process's number tells nothing: it may run in another container, or on another computer.
@@ -316,13 +330,14 @@ def _remove_if_unlocked(sibling: str) -> None:
     with suppress(OSError):
         descriptor = os.open(sibling, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would wait
         try:
-            if stat.S_ISREG(os.fstat(descriptor).st_mode) and _lock(descriptor, wait=False):
-                os.unlink(sibling)
+            mode = os.fstat(descriptor).st_mode
+            if (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) and lock(descriptor, wait=False):
+                remove(sibling)
         finally:
             os.close(descriptor)
 
 
-def _sync_folder(folder: str) -> None:
+def sync_folder(folder: str) -> None:
     """Make the rename durable where the system supports it; the file itself is already in place."""
     if sys.platform == "win32":
         return
