@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 import zlib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -224,9 +225,10 @@ def test_a_transparent_colour_is_read_as_alpha(tmp_path: Path, mode: str, key: A
 
 
 def test_every_ending_that_is_written_is_read(tmp_path: Path) -> None:
-    for ending in WRITABLE:
+    written = {*WRITABLE} - (set() if find_spec("zarr") else {".zarr"})
+    for ending in written:
         write_image(make_image(), tmp_path / f"a{ending}")
-    assert sorted(path.suffix for path in image_files(tmp_path)) == sorted({*WRITABLE} - {".npy"})
+    assert sorted(path.suffix for path in image_files(tmp_path)) == sorted(written - {".npy"})
     assert {read_image(path).size for path in image_files(tmp_path)} == {(12, 8)}
     assert set(WRITABLE) < set(READABLE)
 

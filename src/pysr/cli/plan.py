@@ -38,10 +38,11 @@ def plan(state: CliState, /, image: Path, json: bool, **options: Any) -> int:
     memory and time are estimates, from patches of noise that are upscaled. Nothing of IN is decoded.
     """
     state.start()
+    from ..files.zarr_store import is_store
     from ..upscaling.models import Models
 
     chosen = UpscaleOptions(inputs=(image,), **options)
-    if image.is_dir() or chosen.reads_stream or chosen.writes_stream:
+    if (image.is_dir() and not is_store(image)) or chosen.reads_stream or chosen.writes_stream:
         raise InputError(
             "a plan is made for one file, not for a folder or a pipe; name an image file, and one to write"
         )

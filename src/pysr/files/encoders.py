@@ -13,23 +13,30 @@ from .png_writer import PngWriter
 from .raster import Pixels
 from .raster_rows import AnyRaster, RasterRows
 from .tiff_writer import TiffWriter
+from .zarr import ZarrWriter
 
-BY_ROWS = {"PNG", "TIFF", "JPEG", "PPM", "NPY"}  # formats that are written without the whole image in memory
+BY_ROWS = {"PNG", "TIFF", "JPEG", "PPM", "NPY", "ZARR"}  # formats that are written without the whole image in memory
+FOLDERS = {"ZARR"}  # formats whose files are folders
 
 
-def encode_image(image: AnyRaster, format: str, file: IO[bytes], metadata: Metadata, **options: Any) -> None:
+Sink = IO[bytes] | str  # where a file goes: one that is open, or for a format of `FOLDERS` the name of an empty folder
+
+
+def encode_image(image: AnyRaster, format: str, file: Sink, metadata: Metadata, **options: Any) -> None:
     """Encode an image with its metadata.
 
     Args:
         image: In one of the modes that the format holds.
         format: Its name, such as "PNG".
-        file: Open for reading and writing, seekable, empty.
+        file: Open for reading and writing, seekable, empty; of a format of `FOLDERS`, an empty folder.
         metadata: As `fit` returns them for the format; those of the image are not written.
         options: Of PNG ``level``, of TIFF ``compression``, as their writers take them; for other formats those of
             Pillow's ``save``.
     """
     by_rows = isinstance(image, RasterRows)
-    if format == "PNG":
+    if isinstance(file, str):
+        ZarrWriter(file, image.size).write(_bands(image))
+    elif format == "PNG":
         writer = PngWriter(
             file, image.size, image.kind, palette=image.palette, **options, chunks=png_chunks(metadata), by_rows=by_rows
         )

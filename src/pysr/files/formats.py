@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from typing import IO
 
 from ..errors import InputError
+from .zarr_store import is_description
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ FORMATS = (
     Format("BMP", (".bmp",), ("1", "L", "P", "RGB"), most_bytes=_4_GB),
     Format("PPM", (".ppm",), ("1", "L", "I;16", "RGB", "RGB;16")),
     Format("NPY", (".npy",), (*_INTEGERS, *_FLOATS)),
+    Format("ZARR", (".zarr",), (*_INTEGERS, *_FLOATS)),
 )
 WRITABLE = tuple(ending for kind in FORMATS for ending in kind.endings)
 ENDINGS = {kind.name: kind.endings for kind in FORMATS}
@@ -113,6 +115,8 @@ def detect_format(file: IO[bytes], name: str) -> str:
     Raises:
         InputError: It is not an image that pysr reads.
     """
+    if is_description(file):
+        return "ZARR"
     start = file.read(_KNOWN)
     file.seek(0)
     if kind := format_of(start):
@@ -123,7 +127,9 @@ def detect_format(file: IO[bytes], name: str) -> str:
     if _is_targa(file, start):
         return "TGA"
     what = "is empty" if not start else "is not an image that pysr can read"
-    raise InputError(f"{name!r} {what}; give a PNG, JPEG, WebP, AVIF, TIFF, JPEG 2000, BMP, TGA, GIF, PPM or NPY file")
+    raise InputError(
+        f"{name!r} {what}; give a PNG, JPEG, WebP, AVIF, TIFF, JPEG 2000, BMP, TGA, GIF, PPM, NPY or Zarr file"
+    )
 
 
 def _is_targa(file: IO[bytes], start: bytes) -> bool:

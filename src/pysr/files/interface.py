@@ -62,6 +62,7 @@ class ImageReader(ABC):
         by_rows: Whether `rows` can be called.
         any_rows: Whether `window` decodes little more than the rows of the window, wherever they are.
         any_columns: Likewise the columns.
+        length: Bytes of the image, if they lie in other files than the one that is open, too.
         losses: What the pixels lack that the file has, known before decoding: in words, for the log.
     """
 
@@ -74,6 +75,7 @@ class ImageReader(ABC):
     by_rows: bool = False
     any_rows: bool = False
     any_columns: bool = False
+    length: int | None = None
     losses: Sequence[str] = ()
 
     @property

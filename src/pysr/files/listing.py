@@ -11,6 +11,7 @@ from pathlib import Path
 from ..atomic import FilePath, file_name
 from ..errors import InputError, format_error
 from .formats import READABLE, format_of
+from .zarr_store import is_array, is_store
 
 _OTHER_ENDINGS = """
     .3fr .ai .apng .arw .avifs .bpg .cr2 .cr3 .crw .cur .dcm .dcr .dds .djvu .dng .emf .eps .erf .exr .fit .fits .flif
@@ -70,6 +71,8 @@ def folder_images(folder: FilePath) -> FolderImages:
     name = file_name(folder)
     if not os.path.isdir(name):
         raise InputError(f"there is no folder {name!r}; check the name")
+    if is_store(name):
+        raise InputError(f"{name!r} is a Zarr store, not a folder of images; give it as an image file")
     try:
         visible = sorted((path for path in Path(name).iterdir() if not path.name.startswith(".")), key=natural_order)
     except OSError as error:
@@ -111,20 +114,26 @@ def listed(paths: Sequence[Path], most: int = 3) -> str:
 
 
 def _kind(path: Path) -> str | None:
+    if is_store(path):
+        return "image" if is_array(path, image=True) else "left out"
     if path.is_dir():
         return "folder"
     ending = path.suffix.lower()
-    if ending in _ARRAYS:
+    if ending in _ARRAYS or not path.is_file():
         return None
-    if ending in READABLE or ending in _UNREADABLE or not path.is_file():
-        return ("image" if ending in READABLE else "left out") if path.is_file() else None
+    if ending in READABLE or ending in _UNREADABLE:
+        return "image" if ending in READABLE else "left out"
+    return _kind_by_content(path)
+
+
+def _kind_by_content(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
             start = file.read(64)
     except OSError:  # a file of an unknown kind
         return None
     if _is_readable(start):
-        return "left out" if ending else "image"
+        return "left out" if path.suffix else "image"
     return "left out" if _MAGIC.match(start) else None
 
 

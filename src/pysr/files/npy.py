@@ -8,17 +8,9 @@ from typing import IO
 import numpy as np
 
 from ..errors import InputError
-from .interface import Header, ImageReader, ImageWriter
-from .raster import Kind, Pixels
-
-_DTYPES = {
-    "u1": ("uint8", 8),
-    "u2": ("uint16", 16),
-    "f2": ("float32", 16),
-    "f4": ("float32", 32),
-    "f8": ("float32", 64),
-}
-_MOST_CHANNELS = 4
+from .arrays import array_header
+from .interface import ImageReader, ImageWriter
+from .raster import Pixels
 
 
 class NpyReader(ImageReader):
@@ -40,16 +32,7 @@ class NpyReader(ImageReader):
         else:  # the third version differs by names of fields, which no image has
             shape, fortran, self._stored = np.lib.format.read_array_header_2_0(file)
         self._file, self._name, self._start = file, name, file.tell()
-        known = _DTYPES.get(self._stored.str[1:])
-        channels = shape[2] if len(shape) == 3 else 1
-        if known is None or len(shape) not in (2, 3) or not 1 <= channels <= _MOST_CHANNELS or fortran:
-            order = " in Fortran's order" if fortran else ""
-            raise InputError(
-                f"{name!r} is an array of shape {shape} and type {self._stored}{order}, which is no image; save one of"
-                " shape (H, W) or (H, W, C), C from 1 to 4, of uint8, uint16 or floats from 0 to 1, in C's order"
-            )
-        kind: Kind = "gray" if channels < 3 else "rgb"
-        self.header = Header("NPY", (shape[1], shape[0]), kind, channels, *known)
+        self.header = array_header("NPY", shape, self._stored, name, "F" if fortran else "C")
         self.by_rows = True
 
     def window(self, x: int, y: int, width: int, height: int) -> Pixels:

@@ -23,7 +23,9 @@ _ARITHMETIC = re.compile(rb"\xff[\xc9-\xcb]")  # frames of JPEG files whose code
 _HEADER = 2**16  # bytes in which such a frame is looked for
 
 
-def check_plausible(header: Header, file: IO[bytes], name: str, compression: int | None = None) -> None:
+def check_plausible(
+    header: Header, file: IO[bytes], name: str, compression: int | None = None, length: int | None = None
+) -> None:
     """Check that a file is long enough for the pixels that its header declares.
 
     Args:
@@ -31,6 +33,7 @@ def check_plausible(header: Header, file: IO[bytes], name: str, compression: int
         file: Open at any place, where it is left.
         name: Of the file, for the message.
         compression: TIFF's number for it.
+        length: Bytes of the image, if they lie in other files, too.
 
     Raises:
         InputError: It is far too short.
@@ -39,7 +42,7 @@ def check_plausible(header: Header, file: IO[bytes], name: str, compression: int
     if width * height <= FREE:
         return
     place = file.tell()
-    length = file.seek(0, 2)
+    length = file.seek(0, 2) if length is None else length
     if header.format == "TIFF":
         densest = _DENSEST_TIFF.get(compression or 0, _MOST)
     else:

@@ -28,6 +28,7 @@ from .raster import Pixels, Raster
 from .raster_rows import RasterRows
 from .streams import Source, name_of, open_for_reading
 from .tiff_choice import open_tiff
+from .zarr import ZarrReader
 
 FLOAT_OVERSHOOT = 0.5  # beyond black and white; filters stay within it
 _log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ ANY_SIZE = 2**63  # pixels: of images that are not decoded, or row by row
 
 @contextmanager
 def open_reader(path: Source, *, max_pixels: int = MAX_PIXELS) -> Iterator[ImageReader]:
-    """Open an image file: PNG, JPEG, WebP, AVIF, TIFF, BMP, GIF, PPM or NPY, whatever the ending of its name.
+    """Open an image file: PNG, JPEG, WebP, AVIF, TIFF, BMP, GIF, PPM, NPY or Zarr, whatever the ending of its name.
 
     Args:
         path: The file, or one that is open for reading (in binary mode).
@@ -238,6 +239,7 @@ _READERS: dict[str, Callable[[IO[bytes], str], ImageReader]] = {
     "JPEG2000": open_jpeg2000,
     "PPM": open_netpbm,
     "NPY": NpyReader,
+    "ZARR": ZarrReader,
 }
 
 
@@ -251,7 +253,7 @@ def _opened_reader(file: IO[bytes], name: str) -> ImageReader:
     metadata = read_metadata(file, format)
     reader = _reader(decodable(file, format, metadata), format, name)
     reader.describe(metadata)
-    check_plausible(reader.header, file, name, reader.compression)
+    check_plausible(reader.header, file, name, reader.compression, reader.length)
     return reader
 
 

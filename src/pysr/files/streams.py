@@ -10,6 +10,7 @@ from typing import IO, Any, TypeGuard
 
 from ..atomic import FilePath, file_name, special_kind
 from ..errors import InputError, format_error
+from .zarr_store import description_in
 
 Source = FilePath | IO[bytes]  # what an image is read from
 Target = FilePath | IO[bytes]  # what an image is written to
@@ -94,6 +95,8 @@ def _open(name: str) -> IO[bytes]:
     try:
         if not (kind := special_kind(name)):
             return open(name, "rb")
+        if kind == "a folder" and (description := description_in(name)):  # of a Zarr store
+            return open(description, "rb")
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"there is no file {name!r}; check the name and the folder") from None
     except OSError as error:

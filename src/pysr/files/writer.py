@@ -8,19 +8,22 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import IO
+from typing import IO, Any
 
 from PIL import Image
 
-from ..atomic import FilePath, NotCopiedError, atomic_write, check_place, file_name
+from ..atomic import FilePath, NotCopiedError, atomic_write, file_name
+from ..atomic_folder import atomic_folder
 from ..errors import InputError, format_error
-from .encoders import encode_image
+from .encoders import FOLDERS, Sink, encode_image
 from .formats import FORMATS, WRITABLE, Format
 from .metadata import Changes, Metadata, fit, holds_exif, stripped, with_software
 from .output import DEFAULT, Output
 from .raster import Raster
 from .raster_rows import AnyRaster, RasterRows, Taken
 from .streams import Target, name_of
+from .zarr import check_installed
+from .zarr_store import check_target
 
 _log = logging.getLogger(__name__)
 _WORDS = {"1": "black-and-white", "P": "palette", "CMYK": "CMYK"}  # of modes without their depth
@@ -47,7 +50,9 @@ def check_output(
     """
     kind = kind or format_by_name(name_of(path))
     if isinstance(path, str | os.PathLike):
-        check_place(path)
+        check_target(path)
+    if kind.name in FOLDERS:
+        _check_folder(path)
     _check_mode(kind, mode, transparent)
     width, height = size
     if max(size) > kind.longest_side:
@@ -61,6 +66,13 @@ def check_output(
             " write .png, or choose a smaller scale"
         )
     return kind.name
+
+
+def _check_folder(path: Target) -> None:
+    name = name_of(path)
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"a Zarr store is a folder, which {name} cannot hold; write to a path, or another format")
+    check_installed(name)
 
 
 def format_by_name(name: str) -> Format:
@@ -155,7 +167,7 @@ def write_raster(
         raster = replace(raster, bands=taken)
     encode = image_encoder(raster, path, output=output, kind=kind, done=done)
     try:
-        write_encoded(lambda file: encode(file, None), path, modified)
+        write_encoded(lambda file: encode(file, None), path, modified, as_folder=encode.as_folder)
     except InputError:
         if taken and taken.error:  # computing the rows failed, not writing them
             raise taken.error from None
@@ -163,17 +175,27 @@ def write_raster(
     return encode.changes
 
 
-def write_encoded(encode: Callable[[IO[bytes]], object], path: Target, modified: int | None = None) -> None:
+def write_encoded(
+    encode: Callable[[Any], object], path: Target, modified: int | None = None, *, as_folder: bool = False
+) -> None:
     """Write a file that an encoder fills, as `write_raster` does.
 
     Args:
-        encode: Writes the file's bytes into an open, seekable file.
+        encode: Writes the file's bytes into an open, seekable file, or into a folder that it gets the name of.
         path: As for `write_raster`.
         modified: As for `write_raster`.
+        as_folder: Whether it is a folder that is written.
 
     Raises:
         InputError: Writing fails.
     """
+    if as_folder:
+        assert isinstance(path, str | os.PathLike)  # see `check_output`
+        with _errors_named(path), atomic_folder(path) as folder:
+            encode(folder)
+        if modified is not None:
+            os.utime(path, ns=(modified, modified))
+        return
     if not isinstance(path, str | os.PathLike):
         whole = io.BytesIO()
         encode(whole)
@@ -203,15 +225,17 @@ class ImageEncoder:
     """An image ready to be encoded, once or several times.
 
     Attributes:
-        encode: Writes the bytes of the image into an open binary file, with a quality in place of the one that was
-            chosen before if that is not None.
+        encode: Writes the bytes of the image into an open binary file, or a folder, with a quality in place of the one
+            that was chosen before if that is not None.
         changes: What becomes of its metadata.
+        as_folder: Whether it writes into a folder.
     """
 
-    encode: Callable[[IO[bytes], int | None], None]
+    encode: Callable[[Sink, int | None], None]
     changes: Changes
+    as_folder: bool
 
-    def __call__(self, file: IO[bytes], quality: int | None) -> None:
+    def __call__(self, file: Sink, quality: int | None) -> None:
         """As ``encode``."""
         self.encode(file, quality)
 
@@ -246,11 +270,11 @@ def image_encoder(
     metadata, changes = fitted_metadata(raster, format, output, done, name, said)
     keeps_lossless = raster.format == format and raster.lossless
 
-    def encode(file: IO[bytes], quality: int | None) -> None:
+    def encode(file: Sink, quality: int | None) -> None:
         options = (output if quality is None else replace(output, quality=quality)).encoding(format, keeps_lossless)
         encode_image(raster, format, file, metadata, **options)
 
-    return ImageEncoder(encode, changes)
+    return ImageEncoder(encode, changes, format in FOLDERS)
 
 
 def fitted_metadata(
@@ -286,9 +310,14 @@ def open_for_writing(path: FilePath) -> Iterator[IO[bytes]]:
         InputError: It cannot be written, or the ``with`` block raised an `Exception`; the message says what
             became of the old file.
     """
+    with _errors_named(path), atomic_write(path) as file:
+        yield file
+
+
+@contextmanager
+def _errors_named(path: FilePath) -> Iterator[None]:
     try:
-        with atomic_write(path) as file:
-            yield file
+        yield
     except InputError:
         raise
     except NotCopiedError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +16,7 @@ import torch
 from ..errors import InputError
 from ..files import check_output, open_image_file
 from ..files.conversion import converted, fitted
-from ..files.encoders import encode_image
+from ..files.encoders import FOLDERS, encode_image
 from ..files.metadata import Metadata, Note
 from ..files.output import Output
 from ..files.raster import Described, Raster
@@ -213,5 +214,7 @@ def _seconds_to_encode(result: Described, format: str, output: Output, size: tup
     pixels = levels.astype(np.float32) / 255 if result.dtype.kind == "f" else levels.astype(result.dtype)
     probe = Raster(pixels * (result.palette is None), result.kind, result.palette)
     started = time.perf_counter()
-    encode_image(probe, format, io.BytesIO(), Metadata(), **output.encoding(format))
+    with tempfile.TemporaryDirectory() as folder:
+        sink = folder if format in FOLDERS else io.BytesIO()
+        encode_image(probe, format, sink, Metadata(), **output.encoding(format))
     return (time.perf_counter() - started) * prod(size) / prod(shape[:2])

@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import IO
 
-from ..atomic import FilePath, check_place, file_name
+from ..atomic import FilePath, file_name
 from ..errors import InputError
 from ..files import READABLE, WRITABLE, image_metadata, open_for_reading, upright_size
 from ..files.formats import ENDINGS, detect_format, format_of_ending
@@ -25,6 +25,7 @@ from ..files.frames import count_frames
 from ..files.original import noted_original
 from ..files.output import TargetSize
 from ..files.streams import Buffered, Source, name_of
+from ..files.zarr_store import check_target, is_store
 from .file_jobs import FileJob
 from .inputs import InputFile, Inputs, input_files
 
@@ -150,7 +151,7 @@ def plan_in_place(inputs: Sequence[Path], enlargement: Enlargement, *, recursive
             if not error and _look_at(source) not in ENDINGS:
                 raise InputError(f"{source} has a format that is not written, so it cannot be replaced; leave it out")
             if not error:
-                check_place(source)
+                check_target(source)
                 scale, _ = enlargement.of(source)
         except InputError as reason:
             error = reason
@@ -291,7 +292,7 @@ def _target_error(job: FileJob, sources: set[str]) -> InputError | None:
             "if it is the result of an earlier run, give a folder for the output"
         )
     try:
-        check_place(target, folder_is_made=True)
+        check_target(target, folder_is_made=True)
     except InputError as error:
         return error
     return None
@@ -323,16 +324,25 @@ _SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 
 def names_file(output: FilePath, inputs: Sequence[Path]) -> bool:
     """Tell whether an output is the name of a file, not of a folder."""
-    if len(set(map(os.path.abspath, inputs))) != 1 or os.path.isdir(inputs[0]) or os.path.isdir(output):
+    if len(set(map(os.path.abspath, inputs))) != 1 or _is_folder(inputs[0]) or _is_folder(output):
         return False
     return not file_name(output).endswith(_SEPARATORS) and os.path.splitext(file_name(output))[1] != ""
+
+
+def _is_folder(path: FilePath) -> bool:
+    """Whether a path is a folder, and no Zarr store, which counts as a file."""
+    return os.path.isdir(path) and not is_store(path)
 
 
 def _folder(output: FilePath) -> Path:
     """Check that the name of a folder is none of a file."""
     name = file_name(output)
-    if os.path.isfile(name) or (
-        os.path.splitext(name)[1].lower() in READABLE and not name.endswith(_SEPARATORS) and not os.path.isdir(name)
+    if (
+        os.path.isfile(name)
+        or is_store(name)
+        or (
+            os.path.splitext(name)[1].lower() in READABLE and not name.endswith(_SEPARATORS) and not os.path.isdir(name)
+        )
     ):
         raise InputError(f"{output} names a file; to upscale a folder or several files, give a folder for the output")
     return Path(output)

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..files import READABLE, folder_images
 from ..files.listing import FolderImages
+from ..files.zarr_store import is_store
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +55,9 @@ def input_files(inputs: Inputs, *, log: bool = True) -> Iterator[InputFile]:
     """
     seen: set[str] = set()
     for given in inputs.paths:
-        for file in _files_of(given, inputs, log) if os.path.isdir(given) else [InputFile(given)]:
+        for file in (
+            _files_of(given, inputs, log) if os.path.isdir(given) and not is_store(given) else [InputFile(given)]
+        ):
             if (name := os.path.abspath(file.path)) not in seen:
                 seen.add(name)
                 yield file

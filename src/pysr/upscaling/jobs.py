@@ -16,6 +16,7 @@ from ..errors import InputError, format_error
 from ..files import image_size
 from ..files.output import Output
 from ..files.streams import Source, name_of
+from ..files.zarr_store import stored_bytes
 from ..namespaces import LOCAL
 from ..plugin import EngineWork, Progress
 from ..registry import registry
@@ -196,7 +197,7 @@ class Outcome:
             "failed" if result.error else "done",
             self.digest,
             self.settings,
-            bytes=0 if result.error else os.stat(target).st_size,
+            bytes=0 if result.error else stored_bytes(target),
             seconds=round(result.seconds, 3),
             warnings=result.warnings,
             error=format_error(result.error) if result.error else "",

@@ -16,6 +16,7 @@ from typing import Literal
 
 from ..atomic import FilePath, atomic_write
 from ..errors import InputError
+from ..files.zarr_store import stored_bytes
 from .settings import Settings
 
 if sys.platform != "win32":
@@ -74,7 +75,7 @@ class Record:
         """Whether it tells of this output, made from this input by these settings, and the output is still whole."""
         made = self.state, self.output, self.digest, self.settings
         with suppress(OSError):
-            return made == ("done", output, digest, settings) and os.stat(output).st_size == self.bytes
+            return made == ("done", output, digest, settings) and stored_bytes(output) == self.bytes
         return False
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..files.output import DEFAULT, Output
+from ..files.zarr_store import is_store, stored_files
 from ..plugin import Weights
 
 if TYPE_CHECKING:
@@ -71,7 +72,13 @@ def settings_of(upscaler: Upscaler, output: Output) -> Settings:
 
 
 def file_digest(path: Path) -> str:
-    """Return a file's sha256, in lower-case hex."""
+    """Return a file's sha256, in lower-case hex; of a Zarr store, that of all its files and their names."""
+    if is_store(path):
+        digest = hashlib.sha256()
+        for entry in stored_files(path):
+            inner = Path(entry.path)
+            digest.update(f"{inner.relative_to(path)} {file_digest(inner)}\n".encode())
+        return digest.hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import InputError
+from ..files.arrays import native
 from ..files.interface import BAND
 from ..files.raster import Kind, Pixels
 from ..files.raster_rows import RasterRows
@@ -82,18 +83,18 @@ def upscale_windows(
 def _opened(image: ArrayLike) -> RasterRows:
     shape, dtype = tuple(image.shape), np.dtype(image.dtype)
     check_array(np.broadcast_to(np.zeros((), dtype), shape))
-    native = dtype.newbyteorder("=")
-    count = _band_height(image, shape, native)
+    dtype = dtype.newbyteorder("=")
+    count = _band_height(image, shape, dtype)
 
     def bands() -> Iterator[Pixels]:
         for top in range(0, shape[0], count):
-            yield np.asarray(image[top : min(top + count, shape[0])]).astype(native, copy=False)
+            yield native(np.asarray(image[top : min(top + count, shape[0])]), dtype)
 
-    if native.kind == "f":
+    if dtype.kind == "f":
         for number, band in enumerate(bands()):
             check_values(band, number * count)
     channels = shape[2] if len(shape) == 3 else 1
-    return RasterRows(bands, shape[0], np.empty((0, *shape[1:]), native), _KINDS[channels - 1])
+    return RasterRows(bands, shape[0], np.empty((0, *shape[1:]), dtype), _KINDS[channels - 1])
 
 
 def _band_height(image: ArrayLike, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:

@@ -123,7 +123,7 @@ class _Fitting:
 
     def __init__(self, metadata: Metadata, format: str) -> None:
         self.metadata, self.format = replace(metadata, lost=(), changed=()), format
-        self.named = {"WEBP": "WebP"}.get(format, format)
+        self.named = {"WEBP": "WebP", "ZARR": "Zarr"}.get(format, format)
         self.holds = _HOLDS.get(format, ())
         self.changed, self.dropped = list(metadata.changed), list(metadata.lost)
         self.moved: list[Note] = []
