@@ -18,7 +18,7 @@ from image_samples import encoded, make_image, same
 from PIL import Image, ImageFile, PngImagePlugin
 
 from pysr.errors import InputError
-from pysr.files import read_image
+from pysr.files import read_image, read_raster
 from pysr.files.encoders import encode_image
 from pysr.files.frames import read_animation
 from pysr.files.metadata import Metadata
@@ -204,6 +204,18 @@ def test_large_areas_of_one_colour_are_read(tmp_path: Path, name: str) -> None:
     options = {"compression": "group4"} if name == "TIFF" else {"optimize": True, "progressive": True, "quality": 1}
     (tmp_path / "a").write_bytes(encoded(image, name, **(options if name != "WEBP" else {"quality": 1, "method": 0})))
     assert read_image(tmp_path / "a").size == (side, side)
+
+
+def test_a_strip_that_says_it_is_shorter_than_its_rows_is_not_filled_with_black(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    file = io.BytesIO()
+    tifffile.imwrite(file, noise((12, 10, 3)), rowsperstrip=4, photometric="rgb")
+    data = file.getvalue()
+    lengths = struct.pack("<3H", 120, 120, 120)
+    assert data.count(lengths) == 1
+    (tmp_path / "a").write_bytes(data.replace(lengths, struct.pack("<3H", 120, 75, 120)))
+    with pytest.raises(InputError, match="damaged: a strip has 75 bytes, and its rows need 120"):
+        read_raster(tmp_path / "a")
 
 
 def test_a_page_behind_the_first_is_checked_too(tmp_path: Path) -> None:

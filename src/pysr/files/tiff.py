@@ -98,8 +98,11 @@ class TiffReader(ImageReader):
         samples = 1 if self._channels_apart else page.samplesperpixel
         dtype = page.dtype.newbyteorder(page.parent.byteorder)
         stride = page.imagewidth * samples * dtype.itemsize
-        rest = page.databytecounts[number] // stride - first  # the last strip may have fewer
-        count = min(last - first, rest)
+        count, given, needed = last - first, page.databytecounts[number], last * stride
+        if given < needed:
+            raise InputError(
+                f"{self._name!r} is damaged: a strip has {given} bytes, and its rows need {needed}; use another copy"
+            )
         data = self._read(page.dataoffsets[number] + first * stride, count * stride)
         return np.frombuffer(data, dtype).reshape(count, page.imagewidth, samples)
 
