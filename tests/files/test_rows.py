@@ -1,7 +1,9 @@
 """Files read from top to bottom: the pixels, and all else, of files read as a whole."""
 
 import io
+import sys
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from image_samples import encoded, make_image
 from PIL import Image
 
 from pysr.errors import InputError
+from pysr.files import jpeg_rows
 from pysr.files.reader import open_image_file, read_raster
 
 
@@ -106,6 +109,17 @@ def test_jpeg_that_is_held_says_why() -> None:
     assert why(encoded(image, "JPEG")[:-2]) == "this JPEG file is decoded as a whole"  # without its end marker
     if find_spec("pyvips"):
         assert why(encoded(image, "JPEG", exif=exif)) == "the image has to be turned upright"
+
+
+def test_without_libvips_pillow_decodes_the_whole_jpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pyvips.py").write_text("raise OSError(\"cannot load library 'libvips.so.42'\")\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "pyvips", raising=False)
+    jpeg_rows._has_libvips.cache_clear()
+    try:
+        check(encoded(make_image("RGB", 75, 130), "JPEG"))
+    finally:
+        jpeg_rows._has_libvips.cache_clear()
 
 
 def test_damaged_jpeg_by_rows_is_refused_or_read_as_pillow_reads_it() -> None:

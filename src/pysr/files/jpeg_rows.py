@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from typing import IO, Any
 
@@ -23,10 +24,10 @@ _SCAN, _END = 0xDA, 0xD9
 def decodes_by_rows(file: IO[bytes]) -> bool:
     """Tell whether `decoded_rows` can be called for a baseline JPEG file.
 
-    It can if pyvips is installed, and the pixels are one scan with the end marker behind it: what another marker hides
-    would be gray, without an error.
+    It can if pyvips is installed and has libvips, and the pixels are one scan with the end marker behind it: what
+    another marker hides would be gray, without an error.
     """
-    if not find_spec("pyvips") or not any(marker == _SCAN for marker, _ in segments(file)):
+    if not find_spec("pyvips") or not _has_libvips() or not any(marker == _SCAN for marker, _ in segments(file)):
         return False
     data = b""
     while part := file.read(_PART):
@@ -34,6 +35,16 @@ def decodes_by_rows(file: IO[bytes]) -> bool:
         if found := _MARKER.search(data):
             return found[1][0] == _END
     return False
+
+
+@cache
+def _has_libvips() -> bool:
+    """Whether pyvips finds a libvips that decodes JPEG files from streams; without its extra it comes without any."""
+    try:
+        import pyvips
+    except (ImportError, OSError):
+        return False
+    return bool(pyvips.at_least_libvips(8, 12) and pyvips.type_find("VipsOperation", "jpegload_source"))
 
 
 def decoded_rows(file: IO[bytes], size: tuple[int, int], channels: int, count: int) -> Iterator[Pixels]:
