@@ -231,6 +231,25 @@ def test_the_bytes_reach_the_disk_before_the_name_and_the_folder_after(
     assert calls == ["fsync file", "replace", "fsync folder"]
 
 
+def test_a_copy_reaches_the_disk_before_its_original_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    safe: list[int] = []  # lengths of the copy that were on the disk while the complete original was there
+
+    def refuse(*_: str) -> None:
+        raise OSError(errno.EPERM, "no")
+
+    def spy(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        if os.path.samestat(status, (tmp_path / "a").stat()) and temporaries(tmp_path):
+            safe.append(status.st_size)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    monkeypatch.setattr(os, "fsync", spy)
+    with atomic_write(tmp_path / "a") as file:
+        file.write(b"new" * 1000)
+    assert safe == [3000]
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o644, 0o755, 0o440])
 def test_permissions_are_kept_and_private_from_the_start(tmp_path: Path, mode: int) -> None:
     target = tmp_path / "a"

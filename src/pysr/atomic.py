@@ -240,6 +240,8 @@ def _copy(file: BinaryIO, sibling: str, target: str) -> None:
         with open(target, "wb", opener=lambda name, _: os.open(name, flags, 0o666)) as copy:
             os.ftruncate(copy.fileno(), 0)
             shutil.copyfileobj(file, copy)
+            copy.flush()
+            tolerate(os.fsync, copy.fileno(), loss=f"{target!r} may not be on the disk yet")
     except OSError as error:
         raise NotCopiedError(
             error.errno, f"{error.strerror}; the complete file is kept as {sibling!r}", target
