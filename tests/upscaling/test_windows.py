@@ -1,5 +1,6 @@
 """Arrays that are read and filled by windows."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,11 @@ import numpy as np
 import pytest
 from file_samples import noise
 from PIL import Image
+from torch import nn
 
 import pysr
 from pysr import InputError
+from pysr.plugin import Model
 from pysr.upscaling import tiling, windows
 
 
@@ -50,6 +53,18 @@ def test_a_memmap_is_read_and_filled(tmp_path: Path) -> None:
     up.upscale(np.load(tmp_path / "in.npy", mmap_mode="r"), out=out)
     out.flush()
     assert np.array_equal(np.load(tmp_path / "out.npy"), up.upscale(array))
+
+
+@pytest.mark.parametrize("of_image", [lambda image: image, lambda image: image[:], np.asarray])
+def test_an_image_may_be_replaced_in_place(
+    install: Callable[..., Any], tmp_path: Path, of_image: Callable[[Any], Any]
+) -> None:
+    install(Model("mean", (1,), lambda scale, variant: nn.AvgPool2d(5, 1, 2), "", colour="any", receptive_field=2))
+    up, array = pysr.load("mean", tiling=pysr.Tiling(patch=16)), noise((60, 20, 3))
+    image = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.uint8, array.shape)
+    image[:] = array
+    up.upscale(image, out=of_image(image))
+    assert np.array_equal(image, up.upscale(array))
 
 
 @pytest.mark.parametrize("chunks", [(7, 30, 3), ((7, 7, 7, 7, 7, 5), (30,), (3,))])

@@ -70,7 +70,7 @@ def upscale_windows(
             f"out is {tuple(out.shape)} of {np.dtype(out.dtype)}, and the result {shape} of {rows.dtype}; give an array"
             " of that shape and type"
         )
-    if whole_because or is_transparent_somewhere(rows):
+    if whole_because or _overlap(image, out) or is_transparent_somewhere(rows):
         out[:] = upscale(np.asarray(image[:]))
         return out
     top = 0
@@ -78,6 +78,12 @@ def upscale_windows(
         out[top : top + len(band)] = band.reshape(len(band), *shape[1:])
         top += len(band)
     return out
+
+
+def _overlap(image: Any, out: Any) -> bool:
+    """Whether filling ``out`` may change rows of the image that are still to be read, as at scale 1 in place."""
+    known = isinstance(image, np.ndarray) and isinstance(out, np.ndarray)
+    return image is out or (known and np.may_share_memory(image, out))
 
 
 def _opened(image: ArrayLike) -> RasterRows:
