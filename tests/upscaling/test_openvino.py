@@ -7,11 +7,13 @@ import pickle
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import pysr
@@ -85,7 +87,7 @@ def test_auto_takes_openvino_only_if_it_is_exact(
     assert ("probe is computed by OpenVINO" if exact else "its error is 2.0e-05, and 1.0e-05 is allowed") in caplog.text
     assert not isinstance(choose_backend(network, prepared(network), PROBE, "torch", "probe"), Fake)
     if not exact:
-        with pytest.raises(InputError, match=r"probe cannot be computed by OpenVINO: its error .* use backend='torch'"):
+        with pytest.raises(InputError, match=r"probe cannot be computed by OpenVINO: its error .* leave out what asks"):
             choose_backend(network, prepared(network), PROBE, "openvino", "probe")
 
 
@@ -109,6 +111,13 @@ def test_where_it_is_not_installed_torch_computes_and_says_so(
     assert "srcnn is computed by torch; not by OpenVINO: it is not installed (pip install" in caplog.text
     with pytest.raises(InputError, match=r"srcnn cannot be computed by OpenVINO: it is not installed \(pip install"):
         pysr.load("srcnn", 2, device="cpu", backend="openvino")
+
+
+def test_int8_without_openvino_has_a_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(openvino_network, "find_spec", lambda name: None)
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"leave out .* precision='int8'"):  # backend='torch' would be refused
+        pysr.load("srcnn", 2, device="cpu", precision="int8", calibration=tmp_path)
 
 
 def test_networks_without_parameters_stay_with_torch(fake: type[Fake]) -> None:
@@ -138,7 +147,7 @@ def test_a_runtime_that_keeps_its_networks_is_named_as_the_reason(monkeypatch: p
     monkeypatch.setitem(sys.modules, "openvino", object())
     network = nn.Upsample(scale_factor=2)
     with pytest.raises(
-        InputError, match=r"file cannot be computed by OpenVINO: .*no way .*; leave backend='openvino' out"
+        InputError, match=r"file cannot be computed by OpenVINO: .*no way .*; leave out what asks for it"
     ):
         choose_backend(network, ForeignNetwork(network, 0), PROBE, "openvino", "file")
 

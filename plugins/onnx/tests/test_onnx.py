@@ -153,7 +153,7 @@ def test_openvino_is_not_given_what_it_would_compute_otherwise(
 ) -> None:
     pytest.importorskip("openvino")
     with pytest.raises(
-        InputError, match=f"net cannot be computed by OpenVINO: .*{reason}.*; leave backend='openvino' out"
+        InputError, match=f"net cannot be computed by OpenVINO: .*{reason}.*; leave out what asks for it"
     ):
         pysr.load(enlarger(tmp_path / "net.onnx", **file), backend="openvino")
 

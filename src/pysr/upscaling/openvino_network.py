@@ -119,7 +119,7 @@ def choose_backend(
         logger.debug("%s is computed by OpenVINO", name)
         return found
     if backend == "openvino":
-        remedy = "leave backend='openvino' out" if foreign else "use backend='torch'"
+        remedy = "leave out what asks for it: backend='openvino' or precision='int8'"
         raise InputError(f"{name} cannot be computed by OpenVINO: {found}; {remedy}")
     logger.debug("%s is computed by torch; not by OpenVINO: %s", name, found)
     return prepared
