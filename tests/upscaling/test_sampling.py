@@ -310,6 +310,12 @@ def test_several_images_give_what_each_gives_alone(dots: Callable[..., Any]) -> 
     assert up.sample_each([], 2) == []
 
 
+@pytest.mark.parametrize("image", [PIXELS, PIXELS[..., 0], Image.fromarray(PIXELS), "a.png", Path("a.png")])
+def test_one_image_is_not_taken_for_several(dots: Callable[..., Any], image: Any) -> None:
+    with pytest.raises(InputError, match=r"images is one image, of type .*; give a list of images, or use sample"):
+        dots().sample_each(image, 1)
+
+
 def test_the_command_draws_several_images_together(
     dots: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

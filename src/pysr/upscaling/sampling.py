@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -16,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import InputError, OutOfMemoryError, PluginError
+from ..files.streams import is_stream
 from ..imaging.colour import to_channels
 from ..imaging.planes import Array, OpenedImage, stacked
 from ..ops.patches import from_float, to_float
@@ -67,7 +69,7 @@ class SamplingParams:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Drawing of results by an `Upscaler`, whose arguments and errors its methods have.
+    """Draws the results of an `Upscaler`; its methods take the same arguments and raise the same errors.
 
     Attributes:
         model: Its model.
@@ -114,7 +116,12 @@ class Sampling:
         self, images: Sequence[Any], params: SamplingParams, progress: Progress | None
     ) -> list[list[Any]]:
         """Return the results of `Upscaler.sample_each`, of each image as a list."""
-        stage, opened = self.stage, [open_any(image).gray_if_neutral() for image in images]
+        stage = self.stage
+        if _is_one(images):
+            raise InputError(
+                f"images is one image, of type {type(images).__name__}; give a list of images, or use sample"
+            )
+        opened = [open_any(image).gray_if_neutral() for image in images]
         lows = [[low for low, _ in each.parts(self.scale)] for each in opened]
         drawn = iter(samples(stage, [low for parts in lows for low in parts], params, None, progress))
         return [self._finished(each, [next(drawn) for _ in parts]) for each, parts in zip(opened, lows, strict=True)]
@@ -136,6 +143,13 @@ class Sampling:
                 from_float(of_it[number], high)
             images.append(finished(opened, self.scale, self.alpha))
         return images
+
+
+def _is_one(images: Any) -> bool:
+    """Whether what should be several images is one, whose rows or letters would be taken for images."""
+    if isinstance(images, np.ndarray | Tensor):
+        return images.ndim < 4
+    return isinstance(images, Image.Image | str | os.PathLike) or is_stream(images)
 
 
 @_names_memory_errors
