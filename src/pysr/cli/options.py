@@ -19,6 +19,18 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path, readable=False)  # the library says what cannot be read, and goes on
 
 
+class _Place(click.Path):
+    """A path, or the name of a file elsewhere, as s3://bucket/scan.png."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from ..files.remote import as_place, is_url
+
+        return as_place(value) if is_url(value) else super().convert(value, param, ctx)
+
+
+PLACE = _Place(path_type=Path, readable=False)
+
+
 @dataclass
 class CliState:
     """State shared by all commands. verbosity: -1 prints errors only, 0 is normal, 1 prints everything."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import InputError
-from .options import PATH, CliState, output_options, verbosity_options
+from .options import PLACE, CliState, output_options, verbosity_options
 from .terminal import facts_table, print_json, print_table
 from .upscale import enlargement_of, jobs_of
 from .upscale_options import UpscaleOptions, network_options
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("image", metavar="IN", type=PATH)
+@click.argument("image", metavar="IN", type=PLACE)
 @click.option("-o", "--output", "--out", metavar="OUT", help="File to write. Default: NAME_x2.EXT beside the input.")
 @network_options("Enlargement per side: 3, x3, 3x or 1.5. Default: as of `pysr upscale`.")
 @click.option(
@@ -38,10 +38,13 @@ def plan(state: CliState, /, image: Path, json: bool, **options: Any) -> int:
     memory and time are estimates, from patches of noise that are upscaled. Nothing of IN is decoded.
     """
     state.start()
+    from ..files.remote import is_url
     from ..files.zarr_store import is_store
     from ..upscaling.models import Models
 
     chosen = UpscaleOptions(inputs=(image,), **options)
+    if is_url(image) or is_url(chosen.output):
+        raise InputError("a plan is made for a file of this machine; fetch the image first, and name a file to write")
     if (image.is_dir() and not is_store(image)) or chosen.reads_stream or chosen.writes_stream:
         raise InputError(
             "a plan is made for one file, not for a folder or a pipe; name an image file, and one to write"

@@ -15,6 +15,7 @@ import click
 from ..errors import InputError
 from .options import (
     PATH,
+    PLACE,
     CliState,
     folder_options,
     output_options,
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("inputs", metavar="[IN]...", nargs=-1, type=PATH)
-@click.option("-i", "--input", "more_inputs", metavar="IN", multiple=True, type=PATH, help="Same as IN. Repeatable.")
+@click.argument("inputs", metavar="[IN]...", nargs=-1, type=PLACE)
+@click.option("-i", "--input", "more_inputs", metavar="IN", multiple=True, type=PLACE, help="Same as IN. Repeatable.")
 @click.option(
     "-o",
     "--output",
@@ -163,6 +164,7 @@ def jobs_of(
 ) -> Sequence[FileJob]:
     """Which file is written for which input."""
     from ..files.formats import WRITABLE
+    from ..files.remote import as_place
     from ..files.writer import format_by_name
     from ..upscaling.folder import plan_files, plan_in_place, plan_one
 
@@ -173,7 +175,7 @@ def jobs_of(
             raise click.UsageError("an image would be written to the terminal; name a file (-o), or use a pipe")
         return [plan_one(sources[0], sys.stdout.buffer, enlargement)]
     if options.output and options.reads_stream:
-        jobs = [plan_one(sources[0], Path(options.output), enlargement)]
+        jobs = [plan_one(sources[0], as_place(options.output), enlargement)]
     else:
         naming = {"format": options.format, "suffix": options.suffix}
         jobs = plan_files(sources, options.output, enlargement, **naming, recursive=options.recursive)
@@ -216,10 +218,13 @@ def _noted_scale(options: UpscaleOptions, sources: Sequence[Any]) -> int | None:
 def _check_comparisons(options: UpscaleOptions, jobs: Sequence[FileJob]) -> None:
     from ..atomic import check_place
     from ..files import check_output
+    from ..files.remote import Url
 
     for option, path in (("--comparison", options.comparison), ("--html", options.html)):
         if path is None:
             continue
+        if isinstance(jobs[0].source, Url) or isinstance(jobs[0].target, Url):
+            raise InputError(f"{option} shows files of this machine; fetch the image and its result, or leave it out")
         if len(jobs) > 1:
             raise InputError(f"{option} shows a single image, but there are {len(jobs)} inputs; leave it out")
         if path.resolve() in (Path(file_name(file)).resolve() for file in (jobs[0].source, jobs[0].target)):

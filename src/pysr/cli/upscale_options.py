@@ -27,6 +27,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..files.output import Output
+    from ..files.remote import Place
     from ..upscaling.jobs import Course
 
 STREAM = "-"  # in place of a file: standard input or output
@@ -98,8 +99,8 @@ def network_options(scale_help: str) -> Callable[[Command], Command]:
 class UpscaleOptions:
     """The arguments of ``pysr upscale``; None if an option was left out. Those with defaults ``pysr plan`` lacks."""
 
-    inputs: tuple[Path, ...]
-    more_inputs: tuple[Path, ...] = ()
+    inputs: tuple[Place, ...]
+    more_inputs: tuple[Place, ...] = ()
     output: str | None
     model: str
     variant: str | None
@@ -171,7 +172,7 @@ class UpscaleOptions:
         self._check_engine()
 
     @property
-    def sources(self) -> tuple[Path, ...]:
+    def sources(self) -> tuple[Place, ...]:
         """All inputs."""
         return self.inputs + self.more_inputs
 

@@ -200,5 +200,10 @@ def _opened(source: Source, reader: ImageReader) -> Iterator[ImageFile.ImageFile
         yield None
         return
     whole = buffered(source)
-    with io.BytesIO(whole.getvalue()) if isinstance(whole, Buffered) else open(whole, "rb") as file:
+    with io.BytesIO(_all_of(whole)) if isinstance(whole, Buffered) else open(whole, "rb") as file:
         yield PLUGINS[reader.header.format](decodable(file, reader.header.format, reader.metadata))
+
+
+def _all_of(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read()

@@ -11,7 +11,8 @@ from pathlib import Path
 from ..atomic import FilePath, file_name
 from ..errors import InputError, format_error
 from .formats import READABLE, format_of
-from .zarr_store import is_array, is_store
+from .remote import Place, Url, as_place, is_url, listed_in
+from .zarr_store import ENDING, is_array, is_store
 
 _OTHER_ENDINGS = """
     .3fr .ai .apng .arw .avifs .bpg .cr2 .cr3 .crw .cur .dcm .dcr .dds .djvu .dng .emf .eps .erf .exr .fit .fits .flif
@@ -21,6 +22,7 @@ _OTHER_ENDINGS = """
 """
 _ARRAYS = {".npy"}  # they may hold anything, and count as images only where they are named
 _UNREADABLE = frozenset(_OTHER_ENDINGS.split())  # of images that other programs read
+_NAMED = frozenset(READABLE) - _ARRAYS - {ENDING}
 _MAGIC = re.compile(  # how images begin that other programs read
     rb"....ftyp(hei[cxms]|hev[cx]|mif1|msf1|avi[fs]|crx )"
     rb"|\xff\x0a|\0\0\0\x0c(JXL|jP)  ?|\xff\x4f\xff\x51|8BPS|\x76\x2f\x31\x01|FUJIFILM|IIRO|IIU\0|DDS "
@@ -40,9 +42,9 @@ class FolderImages:
         sub_folders: Visible folders in it.
     """
 
-    images: tuple[Path, ...]
-    left_out: tuple[Path, ...]
-    sub_folders: tuple[Path, ...]
+    images: tuple[Place, ...]
+    left_out: tuple[Place, ...]
+    sub_folders: tuple[Place, ...]
 
     def why_empty(self, name: str) -> InputError:
         """Return the error for a folder without images."""
@@ -68,6 +70,8 @@ def folder_images(folder: FilePath) -> FolderImages:
     Raises:
         InputError: There is no such folder, or it cannot be read.
     """
+    if isinstance(place := as_place(folder), Url):
+        return _images_at(place)
     name = file_name(folder)
     if not os.path.isdir(name):
         raise InputError(f"there is no folder {name!r}; check the name")
@@ -96,21 +100,34 @@ def image_files(folder: FilePath) -> list[Path]:
     Raises:
         InputError: There is no such folder, it cannot be read, or it has no image of its own.
     """
+    if is_url(folder):
+        raise InputError(f"{file_name(folder)!r} is not on this machine; fetch the folder first")
     found = folder_images(folder)
     if not found.images:
         raise found.why_empty(file_name(folder))
-    return sorted(found.images)
+    return sorted(path for path in found.images if isinstance(path, Path))
 
 
-def natural_order(path: Path) -> tuple[list[str | int], str]:
+def natural_order(path: Place) -> tuple[list[str | int], str]:
     """Return a key to sort files by as people do: numbers in names by their value, letters whatever their case."""
     parts = _DIGITS.split(path.name.casefold())  # text and digits in turn
     return [int(part) if odd % 2 else part for odd, part in enumerate(parts)], path.name
 
 
-def listed(paths: Sequence[Path], most: int = 3) -> str:
+def listed(paths: Sequence[Place], most: int = 3) -> str:
     """Format names as "a, b, c, ...", so that a message stays short."""
     return ", ".join(path.name for path in paths[:most]) + (", ..." if len(paths) > most else "")
+
+
+def _images_at(folder: Url) -> FolderImages:
+    """Look for images in a folder elsewhere: by their names alone, as nothing is fetched for it."""
+    files, folders = listed_in(folder)
+    visible = sorted((file for file in files if not file.name.startswith(".")), key=natural_order)
+    images, left_out = (
+        tuple(file for file in visible if file.suffix.lower() in endings) for endings in (_NAMED, _UNREADABLE - _NAMED)
+    )
+    inside = (folder for folder in folders if not folder.name.startswith("."))
+    return FolderImages(images, left_out, tuple(sorted(inside, key=natural_order)))
 
 
 def _kind(path: Path) -> str | None:

@@ -10,13 +10,14 @@ from typing import IO, Any, TypeGuard
 
 from ..atomic import FilePath, file_name, special_kind
 from ..errors import InputError, format_error
+from .remote import Fetched, fetched, is_url
 from .zarr_store import description_in
 
 Source = FilePath | IO[bytes]  # what an image is read from
 Target = FilePath | IO[bytes]  # what an image is written to
 
 
-class Buffered(io.BytesIO):
+class InMemory(io.BytesIO):
     """The bytes of a stream in memory, so that they can be read several times.
 
     Attributes:
@@ -28,21 +29,26 @@ class Buffered(io.BytesIO):
         self.name = name
 
 
+Buffered = InMemory | Fetched
+
+
 def is_stream(value: Any) -> TypeGuard[IO[bytes]]:
     """Tell whether something is an open file, not an image that happens to have a method of such a name."""
     return not isinstance(value, str | PathLike) and (hasattr(value, "read") or hasattr(value, "write"))
 
 
 def buffered(source: Source) -> FilePath | Buffered:
-    """Read a stream from where it is to its end; a path is returned as it is.
+    """Read a stream from where it is to its end, or fetch a file from elsewhere; a path is returned as it is.
 
     A stream that can be rewound is left where it was.
 
     Raises:
-        InputError: The stream gives text, or reading fails.
+        InputError: The stream gives text, reading fails, or the file cannot be fetched.
     """
-    if isinstance(source, str | PathLike | Buffered):
+    if isinstance(source, Buffered):
         return source
+    if isinstance(source, str | PathLike):
+        return fetched(source) if is_url(source) else source
     name = name_of(source)
     try:
         place = source.tell() if source.seekable() else None
@@ -53,7 +59,7 @@ def buffered(source: Source) -> FilePath | Buffered:
         raise InputError(f"{name} cannot be read ({error}); give an open file or a pipe") from error
     if not isinstance(data, bytes | bytearray | memoryview):
         raise InputError(f"{name} gives {type(data).__name__}, not bytes; open it in binary mode ('rb')")
-    return Buffered(bytes(data), name)
+    return InMemory(bytes(data), name)
 
 
 def stream_name(stream: IO[bytes]) -> str:
@@ -82,12 +88,12 @@ def open_for_reading(source: Source) -> Iterator[IO[bytes]]:
     Raises:
         InputError: The file is missing or unreadable.
     """
-    source = buffered(source)
-    if isinstance(source, Buffered):
-        source.seek(0)
-        yield source
+    at_hand = buffered(source)
+    if isinstance(at_hand, Buffered):
+        at_hand.seek(0)
+        yield at_hand
         return
-    with _open(file_name(source)) as file:
+    with _open(file_name(at_hand)) as file:
         yield file
 
 

@@ -21,6 +21,7 @@ from .metadata import Changes, Metadata, fit, holds_exif, stripped, with_softwar
 from .output import DEFAULT, Output
 from .raster import Raster
 from .raster_rows import AnyRaster, RasterRows, Taken
+from .remote import is_url, open_url_for_writing
 from .streams import Target, name_of
 from .zarr import check_installed
 from .zarr_store import check_target
@@ -70,7 +71,7 @@ def check_output(
 
 def _check_folder(path: Target) -> None:
     name = name_of(path)
-    if not isinstance(path, str | os.PathLike):
+    if not isinstance(path, str | os.PathLike) or is_url(path):
         raise InputError(f"a Zarr store is a folder, which {name} cannot hold; write to a path, or another format")
     check_installed(name)
 
@@ -310,7 +311,7 @@ def open_for_writing(path: FilePath) -> Iterator[IO[bytes]]:
         InputError: It cannot be written, or the ``with`` block raised an `Exception`; the message says what
             became of the old file.
     """
-    with _errors_named(path), atomic_write(path) as file:
+    with _errors_named(path), open_url_for_writing(path) if is_url(path) else atomic_write(path) as file:
         yield file
 
 

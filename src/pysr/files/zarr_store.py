@@ -14,6 +14,7 @@ import numpy as np
 from ..atomic import FilePath, check_place, file_name
 from ..errors import InputError, format_error
 from .arrays import is_image
+from .remote import check_reachable, is_url, length_of
 
 ENDING = ".zarr"
 _ARRAYS = ("zarr.json", ".zarray")  # the file that describes an array, in versions 3 and 2
@@ -164,6 +165,8 @@ def stored_bytes(path: FilePath) -> int:
         InputError: As for `stored_files`.
         OSError: It cannot be read.
     """
+    if is_url(path):
+        return length_of(path)
     if is_store(path):
         return sum(entry.stat().st_size for entry in stored_files(path))
     return os.stat(path).st_size
@@ -176,6 +179,9 @@ def check_target(path: FilePath, *, folder_is_made: bool = False) -> None:
         InputError: As for `check_place`.
     """
     name = file_name(path)
+    if is_url(name):
+        check_reachable(name)
+        return
     if not name.lower().endswith(ENDING) or not os.path.lexists(name):
         check_place(name, folder_is_made=folder_is_made)
         return

@@ -28,6 +28,7 @@ from ..files.planes import open_raster
 from ..files.raster import Described
 from ..files.raster_rows import AnyRaster, RasterRows
 from ..files.reader import ImageFile
+from ..files.remote import is_url
 from ..files.streams import Buffered, Source, Target, is_stream, name_of
 from ..files.writer import format_by_name
 from ..imaging.colour import white_of
@@ -93,6 +94,8 @@ def _upscaled(
 ) -> tuple[tuple[int, int], Changes]:
     if not output.in_place:
         _check_differs(source, target)
+    if output.keep_time and is_url(target):
+        raise InputError(f"the time of change cannot be kept in {target}; leave it out")
     modified = os.stat(source).st_mtime_ns if output.keep_time and not isinstance(source, Buffered) else None
     name = name_of(source)
     if output.frame is None and (held := held_frames(source, target, output)):
@@ -190,6 +193,8 @@ def resized(raster: Some, size: tuple[int, int]) -> Some:
 
 
 def _check_differs(source: FilePath | Buffered, target: Target) -> None:
+    if is_url(target) and name_of(source) == name_of(target):
+        raise InputError(f"{target} is the input and would be overwritten; choose another name for the output")
     if isinstance(source, Buffered) or not isinstance(target, str | os.PathLike):
         return
     if os.path.exists(target) and os.path.exists(source) and os.path.samefile(source, target):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ..errors import InputError, PysrError, format_error
+from ..files.remote import Place
 from ..files.streams import Buffered
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ class FileJob:
         error: Why the file cannot be upscaled, as far as that is known before; None if nothing speaks against it.
     """
 
-    source: Path | Buffered
-    target: Path | IO[bytes]
+    source: Place | Buffered
+    target: Place | IO[bytes]
     scale: int | None = None
     error: InputError | None = None
 
@@ -53,8 +54,8 @@ class FileResult:
         settings: What decided the pixels; None if it failed before that was known.
     """
 
-    source: Path | Buffered
-    target: Path | IO[bytes]
+    source: Place | Buffered
+    target: Place | IO[bytes]
     size: tuple[int, int] | None
     seconds: float
     error: Exception | None = None

@@ -24,10 +24,11 @@ from ..files.frames import FORMATS as ANIMATED
 from ..files.frames import count_frames
 from ..files.original import noted_original
 from ..files.output import TargetSize
+from ..files.remote import Place, Url, as_place
 from ..files.streams import Buffered, Source, name_of
 from ..files.zarr_store import check_target, is_store
 from .file_jobs import FileJob
-from .inputs import InputFile, Inputs, input_files
+from .inputs import InputFile, Inputs, input_files, is_folder
 
 _log = logging.getLogger(__name__)
 _MOVING = {ending for endings in ANIMATED.values() for ending in endings} - {*WRITABLE}  # written for animations only
@@ -47,7 +48,7 @@ class Enlargement:
     size: TargetSize | None = None
     offered: Sequence[int] = ()
 
-    def of(self, source: Path | Buffered) -> tuple[int | None, str]:
+    def of(self, source: Place | Buffered) -> tuple[int | None, str]:
         """Return the scale of the model for a file, as `FileJob.scale`, and what tells of it in the result's name."""
         if self.size is None:
             return None, f"x{self.scale}"
@@ -66,15 +67,15 @@ def plan_folder(
     recursive: bool = False,
 ) -> list[FileJob]:
     """Plan to upscale the images of one folder into another; see `Upscaler.upscale_folder`."""
-    if not os.path.isdir(name := file_name(source)):
-        raise InputError(f"there is no folder {name!r}; check the name")
+    if not is_folder(place := as_place(source)):
+        raise InputError(f"there is no folder {file_name(source)!r}; check the name")
     folder = _folder(target)
-    inputs = Inputs([Path(source)], recursive, folder)
+    inputs = Inputs([place], recursive, folder)
     return _plan(inputs, _Naming(folder, format, suffix or ""), Enlargement(1))
 
 
 def plan_files(
-    inputs: Sequence[Path],
+    inputs: Sequence[Place],
     output: FilePath | None,
     enlargement: Enlargement,
     *,
@@ -109,25 +110,25 @@ def plan_files(
         return _plan(Inputs(inputs, recursive, folder), _Naming(folder, format, suffix or ""), enlargement)
     if format or suffix:
         raise InputError(f"{output} names the file to write; leave out format and suffix, or give a folder")
-    return [plan_one(inputs[0], Path(output), enlargement)]
+    return [plan_one(inputs[0], as_place(output), enlargement)]
 
 
-def plan_one(source: Path | Buffered, target: Path | IO[bytes], enlargement: Enlargement) -> FileJob:
+def plan_one(source: Place | Buffered, target: Place | IO[bytes], enlargement: Enlargement) -> FileJob:
     """Plan to upscale one file, or its bytes, to a file with a name, or one that is open for writing.
 
     Raises:
         InputError: The source cannot be opened, or the target cannot be written.
     """
     _look_at(source)
-    if isinstance(target, Path) and target.suffix.lower() not in WRITABLE and not _holds_frames(source, target):
+    if isinstance(target, Place) and target.suffix.lower() not in WRITABLE and not _holds_frames(source, target):
         raise InputError(_unwritten(target))
     job = FileJob(source, target, enlargement.of(source)[0])
-    if error := _target_error(job, set()) if isinstance(target, Path) else None:
+    if error := _target_error(job, set()) if isinstance(target, Place) else None:
         raise error
     return job
 
 
-def _holds_frames(source: Path | Buffered, target: Path) -> bool:
+def _holds_frames(source: Place | Buffered, target: Place) -> bool:
     """Tell whether an image is an animation, and its result a file that holds one."""
     if target.suffix.lower() not in _MOVING:
         return False
@@ -135,14 +136,14 @@ def _holds_frames(source: Path | Buffered, target: Path) -> bool:
     return format in ANIMATED and frames > 1
 
 
-def _unwritten(target: Path) -> str:
+def _unwritten(target: Place) -> str:
     if target.suffix.lower() in _MOVING:
         return f"{target} would be an animation, and the image is none; write .png, or another format for one image"
     listed = ", ".join(WRITABLE)
     return f"{target} ends neither like an image file that pysr writes ({listed}) nor like a folder (/)"
 
 
-def plan_in_place(inputs: Sequence[Path], enlargement: Enlargement, *, recursive: bool = False) -> list[FileJob]:
+def plan_in_place(inputs: Sequence[Place], enlargement: Enlargement, *, recursive: bool = False) -> list[FileJob]:
     """Plan to replace files, and the images of folders, by their results; otherwise as `plan_files`."""
     jobs = []
     for file in input_files(Inputs(inputs, recursive)):
@@ -159,7 +160,7 @@ def plan_in_place(inputs: Sequence[Path], enlargement: Enlargement, *, recursive
     return _not_all_failed(jobs)
 
 
-def noted_scale(inputs: Sequence[Path | Buffered], *, recursive: bool = False) -> int | None:
+def noted_scale(inputs: Sequence[Place | Buffered], *, recursive: bool = False) -> int | None:
     """Find the scale by which files were shrunk (see `pysr.files.original`).
 
     Args:
@@ -173,8 +174,8 @@ def noted_scale(inputs: Sequence[Path | Buffered], *, recursive: bool = False) -
         InputError: They note different scales.
     """
     found: dict[int, str] = {}
-    files: list[Path | Buffered] = [given for given in inputs if isinstance(given, Buffered)]
-    paths = [given for given in inputs if isinstance(given, Path)]
+    files: list[Place | Buffered] = [given for given in inputs if isinstance(given, Buffered)]
+    paths = [given for given in inputs if isinstance(given, Place)]
     files += [file.path for file in input_files(Inputs(paths, recursive), log=False)]
     for source in files:
         with suppress(InputError):  # reported when the file's turn comes
@@ -189,7 +190,12 @@ def noted_scale(inputs: Sequence[Path | Buffered], *, recursive: bool = False) -
 
 
 def _look_at(source: Source) -> str:
-    """Return the format of a file by its content. Raises InputError if it cannot be opened or is no image."""
+    """Return the format of a file by its content. Raises InputError if it cannot be opened or is no image.
+
+    A file elsewhere is not fetched for that; its name tells.
+    """
+    if isinstance(source, Url) and (kind := next((k for k, e in ENDINGS.items() if source.suffix.lower() in e), "")):
+        return kind
     with open_for_reading(source) as file:
         return detect_format(file, name_of(source))
 
@@ -201,11 +207,11 @@ class _Naming:
     Below the folder, the tree of the inputs is repeated.
     """
 
-    folder: Path | None
+    folder: Place | None
     format: str | None
     suffix: str | None
 
-    def target(self, file: InputFile, kind: str | None, size: str, mark: str = "") -> Path:
+    def target(self, file: InputFile, kind: str | None, size: str, mark: str = "") -> Place:
         """Return the result's name; ``kind`` is the input's format, and ``mark`` sets it apart from others."""
         source, suffix = file.path, self.suffix if self.suffix is not None else size
         ending = f".{self.format.lstrip('.')}" if self.format else _ending(source, kind)
@@ -217,7 +223,7 @@ def _plan(inputs: Inputs, naming: _Naming, enlargement: Enlargement) -> list[Fil
     if naming.format:
         format_of_ending(naming.format)
     jobs: list[FileJob] = []
-    renamed: list[Callable[[str], Path]] = []  # for each job: its target with a mark in the name
+    renamed: list[Callable[[str], Place]] = []  # for each job: its target with a mark in the name
     for file in input_files(inputs):
         source, error = file.path, file.error
         kind, scale, size = None, None, f"x{enlargement.scale}"
@@ -235,7 +241,7 @@ def _plan(inputs: Inputs, naming: _Naming, enlargement: Enlargement) -> list[Fil
     return _checked(_apart(jobs, renamed))
 
 
-def _ending(source: Path, kind: str | None) -> str:
+def _ending(source: Place, kind: str | None) -> str:
     """Return the ending for a file of a format: its own where that is true, or else the format's (PNG if not written).
 
     ``kind`` is None for a file that fails anyway.
@@ -246,13 +252,13 @@ def _ending(source: Path, kind: str | None) -> str:
     return source.suffix if own in WRITABLE and kind in (None, "PPM") else ".png"
 
 
-def _tell_of_format(source: Path, kind: str | None, target: Path) -> None:
+def _tell_of_format(source: Place, kind: str | None, target: Place) -> None:
     own = source.suffix.lower()
     if kind and own in WRITABLE and own not in ENDINGS.get(kind, ()):
         _log.info("%s is a %s file, whatever its name says; its result is called %s", source, kind, target.name)
 
 
-def _apart(jobs: Sequence[FileJob], renamed: Sequence[Callable[[str], Path]]) -> list[FileJob]:
+def _apart(jobs: Sequence[FileJob], renamed: Sequence[Callable[[str], Place]]) -> list[FileJob]:
     """Give results that would become one file names that differ."""
     same = defaultdict(list)
     for number, job in enumerate(jobs):
@@ -284,7 +290,7 @@ def _checked(jobs: Sequence[FileJob]) -> list[FileJob]:
 def _target_error(job: FileJob, sources: set[str]) -> InputError | None:
     """Return why a job's target cannot be written; ``sources`` are the keys of all files that are read."""
     source, target = job.source, job.target
-    assert isinstance(target, Path)
+    assert isinstance(target, Place)
     same = isinstance(source, Path) and os.path.exists(target) and os.path.samefile(target, source)
     if same or _key(target) in sources:
         return InputError(
@@ -322,19 +328,14 @@ def _is_place(path: str) -> bool:
 _SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 
 
-def names_file(output: FilePath, inputs: Sequence[Path]) -> bool:
+def names_file(output: FilePath, inputs: Sequence[Place]) -> bool:
     """Tell whether an output is the name of a file, not of a folder."""
-    if len(set(map(os.path.abspath, inputs))) != 1 or _is_folder(inputs[0]) or _is_folder(output):
+    if len(set(map(os.path.abspath, inputs))) != 1 or is_folder(inputs[0]) or is_folder(output):
         return False
     return not file_name(output).endswith(_SEPARATORS) and os.path.splitext(file_name(output))[1] != ""
 
 
-def _is_folder(path: FilePath) -> bool:
-    """Whether a path is a folder, and no Zarr store, which counts as a file."""
-    return os.path.isdir(path) and not is_store(path)
-
-
-def _folder(output: FilePath) -> Path:
+def _folder(output: FilePath) -> Place:
     """Check that the name of a folder is none of a file."""
     name = file_name(output)
     if (
@@ -345,4 +346,4 @@ def _folder(output: FilePath) -> Path:
         )
     ):
         raise InputError(f"{output} names a file; to upscale a folder or several files, give a folder for the output")
-    return Path(output)
+    return as_place(output)

@@ -7,10 +7,13 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from ..atomic import FilePath
 from ..errors import InputError
 from ..files import READABLE, folder_images
 from ..files.listing import FolderImages
+from ..files.remote import Place, Url
 from ..files.zarr_store import is_store
 
 _log = logging.getLogger(__name__)
@@ -26,9 +29,9 @@ class Inputs:
         without: A folder that is left out of ``recursive``: that of the results.
     """
 
-    paths: Sequence[Path]
+    paths: Sequence[Place]
     recursive: bool = False
-    without: Path | None = None
+    without: Place | None = None
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,14 @@ class InputFile:
         place: Its folder, as seen from the folder that was given.
     """
 
-    path: Path
+    path: Place
     error: InputError | None = None
     place: Path = Path()
+
+
+def is_folder(path: FilePath) -> bool:
+    """Tell whether a path is a folder, here or elsewhere, and no Zarr store, which counts as a file."""
+    return path.is_dir() if isinstance(path, Url) else os.path.isdir(path) and not is_store(path)
 
 
 def input_files(inputs: Inputs, *, log: bool = True) -> Iterator[InputFile]:
@@ -55,15 +63,13 @@ def input_files(inputs: Inputs, *, log: bool = True) -> Iterator[InputFile]:
     """
     seen: set[str] = set()
     for given in inputs.paths:
-        for file in (
-            _files_of(given, inputs, log) if os.path.isdir(given) and not is_store(given) else [InputFile(given)]
-        ):
+        for file in _files_of(given, inputs, log) if is_folder(given) else [InputFile(given)]:
             if (name := os.path.abspath(file.path)) not in seen:
                 seen.add(name)
                 yield file
 
 
-def _files_of(root: Path, inputs: Inputs, log: bool) -> list[InputFile]:
+def _files_of(root: Place, inputs: Inputs, log: bool) -> list[InputFile]:
     try:
         top = folder_images(root)
     except InputError as error:
@@ -84,7 +90,7 @@ def _files_of(root: Path, inputs: Inputs, log: bool) -> list[InputFile]:
     return [InputFile(root, top.why_empty(str(root)))]
 
 
-def _files_below(folder: Path, root: Path, inputs: Inputs, log: bool) -> Iterator[InputFile]:
+def _files_below(folder: Any, root: Any, inputs: Inputs, log: bool) -> Iterator[InputFile]:
     """Yield the files of a sub-folder and of those in it."""
     place = folder.relative_to(root)
     if folder.is_symlink() or (inputs.without and os.path.realpath(folder) == os.path.realpath(inputs.without)):
@@ -99,7 +105,7 @@ def _files_below(folder: Path, root: Path, inputs: Inputs, log: bool) -> Iterato
         yield from _files_below(inner, root, inputs, log)
 
 
-def _own_files(folder: Path, found: FolderImages, log: bool, place: Path = Path()) -> Iterator[InputFile]:
+def _own_files(folder: Place, found: FolderImages, log: bool, place: Path = Path()) -> Iterator[InputFile]:
     if log and found.left_out:
         names = ", ".join(path.name for path in found.left_out)
         _log.warning("left out of %s, as pysr cannot read them: %s", folder, names)

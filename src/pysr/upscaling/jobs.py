@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError, format_error
 from ..files import image_size
 from ..files.output import Output
+from ..files.remote import Fetched, Place, Url, fetched, is_url
 from ..files.streams import Source, name_of
 from ..files.zarr_store import stored_bytes
 from ..namespaces import LOCAL
 from ..plugin import EngineWork, Progress
 from ..registry import registry
 from .file_jobs import FileJob, FileResult
-from .manifest import Manifest, Record, read_records
+from .manifest import Manifest, Record
 from .memory import free_memory
+from .remote_manifest import RemoteManifest, manifest_at, records_at
 from .report import Report, collected_warnings
 from .settings import Settings, file_digest, settings_of
 from .threads import in_any_order
@@ -34,6 +36,8 @@ JobProgress = Callable[[FileJob, int, int], None]  # the file, and pixels of all
 Done = tuple[FileResult, Record | None]  # what became of a file, for the caller and for the manifest
 
 _BYTES_PER_PIXEL = 12  # of an image and of its result: decoded, filtered and compressed
+_PIXELS_OF_BYTE = 8  # of files elsewhere, whose headers are not read before their turn comes: as of JPEG
+_THERE = "its result is there already"
 _SHARE = 0.5  # of the free memory, for all files that are worked on at the same time
 _MOST_WORKERS = 8  # where none are asked for: as many threads write a file
 
@@ -60,7 +64,7 @@ class Course:
     workers: int | None = 1
     max_memory: int | None = None
     skip_existing: bool = False
-    manifest: Path | None = None
+    manifest: Place | None = None
     fail_fast: bool = False
     dry_run: bool = False
     engine: str = LOCAL
@@ -107,12 +111,12 @@ def upscale_jobs(
     engine = registry().engine(course.engine)
     reports = FilesProgress(progress, jobs, scale) if progress else None
     with ExitStack() as stack:
-        manifest: Manifest | None = None
+        manifest: Manifest | RemoteManifest | None = None
         records: Mapping[str, Record] = {}
         if course.manifest and course.dry_run:
-            records = read_records(course.manifest)
+            records = records_at(course.manifest)
         elif course.manifest:
-            manifest = stack.enter_context(Manifest(course.manifest))
+            manifest = stack.enter_context(manifest_at(course.manifest))
             records = manifest.records
         worker = FileWorker(upscaler_for, output, course, records)
 
@@ -238,13 +242,27 @@ class FileWorker:
             try:
                 if job.error:
                     raise job.error
-                image_size(job.source)  # a file that is damaged makes no folder
-                outcome.skipped = self._reason_to_skip(job, outcome)
-                if not outcome.skipped and not self._course.dry_run:
-                    self._upscale(job, outcome, progress)
+                self._go_through(job, outcome, progress)
             except Exception as error:
                 outcome.error = error
         return self._done(job, outcome, warnings)
+
+    def _go_through(self, job: FileJob, outcome: Outcome, progress: Progress | None) -> None:
+        if isinstance(job.source, Url):
+            if self._is_there(job):
+                outcome.skipped = _THERE
+                return
+            with fetched(job.source) as file:
+                self._go_through(replace(job, source=file), outcome, progress)
+            return
+        image_size(job.source)  # a file that is damaged makes no folder
+        outcome.skipped = self._reason_to_skip(job, outcome)
+        if not outcome.skipped and not self._course.dry_run:
+            self._upscale(job, outcome, progress)
+
+    def _is_there(self, job: FileJob) -> bool:
+        """Whether a result is there that is not to be made again."""
+        return self._course.skip_existing and isinstance(job.target, Place) and job.target.exists()
 
     def lost(self, job: FileJob, error: Exception) -> Done:
         """Return what became of a file whose worker was lost."""
@@ -256,11 +274,11 @@ class FileWorker:
         return result, outcome.record(result) if has_record else None
 
     def _reason_to_skip(self, job: FileJob, outcome: Outcome) -> str:
-        if self._course.skip_existing and isinstance(job.target, Path) and job.target.exists():
-            return "its result is there already"
+        if self._is_there(job):
+            return _THERE
         if not self._course.manifest:
             return ""
-        assert isinstance(job.source, Path)
+        assert isinstance(job.source, Path | Fetched)
         outcome.digest = file_digest(job.source)
         if not (record := self._records.get(_absolute(job.source))):
             return ""
@@ -270,8 +288,9 @@ class FileWorker:
 
     def _upscale(self, job: FileJob, outcome: Outcome, progress: Progress | None) -> None:
         own = self._output
-        if isinstance(job.target, Path):
-            job.target.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(job.target, Place):
+            if isinstance(job.target, Path):
+                job.target.parent.mkdir(parents=True, exist_ok=True)
             own = replace(own, format=None)
         upscaler = self._chosen(job, outcome)
         outcome.settings = settings_of(upscaler, self._output)
@@ -331,6 +350,8 @@ class FilesProgress:
 
 
 def _pixels(job: FileJob) -> int:
+    if isinstance(job.source, Url):
+        return job.source.bytes * _PIXELS_OF_BYTE
     try:
         width, height = (0, 0) if job.error else image_size(job.source)
     except InputError:  # reported when the file's turn comes
@@ -339,4 +360,6 @@ def _pixels(job: FileJob) -> int:
 
 
 def _absolute(file: Source) -> str:
-    return os.path.abspath(name_of(file))
+    if is_url(name := name_of(file)):
+        return name
+    return os.path.abspath(name)

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Literal
 
 from ..atomic import FilePath, atomic_write
 from ..errors import InputError
+from ..files.remote import Place, as_place
 from ..files.zarr_store import stored_bytes
 from .settings import Settings
 
@@ -74,14 +75,14 @@ class Record:
     def is_of(self, output: str, digest: str, settings: Settings) -> bool:
         """Whether it tells of this output, made from this input by these settings, and the output is still whole."""
         made = self.state, self.output, self.digest, self.settings
-        with suppress(OSError):
+        with suppress(OSError, InputError):
             return made == ("done", output, digest, settings) and stored_bytes(output) == self.bytes
         return False
 
 
-def manifest_in(folder: FilePath) -> Path:
+def manifest_in(folder: FilePath) -> Place:
     """Return the manifest of a folder of results."""
-    return Path(folder) / NAME
+    return as_place(folder) / NAME
 
 
 def read_records(path: Path) -> dict[str, Record]:
@@ -96,6 +97,16 @@ def read_records(path: Path) -> dict[str, Record]:
         return {}
     except OSError as error:
         raise InputError(f"the manifest {path} cannot be read ({error.strerror}); check its permissions") from error
+    return parsed(lines, path)
+
+
+def parsed(lines: Sequence[bytes], path: FilePath) -> dict[str, Record]:
+    """Read the lines of a manifest, as `read_records` does.
+
+    Args:
+        lines: With their ends.
+        path: Of the manifest, for messages.
+    """
     found = [Record.from_line(line.decode("utf-8", "replace")) for line in lines]
     records = {record.input: record for record in found if record}
     if not records and any(line.endswith(b"\n") for line in lines):
@@ -170,7 +181,7 @@ class Manifest:
 
     def _compacted(self, file: int) -> int:
         """Leave one line for each input; return the file, open and locked."""
-        text = _text(self._written.values()).encode()
+        text = text_of(self._written.values()).encode()
         if self._path.read_bytes() == text:
             return file
         with atomic_write(self._path) as compacted:
@@ -179,5 +190,5 @@ class Manifest:
         return self._open()
 
 
-def _text(records: Iterable[Record]) -> str:
+def text_of(records: Iterable[Record]) -> str:
     return "".join(record.as_line() for record in records)

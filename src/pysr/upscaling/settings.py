@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..files.output import DEFAULT, Output
+from ..files.remote import Fetched
 from ..files.zarr_store import is_store, stored_files
 from ..plugin import Weights
 
@@ -71,8 +72,11 @@ def settings_of(upscaler: Upscaler, output: Output) -> Settings:
     )
 
 
-def file_digest(path: Path) -> str:
+def file_digest(path: Path | Fetched) -> str:
     """Return a file's sha256, in lower-case hex; of a Zarr store, that of all its files and their names."""
+    if isinstance(path, Fetched):
+        path.seek(0)
+        return hashlib.file_digest(path, "sha256").hexdigest()
     if is_store(path):
         digest = hashlib.sha256()
         for entry in stored_files(path):

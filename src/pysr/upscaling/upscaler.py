@@ -309,7 +309,7 @@ class Upscaler:
         All frames of an animation are upscaled into GIF, PNG or WebP, and all pages of a TIFF file into TIFF.
 
         Args:
-            source: An image file, or one that is open for reading in binary mode, such as `io.BytesIO` or a pipe.
+            source: An image file (for fsspec, too: "s3://bucket/1.png"), or one that is open for reading as binary.
             target: The file to write; its extension determines the format. Or one that is open for writing; that gets
                 the source's format, or PNG if pysr cannot write that.
             output: What the file is to be like: format, quality, size and so on.
