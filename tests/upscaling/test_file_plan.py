@@ -119,6 +119,16 @@ def test_the_command_takes_the_options_of_upscale(tmp_path: Path, capsys: pytest
     assert (found["target"], found["problem"]) == (str(tmp_path / "new" / "a.png"), None)
 
 
+def test_no_model_is_planned_for_an_image_made_smaller(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_image("RGB", 40, 30).save(tmp_path / "a.png")
+    up = pysr.load("bicubic", 2)
+    assert up.plan(tmp_path / "a.png", tmp_path / "b.png", output=Output(size=0.5)).stages == ()
+    assert len(up.plan(tmp_path / "a.png", tmp_path / "b.png", output=Output(size=1.5)).stages) == 1
+    assert main(["plan", str(tmp_path / "a.png"), "--width", "20"]) == 0
+    told = capsys.readouterr().out
+    assert "only made smaller" in told and "20 x 15, RGB, 1 kB of pixels" in told
+
+
 @pytest.mark.parametrize("arguments", [["."], ["-"], ["a.png", "-o", "-"]])
 def test_the_command_plans_for_one_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]

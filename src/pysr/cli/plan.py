@@ -76,6 +76,8 @@ def _lines(plan: FilePlan) -> Iterator[tuple[str, str]]:
     )
     if plan.problem:
         yield "problem", plan.problem
+    if not plan.stages:
+        yield "model", "none: the image is only made smaller"
     for stage in plan.stages:
         if not stage.patches:
             yield stage.model, "interpolated, without patches"
@@ -106,7 +108,9 @@ def _size(size: tuple[int, int]) -> str:
 
 
 def _bytes(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(count / 1e6, 1):.0f} MB"
+    if count >= 1e9:
+        return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
 
 
 def _time(seconds: float) -> str:

@@ -151,21 +151,25 @@ def whole_because(file: ImageFile, target: Target, output: Output) -> str | None
 
 def _note(done: str, size: tuple[int, int], output: Output) -> str:
     """Return what was done to an image of a size, given what the model does."""
-    target_size = output.target_size()
-    if not target_size:
+    if not output.target_size():
         return done
-    return f"{done if target_size.enlargement(size) > 1 else done.partition(',')[0]}, resized"
+    return f"{done if needs_model(size, output) else done.partition(',')[0]}, resized"
 
 
 def _enlarged(
     upscale: Callable[[Some], Some], raster: Some, size: tuple[int, int], output: Output, format: str, name: str
 ) -> Some:
-    target_size = output.target_size()
-    if target_size and target_size.enlargement(raster.size) <= 1:
+    if not needs_model(raster.size, output):
         _log.info("%r is made smaller, which takes no model", name)
         return resized(raster, size)
     result = upscale_in_colour(upscale, raster, output.colour, format, name)
-    return resized(result, size) if target_size else result.cropped(size)
+    return resized(result, size) if output.target_size() else result.cropped(size)
+
+
+def needs_model(size: tuple[int, int], output: Output) -> bool:
+    """Tell whether an image of a size, (width, height), is enlarged: not if it is only made smaller."""
+    target_size = output.target_size()
+    return target_size is None or target_size.enlargement(size) > 1
 
 
 def resized(raster: Some, size: tuple[int, int]) -> Some:

@@ -22,7 +22,7 @@ from ..files.output import Output
 from ..files.raster import Described, Raster
 from ..files.streams import Source, Target, name_of
 from ..files.writer import fitted_metadata
-from .file import IN_MEMORY, chosen_format, result_size, whole_because
+from .file import IN_MEMORY, chosen_format, needs_model, result_size, whole_because
 from .report import collected_warnings
 from .tiling import TiledStage
 
@@ -70,7 +70,7 @@ class FilePlan:
         target_bytes: Of the pixels, uncompressed.
         device: Where the networks run.
         precision: How they compute.
-        stages: The models, in order.
+        stages: The models, in order; none if the image is only made smaller.
         by_rows: Whether the image is taken from top to bottom, few rows being in memory at a time.
         whole_because: Why it is not, if it is not.
         held_because: Why the decoded image is in memory as a whole even so, if it is.
@@ -147,8 +147,8 @@ def plan_file(
         _, changes = fitted_metadata(result, kind.name, output, "", name_of(target))
         because = reason or whole_because(file, target, output)
         by_rows = because is None and prod(image.size) * scale**2 > IN_MEMORY
-        planned = tuple(_stage_plans(stages, given))
-        memory = max(stage.memory for stage in planned)
+        planned = tuple(_stage_plans(stages, given)) if needs_model(given.size, output) else ()
+        memory = max((stage.memory for stage in planned), default=0)
         memory += 2 * _BAND if by_rows else sum(map(_bytes, (image, given))) + 2 * prod(size) * _pixel_bytes(result)
         memory += prod(image.size) * _HELD if by_rows and file.held_because else 0
         seconds = sum(stage.seconds for stage in planned) + _seconds_to_encode(result, kind.name, output, size)
