@@ -83,7 +83,7 @@ def test_images_that_are_too_small_are_counted(tmp_path: Path, caplog: pytest.Lo
         Image.new("RGB", (60, side)).save(tmp_path / f"{side}.png")
     found = read_images([tmp_path], "luma", [2], rescale_augment=(1.0, 0.5), smallest=30)
     assert len(found) == 1
-    assert "images left out, as a side of them is shorter than 30 pixels: 2" in caplog.text
+    assert "images left out because a side is shorter than 30 pixels: 2" in caplog.text
 
 
 def test_several_folders_come_in_order(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def read_images(
             f"no training image has sides of at least {smallest} pixels, as this training needs; give larger ones"
         )
     if left_out:
-        logger.warning("images left out, as a side of them is shorter than %d pixels: %d", smallest, left_out)
+        logger.warning("images left out because a side is shorter than %d pixels: %d", smallest, left_out)
     logger.info("%d training images (rescaled copies included)", len(images))
     return images
 
