@@ -122,6 +122,21 @@ def test_without_libvips_pillow_decodes_the_whole_jpeg(tmp_path: Path, monkeypat
         jpeg_rows._has_libvips.cache_clear()
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, OSError])
+def test_what_is_raised_while_libvips_reads_comes_out(error: type[BaseException]) -> None:
+    pytest.importorskip("pyvips")
+
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell() > 20_000:
+                raise error("stop")
+            return super().read(size)
+
+    data = encoded(Image.fromarray(noise((200, 200, 3))), "JPEG", quality=95)
+    with pytest.raises(error, match="stop"):
+        list(jpeg_rows.decoded_rows(Failing(data), (200, 200), 3, 16))
+
+
 def test_damaged_jpeg_by_rows_is_refused_or_read_as_pillow_reads_it() -> None:
     pytest.importorskip("pyvips")
     data = encoded(make_image("RGB", 60, 70), "JPEG")

@@ -87,12 +87,12 @@ class _Reading:
     """The calls by which libvips reads a file.
 
     Attributes:
-        error: What was raised meanwhile; libvips only knows that the file ended.
+        error: What was raised meanwhile, Ctrl-C included; libvips only knows that the file ended.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
         logging.getLogger("pyvips").addHandler(logging.NullHandler())  # instead of stderr, where nothing is set up
-        self.error: OSError | None = None
+        self.error: BaseException | None = None
         self._file, self._at = file, 0
 
     def read(self, count: int) -> bytes:
@@ -100,7 +100,7 @@ class _Reading:
         try:
             self._file.seek(self._at)
             data = self._file.read(count)
-        except OSError as error:
+        except BaseException as error:
             self.error = error
             return b""
         self._at += len(data)
@@ -109,7 +109,11 @@ class _Reading:
     def seek(self, offset: int, whence: int) -> int:
         """Move as ``seek`` of files does."""
         start = self._at if whence == os.SEEK_CUR else 0
-        self._at = self._file.seek(offset, whence) if whence == os.SEEK_END else start + offset
+        try:
+            self._at = self._file.seek(offset, whence) if whence == os.SEEK_END else start + offset
+        except BaseException as error:
+            self.error = error
+            return -1
         return self._at
 
 
