@@ -109,7 +109,9 @@ def _check_names(options: SampleOptions) -> None:
     for source in options.sources:
         other = taken.setdefault(options.folder(source) / source.stem, source)
         if other is not source:
-            raise InputError(f"the samples of {source} would overwrite those of {other}; draw them in two calls")
+            raise InputError(
+                f"the samples of {source} would overwrite those of {other}; draw them in two calls, with two --output"
+            )
 
 
 def _read(source: Path) -> Image.Image:
