@@ -175,3 +175,31 @@ def test_memory_stays_the_same_over_images_of_many_sizes() -> None:
     caches = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"}
     environment = {name: value for name, value in os.environ.items() if name not in caches}
     subprocess.run([sys.executable, "-c", MEMORY], check=True, env=environment)
+
+
+BUFFERS = """
+import resource
+import torch
+import pysr
+
+torch.set_num_threads(1)
+upscaler = pysr.load("nearest", scale=2)  # loads what sets up torch's memory
+
+def faults(mebibytes):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.empty(mebibytes << 20, dtype=torch.uint8).fill_(1)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+print(faults(16), faults(16), faults(64))
+"""
+
+
+@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage/enabled").exists(), reason="needs Linux")
+def test_large_buffers_cost_few_page_faults_without_a_tuned_allocator() -> None:
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC", "GLIBC", "THP_"))}
+    done = subprocess.run([sys.executable, "-c", BUFFERS], check=True, env=own, capture_output=True, text=True)
+    _, again, large = map(int, done.stdout.split())
+    if "glibc" in (os.confstr("CS_GNU_LIBC_VERSION") or ""):
+        assert again < 100  # of 4,096 pages
+    if "[never]" not in Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text():
+        assert large < 4_000  # of 16,384
