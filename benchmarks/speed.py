@@ -1,11 +1,12 @@
 """Upscaling against what else there is: eager torch, ONNX Runtime, OpenVINO, Pillow; and where a file's time goes.
 
-    python benchmarks/speed.py [--threads N] [--runs N] [--side N] [--megapixels N] [--json FILE]
+    python benchmarks/speed.py [--threads N] [--runs N] [--side N] [--megapixels N] [--json FILE] [--plot FILE]
 
-Contestants that are not installed are left out. Each runs in its own process and in turn with the others (A B C A B C
-...); the figures are medians of the ratios of neighbouring runs, in processor time with one thread and in wall time
-with more. Networks take one gray or colour image whose result has --side pixels a side; "eager" is the plain network in
-float32 with torch's defaults.
+Contestants that are not installed are left out, and named. Each runs in its own process and in turn with the others (A
+B C A B C ...); the figures are medians of the ratios of neighbouring runs, in processor time with one thread and in
+wall time with more. Networks take one gray or colour image whose result has --side pixels a side; "eager" is the plain
+network in float32 with torch's defaults, "untuned" is pysr in a program that sets nothing either; the others have the
+command line's allocator.
 """
 
 import argparse
@@ -26,11 +27,13 @@ NETWORKS = {"vdsr": 2, "srresnet": 4}  # and the scale of each
 NETWORK_CONTESTANTS = {
     "eager torch": "torch",
     "pysr, torch": "torch",
+    "pysr, torch, untuned": "torch",
     "pysr, openvino": "openvino",
     "onnxruntime": "onnxruntime",
     "openvino, float32": "openvino",
     "openvino, bfloat16": "openvino",
 }
+PARTS = ("start", "decode", "upscale", "encode")  # of a file's way
 Call = Callable[[], object]
 
 
@@ -96,19 +99,23 @@ def resampling_call(kernel: str, name: str, megapixels: float) -> Call:
     return lambda: upscaler.upscale(pixels)
 
 
-def serve(options: argparse.Namespace) -> None:
-    """Time one call for each line on standard input."""
-    if options.threads > 1:
-        from pysr.cli.waiting import wait_passively
-
-        wait_passively()
+def own_process() -> None:
+    """Set what the command line sets, before torch is imported."""
     from pysr.cli.allocator import tune_allocator
+    from pysr.cli.waiting import wait_passively
 
     tune_allocator()
+    wait_passively()
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Time one call for each line on standard input."""
+    kind, what, name = options.serve
+    if name not in ("eager torch", "pysr, torch, untuned"):
+        own_process()
     import torch
 
     torch.set_num_threads(options.threads)
-    kind, what, name = options.serve
     is_network = kind == "network"
     call = network_call(what, name, options.side) if is_network else resampling_call(what, name, options.megapixels)
     clock = time.process_time if options.threads == 1 else time.perf_counter
@@ -125,9 +132,15 @@ def race(kind: str, what: str, names: list[str], options: argparse.Namespace) ->
     common = [sys.executable, __file__, "--threads", str(options.threads), "--side", str(options.side)]
     common += ["--megapixels", str(options.megapixels)]
     threads = {"OMP_NUM_THREADS": str(options.threads)}
+    untouched = {"THP_MEM_ALLOC_ENABLE": "0"}  # torch's default, which importing pysr would change
     workers = [
         subprocess.Popen(
-            [*common, "--serve", kind, what, name], stdin=-1, stdout=-1, text=True, bufsize=1, env=os.environ | threads
+            [*common, "--serve", kind, what, name],
+            stdin=-1,
+            stdout=-1,
+            text=True,
+            bufsize=1,
+            env=os.environ | threads | (untouched if name == "eager torch" else {}),
         )
         for name in names
     ]
@@ -153,11 +166,7 @@ def race(kind: str, what: str, names: list[str], options: argparse.Namespace) ->
 def whole_way(model: str, source: str, target: str) -> None:
     """Print the seconds of the parts of a file's way, in this process from its start."""
     times = [time.perf_counter()]
-    from pysr.cli.allocator import tune_allocator
-    from pysr.cli.waiting import wait_passively
-
-    tune_allocator()
-    wait_passively()
+    own_process()
     import pysr
     from pysr.files import read_raster, write_raster
 
@@ -170,6 +179,32 @@ def whole_way(model: str, source: str, target: str) -> None:
     write_raster(result, Path(target))
     times.append(time.perf_counter())
     print(*(after - before for before, after in pairwise(times)))
+
+
+def draw(figures: dict[str, Any], side: int, file: Path) -> None:
+    """Plot speeds beside the first contestant's, and the parts of a file's way, as PNG, PDF or SVG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 1.2 + 0.32 * sum(map(len, figures.values()))), layout="constrained")
+    heights = [len(ratios) for name, ratios in figures.items() if name != "file"]
+    *axes, way = figure.subplots(len(heights) + 1, height_ratios=[*heights, 2])
+    races = [(name, ratios) for name, ratios in figures.items() if name != "file"]
+    for axis, (name, ratios) in zip(axes, races, strict=True):
+        axis.barh(list(ratios), list(ratios.values()), color=["C0" if "pysr" in one else "0.7" for one in ratios])
+        axis.bar_label(axis.containers[0], fmt="%.2f", padding=3)
+        axis.invert_yaxis()
+        axis.margins(x=0.12)
+        what = f"{side} x {side} out" if name in NETWORKS else "x2"
+        axis.set_title(f"{name}, {what}: speed, {next(iter(ratios))} = 1", fontsize="medium", loc="left")
+    left = dict.fromkeys(("bicubic", "vdsr"), 0.0)
+    for number, part in enumerate(PARTS):
+        widths = [figures["file"][f"{model} {part}"] for model in left]
+        way.barh(list(left), widths, left=list(left.values()), label=part, color=f"C{number}")
+        left = {model: start + width for (model, start), width in zip(left.items(), widths, strict=True)}
+    way.invert_yaxis()
+    way.legend(ncols=len(PARTS), fontsize="small", frameon=False, loc="lower right", bbox_to_anchor=(1, 1))
+    way.set_title("a PNG file of 768 x 512 pixels, x2: seconds", fontsize="medium", loc="left")
+    figure.savefig(file, dpi=80)
 
 
 def profile() -> dict[str, float]:
@@ -186,7 +221,7 @@ def profile() -> dict[str, float]:
         for model in ("bicubic", "vdsr"):
             command = [sys.executable, __file__, "--whole", model, str(source), str(target)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
-            seconds = dict(zip(("start", "decode", "upscale", "encode"), map(float, done.stdout.split()), strict=True))
+            seconds = dict(zip(PARTS, map(float, done.stdout.split()), strict=True))
             print(f"  {model:10s}" + "".join(f"{name} {value:6.3f} s   " for name, value in seconds.items()))
             parts |= {f"{model} {name}": value for name, value in seconds.items()}
     return parts
@@ -199,6 +234,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=512, help="sides of the networks' results (default 512)")
     parser.add_argument("--megapixels", type=float, default=24, help="of the image to resample (default 24)")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--plot", type=Path, help="also plot them: a PNG, PDF or SVG (needs matplotlib)")
     parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--whole", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -210,6 +246,9 @@ def main() -> None:
     for kernel in ("bicubic", "lanczos"):
         print(f"{kernel} x2 of {options.megapixels:g} MP")
         figures[kernel] = race("resampling", kernel, ["Pillow", "pysr"], options)
+    for name, package in NETWORK_CONTESTANTS.items():
+        if not find_spec(package):
+            print(f"without {name}: {package} is not installed")
     installed = [name for name, package in NETWORK_CONTESTANTS.items() if find_spec(package)]
     for model in NETWORKS:
         print(f"{model}, {options.side} x {options.side} out")
@@ -218,6 +257,8 @@ def main() -> None:
     figures["file"] = profile()
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
+    if options.plot:
+        draw(figures, options.side, options.plot)
     return None
 
 
