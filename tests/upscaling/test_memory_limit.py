@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pysr.files import Raster, read_image, write_raster
 from pysr.testing import photo
@@ -37,6 +38,29 @@ def test_the_work_takes_no_more_than_it_may(tmp_path: Path) -> None:
 
     limit = 60 * 2**20
     assert taken(limit) <= limit + SLACK
+
+
+WIDE = """
+import re, sys
+from pathlib import Path
+from pysr.files.reader import open_image_file
+def resident(key):
+    return 1024 * int(re.search(key + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+before = resident("VmRSS")
+with open_image_file(sys.argv[1]) as file:
+    for band in file.rows().bands():
+        pass
+print(resident("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read where Linux tells it")
+def test_a_wide_jpeg_takes_little_more_than_the_lines_that_are_decoded(tmp_path: Path) -> None:
+    pytest.importorskip("pyvips")
+    row = (photo(16, 2000) * 255).astype(np.uint8)
+    Image.fromarray(np.tile(row, (30, 30, 1))).save(tmp_path / "wide.jpg")
+    command = [sys.executable, "-c", WIDE, tmp_path / "wide.jpg"]
+    assert int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) < 200e6
 
 
 TOGETHER = """

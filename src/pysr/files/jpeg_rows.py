@@ -16,6 +16,7 @@ from .metadata.jpeg import segments
 from .raster import Pixels
 
 _ROWS = 16  # of the largest blocks that are decoded together
+_FETCHED = 2**16  # bytes at a time: between larger ones, the lines that libvips keeps would leave gaps in the heap
 _PART = 2**20  # bytes that are searched at a time
 _MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # but those that may lie within pixels
 _SCAN, _END = 0xDA, 0xD9
@@ -74,10 +75,14 @@ def decoded_rows(file: IO[bytes], size: tuple[int, int], channels: int, count: i
         if (image.width, image.height, image.bands, image.format) != (width, height, channels, "uchar"):
             raise OSError(f"it is decoded as {image.width} x {image.height} x {image.bands} of {image.format}")
         region = pyvips.Region.new(image)
-        step = max(_ROWS, count // _ROWS * _ROWS)
+        step, lines = max(_ROWS, count // _ROWS * _ROWS), max(1, _FETCHED // (width * channels))
         for top in range(0, height, step):
             rows = min(step, height - top)
-            pixels = np.frombuffer(region.fetch(0, top, width, rows), np.uint8)
+            pixels = np.empty((rows, width * channels), np.uint8)
+            for row in range(0, rows, lines):
+                count = min(lines, rows - row)
+                part = np.frombuffer(region.fetch(0, top + row, width, count), np.uint8)
+                pixels[row : row + count] = part.reshape(count, -1)
             yield pixels.reshape((rows, width, channels) if channels > 1 else (rows, width))
     except pyvips.Error as error:
         raise reading.error or OSError(_reason(error)) from error
