@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -10,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from safetensors.numpy import load_file
 
-from pysr.errors import InputError
 from pysr.files import read_image
 
 from .experiment import Outcome, python
@@ -26,7 +28,12 @@ _COMMANDS = {
     "aplus": ("upscale", "middle.png", "-m", "aplus", "-s", "3", "-o", "out.png", "--device", "cpu"),
     "sample": ("sample", "face.png", "-m", "pixelcnn-faces", "-n", "4", "-o", "samples"),
     "models": ("models",),
+    "info": ("info", "vdsr"),
+    "plan": ("plan", "large.png", "-m", "srresnet", "-s", "4"),
+    "train": ("train", "srcnn", "--data", "photos", "--out", "out", "--steps", "20", "--device", "cpu"),
+    "evaluate": ("evaluate", "srcnn", "--data", "photos", "--scale", "2", "--csv", "out.csv", "--device", "cpu"),
 }
+_READERS = {".png": read_image, ".safetensors": load_file, ".json": lambda path: json.loads(path.read_text())}
 
 
 def make_images(folder: Path) -> None:
@@ -34,6 +41,9 @@ def make_images(folder: Path) -> None:
     generator = np.random.default_rng(0)
     for name, side in (("small", 8), ("face", 8), ("middle", 300), ("large", 2000)):
         Image.fromarray(generator.integers(0, 256, (side, side, 3), np.uint8)).save(folder / f"{name}.png")
+    (folder / "photos").mkdir()
+    for number in range(3):
+        shutil.copy(folder / "middle.png", folder / "photos" / f"{number}.png")
 
 
 def duration(command: tuple[str, ...], folder: Path) -> float | None:
@@ -46,8 +56,8 @@ def duration(command: tuple[str, ...], folder: Path) -> float | None:
 
 def interrupt(command: tuple[str, ...], number: int, moment: float, folder: Path) -> tuple[float, str | None]:
     """Send a signal some seconds after a command's start; return how long it took to end, and what was wrong."""
-    for left in folder.glob("out*"):
-        left.unlink()
+    for left in (*folder.glob("out*"), folder / "samples"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
     started = time.monotonic()
     with python("-m", "pysr", *command, folder=folder) as process:
         time.sleep(max(0.0, started + moment - time.monotonic()))
@@ -68,16 +78,15 @@ def _problem(code: int, err: str, number: int, folder: Path) -> str | None:
     # 0: it was done already; -number: it was still starting
     if code not in (0, 128 + number, -number):
         return f"exit code {code}, {err[-300:]!r}"
-    if left := [path.name for path in folder.glob(".pysr-*")]:
+    if left := [path.name for path in folder.rglob(".pysr-*")]:
         return f"{left} is left"
-    output = folder / "out.png"
-    try:
-        if output.exists():
-            read_image(output)
-        elif code == 0 and not (folder / "samples").exists() and number == signal.SIGINT and "->" in err:
-            return "done, but there is no output"
-    except InputError as error:
-        return f"half-written: {error}"
+    for path in folder.rglob("*"):
+        try:
+            _READERS.get(path.suffix, Path.exists)(path)
+        except Exception as error:
+            return f"{path.name} is half-written: {error}"
+    if code == 0 and number == signal.SIGINT and "out.png" in err and not (folder / "out.png").exists():
+        return "done, but there is no output"
     return None
 
 
