@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from file_samples import noise
 from image_samples import make_image
+from PIL import Image
 
 import pysr
 from pysr import Output, Tiling, Upscaler
@@ -211,4 +212,15 @@ def test_rows_are_resized_to_the_pixels_of_the_whole(
     write_raster(sample(kind), tmp_path / "in.tif")
     rows, whole = both(pysr.load("bicubic", 2), tmp_path / "in.tif", tmp_path / "out.tif", monkeypatch, output)
     assert (rows.size, rows.mode, whole_images) == (whole.size, whole.mode, [])
+    assert np.array_equal(rows.pixels, whole.pixels)
+
+
+def test_a_palette_with_transparent_colours_is_resized_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = Image.fromarray(noise((45, 38)) % 16, "P")  # no pixel is fully transparent, until bicubic undershoots
+    image.putpalette(noise((16, 3)).tobytes())
+    image.save(tmp_path / "in.png", transparency=bytes([1] * 8 + [255] * 8))
+    up = pysr.load("bicubic", 2)
+    rows, whole = both(up, tmp_path / "in.png", tmp_path / "out.png", monkeypatch, Output(size=1.5))
     assert np.array_equal(rows.pixels, whole.pixels)
