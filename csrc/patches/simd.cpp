@@ -25,8 +25,8 @@ void with_rgb_type(DType type, Call call) {
     call(float{});
 }
 
-/// Rows of an image that are read soon are fetched while those before them are used: they are too short, and too far
-/// apart, for the processor to guess.
+/// Rows of an image or patch that are read soon are fetched while those before them are used: they are too short, and
+/// too far apart, for the processor to guess.
 constexpr std::int64_t kRowsAhead = 4, kLine = 64;
 
 void prefetch(const char* from, std::int64_t bytes) {
@@ -148,23 +148,40 @@ void blend_rgb_segment(const BlendJob& job, const Segment& segment, std::int64_t
     }
 }
 
+/// Prefetches what blend_rgb_segment will read.
+void prefetch_sources(const BlendJob& job, const Segment& segment, std::int64_t y) {
+    const BlendPatches<float> body{job.bands, job.rows, job.columns};
+    const std::int64_t bytes = (segment.end - segment.first) * static_cast<std::int64_t>(sizeof(float)) + kLine - 1;
+    for (std::int64_t band = 0; band < job.rows.count; ++band) {
+        if (body.row_weight(band, job.first_row + y) == 0.0f) continue;
+        for (std::int64_t k = segment.first_patch; k < segment.end_patch; ++k)
+            for (std::int64_t c = 0; c < 3; ++c)
+                prefetch(body.sample(band, k, c, job.first_row + y, segment.first), bytes);
+    }
+}
+
 bool all_have_float_rows(const BlendJob& job) {
     for (std::int64_t band = 0; band < job.rows.count; ++band)
         if (!has_float_rows(job.bands[band].first)) return false;
     return true;
 }
 
-/// Rows within segments: the rows of a patch follow one another in memory, so that the processor sees the next coming.
+/// Segments within rows: where two patches overlap, a segment is too narrow to be worth a stream of its own.
 template <class Blend>
 void for_segments(const BlendJob& job, std::int64_t first, std::int64_t end, Blend blend) {
-    for (std::int64_t i = 0; i < job.segment_count; ++i)
-        for (std::int64_t y = first; y < end; ++y) blend(job, job.segments[i], y);
+    for (std::int64_t y = first; y < end; ++y)
+        for (std::int64_t i = 0; i < job.segment_count; ++i) blend(job, job.segments[i], y);
 }
 
 void blend(const BlendJob& job, std::int64_t first, std::int64_t end) {
     const bool clips_floats = job.clip && job.out.type == DType::f32;
     if (interleaved_rgb(job.out) && !clips_floats && all_have_float_rows(job)) {
-        with_rgb_type(job.out.type, [&](auto out) { for_segments(job, first, end, blend_rgb_segment<decltype(out)>); });
+        with_rgb_type(job.out.type, [&](auto out) {
+            for_segments(job, first, end, [&](const BlendJob&, const Segment& segment, std::int64_t y) {
+                if (y + 1 < end) prefetch_sources(job, segment, y + 1);
+                blend_rgb_segment<decltype(out)>(job, segment, y);
+            });
+        });
         return;
     }
     with_float_type(job.bands[0].first.type, [&](auto in) {
