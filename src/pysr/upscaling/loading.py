@@ -316,7 +316,7 @@ def probe_sides(model: Model) -> tuple[int, int]:
 
 def _prepare(model: Model, network: nn.Module, hardware: Hardware, backend: str) -> PreparedNetwork:
     probe_shape, (device, dtype) = (model.channels, *probe_sides(model)), hardware
-    dtype, backend = (torch.float32, "openvino") if dtype == torch.int8 else (dtype, backend)  # until it is calibrated
+    dtype, backend = (choose_precision("auto", device), "openvino") if dtype == torch.int8 else (dtype, backend)
     if model.runtime != "torch":
         return choose_backend(network, ForeignNetwork(network, model.bytes_per_pixel), probe_shape, backend, model.name)
     runner = PreparedNetwork(network, device, torch.float32 if model.needs_float32 else dtype, probe_shape)

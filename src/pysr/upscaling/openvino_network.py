@@ -60,7 +60,8 @@ class OpenVINONetwork(PreparedNetwork):
         return other
 
     def _use(self, model: Any) -> None:
-        self.model, self._compiled, self._of_thread = model, _compiled(model, self.dtype), threading.local()
+        floats = self._in_forks.dtype if self.dtype == torch.int8 else self.dtype
+        self.model, self._compiled, self._of_thread = model, _compiled(model, floats), threading.local()
         self._process = os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
