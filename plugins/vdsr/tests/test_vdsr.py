@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+import pysr
 from pysr.errors import PysrError
 from pysr.testing import photo
 from pysr.training import TrainingOptions, train
 from pysr_vdsr.network import VDSR
-from pysr_vdsr.train import paper
+from pysr_vdsr.train import finetune, paper, recipe
 
 CPU = TrainingOptions(device="cpu", precision="float32")
 
@@ -68,3 +69,17 @@ def test_the_clipping_bounds_every_step(tmp_path: Path) -> None:
     moves = [float((new.detach() - old).abs().max()) for new, old in zip(after.parameters(), before, strict=True)]
     assert max(moves) <= 1e-4 * 1.01
     assert max(moves) > 0.8e-4
+
+
+def test_the_shipped_network_after_another_start_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    pysr.load("vdsr", 3, device="cpu")
+    assert not caplog.records
+    pysr.load("vdsr", 3, pre_upsampler="lanczos", device="cpu")
+    assert "the network was trained with the pre-upsampler bicubic, not lanczos; expect worse results" in caplog.text
+
+
+def test_a_further_stage_has_lower_rates_that_fall_from_the_beginning() -> None:
+    first, further = recipe(), finetune()
+    rates = [[o.param_groups[0]["lr"] for o in stage.optimizers(VDSR())] for stage in (first, further)]
+    assert all(low < high for low, high in zip(rates[1], rates[0], strict=True))
+    assert further.schedule(0.5) < 0.6 < first.schedule(0.5)

@@ -143,8 +143,7 @@ def load(
     stages = tuple(quantized(stage, files) if files else stage for stage in stages)
     if strength is not None:
         spec = replace(spec, name=f"{spec.name}, strength {strength:g}")
-    if weights:
-        _check_pre_upsampler(weights, pre_upsampler)
+    _check_pre_upsampler(weights, pre_upsampler)
     if ensemble:
         stages = tuple(replace(stage, ensemble=True) for stage in stages)
         spec = replace(spec, name=f"{spec.name}, ensemble")
@@ -200,13 +199,13 @@ def upscale(
     return load(model, scale, device=device).upscale(image)
 
 
-def _check_pre_upsampler(weights: str | PathLike[str], pre_upsampler: ModelName | None) -> None:
-    """Warn of weights that were trained with another pre-upsampler."""
-    if (trained := read_metadata(Path(weights)).get("pysr.initial")) is None:
+def _check_pre_upsampler(weights: str | PathLike[str] | None, pre_upsampler: ModelName | None) -> None:
+    """Warn of weights that were trained with another pre-upsampler. The shipped ones were trained with bicubic."""
+    if (trained := read_metadata(Path(weights)).get("pysr.initial") if weights else "bicubic") is None:
         return
-    trained, used = trained or "bicubic", find_model(pre_upsampler or "bicubic").name
+    trained, used, file = trained or "bicubic", find_model(pre_upsampler or "bicubic").name, weights or "the network"
     if trained != used:
-        logger.warning("%s was trained with the pre-upsampler %s, not %s; expect worse results", weights, trained, used)
+        logger.warning("%s was trained with the pre-upsampler %s, not %s; expect worse results", file, trained, used)
 
 
 def _load_auto(

@@ -25,7 +25,11 @@ def pysr_models() -> list[Model]:
             ),
             scores={2: 37.05, 3: 33.13, 4: 30.86},
             receptive_field=20,
-            recipes={"shipped": lazy("pysr_vdsr.train:recipe"), "paper": lazy("pysr_vdsr.train:paper")},
+            recipes={
+                "shipped": lazy("pysr_vdsr.train:recipe"),
+                "finetune": lazy("pysr_vdsr.train:finetune"),
+                "paper": lazy("pysr_vdsr.train:paper"),
+            },
             paper="Kim, Lee, Lee: Accurate Image Super-Resolution Using Very Deep Convolutional Networks, CVPR 2016",
         )
     ]

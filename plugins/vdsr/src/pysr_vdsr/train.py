@@ -1,19 +1,19 @@
 """Training of VDSR: as the shipped weights were trained, and as in the paper."""
 
+from dataclasses import replace
+from functools import partial
+
 from torch import nn
 from torch.optim import SGD, Optimizer
 
 from pysr.plugin import Recipe
 from pysr.training import muon_and_adam, stepped, trapezoid
 
-RATE_HIDDEN = 0.015  # of Muon
-RATE_OUTER = 1e-3  # of Adam
 
-
-def optimizers(network: nn.Module) -> list[Optimizer]:
+def optimizers(network: nn.Module, rate: float, adam_rate: float) -> list[Optimizer]:
     """Muon for the eighteen 64 x 64 layers, Adam for the first, the last and all biases."""
     hidden = [value for value in network.parameters() if value.ndim == 4 and min(value.shape[:2]) > 1]
-    return muon_and_adam(network, hidden, (RATE_HIDDEN, RATE_OUTER))
+    return muon_and_adam(network, hidden, (rate, adam_rate))
 
 
 def recipe() -> Recipe:
@@ -23,7 +23,7 @@ def recipe() -> Recipe:
     """
     return Recipe(
         losses={"l1": 1.0},
-        optimizers=optimizers,
+        optimizers=partial(optimizers, rate=0.015, adam_rate=1e-3),
         schedule=trapezoid(rise=0.01, fall=0.4),
         steps=10_000,
         batch=12,
@@ -41,6 +41,17 @@ def recipe() -> Recipe:
             "hard_mining_candidates": "of two random positions the one with more detail is used",
         },
     )
+
+
+def finetune() -> Recipe:
+    """A further stage from trained weights: ``--weights FILE``."""
+    reasons = {
+        **recipe().reasons,
+        "optimizers": "0.4 of the first stage's rates: trained weights lose at those what many steps then regain",
+        "schedule": "rates fall from the beginning to zero",
+    }
+    lower = partial(optimizers, rate=0.006, adam_rate=4e-4)
+    return replace(recipe(), optimizers=lower, schedule=trapezoid(rise=0.02, fall=0.98), steps=4_000, reasons=reasons)
 
 
 def paper() -> Recipe:
