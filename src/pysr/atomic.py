@@ -22,7 +22,7 @@ if sys.platform != "win32":
 FilePath = str | os.PathLike[str]
 
 _log = logging.getLogger(__name__)
-UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM})  # FAT, SMB, FUSE
+_UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM})  # FAT, SMB, FUSE
 _EXCLUSIVE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _SIBLING = re.compile(r"\.pysr-\d+-[0-9a-f]{16}(-[0-9a-f]{8})?")  # the last part is that of earlier versions
 unfinished: set[str] = set()  # siblings, whether they have their names already or not
@@ -182,7 +182,7 @@ def tolerate(step: Callable[..., object], *arguments: object, loss: str) -> None
     try:
         step(*arguments)
     except OSError as error:
-        if error.errno not in UNSUPPORTED:
+        if error.errno not in _UNSUPPORTED:
             raise
         _log.warning("%s: its file system does not support that (%s)", loss, format_error(error))
 
@@ -201,7 +201,7 @@ def _named(file: BinaryIO, sibling: str) -> BinaryIO:
         os.link(_link_to(file.fileno()), sibling, src_dir_fd=file.fileno(), follow_symlinks=True)
         return file
     except OSError as error:
-        if error.errno not in UNSUPPORTED:
+        if error.errno not in _UNSUPPORTED:
             raise
     named = _create_named(sibling, 0o600)
     try:
@@ -226,7 +226,7 @@ def _rename(file: BinaryIO, sibling: str, target: str) -> str | None:
     try:
         os.replace(sibling, target)
     except OSError as error:
-        if error.errno not in UNSUPPORTED or sys.platform == "win32":
+        if error.errno not in _UNSUPPORTED or sys.platform == "win32":
             raise
         return format_error(error)
     return None

@@ -80,9 +80,8 @@ def decoded_rows(file: IO[bytes], size: tuple[int, int], channels: int, count: i
             rows = min(step, height - top)
             pixels = np.empty((rows, width * channels), np.uint8)
             for row in range(0, rows, lines):
-                count = min(lines, rows - row)
-                part = np.frombuffer(region.fetch(0, top + row, width, count), np.uint8)
-                pixels[row : row + count] = part.reshape(count, -1)
+                part = region.fetch(0, top + row, width, min(lines, rows - row))
+                pixels[row : row + lines] = np.frombuffer(part, np.uint8).reshape(-1, width * channels)
             yield pixels.reshape((rows, width, channels) if channels > 1 else (rows, width))
     except pyvips.Error as error:
         raise reading.error or OSError(_reason(error)) from error

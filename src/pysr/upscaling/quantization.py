@@ -48,7 +48,6 @@ class Listener(PreparedNetwork):
 def quantized(stage: Stage, files: Sequence[Path]) -> Stage:
     """Compute a stage's network in 8-bit integers, but for its first convolution and those that lose most by it.
 
-    Of SRResNet's 37 convolutions a single one, which reads the sum of all blocks, causes two thirds of the loss.
     Whatever is no convolution stays in floats, too: rounding what residual networks carry from block to block costs
     SRResNet 0.1 dB, and rounding the image to which the output is limited costs VDSR 0.035 dB.
 

@@ -26,7 +26,11 @@ def pysr_models() -> list[Model]:
             scores={2: 37.17, 4: 31.49},
             summary="Sixteen residual blocks at low resolution, then pixel shuffle; trained for the lowest mean error",
             receptive_field=HALF_FIELD,
-            recipes={"shipped": lazy("pysr_srgan.train:resnet_recipe"), "paper": lazy("pysr_srgan.train:resnet_paper")},
+            recipes={
+                "shipped": lazy("pysr_srgan.train:resnet_recipe"),
+                "finetune": lazy("pysr_srgan.train:resnet_finetune"),
+                "paper": lazy("pysr_srgan.train:resnet_paper"),
+            },
             paper=PAPER,
         ),
         Model(

@@ -1,5 +1,6 @@
 """Training of SRResNet and SRGAN: as the shipped weights were trained, and as in the paper."""
 
+from dataclasses import replace
 from functools import partial
 
 from torch import nn
@@ -47,6 +48,19 @@ def resnet_recipe() -> Recipe:
             "hard_mining_candidates": "of two random positions the one with more detail is used",
         },
     )
+
+
+def resnet_finetune() -> Recipe:
+    """A further stage from trained weights: ``--weights FILE``."""
+    reasons = {
+        **resnet_recipe().reasons,
+        "optimizers": "0.6 of the first stage's rates",
+        "schedule": "rates fall from the beginning to zero",
+        "neutral_fraction": "so that text, patterns and gray photographs get no coloured edges",
+    }
+    lower = partial(muon, rate=0.006, adam_rate=6e-4)
+    falling = replace(resnet_recipe(), optimizers=lower, schedule=trapezoid(rise=0.02, fall=0.98), reasons=reasons)
+    return replace(falling, steps=5_500, neutral_fraction=0.05)
 
 
 def resnet_paper() -> Recipe:
