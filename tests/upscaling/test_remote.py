@@ -99,7 +99,9 @@ def test_a_folder_elsewhere_becomes_another(bucket: str, capfd: pytest.CaptureFi
     }
 
 
-def test_lines_of_a_run_that_was_killed_count(memory: Any, capfd: pytest.CaptureFixture[str]) -> None:
+def test_lines_of_a_run_that_was_killed_count(
+    memory: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     stored("memory://scans", "in/1.png", "in/2.png")
     command = ["upscale", "memory://scans/in", "-o", "memory://scans/out", "-m", "nearest", "-s", "2", "--resume"]
     assert main(command) == 0
@@ -111,7 +113,9 @@ def test_lines_of_a_run_that_was_killed_count(memory: Any, capfd: pytest.Capture
     assert capfd.readouterr().err.count("as the manifest says") == 2
     assert names("memory://scans/out") == ["1.png", "2.png", "pysr-manifest.jsonl"]
     memory.pipe_file("/scans/in/1.png", memory.cat_file("/scans/in/2.png"))
-    assert main([*command[:-1], "--skip-existing"]) == 0
+    with monkeypatch.context() as patch:
+        patch.delattr("pysr.upscaling.jobs.fetched")  # what is skipped by its name is not fetched
+        assert main([*command[:-1], "--skip-existing"]) == 0
     assert capfd.readouterr().err.count("is there already") == 2
     assert main(command) == 0
     assert capfd.readouterr().err.count("as the manifest says") == 1
@@ -173,6 +177,23 @@ def test_requests_that_fail_are_sent_again_and_nothing_is_cut_off(
     with pytest.raises(InputError, match=r"'memory://scans/b\.png' cannot be reached \(.*reset by peer\)"):
         up.upscale_file(tmp_path / "a.png", "memory://scans/b.png")
     assert names("memory://scans") == ["1.png"]
+
+
+def test_a_result_that_breaks_off_on_its_way_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(f"file://{tmp_path}", "1.png", "2.png")
+    before = (tmp_path / "2.png").read_bytes()
+
+    def break_off(source: Any, target: Any, _: int) -> None:
+        target.write(source.read(100))
+        raise OSError("broken pipe")
+
+    monkeypatch.setattr(remote.shutil, "copyfileobj", break_off)
+    with pytest.raises(InputError, match=r"2\.png' cannot be reached \(.*broken pipe\)"):
+        pysr.load("nearest", 2).upscale_file(tmp_path / "1.png", f"file://{tmp_path}/2.png")
+    assert (tmp_path / "2.png").read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == ["1.png", "2.png"]
 
 
 def test_without_the_package_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
