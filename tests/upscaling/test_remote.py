@@ -189,7 +189,7 @@ def test_a_result_that_breaks_off_on_its_way_leaves_the_old_one(
         target.write(source.read(100))
         raise OSError("broken pipe")
 
-    monkeypatch.setattr(remote.shutil, "copyfileobj", break_off)
+    monkeypatch.setattr("shutil.copyfileobj", break_off)
     with pytest.raises(InputError, match=r"2\.png' cannot be reached \(.*broken pipe\)"):
         pysr.load("nearest", 2).upscale_file(tmp_path / "1.png", f"file://{tmp_path}/2.png")
     assert (tmp_path / "2.png").read_bytes() == before
