@@ -105,6 +105,6 @@ $(VENV)/.installed: $(VENV)/.environment $(SOURCES)
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(PIP) install -q -c constraints.txt $$($(BIN)/python tests/requirements.py dev onnx plot serve)
+	$(PIP) install -q -c constraints.txt $$($(BIN)/python tests/requirements.py dev onnx plot remote serve zarr)
 	$(PIP) install -q -c constraints.txt --no-deps einops ncnn spandrel
 	touch $@

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class Description:
         attributes: Names of what is noted with the array.
     """
 
-    version: int
+    version: Literal[2, 3]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     attributes: tuple[str, ...]
@@ -74,7 +74,8 @@ def describe(file: IO[bytes], name: str) -> Description:
         known = json.loads(file.read(_LONGEST_DESCRIPTION))
         if os.path.basename(file.name) == _GROUP or known.get("node_type", "array") != "array":
             raise _group_error(name)
-        version, shape = int(known["zarr_format"]), tuple(map(int, known["shape"]))
+        version: Literal[2, 3] = 3 if known["zarr_format"] == 3 else 2
+        shape = tuple(map(int, known["shape"]))
         dtype = _dtype(known["data_type" if version == 3 else "dtype"])
         if version == 3:
             codecs, attributes = known["codecs"], known.get("attributes", {})
