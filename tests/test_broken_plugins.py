@@ -140,6 +140,10 @@ BROKEN: dict[str, tuple[str, str]] = {
         "s to import",
     ),
     "prints": ("print('hello')\n" + QUIET, "prints 'hello.*use logging"),
+    "starts-a-thread": (
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(3,), name='uploader').start()\n" + QUIET,
+        "starts the thread 'uploader' when it is imported, and commands end only when it does",
+    ),
     "changes-environment": (
         "import os\nos.environ['OMP_NUM_THREADS'] = '64'\n" + QUIET,
         "changes OMP_NUM_THREADS when",
@@ -189,7 +193,13 @@ BROKEN: dict[str, tuple[str, str]] = {
 }
 
 
-IMPORTING = {"imports-torch", "slow", "prints", "changes-environment"}  # found in a process of their own
+IMPORTING = {
+    "imports-torch",
+    "slow",
+    "prints",
+    "starts-a-thread",
+    "changes-environment",
+}  # found in a process of their own
 
 
 @pytest.fixture(scope="module")

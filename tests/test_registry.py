@@ -8,6 +8,7 @@ import time
 import tomllib
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
+from itertools import repeat
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -146,6 +147,13 @@ def test_a_plugin_that_takes_long_is_named(monkeypatch: pytest.MonkeyPatch, caps
     (line,) = capsys.readouterr().err.splitlines()
     assert "the plugin 'sleepy' of pysr-sleepy" in line
     assert line.endswith("set PYSR_DISABLE_PLUGINS=sleepy")
+
+
+def test_a_hook_without_an_end_is_given_up() -> None:
+    found = Registry([source("endless", module(pysr_models=hookimpl(lambda: repeat(model("odd"))))), CORE])
+    assert found.plugins[0].state == "failed"
+    assert found.plugins[0].error == "pysr_models returns more than 10000 descriptions; end its loop"
+    assert "bicubic" in found.models
 
 
 def test_a_hook_that_gives_none_provides_nothing() -> None:

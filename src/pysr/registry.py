@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import distributions
+from itertools import islice
 from types import ModuleType
 from typing import Any, Literal
 
@@ -32,7 +33,8 @@ logger = logging.getLogger("pysr")
 GROUP = "pysr"
 CORE = "pysr-sdk"
 DISABLE_VARIABLE = "PYSR_DISABLE_PLUGINS"  # names of plugins or distributions that are not loaded, with commas between
-SLOW = 10.0  # seconds that a plugin may take to be loaded before it is named
+SLOW = 5.0  # seconds that a plugin may take to be loaded before it is named
+MOST = 10_000  # descriptions that a hook may return: one without an end would fill the memory
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,7 @@ def _normalised(name: str) -> str:
 def _named_if_slow(source: Source) -> Iterator[None]:
     """Print the name of a plugin that takes long to be loaded, or will never be, and how to do without it."""
     message = (
-        f"pysr: the plugin {source.name!r} of {source.distribution} has been loading for {SLOW:.0f} seconds; "
+        f"pysr: still loading the plugin {source.name!r} of {source.distribution}, for {SLOW:.0f} seconds now; "
         f"to do without it, stop pysr and set {DISABLE_VARIABLE}={source.name}"
     )
     timer = threading.Timer(SLOW, lambda: print(message, file=sys.stderr, flush=True))
@@ -257,11 +259,14 @@ def _collect(module: ModuleType) -> list[list[Any]]:
 
 def _call(manager: pluggy.PluginManager, hook: str) -> list[Any]:
     try:
-        return [item for items in getattr(manager.hook, hook)() for item in items]
+        found = list(islice((item for items in getattr(manager.hook, hook)() for item in items), MOST + 1))
     except BaseException as error:
         if is_interruption(error):
             raise
         raise PysrError(f"{hook} raised {format_error(error)}") from error
+    if len(found) > MOST:
+        raise PysrError(f"{hook} returns more than {MOST} descriptions; end its loop")
+    return found
 
 
 def _register(namespace: Namespace[Description], items: list[object], owner: str, refused: list[str]) -> Iterator[str]:

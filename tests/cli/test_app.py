@@ -220,6 +220,39 @@ def test_a_signal_before_and_after_a_command_shows_no_traceback(when: str) -> No
     assert (process.returncode, err) == ((130, "Stopped.\n") if when == "before" else (0, ""))
 
 
+@pytest.mark.parametrize(
+    ("left", "named"),
+    [
+        ("threading.Thread(target=time.sleep, args=(60,), name='uploader').start()", "the thread uploader"),
+        ("atexit.register(time.sleep, 60)", "an exit handler"),
+    ],
+)
+def test_a_command_ends_though_a_plugin_goes_on(left: str, named: str) -> None:
+    code = f"import atexit, sys, threading, time; {left}; import pysr.cli.stopping; pysr.cli.stopping._ENDING = 0.2"
+    code += "; sys.argv = ['pysr', '--version']; from pysr.cli.app import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0
+    assert done.stdout.startswith("pysr 0")
+    assert done.stderr == f"pysr: done, but {named} of a plugin does not end; ended it\n"
+
+
+def test_ctrl_c_ends_a_command_that_waits_for_a_plugin(tmp_path: Any) -> None:
+    (tmp_path / "endless.py").write_text(SWALLOWING + "swallow()")
+    (tmp_path / "endless-1.dist-info").mkdir()
+    (tmp_path / "endless-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: endless\nVersion: 1\n")
+    (tmp_path / "endless-1.dist-info" / "entry_points.txt").write_text("[pysr]\nendless = endless\n")
+    code = "import pysr.registry, sys; pysr.registry.SLOW = 0.1; from pysr_command import main; sys.exit(main())"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    command = [sys.executable, "-c", code, "models"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        said, _, _ = select.select([process.stderr], [], [], 60)
+        line = process.stderr.readline() if said else ""
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert line.startswith("pysr: still loading the plugin 'endless' of endless")
+    assert (process.returncode, err) == (130, "Stopped.\n")
+
+
 @pytest.mark.parametrize("number", [2, 1])
 def test_a_full_disk_behind_the_messages_costs_no_result(photo: Any, number: int) -> None:
     command = f"exec {shlex.quote(sys.executable)} -m pysr upscale photo.png -m nearest --json {number}> /dev/full"

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from .stopping import Stopping, stopped_at_once
+from .stopping import Stopping, end_in_time, stopped_at_once
 
 with stopped_at_once():
     try:
@@ -89,7 +89,9 @@ def main(args: Sequence[str] | None = None) -> int:
         code = _run(args, stopping)
     if stopping.stop:  # even if something has swallowed it
         eprint("Stopped.")
-        return stopping.stop.code
+        code = stopping.stop.code
+    if is_program:
+        end_in_time(code)
     return code
 
 

@@ -22,6 +22,7 @@ from ..errors import Stop
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE = 0.1  # seconds in which the main thread must notice the signal
 _TIDYING = 0.7  # seconds in which it must then have tidied up
+_ENDING = 10.0  # seconds that threads and exit handlers, such as those of plugins, may take after a command is done
 _IMPORTS = "<frozen importlib._bootstrap>"  # the file of Python's own code that imports
 
 
@@ -93,6 +94,23 @@ def leave(number: int) -> NoReturn:
             os.write(2, b"\x1b[?25h\r")  # the cursor, which a progress bar hides
         os.write(2, b"Stopped.\n")
     os._exit(128 + number)
+
+
+def end_in_time(code: int) -> None:
+    """End the process soon, with this exit code, even if a plugin has started a thread that goes on for ever."""
+    timer = threading.Timer(_ENDING, _end, (code,))
+    timer.daemon = True
+    timer.start()
+
+
+def _end(code: int) -> NoReturn:
+    threads = [thread.name for thread in threading.enumerate() if not thread.daemon]
+    threads.remove(threading.main_thread().name)
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        left = f"the thread {threads[0]}" if threads else "an exit handler"
+        os.write(2, f"pysr: done, but {left} of a plugin does not end; ended it\n".encode())
+    os._exit(code)
 
 
 @contextmanager

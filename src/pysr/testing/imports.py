@@ -11,7 +11,7 @@ SLOWEST_IMPORT = 1.0  # seconds of processor time: every command waits for every
 LONGEST_WAIT = 10  # seconds for the import of a module
 HEAVY = {"torch", "numpy", "PIL", "scipy", "cv2", "pandas", "onnxruntime", "tensorflow"}
 TRIAL = """
-import io, json, os, sys, time
+import io, json, os, sys, threading, time
 import pysr.plugin, pysr.registry
 from importlib import import_module
 sys.stdout, sys.stderr, answer = io.StringIO(), io.StringIO(), sys.stdout
@@ -27,9 +27,12 @@ facts = {
     "error": error,
     "printed": sys.stdout.getvalue() + sys.stderr.getvalue(),
     "modules": sorted({name.partition(".")[0] for name in set(sys.modules) - before}),
+    "threads": [thread.name for thread in threading.enumerate()[1:] if not thread.daemon],
     "changed": sorted(changed) + ["the current folder"] * (folder != os.getcwd()),
 }
-print(json.dumps(facts), file=answer)
+print(json.dumps(facts), file=answer, flush=True)
+if facts["threads"]:
+    os._exit(0)
 """
 
 
@@ -40,7 +43,7 @@ def check_import(module: str) -> None:
         module: The module that the entry point names.
 
     Raises:
-        AssertionError: It raises, takes long, prints, imports something heavy, or changes the process.
+        AssertionError: It raises, takes long, prints, imports something heavy, starts a thread, or changes the process.
     """
     command = [sys.executable, "-c", TRIAL, module]
     try:
@@ -66,3 +69,7 @@ def check_import(module: str) -> None:
         f"{module} prints {facts['printed'][:80]!r} when it is imported, into the output of every command; use logging"
     )
     assert not facts["changed"], f"{module} changes {', '.join(facts['changed'])} when it is imported; leave them alone"
+    assert not facts["threads"], (
+        f"{module} starts the thread {facts['threads'][0]!r} when it is imported, and commands end only when it does; "
+        "start it in the functions that the descriptions name, with daemon=True"
+    )
