@@ -245,6 +245,7 @@ def test_ctrl_c_ends_a_command_that_waits_for_a_plugin(tmp_path: Any) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     command = [sys.executable, "-c", code, "models"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr
         said, _, _ = select.select([process.stderr], [], [], 60)
         line = process.stderr.readline() if said else ""
         process.send_signal(signal.SIGINT)

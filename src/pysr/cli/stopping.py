@@ -97,7 +97,7 @@ def leave(number: int) -> NoReturn:
 
 
 def end_in_time(code: int) -> None:
-    """End the process soon, with this exit code, even if a plugin has started a thread that goes on for ever."""
+    """End the process soon, with this exit code, even if a plugin has started a thread that does not end."""
     timer = threading.Timer(_ENDING, _end, (code,))
     timer.daemon = True
     timer.start()
