@@ -14,6 +14,7 @@ from pysr.cli import app
 from pysr.errors import PysrError
 from pysr.plugin import Engine, EngineWork
 from pysr.upscaling.file_jobs import FileJob, FileResult
+from pysr.upscaling.jobs import work_locally
 
 
 def elsewhere(work: EngineWork) -> Generator[Any]:
@@ -61,6 +62,29 @@ def test_files_are_done_elsewhere(folder: Path, capsys: pytest.CaptureFixture[st
     (folder / "lost.png").rename(folder / "found.png")
     assert run(*command) == 0
     assert ["skipped" in json.loads(line) for line in capsys.readouterr().out.splitlines()] == [False, True, True]
+
+
+def test_a_limit_on_memory_holds_for_network_calls_and_files_together(
+    folder: Path, install: Callable[..., None]
+) -> None:
+    """As many files as fit are begun at the same time: what they take beside network calls must fit into the rest."""
+    limit, given = 8 * 2**20, []
+
+    def measured(work: EngineWork) -> Generator[Any]:
+        given.append((work.max_memory, [work.weight(number) for number in range(len(work.jobs))]))
+        return work_locally(work)
+
+    for number, side in enumerate((100, 400)):
+        Image.new("RGB", (side, side)).save(folder / f"{number}.png")
+    install(engines=[Engine("measured", measured, "For tests")])
+    assert run(folder, "-o", "out", "--engine", "measured", "--max-memory", limit, "--workers", 2) == 3
+    assert run(folder, "-o", "out", "--engine", "measured", "--workers", 2) == 3
+    (limited, weights), (unlimited, unlimited_weights) = given
+    assert (limited, unlimited) == (limit / 2, None)
+    rows = [
+        round((with_rows - without) / 2**20, 2) for with_rows, without in zip(weights, unlimited_weights, strict=True)
+    ]
+    assert rows[:2] == [0.46, 2.0]  # floats of the whole result, and the limit's quarter
 
 
 def test_progress_and_the_first_failure(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

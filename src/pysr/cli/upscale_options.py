@@ -81,7 +81,7 @@ def network_options(scale_help: str) -> Callable[[Command], Command]:
                 "--max-memory",
                 metavar="SIZE",
                 type=parse_memory,
-                help="Memory limit for one network call, such as 4G.",
+                help="Memory that the work of all workers may take, such as 4G: half of it for a network call.",
             ),
             click.option(
                 "--match-histogram", is_flag=True, help="Match each colour channel's histogram to the input's."

@@ -28,6 +28,7 @@ from .remote_manifest import RemoteManifest, manifest_at, records_at
 from .report import Report, collected_warnings
 from .settings import Settings, file_digest, settings_of
 from .threads import in_any_order
+from .tiling import CALL_SHARE, ROWS_SHARE
 
 if TYPE_CHECKING:
     from .upscaler import Upscaler
@@ -36,6 +37,7 @@ JobProgress = Callable[[FileJob, int, int], None]  # the file, and pixels of all
 Done = tuple[FileResult, Record | None]  # what became of a file, for the caller and for the manifest
 
 _BYTES_PER_PIXEL = 12  # of an image and of its result: decoded, filtered and compressed
+_ROWS_PER_PIXEL = 12  # of a result, at most: what a row of patches gives, as floats
 _PIXELS_OF_BYTE = 8  # of files elsewhere, whose headers are not read before their turn comes: as of JPEG
 _THERE = "its result is there already"
 _SHARE = 0.5  # of the free memory, for all files that are worked on at the same time
@@ -49,7 +51,8 @@ class Course:
     Attributes:
         workers: How many are worked on at the same time, of which one computes with a network; 1: one by one, as the
             results are taken; None: as many as suit the engine, in this process one for each processor.
-        max_memory: Bytes that they may take together, by their headers; None: a share of what is free.
+        max_memory: Bytes that the work may take: half of it for a network call, of which there is one at a time, and
+            half for all files, by their headers and with their rows of patches. None: shares of what is free.
         skip_existing: Whether those are skipped whose results are there already.
         manifest: The file that tells what an earlier run did, and that this one adds to; None if there is none.
         fail_fast: Whether the first failure ends the work.
@@ -138,8 +141,8 @@ def upscale_jobs(
             lost=worker.lost,
             workers=course.workers,
             address=course.address,
-            weight=lambda n: _pixels(jobs[n]) * (1 + (jobs[n].scale or scale) ** 2) * _BYTES_PER_PIXEL,
-            max_memory=course.max_memory,
+            weight=lambda n: _weight(jobs[n], jobs[n].scale or scale, course.max_memory),
+            max_memory=course.max_memory and max(1, course.max_memory - course.max_memory // CALL_SHARE),
         )
         for result in stack.enter_context(closing(engine.run(work))):
             yield result
@@ -347,6 +350,14 @@ class FilesProgress:
             if skipped:
                 self._pixels[number] = 0
             self._done[number] = self._pixels[number]
+
+
+def _weight(job: FileJob, scale: int, max_memory: int | None) -> int:
+    """Return the bytes that a file takes while it is worked on, but for its network calls."""
+    image = _pixels(job)
+    result = image * scale**2
+    rows = min(result * _ROWS_PER_PIXEL, max_memory // ROWS_SHARE) if max_memory else 0
+    return (image + result) * _BYTES_PER_PIXEL + rows
 
 
 def _pixels(job: FileJob) -> int:

@@ -31,7 +31,7 @@ MOST_AT_ONCE = 2**29  # values of the result that a row of patches completes: wi
 
 
 _CPU = torch.device("cpu")
-_CALL_SHARE, _ROWS_SHARE = 2, 4  # parts of `max_memory`: what a network call and the rows that it completes get
+CALL_SHARE, ROWS_SHARE = 2, 4  # parts of `max_memory`: what a network call and the rows that it completes get
 _ROWS_BLENDED = 3  # rows of patches that are in memory where they are blended
 
 Place = Callable[[int, int], Array]  # where rows [first, last) of a result go: (C, last - first, W)
@@ -115,7 +115,7 @@ class TiledStage:
             patch = minimum = self._only_patch(model.input_size)
             overlap = min(overlap, min(patch) // 2)
         elif tiling.patch == "auto":
-            most = MOST_AT_ONCE if tiling.max_memory is None else tiling.max_memory // (4 * _ROWS_SHARE)
+            most = MOST_AT_ONCE if tiling.max_memory is None else tiling.max_memory // (4 * ROWS_SHARE)
             tallest = most // (channels * width * self.stage.scale**2) // (1 if mode == "exact" else _ROWS_BLENDED)
             area = self._affordable_area(channels)
             patch = fit_patch((height, width), area=area, halo=margin, multiple_of=multiple_of, tallest=tallest)
@@ -295,7 +295,7 @@ class TiledStage:
     def _affordable_area(self, channels: int) -> float:
         """Pixels of the image that one network call has the memory for."""
         most = self.tiling.max_memory
-        share = None if most is None else max(1, most // _CALL_SHARE)
+        share = None if most is None else max(1, most // CALL_SHARE)
         return budget(self.stage.runner.device, share) / self.stage.bytes_per_pixel(channels)
 
     def _warn_if_over_budget(self, plan: Plan, channels: int) -> None:
