@@ -18,8 +18,10 @@ import pysr
 from pysr.errors import InputError
 from pysr.testing import photo
 from pysr.upscaling import quantization
+from pysr.upscaling.manifest import Record
 from pysr.upscaling.quantization import calibration_files, quantized
 from pysr.upscaling.runner import PreparedNetwork
+from pysr.upscaling.settings import settings_of
 from pysr.upscaling.stage import Stage
 
 
@@ -69,6 +71,22 @@ def test_a_small_loss_is_accepted_after_calibration_on_every_image(
     result = quantized(stage, calibration_files("int8", images, "auto"))
     assert result.runner.dtype == torch.int8
     assert heard == [(1, 1, 60, 46), (1, 1, 32, 90)]  # luma, enlarged already
+
+
+def test_other_images_to_calibrate_on_are_another_result(
+    stage: Stage, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantization, "_in_integers", lambda *given: 1e-5)
+    upscaler = pysr.load("srcnn", 2, device="cpu")
+
+    def line() -> str:
+        upscaler._stages = (replace(upscaler._stages[0], stage=quantized(stage, sorted(images.iterdir()))),)
+        return Record("in.png", "out.png", "done", settings=settings_of(upscaler, pysr.Output()), bytes=7).as_line()
+
+    record = Record.from_line(line())
+    assert record == Record.from_line(line())
+    (images / "1.png").write_bytes((images / "0.png").read_bytes())
+    assert record != Record.from_line(line())
 
 
 def test_a_loss_above_the_limit_is_refused_with_the_figure(

@@ -22,6 +22,7 @@ from ..imaging.colour import luma
 from ..imaging.resize import resize
 from .openvino_network import OpenVINONetwork
 from .runner import PreparedNetwork
+from .settings import file_digest
 from .stage import Stage
 
 logger = logging.getLogger("pysr")
@@ -68,7 +69,7 @@ def quantized(stage: Stage, files: Sequence[Path]) -> Stage:
         raise InputError("precision 'int8' needs NNCF, which is not installed; pip install 'pysr-sdk[openvino]'")
     if len(convolutions := _convolutions(network.model)) < 3:
         raise InputError(f"{stage.model.name} has no convolutions to compute in int8; use precision='auto'")
-    pairs = [_pair(file, stage) for file in files]
+    pairs, digests = [_pair(file, stage) for file in files], tuple(map(file_digest, files))
     listener = Listener(network.with_model(network.model, torch.float32))
     exact = [replace(stage, runner=listener).process(low) for low, _ in pairs]
     best = [_psnr(own, high) for own, (_, high) in zip(exact, pairs, strict=True)]
@@ -77,7 +78,7 @@ def quantized(stage: Stage, files: Sequence[Path]) -> Stage:
     def kept(floats: Sequence[str]) -> tuple[float, Stage]:
         """The network with these in floats, and what it loses."""
         runner = network.with_model(_with_floats(integers, floats), torch.int8)
-        result = replace(stage, runner=runner)
+        result = replace(stage, runner=runner, calibration=digests)
         losses = (own - _psnr(result.process(low), high) for own, (low, high) in zip(best, pairs, strict=True))
         return sum(losses) / len(pairs), result
 

@@ -63,6 +63,8 @@ def settings_of(upscaler: Upscaler, output: Output) -> Settings:
         if known.name not in _NO_CHANGE and getattr(output, known.name) != getattr(DEFAULT, known.name)
     }
     options |= {name: getattr(tiling, name) for name in _CUTS if getattr(tiling, name) != getattr(defaults, name)}
+    if calibration := [stage.calibration for stage in stages if stage.calibration]:
+        options["calibration"] = calibration[0]  # all stages have the same
     if upscaler._match_histogram:
         options["match_histogram"] = True
     plain: dict[str, Any] = json.loads(json.dumps(options, default=str))  # as they are read again: lists for tuples
