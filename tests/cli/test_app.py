@@ -162,6 +162,25 @@ def test_being_stopped_is_clean(photo: Any, number: Any, code: int) -> None:
     assert sorted(path.name for path in photo.parent.iterdir()) == ["big.png", "photo.png"]
 
 
+def test_what_takes_long_at_the_end_does_not_keep_a_stopped_program(photo: Any) -> None:
+    script = SLOW.replace("main(sys.argv[1:])", "main()")
+    script = f"import atexit, time; atexit.register(time.sleep, 8)\n{script}"
+    command = [sys.executable, "-c", script, "upscale", photo, "-o", photo.with_name("big.png"), "-m", "nearest"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "started\n"
+        process.send_signal(signal.SIGINT)
+        told = time.monotonic()
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (130, "Stopped.\n")
+    assert time.monotonic() - told < 5
+
+
+def test_what_is_left_at_the_end_is_not_looked_through_for_garbage() -> None:
+    ends = "import atexit, gc, sys; atexit.register(lambda: print('LEFT', len(gc.get_objects())))"
+    done = python(f"{ends}; sys.argv = ['pysr', '--version']; from pysr.cli.app import main; sys.exit(main())")
+    assert int(done.stdout.split()[-1]) < 1000
+
+
 WITHIN = {  # what a command may be in the middle of
     "a network call": "import hashlib; hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)",
     "an import": "import swallowing",

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from .stopping import Stopping, end_in_time, stopped_at_once
+from .stopping import Stopping, end_in_time, leave, stopped_at_once
 
 with stopped_at_once():
     try:
@@ -88,6 +88,8 @@ def main(args: Sequence[str] | None = None) -> int:
     with suppress(Stop), stopping.within(for_good=is_program):
         code = _run(args, stopping)
     if stopping.stop:  # even if something has swallowed it
+        if is_program:
+            leave(stopping.stop.code)
         eprint("Stopped.")
         code = stopping.stop.code
     if is_program:

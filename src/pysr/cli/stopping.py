@@ -7,6 +7,7 @@ exception, that thread ends the process. Nothing is half-written then either (se
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -56,7 +57,7 @@ class Stopping:
         if self._ended.is_set():
             return
         if self.stop or _is_importing(frame):
-            leave(number)
+            leave(128 + number)
         self.stop = Stop(number)
         self._noticed.set()
         raise self.stop
@@ -82,22 +83,23 @@ class Stopping:
             if signal.getsignal(number[0]) == self._handle:
                 in_time = self._noticed.wait(_PATIENCE) and self._ended.wait(_TIDYING)
                 if not in_time and not self._ended.is_set():
-                    leave(number[0])
+                    leave(128 + number[0])
         os.close(pipe)
 
 
-def leave(number: int) -> NoReturn:
-    """End the process at once because of a signal."""
+def leave(code: int) -> NoReturn:
+    """End the process at once, with this exit code, because of a signal."""
     discard_unfinished()
     with suppress(OSError, ValueError):
         if sys.stderr.isatty():
             os.write(2, b"\x1b[?25h\r")  # the cursor, which a progress bar hides
         os.write(2, b"Stopped.\n")
-    os._exit(128 + number)
+    os._exit(code)
 
 
 def end_in_time(code: int) -> None:
     """End the process soon, with this exit code, even if a plugin has started a thread that does not end."""
+    gc.freeze()  # else Python looks through all that torch has made once more, which takes up to a second
     timer = threading.Timer(_ENDING, _end, (code,))
     timer.daemon = True
     timer.start()
@@ -116,7 +118,7 @@ def _end(code: int) -> NoReturn:
 @contextmanager
 def stopped_at_once() -> Iterator[None]:
     """Let a signal end the process while the command line is imported: nothing is to be tidied up yet."""
-    with _handled(lambda number, frame: leave(number), ignored_after=False):
+    with _handled(lambda number, frame: leave(128 + number), ignored_after=False):
         yield
 
 
