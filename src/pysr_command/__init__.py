@@ -5,16 +5,18 @@ Whichever of the two was installed last, PySR's ``sr.py`` lies in the folder; th
 
 from __future__ import annotations
 
+# importing `signal` itself takes as long as Python's start, and Ctrl-C would show a traceback
+import _signal  # type: ignore[import-not-found]
 import os
-import signal
 import sys
-from importlib.machinery import PathFinder
 
 
 def main() -> int:
     """Run the command line ``pysr``; return its exit code."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # which would show a traceback, within imports
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:  # likewise within the imports that follow
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+    from importlib.machinery import PathFinder
+
     found = PathFinder.find_spec("pysr")
     if found and found.origin and os.path.exists(os.path.join(os.path.dirname(found.origin), "sr.py")):
         sys.exit(
