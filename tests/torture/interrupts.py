@@ -19,6 +19,8 @@ from pysr.files import read_image
 from .experiment import Outcome, python
 
 _FEW = 10  # moments; of so few, all go to the first command
+_PROGRAM = "import sys; from pysr_command import main; sys.exit(main())"  # as installers write it
+_LONGEST = 5.0  # seconds by the clock, on a machine that may be busy
 _TRACES = ("Traceback", "this is a bug", "terminate called", "Exception ignored", "Fatal Python error")
 _COMMANDS = {
     "import": ("upscale", "small.png", "-m", "nearest", "-o", "out.png"),
@@ -29,6 +31,12 @@ _COMMANDS = {
     "sample": ("sample", "face.png", "-m", "pixelcnn-faces", "-n", "4", "-o", "samples"),
     "models": ("models",),
     "info": ("info", "vdsr"),
+    "plugins": ("plugins",),
+    "folder": ("upscale", "photos", "-m", "srcnn", "-s", "2", "-o", "out", "--workers", "2", "--device", "cpu"),
+    "resume": ("upscale", "photos", "-m", "bicubic", "-s", "4", "-o", "out", "--resume"),
+    "shrink": ("shrink", "middle.png", "-o", "out.png"),
+    "compare": ("compare", "small.png", "face.png", "--html", "out.html"),
+    "export": ("export", "srcnn", "-s", "2", "-o", "out.onnx"),
     "plan": ("plan", "large.png", "-m", "srresnet", "-s", "4"),
     "train": ("train", "srcnn", "--data", "photos", "--out", "out", "--steps", "20", "--device", "cpu"),
     "evaluate": ("evaluate", "srcnn", "--data", "photos", "--scale", "2", "--csv", "out.csv", "--device", "cpu"),
@@ -46,20 +54,26 @@ def make_images(folder: Path) -> None:
         shutil.copy(folder / "middle.png", folder / "photos" / f"{number}.png")
 
 
-def duration(command: tuple[str, ...], folder: Path) -> float | None:
-    """How long the undisturbed command takes, in seconds; None if it fails, as where its model is not installed."""
+def duration(command: tuple[str, ...], folder: Path) -> tuple[float, str]:
+    """How long the undisturbed command takes, in seconds; and what it says if it fails, else nothing."""
+    _tidy(folder)
     started = time.monotonic()
-    with python("-m", "pysr", *command, folder=folder) as process:
-        process.communicate(timeout=300)
-    return time.monotonic() - started if process.returncode == 0 else None
+    with python("-c", _PROGRAM, *command, folder=folder) as process:
+        _, err = process.communicate(timeout=300)
+    return time.monotonic() - started, err if process.returncode else ""
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what a command has written."""
+    for left in (*folder.glob("out*"), folder / "samples"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
 
 def interrupt(command: tuple[str, ...], number: int, moment: float, folder: Path) -> tuple[float, str | None]:
     """Send a signal some seconds after a command's start; return how long it took to end, and what was wrong."""
-    for left in (*folder.glob("out*"), folder / "samples"):
-        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    _tidy(folder)
     started = time.monotonic()
-    with python("-m", "pysr", *command, folder=folder) as process:
+    with python("-c", _PROGRAM, *command, folder=folder) as process:
         time.sleep(max(0.0, started + moment - time.monotonic()))
         told = time.monotonic()
         if process.poll() is None:
@@ -69,11 +83,14 @@ def interrupt(command: tuple[str, ...], number: int, moment: float, folder: Path
         except subprocess.TimeoutExpired:
             process.kill()
             return 60, "it went on"
-    return time.monotonic() - told, _problem(process.returncode, err, number, folder)
+    took = time.monotonic() - told
+    problem = _problem(process.returncode, err, number, folder)
+    return took, problem or (f"it took {took:.1f} s" if took > _LONGEST else None)
 
 
 def _problem(code: int, err: str, number: int, folder: Path) -> str | None:
-    if trace := next((trace for trace in _TRACES if trace in err), None):
+    starting = err.endswith("KeyboardInterrupt\n") and "pysr" not in err  # Python itself, before any line of pysr
+    if not starting and (trace := next((trace for trace in _TRACES if trace in err), None)):
         return f"{trace!r} in {err[-300:]!r}"
     # 0: it was done already; -number: it was still starting
     if code not in (0, 128 + number, -number):
@@ -95,10 +112,13 @@ def run(count: int, folder: Path) -> Outcome:
     outcome, generator = Outcome(), random.Random(0)
     make_images(folder)
     for name, command in list(_COMMANDS.items())[: None if count > _FEW else 1]:
-        share = count if name == "import" else max(1, count // 6)
-        seconds = duration(command, folder)
-        if seconds is None:
+        share = count if name == "import" else max(1, count // 10)
+        seconds, refusal = duration(command, folder)
+        if "no model called" in refusal or "pip install" in refusal:
             outcome.notes.append(f"{name}: not installed")
+            continue
+        if refusal:
+            outcome.check(name, refusal[-300:])
             continue
         took = []
         for trial in range(share):
