@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import fuzz, hostile, interrupts, kills, leaks, memory, plugins, processes, system_calls, weights
+from . import fuzz, hostile, interrupts, kills, leaks, limits, memory, plugins, processes, system_calls, weights
 from .experiment import Experiment
 
 EXPERIMENTS = (
@@ -16,6 +16,7 @@ EXPERIMENTS = (
     Experiment("SIGKILL while writing", kills.run, 2, 50),
     Experiment("failing system calls", system_calls.run, 1, 7),
     Experiment("memory at every patch", memory.run, 1, 4),
+    Experiment("memory limits", limits.run, 1, 31),
     Experiment("broken plugins", plugins.run, 40, 10_000),
     Experiment("forks, processes, threads", processes.run, 4, 200),
     Experiment("Ctrl-C at any moment", interrupts.run, 2, 200),
