@@ -249,6 +249,34 @@ def test_a_jpeg_that_lacks_only_its_end_marker_is_read(
         read(tmp_path, data[:-30])
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_a_jpeg_cut_off_before_its_end_marker_is_told(
+    tmp_path: Path, mode: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """libjpeg fills in gray. That an image ends in gray is no sign of it by itself."""
+    file = io.BytesIO()
+    Image.fromarray(noise((64, 64, 3))).convert(mode).save(file, "JPEG")
+    for tenths in range(5, 10):
+        caplog.clear()
+        read(tmp_path, file.getvalue()[: file.tell() * tenths // 10] + b"\xff\xd9")
+        assert "is incomplete: it ends within its pixels, and the rest is gray" in caplog.text
+    caplog.clear()
+    gray = io.BytesIO()
+    Image.new(mode, (64, 64), (128,) * len(mode) if mode != "L" else 128).save(gray, "JPEG")
+    read(tmp_path, gray.getvalue())
+    read(tmp_path, file.getvalue())
+    assert not caplog.text
+
+
+def test_a_progressive_jpeg_without_all_scans_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = jpeg(progressive=True)
+    read(tmp_path, data)
+    assert not caplog.text
+    scans = [place for place in range(len(data)) if data[place : place + 2] == b"\xff\xda"]
+    read(tmp_path, data[: scans[-1]] + b"\xff\xd9")
+    assert "is incomplete: it ends within its pixels, and fine detail is missing" in caplog.text
+
+
 @pytest.mark.parametrize("adobe", [True, False])
 def test_cmyk_jpegs_hold_inverted_inks_with_and_without_adobes_marker(tmp_path: Path, adobe: bool) -> None:
     image = Image.new("CMYK", (16, 16), (200, 10, 60, 5))

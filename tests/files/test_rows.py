@@ -111,6 +111,19 @@ def test_jpeg_that_is_held_says_why() -> None:
         assert why(encoded(image, "JPEG", exif=exif)) == "the image has to be turned upright"
 
 
+def test_rows_of_a_jpeg_cut_off_before_its_end_marker_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("pyvips")
+    data = encoded(make_image("RGB", 75, 130), "JPEG")
+    with open_image_file(io.BytesIO(data[: len(data) // 2] + b"\xff\xd9")) as file:
+        assert not file.held_because
+        raster = file.rows()
+        for _ in range(2):
+            assert sum(len(band) for band in raster.bands()) == 130
+    assert [record.message for record in caplog.records if record.name.startswith("pysr")] == [
+        "'<BytesIO>' is incomplete: it ends within its pixels, and the rest is gray"
+    ]
+
+
 def test_without_libvips_pillow_decodes_the_whole_jpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pyvips.py").write_text("raise OSError(\"cannot load library 'libvips.so.42'\")\n")
     monkeypatch.syspath_prepend(tmp_path)

@@ -8,20 +8,23 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import IO
 
+import numpy as np
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from .interface import ImageReader
-from .jpeg_rows import decoded_rows, decodes_by_rows
+from .jpeg_rows import END, MARKER, SCAN, decoded_rows, decodes_by_rows
 from .pillow import PillowReader
 from .raster import Pixels
 from .raster_rows import RasterRows
 
 _log = logging.getLogger(__name__)
 _END = b"\xff\xd9"
-_FRAMES, _SCAN = (0xC0, 0xC1, 0xC2), 0xDA  # markers of Huffman-coded images
-_BARE = (0x00, 0x01, *range(0xD0, 0xD9), 0xFF)  # without a length behind them
+_FRAMES = 0xC0, 0xC1, 0xC2  # markers of Huffman-coded images
+_BARE = 0x01, 0xD8  # markers without a length behind them
 _BANDS = 8  # in a band of other formats, as rows of pixels lie twice in memory while they are decoded
-_FILLERS = (b"\x00", b"\xaa")  # data of two images that have nothing in common
+_NOTHING = {127, 128}  # levels of what libjpeg fills in for missing data: gray
+_FILLERS = [unit * 64 for unit in (b"\x00", b"\xaa", b"\x55", b"\x13\x37", b"\xfe\x01\x6d")]  # data of unlike images
 
 
 class JpegReader(PillowReader):
@@ -36,6 +39,7 @@ class JpegReader(PillowReader):
         """
         super().__init__(file, "JPEG", name)
         self._file = file
+        self._is_checked = False
 
     @cached_property
     def held_because(self) -> str | None:
@@ -56,7 +60,9 @@ class JpegReader(PillowReader):
     def bands(self) -> Iterator[Pixels]:
         """As `ImageReader.bands`."""
         header = self.header
-        return decoded_rows(self._file, header.size, header.channels, self.band_height() // _BANDS)
+        for band in decoded_rows(self._file, header.size, header.channels, self.band_height() // _BANDS):
+            yield band
+        self._check_end(np.atleast_1d(band[-1, -1]))
 
     def loaded(self) -> Image.Image:
         """As `PillowReader.loaded`.
@@ -65,20 +71,65 @@ class JpegReader(PillowReader):
         complete is told by decoding it with different bytes appended: they matter only if data of pixels are missing.
         """
         try:
-            return super().loaded()
+            image = super().loaded()
         except OSError:
             self._file.seek(0)
             data = self._file.read().removesuffix(_END[:1])  # half of an end marker, or else a missing end of the data
             if not _has_all_scans(data):
                 raise
-            first, second = (self._completed(data, filler) for filler in _FILLERS)
-            if first.tobytes() != second.tobytes():
+            if not (completed := self._completed(data)):
                 raise
-        _log.warning("%r lacks its end marker; the image in it is complete", self._name)
+            _log.warning("%r lacks its end marker; the image in it is complete", self._name)
+            return completed
+        width, height = image.size
+        self._check_end(np.asarray(image.crop((width - 1, height - 1, width, height))).reshape(-1))
+        return image
+
+    def _completed(self, data: bytes, *, reduced: bool = False) -> Image.Image | None:
+        """Decode a file that ends without an end marker; None if data of pixels are missing."""
+        first: Image.Image | None = None
+        for filler in _FILLERS:
+            image = JpegImageFile(io.BytesIO(data + filler + _END))
+            if reduced:  # to an eighth, by which less is computed
+                image.draft(None, (1, 1))
+            image.load()
+            first = first or image
+            if first.tobytes() != image.tobytes():
+                return None
         return first
 
-    def _completed(self, data: bytes, filler: bytes) -> Image.Image:
-        return PillowReader(io.BytesIO(data + filler * 64 + _END), "JPEG", self._name).loaded()
+    def _check_end(self, last: Pixels) -> None:
+        """Warn if the data of pixels end early although an end marker follows.
+
+        libjpeg fills in gray then, without an error, so that only where the last pixel is gray a closer look is taken;
+        of progressive files, it is told whether there are all scans.
+
+        Args:
+            last: The last pixel, (C,).
+        """
+        progressive = "progressive" in self.image.info
+        if self._is_checked or not (progressive or _NOTHING.issuperset(last.tolist())):
+            return
+        self._is_checked = True
+        place = self._file.tell()
+        self._file.seek(0)
+        data = self._file.read()
+        self._file.seek(place)
+        if progressive and not _has_all_scans(data):
+            _log.warning("%r is incomplete: it ends within its pixels, and fine detail is missing", self._name)
+        elif not progressive and not self._completed(data[: _end_of_scans(data)], reduced=True):
+            _log.warning("%r is incomplete: it ends within its pixels, and the rest is gray", self._name)
+
+
+def _end_of_scans(data: bytes) -> int:
+    """Where the end marker of the image in a JPEG file begins."""
+    at = 2
+    while marker := MARKER.search(data, at):
+        if marker[1][0] == END:
+            return marker.start()
+        length = int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+        at = marker.end() + (length if marker[1][0] not in _BARE else 0)
+    return len(data)
 
 
 def _has_all_scans(data: bytes) -> bool:
@@ -86,21 +137,17 @@ def _has_all_scans(data: bytes) -> bool:
     components: set[int] = set()
     found: set[tuple[int, int]] = set()  # component and coefficient
     at = 2
-    while at + 4 <= len(data):
-        at = data.find(b"\xff", at)
-        marker = data[at + 1] if 0 <= at < len(data) - 1 else 0
-        if at < 0 or at + 4 > len(data):
+    while marker := MARKER.search(data, at):
+        at = marker.end()
+        kind, length = marker[1][0], int.from_bytes(data[at : at + 2], "big")
+        body = data[at + 2 : at + length]
+        if kind == END:
             break
-        if marker in _BARE:  # stuffing, restart markers
-            at += 2 if marker != 0xFF else 1
-            continue
-        length = int.from_bytes(data[at + 2 : at + 4], "big")
-        body = data[at + 4 : at + 2 + length]
-        if marker in _FRAMES and len(body) > 6:
+        if kind in _FRAMES and len(body) > 6:
             components = set(body[6::3])
-        elif marker == _SCAN and body and len(body) >= 4 + 2 * body[0]:
+        elif kind == SCAN and body and len(body) >= 4 + 2 * body[0]:
             first, last, precision = body[-3:]
             if not precision & 15:
                 found |= {(one, number) for one in body[1:-3:2] for number in range(first, last + 1)}
-        at += 2 + length
+        at += length if kind not in _BARE else 0
     return bool(components) and len(found) == 64 * len(components)

@@ -18,8 +18,8 @@ from .raster import Pixels
 _ROWS = 16  # of the largest blocks that are decoded together
 _FETCHED = 2**16  # bytes at a time: between larger ones, the lines that libvips keeps would leave gaps in the heap
 _PART = 2**20  # bytes that are searched at a time
-_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # but those that may lie within pixels
-_SCAN, _END = 0xDA, 0xD9
+MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # but those that may lie within pixels
+SCAN, END = 0xDA, 0xD9
 
 
 def decodes_by_rows(file: IO[bytes]) -> bool:
@@ -28,13 +28,13 @@ def decodes_by_rows(file: IO[bytes]) -> bool:
     It can if pyvips is installed and has libvips, and the pixels are one scan with the end marker behind it: what
     another marker hides would be gray, without an error.
     """
-    if not find_spec("pyvips") or not _has_libvips() or not any(marker == _SCAN for marker, _ in segments(file)):
+    if not find_spec("pyvips") or not _has_libvips() or not any(marker == SCAN for marker, _ in segments(file)):
         return False
     data = b""
     while part := file.read(_PART):
         data = data[-1:] + part
-        if found := _MARKER.search(data):
-            return found[1][0] == _END
+        if found := MARKER.search(data):
+            return found[1][0] == END
     return False
 
 
