@@ -14,7 +14,8 @@ from pysr import Output
 from pysr.errors import InputError
 from pysr.files import read_raster, write_raster
 from pysr.files.frames import count_frames, read_animation
-from pysr.files.tiff_pages import join_pages
+from pysr.files.streams import InMemory
+from pysr.files.tiff_pages import join_pages, read_pages
 
 COLOURS = ((200, 30, 40), (10, 180, 90), (60, 70, 220))
 DURATIONS = [40, 120, 300]
@@ -171,6 +172,31 @@ def test_one_page_can_be_chosen(nearest: pysr.Upscaler, tmp_path: Path) -> None:
     assert (read_raster(tmp_path / "out.png").pixels == nearest.upscale(arrays[2])).all()
     with pytest.raises(InputError, match="has the pages 0 to 2, not 3"):
         nearest.upscale_file(tmp_path / "in.tif", tmp_path / "out.png", output=Output(frame=3))
+
+
+@pytest.mark.parametrize("by_pillow", [False, True])
+def test_pages_are_not_gone_through_anew_for_each(by_pillow: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if by_pillow:
+        monkeypatch.setattr("pysr.files.tiff_choice.find_spec", lambda name: None)
+    reads = 0
+
+    class Counting(InMemory):
+        def read(self, *arguments: Any) -> bytes:
+            nonlocal reads
+            reads += 1
+            return super().read(*arguments)
+
+    def reads_for(count: int) -> int:
+        nonlocal reads
+        file = io.BytesIO()
+        images = [Image.new("L", (3, 2), number) for number in range(count)]
+        images[0].save(file, "TIFF", save_all=True, append_images=images[1:])
+        reads = 0
+        found = list(read_pages(Counting(file.getvalue(), "a.tif")))
+        assert [page.pixels[0, 0] for page in found] == list(range(count))
+        return reads
+
+    assert reads_for(80) <= 2.1 * reads_for(40)
 
 
 def test_pages_keep_their_metadata(nearest: pysr.Upscaler, tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import IO, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin
@@ -26,11 +27,11 @@ class PillowTiffReader(WholeImageReader):
 
     turns = True  # as Pillow turns TIFF files itself
 
-    def __init__(self, file: IO[bytes], page: Directory, layout: TiffLayout, name: str) -> None:
+    def __init__(self, opened: Callable[[], TiffFile], page: Directory, layout: TiffLayout, name: str) -> None:
         """Open the image.
 
         Args:
-            file: Open at its start; it stays open while the reader is used.
+            opened: Returns the file as Pillow has it open; it stays open while the reader is used.
             page: The image of the file to read.
             layout: Of that image.
             name: Of the file, for messages.
@@ -43,7 +44,7 @@ class PillowTiffReader(WholeImageReader):
         if not _is_exact(page, layout):
             raise _needs_library(name, layout)
         try:
-            self._image = TiffFile(file)
+            self._image = opened()
             self._image.seek(page.number)
         except SyntaxError:  # "unknown pixel mode"
             raise _needs_library(name, layout) from None

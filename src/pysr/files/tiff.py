@@ -29,7 +29,7 @@ class TiffReader(ImageReader):
             layout: Of that image.
             name: Of the file, for messages.
         """
-        from tifffile import TIFF, TiffFile
+        from tifffile import TIFF, TiffFile, TiffPage
 
         try:
             TIFF.DECOMPRESSORS[page.one(COMPRESSION, 1)]
@@ -37,7 +37,10 @@ class TiffReader(ImageReader):
             raise unsupported(name, describe_compression(page)) from None
         logging.getLogger("tifffile").addHandler(logging.NullHandler())  # instead of stderr, where nothing is set up
         self._file, self._layout, self._name = file, layout, name
-        self._page: Any = TiffFile(file).pages[page.number].aspage()
+        file.seek(0)
+        whole = TiffFile(file)
+        whole.filehandle.seek(page.offset)
+        self._page: Any = TiffPage(whole, index=page.number)
         self._channels_apart = page.one(PLANAR, 1) == 2 and page.samples > 1
         self._plain = self._has_plain_rows()
         self.by_rows = self._plain or self._row_bytes() * self._page.chunks[0] <= _LARGEST_PART

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from importlib.util import find_spec
 from typing import IO
 
@@ -10,6 +11,7 @@ from ..errors import InputError
 from .formats import DEVELOP
 from .interface import ImageReader
 from .pillow_tiff import PillowTiffReader
+from .pillow_tiff_file import TiffFile
 from .tiff_header import COMPRESSION, Directory, is_raw, read_directories
 from .tiff_layout import TiffLayout, layout_of
 
@@ -17,47 +19,62 @@ _FAX = {2, 3, 4}  # CCITT: libtiff, inside Pillow, knows every variant
 
 
 def open_tiff(file: IO[bytes], name: str) -> ImageReader:
-    """Open the first image of a TIFF file that is not a thumbnail.
+    """Open the first image of a TIFF file that is not a thumbnail, as `TiffImages` does."""
+    return TiffImages(file, name).open(0)[1]
 
-    Args:
-        file: Open at its start; it stays open while the reader is used.
-        name: Of the file, for messages.
 
-    Raises:
-        InputError: It is a camera's raw file, or of a variant that pysr does not read.
+class TiffImages:
+    """The images of a TIFF file; thumbnails do not count.
+
+    The file is gone through once: each image is opened where it begins.
     """
-    return open_page(file, name, 0)[1]
 
+    def __init__(self, file: IO[bytes], name: str) -> None:
+        """Look for the images.
 
-def open_page(file: IO[bytes], name: str, number: int) -> tuple[Directory, ImageReader]:
-    """Open one of the images of a TIFF file; thumbnails do not count.
+        Args:
+            file: Open at its start; it stays open while readers are used.
+            name: Of the file, for messages.
 
-    Args:
-        file: As for `open_tiff`.
-        name: Likewise.
-        number: Of the image, from 0.
+        Raises:
+            InputError: It is a camera's raw file.
+        """
+        chain, parts = read_directories(file)
+        if is_raw(chain + parts):
+            raise InputError(f"{name!r} is a camera's raw file, which pysr does not read; {DEVELOP}")
+        self._file, self._name = file, name
+        self._images = [page for page in chain if page.is_image] or chain
 
-    Raises:
-        InputError: As for `open_tiff`, or there are fewer images.
-    """
-    chain, parts = read_directories(file)
-    if is_raw(chain + parts):
-        raise InputError(f"{name!r} is a camera's raw file, which pysr does not read; {DEVELOP}")
-    images = [page for page in chain if page.is_image] or chain
-    if number >= len(images):
-        raise InputError(f"{name!r} has the pages 0 to {len(images) - 1}, not {number}; choose one of them")
-    page = images[number]
-    reader = _reader(file, page, name)
-    reader.images = len(images)
-    reader.compression = page.one(COMPRESSION, 1)
-    return page, reader
+    def __len__(self) -> int:
+        return len(self._images)
 
+    def open(self, number: int) -> tuple[Directory, ImageReader]:
+        """Open an image, by its number from 0; readers of other images are of no use any more.
 
-def _reader(file: IO[bytes], page: Directory, name: str) -> ImageReader:
-    layout = layout_of(page, name)
-    reader = _chosen(file, page, layout, name)
-    reader.losses = list(_losses(page, layout, name))
-    return reader
+        Raises:
+            InputError: It is of a variant that pysr does not read, or there are fewer images.
+        """
+        if number >= len(self):
+            raise InputError(f"{self._name!r} has the pages 0 to {len(self) - 1}, not {number}; choose one of them")
+        page = self._images[number]
+        layout = layout_of(page, self._name)
+        reader = self._reader(page, layout)
+        reader.losses = list(_losses(page, layout, self._name))
+        reader.images = len(self)
+        reader.compression = page.one(COMPRESSION, 1)
+        return page, reader
+
+    def _reader(self, page: Directory, layout: TiffLayout) -> ImageReader:
+        if page.one(COMPRESSION, 1) not in _FAX and find_spec("tifffile") and find_spec("imagecodecs"):
+            from .tiff import TiffReader
+
+            return TiffReader(self._file, page, layout, self._name)
+        return PillowTiffReader(lambda: self._in_pillow, page, layout, self._name)
+
+    @cached_property
+    def _in_pillow(self) -> TiffFile:
+        self._file.seek(0)
+        return TiffFile(self._file)
 
 
 def _losses(page: Directory, layout: TiffLayout, name: str) -> Iterator[str]:
@@ -65,11 +82,3 @@ def _losses(page: Directory, layout: TiffLayout, name: str) -> Iterator[str]:
         yield f"{name!r}: {layout.dropped} of its {page.samples} channels are neither colour nor alpha, and left out"
     if layout.numbers == "signed":
         yield f"{name!r} has signed samples; the lowest that they can hold is taken as black"
-
-
-def _chosen(file: IO[bytes], page: Directory, layout: TiffLayout, name: str) -> ImageReader:
-    if page.one(COMPRESSION, 1) not in _FAX and find_spec("tifffile") and find_spec("imagecodecs"):
-        from .tiff import TiffReader
-
-        return TiffReader(file, page, layout, name)
-    return PillowTiffReader(file, page, layout, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import IO
 
@@ -15,7 +15,7 @@ from .plausible import check_plausible
 from .raster import Raster
 from .reader import MAX_PIXELS, check_pixels, open_reader
 from .streams import Source, name_of, open_for_reading
-from .tiff_choice import open_page
+from .tiff_choice import TiffImages
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes of each type
 _DIRECTORIES = {330, 34665, 34853, 40965}  # tags that say where others begin: SubIFDs, EXIF, GPS, interoperability
@@ -33,20 +33,32 @@ def read_page(source: Source, number: int) -> Raster:
     Raises:
         InputError: It cannot be read, or there is no such page.
     """
+    (page,) = _pages(source, number)
+    return page
+
+
+def read_pages(source: Source) -> Iterator[Raster]:
+    """Read all pages of a TIFF file one by one, as `read_page` does."""
+    return _pages(source, None)
+
+
+def _pages(source: Source, only: int | None) -> Iterator[Raster]:
     name = name_of(source)
     with open_reader(source), open_for_reading(source) as file:
-        page, reader = open_page(file, name, number)
-        metadata = read_metadata(file, "TIFF", page.offset)
-        header = reader.header
-        check_pixels(header.size, MAX_PIXELS, name)
-        check_plausible(header, file, name, reader.compression)
-        reader.warn_of_losses()
-        pixels = reader.window(0, 0, *header.size)
-        if not isinstance(reader, PillowTiffReader):  # which turns them itself
-            pixels = turned(pixels, page.orientation)
-        size = pixels.shape[1], pixels.shape[0]
-        metadata = replace(metadata, size=size, turned=page.orientation)
-        return Raster(pixels, header.kind, reader.palette, metadata, "TIFF", header.lossless)
+        images = TiffImages(file, name)
+        for number in range(len(images)) if only is None else [only]:
+            page, reader = images.open(number)
+            metadata = read_metadata(file, "TIFF", page.offset)
+            header = reader.header
+            check_pixels(header.size, MAX_PIXELS, name)
+            check_plausible(header, file, name, reader.compression)
+            reader.warn_of_losses()
+            pixels = reader.window(0, 0, *header.size)
+            if not isinstance(reader, PillowTiffReader):  # which turns them itself
+                pixels = turned(pixels, page.orientation)
+            size = pixels.shape[1], pixels.shape[0]
+            metadata = replace(metadata, size=size, turned=page.orientation)
+            yield Raster(pixels, header.kind, reader.palette, metadata, "TIFF", header.lossless)
 
 
 def join_pages(pages: Iterable[bytes], file: IO[bytes]) -> None:

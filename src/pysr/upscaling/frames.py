@@ -17,7 +17,7 @@ from ..files.frames import count_frames, encode_animation, read_animation
 from ..files.metadata import Changes
 from ..files.output import Output
 from ..files.streams import Source, Target, is_stream, name_of
-from ..files.tiff_pages import join_pages, read_page
+from ..files.tiff_pages import join_pages, read_page, read_pages
 from ..files.writer import image_encoder, write_encoded
 from ..plugin import Progress
 from .progress import progress_shares
@@ -130,8 +130,8 @@ def _upscale_pages(
     check_output(target, first.size, converted(first, _TIFF, output, name).mode, kind=_TIFF)
 
     def pages() -> Iterator[bytes]:
-        for number in range(count):
-            page = converted(read_page(source, number), _TIFF, output, name)
+        for raster in read_pages(source):
+            page = converted(raster, _TIFF, output, name)
             result = fitted(enlarge(page, progress=next(reports)), _TIFF, name)
             said = done[0][1].warning if done else ""
             encoder = image_encoder(result, target, output=output, kind=_TIFF, done=note(page.size), said=said)
