@@ -84,13 +84,14 @@ def interrupt(command: tuple[str, ...], number: int, moment: float, folder: Path
             process.kill()
             return 60, "it went on"
     took = time.monotonic() - told
+    if err.endswith("KeyboardInterrupt\n") and "pysr" not in err:
+        return took, None  # Python itself was starting, before any line of pysr
     problem = _problem(process.returncode, err, number, folder)
     return took, problem or (f"it took {took:.1f} s" if took > _LONGEST else None)
 
 
 def _problem(code: int, err: str, number: int, folder: Path) -> str | None:
-    starting = err.endswith("KeyboardInterrupt\n") and "pysr" not in err  # Python itself, before any line of pysr
-    if not starting and (trace := next((trace for trace in _TRACES if trace in err), None)):
+    if trace := next((trace for trace in _TRACES if trace in err), None):
         return f"{trace!r} in {err[-300:]!r}"
     # 0: it was done already; -number: it was still starting
     if code not in (0, 128 + number, -number):
