@@ -47,7 +47,7 @@ examples: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/test_examples.py
 
 ray: $(VENV)/.dev
-	$(PIP) install -q -c constraints.txt "ray>=2.40"
+	$(PIP) install -q -c constraints.txt "ray>=2.40" "moto[server]" s3fs
 	$(PIP) install -q --no-build-isolation --no-deps ./plugins/ray
 	$(BIN)/python -m pytest -W default plugins/ray
 

@@ -1,7 +1,10 @@
 """Folders on a cluster of several nodes, all on this machine: `make ray`."""
 
+import io
 import json
 import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,6 +88,31 @@ def test_a_node_that_is_killed_costs_no_file(cluster: Any, tmp_path: Path) -> No
     for path in (tmp_path / "out").glob("*.png"):
         with Image.open(path) as image:
             assert image.size == (640, 480)
+
+
+def test_workers_reach_object_storage_by_themselves() -> None:
+    moto, s3fs = pytest.importorskip("moto.server", reason="moto is not installed"), pytest.importorskip("s3fs")
+    server = moto.ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
+    settings = {"FSSPEC_S3_KEY": "any", "FSSPEC_S3_SECRET": "any", "FSSPEC_S3_ENDPOINT_URL": url}
+    system = s3fs.S3FileSystem(key="any", secret="any", endpoint_url=url)
+    system.mkdir("scans")
+    for number in range(4):
+        file = io.BytesIO()
+        Image.new("RGB", (16, 12)).save(file, "PNG")
+        system.pipe(f"scans/in/{number % 2}/{number}.png", file.getvalue())
+    system.pipe("scans/in/bad.png", b"no image")
+    command = ["upscale", "s3://scans/in", "-o", "s3://scans/out", "-m", "nearest", "-s", "2", "--recursive"]
+    command = [sys.executable, "-m", "pysr", *command, "--resume", "--engine", "ray", "--progress", "none"]
+    done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
+    lines = [json.loads(line) for line in system.cat("scans/out/pysr-manifest.jsonl").decode().splitlines()]
+    found = {path.removeprefix("scans/out/") for path in system.find("scans/out")}
+    server.stop()
+    assert done.returncode == 3, done.stderr
+    assert Counter(line["state"] for line in lines) == {"done": 4, "failed": 1}
+    assert found == {"0/0.png", "1/1.png", "0/2.png", "1/3.png", "pysr-manifest.jsonl"}
 
 
 def test_an_address_without_a_cluster_is_an_error() -> None:
