@@ -55,6 +55,21 @@ def test_what_loses_is_told_by_content(
     assert compression_of(other).lossy is lossy
 
 
+@pytest.mark.parametrize(("name", "options"), [("a.jpg", {"quality": 80}), ("a.tif", {"compression": "jpeg"})])
+@pytest.mark.parametrize("most", [1000, 100])  # above it Pillow warns, and refuses above twice as many
+def test_it_is_told_of_images_above_the_limit_of_pillow(
+    image: Image.Image,
+    name: str,
+    options: dict[str, Any],
+    most: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    image.save(tmp_path / name, **options)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
+    assert compression_of(tmp_path / name).lossy
+
+
 def test_an_animation_of_lossy_frames_is_lossy(image: Image.Image, tmp_path: Path) -> None:
     for lossless in (True, False):
         image.save(tmp_path / "a.webp", save_all=True, append_images=[image.rotate(90)], lossless=lossless)

@@ -24,6 +24,7 @@ from image_samples import encoded, make_image
 
 from pysr.errors import PysrError
 from pysr.files import read_image
+from pysr.files.compression import compression_of
 from pysr.files.encoders import encode_image
 from pysr.files.metadata import Metadata
 from pysr.files.raster import Kind, Pixels, Raster
@@ -223,8 +224,11 @@ def hostile_files(count: int) -> Iterator[tuple[str, bytes]]:
 
 
 def read(data: bytes) -> None:
-    """Read an image as a user's program does."""
-    read_image(io.BytesIO(data))
+    """Read an image as a user's program does, and what tells which model suits it."""
+    try:
+        read_image(io.BytesIO(data))
+    finally:
+        compression_of(io.BytesIO(data))
 
 
 def run(count: int, folder: Path) -> Outcome:

@@ -9,6 +9,7 @@ from typing import IO
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
+from .pillow_tiff_file import TiffFile
 from .streams import Source, open_for_reading
 
 HEADER = 1 << 16  # bytes; a WebP file names its codec in the first chunk but for metadata, which may come before it
@@ -104,8 +105,8 @@ def jpeg_quality(table: list[int]) -> int:
 def _jpeg(file: IO[bytes]) -> Compression:
     file.seek(0)
     try:
-        with Image.open(file) as image:
-            tables = image.quantization if isinstance(image, JpegImagePlugin.JpegImageFile) else {}
+        with JpegImagePlugin.JpegImageFile(file) as image:  # PIL.Image.open refuses large images
+            tables = image.quantization
     except (OSError, SyntaxError, ValueError):
         tables = {}  # a damaged file is reported where it is decoded
     return _of_tables(tables)
@@ -141,7 +142,7 @@ def _has_chunk(head: bytes, name: bytes) -> bool:
 def _tiff(file: IO[bytes]) -> Compression:
     file.seek(0)
     try:
-        with Image.open(file) as image:
+        with TiffFile(file) as image:
             lossy = str(image.info.get("compression", "")) in ("jpeg", "tiff_jpeg", "webp")
     except (OSError, SyntaxError, ValueError):
         lossy = False
