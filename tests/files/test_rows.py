@@ -1,7 +1,10 @@
 """Files read from top to bottom: the pixels, and all else, of files read as a whole."""
 
 import io
+import re
 import sys
+import zlib
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -109,6 +112,26 @@ def test_jpeg_that_is_held_says_why() -> None:
     assert why(encoded(image, "JPEG")[:-2]) == "this JPEG file is decoded as a whole"  # without its end marker
     if find_spec("pyvips"):
         assert why(encoded(image, "JPEG", exif=exif)) == "the image has to be turned upright"
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda rows: zlib.compress(rows)[:-4] + b"\0\0\0\0", "its compressed rows are damaged: incorrect data check"),
+        (lambda rows: b"no zlib", "its compressed rows are damaged: incorrect header check"),
+        (lambda rows: zlib.compress(rows[:100]), "8 of 9 rows are missing"),
+        (lambda rows: b"", "9 of 9 rows are missing"),
+        (lambda rows: zlib.compress(b"\x09" + rows[1:]), "unrecognized data stream contents"),
+    ],
+)
+def test_what_is_wrong_with_rows_of_png_is_said(damage: Callable[[bytes], bytes], reason: str) -> None:
+    data = encoded(make_image("RGB", 20, 9), "PNG")
+    start = data.index(b"IDAT")
+    rows = zlib.decompress(data[start + 4 :])
+    damaged = data[: start - 4] + chunk(b"IDAT", damage(rows)) + chunk(b"IEND", b"")
+    with open_image_file(io.BytesIO(damaged)) as file, pytest.raises(InputError, match=re.escape(f"({reason}")):
+        for _ in file.rows().bands():
+            pass
 
 
 def test_rows_of_a_jpeg_cut_off_before_its_end_marker_are_told(caplog: pytest.LogCaptureFixture) -> None:

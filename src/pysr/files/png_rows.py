@@ -59,12 +59,18 @@ class PngRowsReader(ImageReader):
                 return
             last = pixels[-1:] if pixels.ndim == 2 else pixels[-1:, :, : self._stored]  # without a transparent colour
             above = b"\0" + last.astype(">u2" if self._ihdr[8] == 16 else "u1").tobytes()
-        raise ValueError(f"{left} rows are missing")
+        raise self._missing(left)
+
+    def _missing(self, count: int) -> ValueError:
+        return ValueError(f"{count} of {self.header.size[1]} rows are missing")
 
     def rows(self) -> RasterRows:
         """As `ImageReader.rows`."""
         kept = b"".join(packed_chunk(name, data) for name, data in self._needed())
-        first = self._opened(next(self._strips(self._stride + 1)), b"", kept)
+        row = next(self._strips(self._stride + 1), b"")
+        if len(row) <= self._stride:
+            raise self._missing(self.header.size[1])
+        first = self._opened(row, b"", kept)
         first.window(0, 0, 1, 1)
         self.palette = first.palette
         return super().rows()
@@ -106,10 +112,13 @@ class PngRowsReader(ImageReader):
 
     def _inflated(self) -> Iterator[bytes]:
         decompressor = zlib.decompressobj()
-        for data in self._compressed():
-            yield decompressor.decompress(data, _PART)
-            while decompressor.unconsumed_tail:
-                yield decompressor.decompress(decompressor.unconsumed_tail, _PART)
+        try:
+            for data in self._compressed():
+                yield decompressor.decompress(data, _PART)
+                while decompressor.unconsumed_tail:
+                    yield decompressor.decompress(decompressor.unconsumed_tail, _PART)
+        except zlib.error as error:  # such as "Error -3 while decompressing data: invalid block type"
+            raise ValueError(f"its compressed rows are damaged: {str(error).rpartition(': ')[2]}") from error
 
     def _compressed(self) -> Iterator[bytes]:
         for name, length in walk_chunks(self._file):
