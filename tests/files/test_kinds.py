@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import struct
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,13 @@ def test_ppm_of_any_white(tmp_path: Path, white: int, channels: int, as_text: bo
     right = np.rint(values * (largest / white)).reshape(4, 6, channels).squeeze()
     assert np.array_equal(raster.pixels, right)
     assert raster.pixels.dtype == ("uint8" if white < 256 else "uint16")
+
+
+def test_a_zip_archive_is_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "map.zarr.zip", "w") as archive:
+        archive.writestr("zarr.json", "{}")
+    with pytest.raises(InputError, match=r"map\.zarr\.zip' is a ZIP archive, .* unpack it, a Zarr store into a folder"):
+        read_raster(tmp_path / "map.zarr.zip")
 
 
 def test_windows_of_a_ppm(tmp_path: Path) -> None:

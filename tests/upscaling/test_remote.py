@@ -158,6 +158,27 @@ def test_what_cannot_be_reached_is_told(memory: Any, tmp_path: Path) -> None:
         up.upscale_file("memory://scans/1.png", "memory://scans/a.zarr")
 
 
+def test_zarr_stores_elsewhere_are_named_and_not_fetched(
+    memory: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stored("memory://scans", "1.png")
+    memory.pipe_file("/scans/map.zarr/zarr.json", b"{}")
+    why = r"memory://scans/map\.zarr is a Zarr store, which pysr reads only from this computer; copy its folder here"
+    with pytest.raises(InputError, match=why):
+        pysr.load("nearest", 2).upscale_file("memory://scans/map.zarr", tmp_path / "a.png")
+    for recursive in (False, True):
+        caplog.clear()
+        results = pysr.load("nearest", 2).upscale_folder("memory://scans", tmp_path, recursive=recursive)
+        assert [(str(result.source), result.error) for result in results] == [("memory://scans/1.png", None)]
+        assert "left out of memory://scans, as pysr cannot read them: map.zarr" in caplog.text
+
+
+def test_a_zarr_store_elsewhere_is_no_folder(memory: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    memory.pipe_file("/scans/map.zarr/zarr.json", b"{}")
+    assert main(["upscale", "memory://scans/map.zarr", "-o", "a.png", "-m", "nearest"]) == 2
+    assert "memory://scans/map.zarr is a Zarr store, which pysr reads only from this" in capsys.readouterr().err
+
+
 def test_requests_that_fail_are_sent_again_and_nothing_is_cut_off(
     memory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

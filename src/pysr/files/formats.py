@@ -79,6 +79,7 @@ _ELSEWHERE: tuple[tuple[bytes, str, str], ...] = (  # a pattern, what such a fil
     (rb"II\*\0....CR|....ftypcrx |FUJIFILMCCD-RAW|IIR[OS]|MMOR|IIU\0|FOVb|\0MRM", "a camera's raw file", DEVELOP),
     (rb"%PDF|%!PS", "a document", "convert its pages to PNG, for example with pdftoppm"),
     (rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*(<!DOCTYPE svg[^>]*>\s*)?<svg\b", "a drawing (SVG)", _DRAW),
+    (rb"PK\x03\x04", "a ZIP archive", "unpack it, a Zarr store into a folder of its own, such as map.zarr"),
     (rb"(?i)\s*<(!doctype html|html)\b", "a web page", "download the image itself"),
     (rb"version https://git-lfs", "a pointer of Git LFS", "fetch the image that it stands for, with git lfs pull"),
 )

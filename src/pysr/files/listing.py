@@ -11,7 +11,7 @@ from pathlib import Path
 from ..atomic import FilePath, file_name
 from ..errors import InputError, format_error
 from .formats import READABLE, format_of
-from .remote import Place, Url, as_place, is_url, listed_in
+from .remote import Place, Url, as_place, is_store_elsewhere, is_url, listed_in
 from .zarr_store import ENDING, is_array, is_store
 
 _OTHER_ENDINGS = """
@@ -126,8 +126,9 @@ def _images_at(folder: Url) -> FolderImages:
     images, left_out = (
         tuple(file for file in visible if file.suffix.lower() in endings) for endings in (_NAMED, _UNREADABLE - _NAMED)
     )
-    inside = (folder for folder in folders if not folder.name.startswith("."))
-    return FolderImages(images, left_out, tuple(sorted(inside, key=natural_order)))
+    inside = sorted((folder for folder in folders if not folder.name.startswith(".")), key=natural_order)
+    stores = tuple(folder for folder in inside if is_store_elsewhere(folder))
+    return FolderImages(images, left_out + stores, tuple(folder for folder in inside if folder not in stores))
 
 
 def _kind(path: Path) -> str | None:

@@ -91,6 +91,11 @@ def is_url(path: object) -> bool:
     return isinstance(path, str | os.PathLike) and bool(_URL.match(os.fsdecode(path)))
 
 
+def is_store_elsewhere(path: FilePath) -> bool:
+    """Tell whether a URL names a Zarr store, by its ending alone: many files, which are not fetched."""
+    return is_url(path) and os.fsdecode(path).rstrip("/").lower().endswith(".zarr")
+
+
 def as_place(path: FilePath) -> Place:
     """Return what a user wrote as a `Url`, or a path."""
     return path if isinstance(path, Url) else Url(os.fsdecode(path)) if is_url(path) else Path(path)
@@ -120,8 +125,12 @@ def fetched(url: FilePath) -> Fetched:
     """Fetch a file.
 
     Raises:
-        InputError: There is none, it cannot be fetched, or the package for such names is missing.
+        InputError: There is none, it cannot be fetched, is a Zarr store, or the package for such names is missing.
     """
+    if is_store_elsewhere(url):
+        raise InputError(
+            f"{os.fsdecode(url)} is a Zarr store, which pysr reads only from this computer; copy its folder here first"
+        )
 
     def fetch(system: Any, path: str) -> Fetched:
         file = Fetched(url)

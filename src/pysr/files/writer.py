@@ -72,7 +72,10 @@ def check_output(
 def _check_folder(path: Target) -> None:
     name = name_of(path)
     if not isinstance(path, str | os.PathLike) or is_url(path):
-        raise InputError(f"a Zarr store is a folder, which {name} cannot hold; write to a path, or another format")
+        raise InputError(
+            f"a Zarr store is a folder, which {name} cannot hold; write it to a folder of this computer and copy that,"
+            " or choose another format"
+        )
     check_installed(name)
 
 

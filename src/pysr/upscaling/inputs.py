@@ -13,7 +13,7 @@ from ..atomic import FilePath
 from ..errors import InputError
 from ..files import READABLE, folder_images
 from ..files.listing import FolderImages
-from ..files.remote import Place, Url
+from ..files.remote import Place, Url, is_store_elsewhere
 from ..files.zarr_store import is_store
 
 _log = logging.getLogger(__name__)
@@ -51,7 +51,9 @@ class InputFile:
 
 def is_folder(path: FilePath) -> bool:
     """Tell whether a path is a folder, here or elsewhere, and no Zarr store, which counts as a file."""
-    return path.is_dir() if isinstance(path, Url) else os.path.isdir(path) and not is_store(path)
+    if isinstance(path, Url):
+        return not is_store_elsewhere(path) and path.is_dir()
+    return os.path.isdir(path) and not is_store(path)
 
 
 def input_files(inputs: Inputs, *, log: bool = True) -> Iterator[InputFile]:
