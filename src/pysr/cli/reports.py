@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from .terminal import Bar, eprint, explain_error
 
@@ -24,8 +24,8 @@ def file_name(file: Any) -> str:
     return name_of(file)
 
 
-class Report:
-    """Tells of files being upscaled.
+class Report(ExitStack):
+    """Tells of files being upscaled, in a ``with`` block.
 
     Args:
         jobs: All files.
@@ -35,16 +35,9 @@ class Report:
     wants_progress = False
 
     def __init__(self, jobs: Sequence[FileJob], *, quiet: bool) -> None:
+        super().__init__()
         self._quiet, self._finished = quiet, 0
         self._numbers = {file_name(job.source): number for number, job in enumerate(jobs, 1)}
-
-    def __enter__(self) -> Report:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing is to be ended here."""
 
     def progress(self, job: FileJob, done: int, total: int) -> None:
         """Tell how many pixels of all results are done, while a file is being upscaled."""
@@ -66,14 +59,9 @@ class BarReport(Report):
         self._bar = Bar("starting", unit="MP", shown=not quiet)
         self.wants_progress = self._bar.shown
 
-    def __enter__(self) -> Report:
-        self._bar.__enter__()
+    def __enter__(self) -> Self:
+        self.enter_context(self._bar)
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.__exit__(kind, error, trace)
 
     def progress(self, job: FileJob, done: int, total: int) -> None:
         """As `Report.progress`."""
@@ -109,12 +97,8 @@ class JsonReport(Report):
 
     def finished(self, result: FileResult) -> None:
         """As `Report.finished`."""
-        outcome: dict[str, Any] = {"output": file_name(result.target), "seconds": round(result.seconds, 3)}
-        if result.error:
-            outcome["error"] = explain_error(result.error)
-        if result.skipped:
-            outcome["skipped"] = result.skipped
-        _print_event("end", result.source, outcome)
+        outcome = {"output": file_name(result.target), "seconds": round(result.seconds, 3)}
+        _print_event("end", result.source, outcome | _undone(result))
 
 
 REPORTS: dict[str, type[Report]] = {"bar": BarReport, "json": JsonReport, "none": Report}
@@ -125,35 +109,32 @@ def facts(result: FileResult) -> dict[str, Any]:
     known: dict[str, Any] = {"input": file_name(result.source), "output": file_name(result.target)}
     if result.warnings:
         known["warnings"] = list(result.warnings)
-    if result.error:
-        return known | {"error": explain_error(result.error)}
-    if result.skipped:
-        return known | {"skipped": result.skipped}
-    settings, report, (width, height) = result.settings, result.report, result.size or (0, 0)
-    if not settings or not report:  # of a dry run
+    if undone := _undone(result):
+        return known | undone
+    if not result.settings or not result.report or not result.size:  # of a dry run
         return known
-    told = report.as_dict()
-    return (
-        known
-        | {
-            "model": settings.model,
-            "scale": settings.scale,
-            "device": settings.device,
-            "precision": settings.precision,
-            "width": width,
-            "height": height,
-            "seconds": round(result.seconds, 3),
-        }
-        | {name: told[name] for name in ("kept", "changed", "dropped")}
-    )
+    told, (width, height) = result.report.as_dict(), result.size
+    known |= {name: getattr(result.settings, name) for name in ("model", "scale", "device", "precision")}
+    known |= {"width": width, "height": height, "seconds": round(result.seconds, 3)}
+    return known | {name: told[name] for name in ("kept", "changed", "dropped")}
 
 
 def intention(result: FileResult) -> str:
     """Return what would be done to a file, for --dry-run."""
-    source, target = file_name(result.source), file_name(result.target)
     if result.error or result.skipped:
-        return f"{source}: {'fails' if result.error else 'skipped'}"
-    return f"{source} -> {target}" + (" (is replaced)" if Path(target).exists() else "")
+        return f"{file_name(result.source)}: {'fails' if result.error else 'skipped'}"
+    return _names(result) + (" (is replaced)" if Path(file_name(result.target)).exists() else "")
+
+
+def _undone(result: FileResult) -> dict[str, str]:
+    """Return why a file was not upscaled; empty if it was."""
+    if result.error:
+        return {"error": explain_error(result.error)}
+    return {"skipped": result.skipped} if result.skipped else {}
+
+
+def _names(result: FileResult) -> str:
+    return f"{file_name(result.source)} -> {file_name(result.target)}"
 
 
 def _print_event(event: str, source: Any, more: dict[str, Any]) -> None:
@@ -163,5 +144,4 @@ def _print_event(event: str, source: Any, more: dict[str, Any]) -> None:
 def _summary(result: FileResult, size: tuple[int, int]) -> str:
     width, height = size
     rate = width * height / 1e6 / result.seconds
-    names = f"{file_name(result.source)} -> {file_name(result.target)}"
-    return f"{names}  {width} x {height} pixels in {result.seconds:.1f} s, {rate:.3g} MP/s"
+    return f"{_names(result)}  {width} x {height} pixels in {result.seconds:.1f} s, {rate:.3g} MP/s"
