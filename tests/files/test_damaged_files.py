@@ -57,6 +57,32 @@ TINY = {
 }
 
 
+def lzw(*codes: int) -> bytes:
+    """Codes of nine bits each, as TIFF files of little LZW have them."""
+    bits = "".join(f"{code:09b}" for code in codes)
+    return int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8), "big")
+
+
+def test_lzw_that_names_what_it_has_not_made_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data, clear, never_made = TINY["tiff lzw"], 256, 300
+    codes = lzw(clear, 7, clear, *[never_made] * 60)
+    (tmp_path / "a.tif").write_bytes(data[:8] + codes + data[8 + len(codes) :])
+    # imagecodecs would take the code for a place in memory
+    monkeypatch.setattr("imagecodecs.lzw_decode", lambda *_, **__: pytest.fail("decoded by imagecodecs"), raising=False)
+    with pytest.raises(InputError, match="damaged"):
+        read_image(tmp_path / "a.tif")
+    (tmp_path / "a.tif").write_bytes(data)
+    assert same(read_image(tmp_path / "a.tif"), make_image())
+    assert not capfd.readouterr().err
+
+
+def test_lzw_may_have_the_bits_of_its_bytes_in_reverse(tmp_path: Path) -> None:
+    make_image().save(tmp_path / "a.tif", compression="tiff_lzw", tiffinfo={266: 2})
+    assert same(read_image(tmp_path / "a.tif"), make_image())
+
+
 @pytest.mark.parametrize("name", TINY)
 def test_every_prefix_is_an_input_error_or_the_same_image(
     tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
+from contextlib import nullcontext
 from typing import IO, Any
 
 import numpy as np
 
 from ..errors import InputError
 from .interface import BAND, Header, ImageReader
+from .native_output import printed_to_log
 from .raster import Pixels
 from .tiff_header import COMPRESSION, PLANAR, Directory
 from .tiff_layout import LOSSY, TiffLayout, describe_compression, palette_of, to_pixels, unsupported
+from .tiff_lzw import LZW, decode_lzw
 
 _LARGEST_PART = 2**28  # bytes of a strip or tile that may be decoded as a whole where rows are read one by one
 
@@ -43,6 +46,9 @@ class TiffReader(ImageReader):
         self._page: Any = TiffPage(whole, index=page.number)
         self._channels_apart = page.one(PLANAR, 1) == 2 and page.samples > 1
         self._plain = self._has_plain_rows()
+        self._fill_order = self._page.fillorder if self._page.compression == LZW else 0
+        if self._fill_order:  # then tifffile gets what is decoded already
+            self._page.compression = self._page.fillorder = 1
         self.by_rows = self._plain or self._row_bytes() * self._page.chunks[0] <= _LARGEST_PART
         self.any_rows, self.any_columns = self.by_rows, bool(self._page.is_tiled)
         if layout.kind == "palette":
@@ -54,6 +60,10 @@ class TiffReader(ImageReader):
 
     def window(self, x: int, y: int, width: int, height: int) -> Pixels:
         """As `ImageReader.window`: only the strips or tiles that the window touches are decoded."""
+        with printed_to_log(self._name) if self._fill_order else nullcontext():
+            return self._window(x, y, width, height)
+
+    def _window(self, x: int, y: int, width: int, height: int) -> Pixels:
         page = self._page
         tile_rows, tile_columns = page.chunks[:2]
         samples = np.zeros((height, width, page.samplesperpixel), page.dtype)
@@ -113,9 +123,20 @@ class TiffReader(ImageReader):
         """Decode one strip or tile to (rows, columns, samples)."""
         page = self._page
         data = self._read(page.dataoffsets[number], page.databytecounts[number])
+        if self._fill_order:
+            data = decode_lzw(data, self._segment_bytes(number), self._fill_order)
         tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
         part: Pixels = page.decode(data, number, **tables)[0][0]
         return part
+
+    def _segment_bytes(self, number: int) -> int:
+        """How many bytes a strip or tile holds, as decoded."""
+        page = self._page
+        rows, columns = page.chunks[:2]
+        if not page.is_tiled:
+            rows = min(rows, page.imagelength - number % math.ceil(page.imagelength / rows) * rows)
+        samples = 1 if self._channels_apart else page.samplesperpixel
+        return int(rows * math.ceil(columns * samples * page.bitspersample / 8))
 
     def _read(self, offset: int, length: int) -> bytes:
         self._file.seek(offset)
