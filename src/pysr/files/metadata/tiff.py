@@ -113,6 +113,8 @@ def _find_image(block: TagBlock) -> int:
 
 def _mapped(file: IO[bytes]) -> Any:
     """The contents of a file, without reading more of it than is looked at, where the system can do that."""
+    if isinstance(file, io.BytesIO):
+        return file.getvalue()  # which copies nothing
     try:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError):  # not a file of the disk, or an empty one
