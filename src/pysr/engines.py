@@ -26,8 +26,9 @@ class EngineWork:
         lost: Called with a job and an exception: what became of a job whose worker was lost too often.
         workers: How many files the user wants worked on at the same time; None leaves it to the engine.
         address: Of the machines to use, in the engine's own words; None: its default.
-        weight: Tells the bytes of memory that a job, by its number, takes.
-        max_memory: Bytes that the jobs in work may take together on one machine; None: a share of what is free.
+        weight: Tells the bytes of memory that a job, by its number, takes beside its network calls.
+        max_memory: Bytes that the jobs in work may take together on one machine, beside their network calls; None: a
+            share of what is free.
     """
 
     jobs: Sequence[Any]
