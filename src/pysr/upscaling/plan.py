@@ -50,10 +50,11 @@ class AxisPlan:
         """Output pixels per input pixel."""
         return int(self.weights.shape[1]) // self.patch
 
-    @property
+    @cached_property
     def output_starts(self) -> tuple[int, ...]:
         """Where each patch begins, output pixels."""
-        return tuple(start * self.scale for start in self.starts)
+        scale = self.scale
+        return tuple(start * scale for start in self.starts)
 
     @cached_property
     def spans(self) -> tuple[tuple[int, int], ...]:
@@ -119,7 +120,9 @@ class Plan:
 
     def origins(self, tile_row: int) -> NDArray[np.int64]:
         """(patches across, 2): top and left of the patches of a row, input pixels."""
-        return np.array([(self.rows.starts[tile_row], left) for left in self.columns.starts], dtype=np.int64)
+        corners = np.empty((len(self.columns.starts), 2), np.int64)
+        corners[:, 0], corners[:, 1] = self.rows.starts[tile_row], self.columns.starts
+        return corners
 
     def input_rows(self, tile_row: int) -> tuple[int, int]:
         """The rows [first, last) of the image that a row of patches is cut from, mirrored ones included."""
