@@ -29,19 +29,25 @@ for _cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):  # its 
 # Large buffers get huge pages; torch reads it when it first allocates.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
-_KEPT_BUFFER = 2**25 - 2**16  # bytes: just below the most that glibc ever keeps
+_KEPT_BUFFER = 2**25 - 2**16  # bytes: just below the most that glibc ever keeps by itself
+_KEPT_TOGETHER = 4
 
 
 def _keep_freed_buffers() -> None:
-    """Have glibc keep freed buffers of up to 32 MiB for the next ones, in place of giving each back to the system.
+    """Have glibc keep freed buffers for the next ones, in place of giving each back to the system.
 
-    It keeps those that are no larger than the largest one freed so far. This one is never touched, and takes no memory.
+    It keeps those that are no larger than the largest one freed so far, up to 32 MiB, and looks for room for any buffer
+    in what it has kept before it asks the system. So four of these side by side, below one that is never freed, are
+    kept for larger buffers, up to 128 MiB in all. None is touched here: they take no memory before they are used.
     """
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
         libc.free.argtypes = [ctypes.c_void_p]
         libc.free(libc.malloc(_KEPT_BUFFER))
+        *kept, _ = [libc.malloc(_KEPT_BUFFER) for _ in range(_KEPT_TOGETHER + 1)]
+        for buffer in kept:
+            libc.free(buffer)
 
 
 _keep_freed_buffers()
