@@ -78,6 +78,17 @@ def test_lzw_that_names_what_it_has_not_made_is_damaged(
     assert not capfd.readouterr().err
 
 
+def test_what_is_printed_while_lzw_is_decoded_stays_on_standard_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of other threads, it may be the progress or the errors."""
+    make_image().save(tmp_path / "a.tif", compression="tiff_lzw")
+    with monkeypatch.context() as reading:
+        reading.setattr(os, "dup2", lambda *_: pytest.fail("standard error is led elsewhere"))
+        image = read_image(tmp_path / "a.tif")
+    assert same(image, make_image())
+
+
 def test_lzw_may_have_the_bits_of_its_bytes_in_reverse(tmp_path: Path) -> None:
     make_image().save(tmp_path / "a.tif", compression="tiff_lzw", tiffinfo={266: 2})
     assert same(read_image(tmp_path / "a.tif"), make_image())

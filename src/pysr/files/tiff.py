@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
-from contextlib import nullcontext
 from typing import IO, Any
 
 import numpy as np
 
 from ..errors import InputError
 from .interface import BAND, Header, ImageReader
-from .native_output import printed_to_log
 from .raster import Pixels
 from .tiff_header import COMPRESSION, PLANAR, Directory
 from .tiff_layout import LOSSY, TiffLayout, describe_compression, palette_of, to_pixels, unsupported
@@ -60,10 +58,6 @@ class TiffReader(ImageReader):
 
     def window(self, x: int, y: int, width: int, height: int) -> Pixels:
         """As `ImageReader.window`: only the strips or tiles that the window touches are decoded."""
-        with printed_to_log(self._name) if self._fill_order else nullcontext():
-            return self._window(x, y, width, height)
-
-    def _window(self, x: int, y: int, width: int, height: int) -> Pixels:
         page = self._page
         tile_rows, tile_columns = page.chunks[:2]
         samples = np.zeros((height, width, page.samplesperpixel), page.dtype)

@@ -1,16 +1,13 @@
-"""Decode the LZW of TIFF files by libtiff, inside Pillow.
+"""Decode the LZW of TIFF files by libtiff, inside imagecodecs.
 
-imagecodecs, up to 2026.3 at least, trusts the code that follows a Clear code: one above 255 makes it read and write
-wherever the memory happens to say.
+imagecodecs' own decoder, up to 2026.3 at least, trusts the code that follows a Clear code: one above 255 makes it read
+and write wherever the memory happens to say. Pillow has libtiff, too, but prints what is wrong with a file on standard
+error, which could only be kept away from there for all threads of the process.
 """
 
 from __future__ import annotations
 
-import io
 import struct
-from contextlib import closing
-
-from .pillow_tiff_file import TiffFile
 
 LZW = 5  # the number of the compression
 _TAGS = "<4sI H" + "HHII" * 9 + "I"
@@ -25,12 +22,13 @@ def decode_lzw(data: bytes, size: int, fill_order: int) -> bytes:
         fill_order: 2 where the bits of each byte are in reverse, else 1.
 
     Raises:
-        OSError: It is damaged, or holds fewer bytes.
+        RuntimeError: It is damaged, or holds fewer bytes.
     """
+    from imagecodecs import tiff_decode
+
     long, short = 4, 3
     tags = [(256, long, size), (257, long, 1), (258, short, 8), (259, short, LZW), (262, short, 1)]
     tags += [(266, short, fill_order), (273, long, struct.calcsize(_TAGS)), (278, long, 1), (279, long, len(data))]
     entries = [number for tag, kind, value in tags for number in (tag, kind, 1, value)]
     header = struct.pack(_TAGS, b"II*\0", 8, len(tags), *entries, 0)
-    with closing(TiffFile(io.BytesIO(header + data))) as image:
-        return image.tobytes()
+    return bytes(tiff_decode(header + data).tobytes())
