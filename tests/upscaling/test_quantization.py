@@ -83,10 +83,14 @@ def test_other_images_to_calibrate_on_are_another_result(
         upscaler._stages = (replace(upscaler._stages[0], stage=quantized(stage, sorted(images.iterdir()))),)
         return Record("in.png", "out.png", "done", settings=settings_of(upscaler, pysr.Output()), bytes=7).as_line()
 
-    record = Record.from_line(line())
+    of_two = line()
+    record = Record.from_line(of_two)
     assert record == Record.from_line(line())
     (images / "1.png").write_bytes((images / "0.png").read_bytes())
     assert record != Record.from_line(line())
+    (images / "2.png").write_bytes((images / "0.png").read_bytes())
+    assert record != Record.from_line(line())
+    assert len(line()) == len(of_two)  # there is one for each file that is upscaled
 
 
 def test_a_loss_above_the_limit_is_refused_with_the_figure(

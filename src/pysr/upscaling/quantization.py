@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -69,7 +70,8 @@ def quantized(stage: Stage, files: Sequence[Path]) -> Stage:
         raise InputError("precision 'int8' needs NNCF, which is not installed; pip install 'pysr-sdk[openvino]'")
     if len(convolutions := _convolutions(network.model)) < 3:
         raise InputError(f"{stage.model.name} has no convolutions to compute in int8; use precision='auto'")
-    pairs, digests = [_pair(file, stage) for file in files], tuple(map(file_digest, files))
+    pairs = [_pair(file, stage) for file in files]
+    digest = hashlib.sha256("".join(map(file_digest, files)).encode()).hexdigest()  # in each line of a manifest
     listener = Listener(network.with_model(network.model, torch.float32))
     exact = [replace(stage, runner=listener).process(low) for low, _ in pairs]
     best = [_psnr(own, high) for own, (_, high) in zip(exact, pairs, strict=True)]
@@ -78,7 +80,7 @@ def quantized(stage: Stage, files: Sequence[Path]) -> Stage:
     def kept(floats: Sequence[str]) -> tuple[float, Stage]:
         """The network with these in floats, and what it loses."""
         runner = network.with_model(_with_floats(integers, floats), torch.int8)
-        result = replace(stage, runner=runner, calibration=digests)
+        result = replace(stage, runner=runner, calibration=digest)
         losses = (own - _psnr(result.process(low), high) for own, (low, high) in zip(best, pairs, strict=True))
         return sum(losses) / len(pairs), result
 

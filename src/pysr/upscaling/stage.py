@@ -51,7 +51,7 @@ class Stage:
         owner: The distribution that provides the model, for error messages.
         ensemble: Whether the result is the mean over the eight flips and quarter turns of the input.
         weights: Where its network's weights come from; None if it has none, or they came with the model's own file.
-        calibration: The sha256 of each image on which its network was calibrated for int8, in their order.
+        calibration: A sha256 that all images decide on which its network was calibrated for int8; empty if it was not.
         turn: Held while the network computes, so that of several threads one does at a time.
     """
 
@@ -62,7 +62,7 @@ class Stage:
     owner: str
     ensemble: bool = False
     weights: Weights | Path | None = None
-    calibration: tuple[str, ...] = ()
+    calibration: str = ""
     turn: AbstractContextManager[Any] = nullcontext()  # noqa: RUF009 (it holds nothing)
 
     @property
