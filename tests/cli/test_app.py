@@ -156,23 +156,21 @@ def test_being_stopped_is_clean(photo: Any, number: Any, code: int) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "started\n"
         process.send_signal(number)
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (code, "Stopped.\n")
     assert target.read_bytes() == b"old"
     assert sorted(path.name for path in photo.parent.iterdir()) == ["big.png", "photo.png"]
 
 
-def test_what_takes_long_at_the_end_does_not_keep_a_stopped_program(photo: Any) -> None:
+def test_exit_handlers_do_not_keep_a_stopped_program(photo: Any) -> None:
     script = SLOW.replace("main(sys.argv[1:])", "main()")
-    script = f"import atexit, time; atexit.register(time.sleep, 8)\n{script}"
+    script = f"import atexit, os; atexit.register(os.write, 2, b'an exit handler runs')\n{script}"
     command = [sys.executable, "-c", script, "upscale", photo, "-o", photo.with_name("big.png"), "-m", "nearest"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "started\n"
         process.send_signal(signal.SIGINT)
-        told = time.monotonic()
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "Stopped.\n")
-    assert time.monotonic() - told < 5
 
 
 def test_what_is_left_at_the_end_is_not_looked_through_for_garbage() -> None:
@@ -214,7 +212,7 @@ def test_it_stops_whatever_it_is_doing(photo: Any, what: str) -> None:
     ) as process:
         assert process.stdout.readline() == "started\n"
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "Stopped.\n")
     assert not target.exists()
     assert not list(photo.parent.glob(".pysr-*"))
@@ -235,21 +233,21 @@ def test_a_signal_before_and_after_a_command_shows_no_traceback(when: str) -> No
         while process.stdout.readline() != "started\n":
             pass
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == ((130, "Stopped.\n") if when == "before" else (0, ""))
 
 
 @pytest.mark.parametrize(
     ("left", "named"),
     [
-        ("threading.Thread(target=time.sleep, args=(60,), name='uploader').start()", "the thread uploader"),
-        ("atexit.register(time.sleep, 60)", "an exit handler"),
+        ("threading.Thread(target=time.sleep, args=(300,), name='uploader').start()", "the thread uploader"),
+        ("atexit.register(time.sleep, 300)", "an exit handler"),
     ],
 )
 def test_a_command_ends_though_a_plugin_goes_on(left: str, named: str) -> None:
     code = f"import atexit, sys, threading, time; {left}; import pysr.cli.stopping; pysr.cli.stopping._ENDING = 0.2"
     code += "; sys.argv = ['pysr', '--version']; from pysr.cli.app import main; sys.exit(main())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0
     assert done.stdout.startswith("pysr 0")
     assert done.stderr == f"pysr: done, but {named} of a plugin does not end; ended it\n"
@@ -268,7 +266,7 @@ def test_ctrl_c_ends_a_command_that_waits_for_a_plugin(tmp_path: Any) -> None:
         said, _, _ = select.select([process.stderr], [], [], 60)
         line = process.stderr.readline() if said else ""
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=60)
     assert line.startswith("pysr: still loading the plugin 'endless' of endless")
     assert (process.returncode, err) == (130, "Stopped.\n")
 
@@ -328,7 +326,7 @@ def test_a_signal_that_was_ignored_stays_so(photo: Any) -> None:
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.5)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
     assert process.returncode == 143
 
 
@@ -343,7 +341,7 @@ def test_a_bar_is_drawn_on_a_terminal(photo: Any) -> None:
             if select.select([ours], [], [], 1)[0]:
                 shown += os.read(ours, 4096)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=10) == 130
+        assert process.wait(timeout=60) == 130
     os.close(ours)
     assert b"photo.png" in shown
     assert b"MP/s" in shown
