@@ -76,7 +76,9 @@ def run(count: int, folder: Path) -> Outcome:
             continue
         over = int(out or 0) - limit * 2**20
         most = max(most, over)
-        too_much = f"{over / 1e6:.0f} MB over it" if over > _SLACK else None
-        outcome.check(f"{model} x{scale} of {name} within {limit} MiB", err[-300:] if process.returncode else too_much)
+        problem = f"{over / 1e6:.0f} MB over it" if over > _SLACK else None
+        if process.returncode:  # without a word if the system has killed it
+            problem = f"exit code {process.returncode}, {err[-300:]!r}"
+        outcome.check(f"{model} x{scale} of {name} within {limit} MiB", problem)
     outcome.notes.append(f"at most {most / 1e6:.0f} MB over the limit")
     return outcome
