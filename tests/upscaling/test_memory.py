@@ -3,14 +3,18 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+import pysr
 from pysr import OutOfMemoryError
+from pysr.upscaling import memory
 from pysr.upscaling.memory import budget, fit_patch, free_memory, is_out_of_memory
 from pysr.upscaling.plan import plan_tiles
+from pysr.upscaling.tiling import TiledStage
 
 LENGTHS = st.one_of(st.integers(1, 200), st.integers(1, 20_000))
 
@@ -82,6 +86,16 @@ def test_no_square_patch_would_be_less_work(height: int, width: int, area: int) 
 def test_max_memory_is_what_the_user_says() -> None:
     assert budget(torch.device("cpu"), 123) == 123
     assert 0 < budget(torch.device("cpu"), None) <= 2 * 2**30
+
+
+def test_a_small_image_is_planned_once_and_without_a_look_at_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = []
+    plan = TiledStage.plan
+    monkeypatch.setattr(TiledStage, "plan", lambda *arguments: planned.append(1) or plan(*arguments))
+    monkeypatch.setattr(memory, "free_memory", lambda: pytest.fail("looked up"))
+    upscaler = pysr.load("srcnn", 2)
+    assert upscaler.upscale(np.zeros((9, 9, 3), np.uint8)).shape == (18, 18, 3)
+    assert len(planned) == 1
 
 
 @pytest.mark.parametrize(

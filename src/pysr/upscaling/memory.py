@@ -14,6 +14,7 @@ from ..errors import OutOfMemoryError, format_error
 
 CPU_SHARE = 0.25  # of the free memory: other programs run beside it, and the estimate may be too low
 CPU_LIMIT = 2 * 2**30  # bytes; larger patches are hardly faster
+ALWAYS_THERE = 2**25  # bytes, on a CPU: looking up what is free takes longer than a small image has to spare
 GPU_SHARE = 0.6  # of the free memory: the rest is for workspace of cuDNN and for fragmentation
 _CONTROL_GROUPS = {  # of version 2 and of version 1, by folder: files with the limit and with what is in use,
     "": ("memory.max", "memory.current", "inactive_file"),  # and key of what is only cached
@@ -28,13 +29,21 @@ _OUT_OF_MEMORY = re.compile(  # torch on CPUs, oneDNN, posix_memalign, NumPy; CU
 )
 
 
-def budget(device: torch.device, max_memory: int | None) -> int:
-    """Return the bytes that one network call may use: ``max_memory``, or a share of what is free on the device."""
+def budget(device: torch.device, max_memory: int | None, enough: float = math.inf) -> int:
+    """Return the bytes that one network call may use: ``max_memory``, or a share of what is free on the device.
+
+    Args:
+        device: Where the network computes.
+        max_memory: What the user allows.
+        enough: More bytes than this are of no use.
+    """
     if max_memory is not None:
         return max_memory
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, for reuse
         return int((torch.cuda.mem_get_info(device)[0] + cached) * GPU_SHARE)
+    if enough <= ALWAYS_THERE:
+        return ALWAYS_THERE
     return min(int(free_memory() * CPU_SHARE), CPU_LIMIT)
 
 

@@ -38,7 +38,7 @@ def upscale_planes(
     scale = prod(tiled.stage.scale for tiled in stages)
     opened = opened.gray_if_neutral() if keeps_neutral(stages) else opened
     parts = opened.parts(scale)
-    counts = [count for low, _ in parts for count in step_counts(stages, low.shape, device_of(low))]
+    counts = [count for low, _ in parts for count in step_counts(stages, low.shape, device_of(low))] if progress else []
     reports = progress_shares(progress, counts)
     for low, high in parts:
         _upscale_colours(stages, low, high, reports)

@@ -117,7 +117,7 @@ class TiledStage:
         elif tiling.patch == "auto":
             most = MOST_AT_ONCE if tiling.max_memory is None else tiling.max_memory // (4 * ROWS_SHARE)
             tallest = most // (channels * width * self.stage.scale**2) // (1 if mode == "exact" else _ROWS_BLENDED)
-            area = self._affordable_area(channels)
+            area = self._affordable_area(channels, height * width)
             patch = fit_patch((height, width), area=area, halo=margin, multiple_of=multiple_of, tallest=tallest)
         else:
             least = min(tiling.patch, overlap + multiple_of) if mode == "mean" else smallest_patch(margin, multiple_of)
@@ -292,11 +292,12 @@ class TiledStage:
             return 1
         return max(1, int(self._affordable_area(channels) // math.prod(plan.patch)))
 
-    def _affordable_area(self, channels: int) -> float:
-        """Pixels of the image that one network call has the memory for."""
+    def _affordable_area(self, channels: int, enough: float = math.inf) -> float:
+        """Pixels of the image that one network call has the memory for; more than ``enough`` are of no use."""
         most = self.tiling.max_memory
         share = None if most is None else max(1, most // CALL_SHARE)
-        return budget(self.stage.runner.device, share) / self.stage.bytes_per_pixel(channels)
+        pixel = self.stage.bytes_per_pixel(channels)
+        return budget(self.stage.runner.device, share, enough * pixel) / pixel
 
     def _warn_if_over_budget(self, plan: Plan, channels: int) -> None:
         if self.tiling.patch != "auto" or self.tiling.max_memory is None:
