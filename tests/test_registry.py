@@ -137,10 +137,10 @@ def test_disabled_plugins_are_not_loaded(names: str, monkeypatch: pytest.MonkeyP
 
 
 def test_a_plugin_that_takes_long_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("pysr.registry.SLOW", 0.05)
+    monkeypatch.setattr("pysr.registry.SLOW", 0.2)
 
     def load() -> ModuleType:
-        time.sleep(0.3)
+        time.sleep(0.6)
         return providing(model("late"))
 
     Registry([Source("sleepy", "pysr-sleepy", "1", load), source("quick", providing(model("early")))])

@@ -2,11 +2,13 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 import pysr
@@ -14,7 +16,8 @@ from pysr import OutOfMemoryError
 from pysr.upscaling import memory
 from pysr.upscaling.memory import budget, fit_patch, free_memory, is_out_of_memory
 from pysr.upscaling.plan import plan_tiles
-from pysr.upscaling.tiling import TiledStage
+from pysr.upscaling.stage import Stage
+from pysr.upscaling.tiling import TiledStage, Tiling
 
 LENGTHS = st.one_of(st.integers(1, 200), st.integers(1, 20_000))
 
@@ -86,6 +89,19 @@ def test_no_square_patch_would_be_less_work(height: int, width: int, area: int) 
 def test_max_memory_is_what_the_user_says() -> None:
     assert budget(torch.device("cpu"), 123) == 123
     assert 0 < budget(torch.device("cpu"), None) <= 2 * 2**30
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([1, 4, 8]), st.integers(500, 4000))
+@example(129, 129, 4, 2000)  # just below what is always there, but not once it is rounded up
+def test_no_image_is_cut_for_being_small(height: int, width: int, multiple_of: int, per_pixel: int) -> None:
+    stage = SimpleNamespace(
+        model=SimpleNamespace(multiple_of=multiple_of, minimum_size=1, input_size=None),
+        halo=8,
+        scale=2,
+        runner=SimpleNamespace(device=torch.device("cpu")),
+        bytes_per_pixel=lambda channels: per_pixel,
+    )
+    assert TiledStage(cast(Stage, stage), Tiling()).plan((3, height, width)).count == 1
 
 
 def test_a_small_image_is_planned_once_and_without_a_look_at_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,7 +117,8 @@ class TiledStage:
         elif tiling.patch == "auto":
             most = MOST_AT_ONCE if tiling.max_memory is None else tiling.max_memory // (4 * ROWS_SHARE)
             tallest = most // (channels * width * self.stage.scale**2) // (1 if mode == "exact" else _ROWS_BLENDED)
-            area = self._affordable_area(channels, height * width)
+            whole = round_up(height, multiple_of) * round_up(width, multiple_of)
+            area = self._affordable_area(channels, whole)
             patch = fit_patch((height, width), area=area, halo=margin, multiple_of=multiple_of, tallest=tallest)
         else:
             least = min(tiling.patch, overlap + multiple_of) if mode == "mean" else smallest_patch(margin, multiple_of)
