@@ -219,6 +219,7 @@ def test_options_reach_load(photo: Any, monkeypatch: pytest.MonkeyPatch) -> None
     [
         (["-m", "nearest"], "nothing to upscale"),
         (["photo.png", "-m", "nearest", "-s", "0.5"], "'0.5' is not a scale"),
+        (["photo.png", "-m", "nearest", "-s", "0"], "give a number from 1 on, such as 2, x3 or 1.5"),
         (["photo.png", "-m", "nearest", "-s", "99"], "99"),
         (["photo.png", "-m", "naerest"], "nearest"),
         (["photo.png", "-m", "nearest+lanczos", "-s", "6"], "name the parts, as in nearest:2+lanczos:2"),

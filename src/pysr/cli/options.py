@@ -78,8 +78,6 @@ def parse_scale(text: str) -> int:
 
 def parse_enlargement(text: str) -> int | Fraction:
     """Parse a scale that need not be whole: 3, x3, 3x, 1.5 or x1.5."""
-    if _SCALE.fullmatch(text):
-        return parse_scale(text)
     try:
         scale = Fraction(text.lower().strip("x"))
     except (ValueError, ZeroDivisionError):
