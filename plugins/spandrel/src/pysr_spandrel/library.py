@@ -18,7 +18,7 @@ from pysr.errors import InputError, PluginError, WeightsError
 if TYPE_CHECKING:
     from torch import Tensor
 
-INSTALL = "pip install --no-deps 'spandrel>=0.4.2,<0.5'"
+INSTALL = "pip install --no-deps 'spandrel>=0.4.2,<0.5' einops typing_extensions"
 _TORCHVISION = ("torchvision", "torchvision.transforms", "torchvision.transforms.functional")
 
 
@@ -45,7 +45,7 @@ def spandrel() -> Any:
         with _torchvision_or_stand_in():
             return importlib.import_module("spandrel")
     except ImportError as error:
-        raise PluginError(f"spandrel cannot be imported ({error}): {INSTALL} einops typing_extensions") from error
+        raise PluginError(f"spandrel cannot be imported ({error}): {INSTALL}") from error
 
 
 @contextmanager
