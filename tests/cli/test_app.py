@@ -240,7 +240,7 @@ def test_a_signal_before_and_after_a_command_shows_no_traceback(when: str) -> No
 @pytest.mark.parametrize(
     ("left", "named"),
     [
-        ("threading.Thread(target=time.sleep, args=(300,), name='uploader').start()", "the thread uploader"),
+        ("threading.Thread(target=time.sleep, args=(99,), name='sender').start()", "the thread sender of a plugin"),
         ("atexit.register(time.sleep, 300)", "an exit handler"),
     ],
 )
@@ -250,7 +250,7 @@ def test_a_command_ends_though_a_plugin_goes_on(left: str, named: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0
     assert done.stdout.startswith("pysr 0")
-    assert done.stderr == f"pysr: done, but {named} of a plugin does not end; ended it\n"
+    assert done.stderr == f"pysr: done, but {named} does not end; ended it\n"
 
 
 def test_ctrl_c_ends_a_command_that_waits_for_a_plugin(tmp_path: Any) -> None:

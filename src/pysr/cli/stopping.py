@@ -110,8 +110,8 @@ def _end(code: int) -> NoReturn:
     threads.remove(threading.main_thread().name)
     with suppress(OSError, ValueError):
         sys.stdout.flush()
-        left = f"the thread {threads[0]}" if threads else "an exit handler"
-        os.write(2, f"pysr: done, but {left} of a plugin does not end; ended it\n".encode())
+        left = f"the thread {threads[0]} of a plugin" if threads else "an exit handler"  # perhaps of torch
+        os.write(2, f"pysr: done, but {left} does not end; ended it\n".encode())
     os._exit(code)
 
 

@@ -38,8 +38,7 @@ def upscale_planes(
     scale = prod(tiled.stage.scale for tiled in stages)
     opened = opened.gray_if_neutral() if keeps_neutral(stages) else opened
     parts = opened.parts(scale)
-    counts = [count for low, _ in parts for count in step_counts(stages, low.shape, device_of(low))] if progress else []
-    reports = progress_shares(progress, counts)
+    reports = progress_shares(progress, (n for low, _ in parts for n in step_counts(stages, low.shape, device_of(low))))
     for low, high in parts:
         _upscale_colours(stages, low, high, reports)
         if matches_histogram:

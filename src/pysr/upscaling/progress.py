@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 
 from ..plugin import Progress
 
 
-def progress_shares(progress: Progress | None, sizes: Sequence[int]) -> Iterator[Progress | None]:
+def progress_shares(progress: Progress | None, sizes: Iterable[int]) -> Iterator[Progress | None]:
     """Split a progress callback among the parts of some work.
 
     Args:
         progress: Called as progress(done, total), ``total`` being the sum of the sizes; None reports nothing.
-        sizes: How much work each part is.
+        sizes: How much work each part is; not looked at if ``progress`` is None.
 
     Yields:
         For each part in order, a callback for its own progress, in any units; None if ``progress`` is None.
@@ -21,8 +21,9 @@ def progress_shares(progress: Progress | None, sizes: Sequence[int]) -> Iterator
     if not progress:
         yield from repeat(None)
         return
-    before, total = 0, sum(sizes)
-    for size in sizes:
+    parts = list(sizes)
+    before, total = 0, sum(parts)
+    for size in parts:
 
         def report(done: int, of: int, before: int = before, size: int = size) -> None:
             progress(before + done * size // of, total)
@@ -36,7 +37,7 @@ def progress_sums(progress: Progress | None, sizes: Sequence[int]) -> Iterator[P
 
     Args:
         progress: As for `progress_shares`.
-        sizes: As for `progress_shares`.
+        sizes: How much work each part is.
 
     Yields:
         As `progress_shares`.
