@@ -12,7 +12,7 @@ from PIL import Image, ImageFile, TiffImagePlugin
 from ..errors import InputError
 from .depth import divided_by_alpha
 from .interface import Header, WholeImageReader
-from .native_output import printed_to_log
+from .libtiff_messages import messages_to_log
 from .pillow_tiff_file import TiffFile
 from .raster import Pixels, Raster
 from .tiff_header import COMPRESSION, PLANAR, Directory
@@ -60,7 +60,7 @@ class PillowTiffReader(WholeImageReader):
         if _upper_bits(layout):
             _log.warning("%r has 16 bits per colour; only the upper 8 are used", self._name)
         _keep_associated(image)
-        with printed_to_log(self._name):
+        with messages_to_log(self._name):
             image.load()
         if layout.photometric in (LAB, YCBCR):
             return to_pixels(np.asarray(image), layout)

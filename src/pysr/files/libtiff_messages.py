@@ -1,0 +1,72 @@
+"""What libtiff, inside Pillow, says of a file while it decodes it: by itself it would print that on standard error."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from typing import Any
+
+from PIL import Image
+
+_log = logging.getLogger(__name__)
+_one_at_a_time = threading.RLock()
+_LONGEST = 1000  # bytes of a message that are logged
+_MESSAGES = 20  # of a file, likewise
+_Handler = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p)  # module, format, va_list
+
+
+@contextmanager
+def messages_to_log(name: str) -> Iterator[None]:
+    """Log what libtiff says in the ``with`` block, in this thread, at the level of debugging.
+
+    What it says in other threads takes its usual way. Where libtiff cannot be asked, as on Windows, it prints.
+
+    Args:
+        name: Of the file, for the log.
+    """
+    messages: list[str] = []
+    with _one_at_a_time, ExitStack() as handlers:
+        for setter in _setters():
+            handlers.enter_context(_handled(setter, messages))
+        yield
+    if messages:
+        _log.debug("%r: its decoder says: %s", name, "; ".join(messages))
+
+
+@cache
+def _setters() -> tuple[Callable[[Any], Any], ...]:
+    """The functions of libtiff that take a handler and return the one before; none if it does not offer them."""
+    try:
+        library = ctypes.CDLL(Image.core.__file__)  # finds what the libraries offer that it is linked to
+        names = "TIFFSetErrorHandler", "TIFFSetWarningHandler"
+        prototype = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)
+        return tuple(prototype((name, library)) for name in names)
+    except (AttributeError, OSError, TypeError):
+        return ()
+
+
+@contextmanager
+def _handled(setter: Callable[[Any], Any], messages: list[str]) -> Iterator[None]:
+    """Collect what is said in this thread; hand on what is said in others."""
+    thread = threading.get_ident()
+    usual: int | None = None
+
+    def collect(module: bytes | None, form: bytes, arguments: int) -> None:
+        if threading.get_ident() != thread:
+            if usual:
+                _Handler(usual)(module, form, arguments)
+        elif len(messages) < _MESSAGES:
+            text = ctypes.create_string_buffer(_LONGEST)
+            ctypes.pythonapi.PyOS_vsnprintf(text, ctypes.c_size_t(_LONGEST), form, ctypes.c_void_p(arguments))
+            messages.append(text.value.decode(errors="replace"))
+
+    handler = _Handler(collect)
+    usual = setter(ctypes.cast(handler, ctypes.c_void_p))
+    try:
+        yield
+    finally:
+        setter(usual)

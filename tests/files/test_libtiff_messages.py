@@ -1,0 +1,78 @@
+"""What libtiff says of damaged files goes to the log; what others print meanwhile stays where it belongs."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from image_samples import encoded
+from PIL import Image
+
+from pysr.errors import InputError
+from pysr.files import read_image
+from pysr.files.libtiff_messages import _setters
+from pysr.files.pillow_tiff_file import TiffFile
+
+pytestmark = pytest.mark.skipif(not _setters(), reason="this Pillow hides its libtiff")
+
+_whole = encoded(Image.linear_gradient("L").resize((64, 64)).convert("1"), "TIFF", compression="group4")
+DAMAGED = _whole[:40] + bytes([0x35] * 40) + _whole[80:]  # within the strip, which is first
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> None:
+    """Have something done in another thread while Pillow decodes."""
+    prepare = TiffFile.load_prepare
+
+    def decode(image: TiffFile) -> None:
+        other = threading.Thread(target=action)
+        other.start()
+        other.join()
+        prepare(image)
+
+    monkeypatch.setattr(TiffFile, "load_prepare", decode)
+
+
+def read(path: Path) -> None:
+    path.write_bytes(DAMAGED)
+    with suppress(InputError):
+        read_image(path)
+
+
+def test_messages_go_to_the_log(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, "pysr"):
+        read(tmp_path / "a.tif")
+    assert "its decoder says: Bad code word at line" in caplog.text
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_other_threads_print_stays_on_standard_error(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meanwhile(monkeypatch, lambda: os.write(2, b"70 % done\n"))
+    read(tmp_path / "a.tif")
+    assert capfd.readouterr().err == "70 % done\n"
+
+
+def test_what_libtiff_says_in_other_threads_is_not_taken_from_them(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode() -> None:
+        with suppress(OSError):
+            Image.open(io.BytesIO(DAMAGED)).load()
+
+    decode()
+    usual = capfd.readouterr().err
+    assert "Bad code word" in usual
+    meanwhile(monkeypatch, decode)
+    read(tmp_path / "a.tif")
+    assert capfd.readouterr().err == usual
+    decode()  # and its usual way is given back
+    assert capfd.readouterr().err == usual
