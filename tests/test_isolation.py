@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pysr.errors import InputError, PysrError, UnknownNameError, WeightsError
+from pysr.errors import InputError, PluginError, PysrError, UnknownNameError, WeightsError
 from pysr.isolation import examine
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits are those of Linux")
@@ -49,6 +49,9 @@ def crashes(file, folder):
 
 def leaves(file, folder):
     os._exit(0)
+
+def needs(file, folder):
+    import pysr_missing.part
 """
 
 
@@ -107,6 +110,8 @@ HARM = "it is damaged, or made to do harm"
         ("writes", WeightsError, "File too large"),
         ("crashes", WeightsError, "more time or memory"),
         ("leaves", WeightsError, r"cannot be examined \(no answer\)"),
+        ("needs", PluginError, "cannot be loaded .*; pip install pysr_missing, or reinstall"),
+        ("absent", PluginError, "pysr_probe_examining:absent cannot be loaded .*; reinstall"),
     ],
 )
 def test_what_goes_wrong_there_is_one_error_here(
@@ -118,6 +123,20 @@ def test_what_goes_wrong_there_is_one_error_here(
     assert "\n" not in str(raised.value)
     assert time.monotonic() - began < 60  # 3 seconds of CPU time at most, however busy the computer
     assert not os.listdir(tmp_path / "cache" / "files")
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("import pysr_missing", "cannot be loaded .*; pip install pysr_missing, or reinstall"),
+        ("raise RuntimeError('built for CUDA')", r"cannot be loaded \(built for CUDA\); reinstall the package pysr_prob"),
+        ("from pysr.errors import PluginError; raise PluginError('get it: pip install x')", "^get it: pip install x$"),
+    ],
+)
+def test_what_the_examining_itself_lacks_is_no_fault_of_the_file(file: Path, statement: str, message: str) -> None:
+    (file.parent / "modules" / "pysr_probe_examining.py").write_text(statement)
+    with pytest.raises(PluginError, match=message):
+        examine([file], function("good"), "v1")
 
 
 def test_what_lies_beside_a_file_is_not_imported(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,17 +59,17 @@ def test_lazy_can_be_compared_and_pickled(package: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "reason"),
+    ("target", "reason", "advice"),
     [
-        ("pysr_probe.nothing:build", "No module named 'pysr_probe.nothing'"),
-        ("pysr_probe.network:biuld", "no attribute 'biuld'"),
-        ("pysr_probe.needing:build", "No module named 'no_such_package'"),
+        ("pysr_probe.nothing:build", "No module named 'pysr_probe.nothing'", ""),
+        ("pysr_probe.network:biuld", "no attribute 'biuld'", ""),
+        ("pysr_probe.needing:build", "No module named 'no_such_package'", "pip install no_such_package, or "),
     ],
 )
-def test_a_missing_target_is_a_plugin_error(package: Path, target: str, reason: str) -> None:
+def test_a_missing_target_is_a_plugin_error(package: Path, target: str, reason: str, advice: str) -> None:
     for use in (lazy(target), lambda: inspect.signature(lazy(target))):
         with pytest.raises(
-            PluginError, match=f"{target} cannot be loaded .*{reason}.*; reinstall the package pysr_probe"
+            PluginError, match=f"{target} cannot be loaded .*{reason}.*; {advice}reinstall the package pysr_probe"
         ):
             use()
 

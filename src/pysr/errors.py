@@ -81,6 +81,19 @@ def format_error(error: BaseException) -> str:
     return " ".join(text.splitlines())
 
 
+def explain_import(target: str, error: BaseException) -> str:
+    """Say what is wrong where something of a plugin could not be imported, and what to do.
+
+    Args:
+        target: What was to be imported, as ``"pysr_vdsr.network:build"``.
+        error: What that raised.
+    """
+    package = target.partition(".")[0]
+    missing = ((error.name or "") if isinstance(error, ModuleNotFoundError) else "").partition(".")[0]
+    command = "" if missing in ("", package) else f"pip install {missing}, or "
+    return f"{target} cannot be loaded ({error}); {command}reinstall the package {package}"
+
+
 def _message(error: BaseException) -> str:
     try:
         return str(error)

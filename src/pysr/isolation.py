@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from .cache import cache_folder
-from .errors import InputError, PluginError, PysrError, UnknownNameError, WeightsError
+from .errors import InputError, PluginError, PysrError, UnknownNameError, WeightsError, explain_import
 
 LARGEST = 4 * 2**30  # bytes: several times the largest upscaler that people use
 SPARE_MEMORY = 512 * 2**20  # bytes beyond the file's numbers, which are held up to four times
@@ -65,7 +65,7 @@ def examine(files: Sequence[Path], function: str, version: str) -> Examined:
     Raises:
         InputError: The file is too large, or as the function raises.
         WeightsError: It is damaged, or took more time or memory than a model of its size can.
-        PluginError: As the function raises.
+        PluginError: As the function raises; or a package that it needs is missing, or cannot be imported.
     """
     size = sum(file.stat().st_size for file in files)
     if size > LARGEST:
@@ -131,14 +131,29 @@ def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="pysr-")
 
 
-def _answer(function: Callable[..., dict[str, Any]], work: Path, files: Sequence[Path]) -> dict[str, Any]:
-    """Call the function within the limits; what goes wrong is part of the answer."""
+def _imported(name: str) -> Callable[..., dict[str, Any]]:
+    """Import a function, "package.module:name"."""
+    module, _, function = name.partition(":")
     try:
+        imported: Callable[..., dict[str, Any]] = getattr(import_module(module), function)
+    except PysrError:
+        raise
+    except Exception as error:  # of a package that is missing or broken: no file has been looked at yet
+        raise PluginError(explain_import(name, error)) from error
+    return imported
+
+
+def _answer(name: str, work: Path, files: Sequence[Path]) -> dict[str, Any]:
+    """Call the function of that name within the limits; what goes wrong is part of the answer."""
+    try:
+        function = _imported(name)
         _limit(sum(file.stat().st_size for file in files))
         return {"facts": function(*files, work)}
     except PysrError as error:
         kind = type(error).__name__
         return {"error": kind if kind in _ERRORS else "WeightsError", "message": str(error)}
+    except ImportError as error:  # of what is imported only when it is needed
+        return {"error": "PluginError", "message": explain_import(name, error)}
     except Exception as error:  # anything that a damaged file makes of a library
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         advice = f"({reason}); use another copy of it"
@@ -168,11 +183,9 @@ def _limit(size: int) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """Examine files as this process's only task: FUNCTION FOLDER FILE..."""
-    module, _, name = arguments[0].partition(":")
     output = os.dup(1)
     os.dup2(2, 1)  # what libraries print does not mix with the answer
-    function = getattr(import_module(module), name)
-    answer = json.dumps(_answer(function, Path(arguments[1]), [Path(file) for file in arguments[2:]]))
+    answer = json.dumps(_answer(arguments[0], Path(arguments[1]), [Path(file) for file in arguments[2:]]))
     with open(output, "w", encoding="utf-8") as file:
         file.write(answer)
     os._exit(0)  # nothing that the file left behind runs on the way out

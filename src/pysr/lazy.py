@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .errors import PluginError
+from .errors import PluginError, explain_import
 
 if TYPE_CHECKING:
     from inspect import Signature
@@ -55,8 +55,5 @@ class _Lazy:
         try:
             target: Callable[..., Any] = getattr(import_module(self.module), self.name)
         except (ImportError, AttributeError) as error:
-            raise PluginError(
-                f"{self.module}:{self.name} cannot be loaded ({error}); reinstall the package "
-                f"{self.module.partition('.')[0]}, or correct the name given to lazy()"
-            ) from error
+            raise PluginError(explain_import(f"{self.module}:{self.name}", error)) from error
         return target

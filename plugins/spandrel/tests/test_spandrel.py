@@ -256,6 +256,28 @@ def test_without_spandrel_the_command_to_install_it_is_named(tmp_path: Path, mon
         pysr.load(file)
 
 
+def test_a_package_that_spandrel_lacks_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_process: None
+) -> None:
+    save_file(compact(), tmp_path / "a.safetensors")
+
+    def lacks(name: str) -> Any:
+        def fail(*_: Any) -> Any:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+        return fail
+
+    for name, command in (("einops.layers", "pip install --no-deps 'spandrel"), ("scipy", "pip install scipy")):
+        with monkeypatch.context() as building:
+            building.setattr(library.spandrel().MAIN_REGISTRY, "load", lacks(name))
+            with pytest.raises(PluginError, match=f"No module named '{name}'.*: {command}"):
+                pysr.load(tmp_path / "a.safetensors")
+        with monkeypatch.context() as importing:
+            importing.setattr(library.importlib, "import_module", lacks(name))
+            with pytest.raises(PluginError, match=f"cannot be imported .*'{name}'.*: {command}"):
+                library.spandrel.__wrapped__()
+
+
 def test_a_refused_file_costs_no_import_of_torch(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").write_bytes(bytes(7) + b"\x7f{}")
     code = (

@@ -45,7 +45,13 @@ def spandrel() -> Any:
         with _torchvision_or_stand_in():
             return importlib.import_module("spandrel")
     except ImportError as error:
-        raise PluginError(f"spandrel cannot be imported ({error}): {INSTALL}") from error
+        raise PluginError(f"spandrel cannot be imported ({error}): {_install(error)}") from error
+
+
+def _install(error: ImportError) -> str:
+    """The command that installs what spandrel did not find."""
+    missing = ((error.name or "") if isinstance(error, ModuleNotFoundError) else "").partition(".")[0]
+    return INSTALL if missing in ("", "spandrel", *INSTALL.split()) else f"pip install {missing}"
 
 
 @contextmanager
@@ -97,6 +103,7 @@ def describe(tensors: Mapping[str, Tensor], what: str) -> Any:
     Raises:
         InputError: spandrel knows no architecture with such weights.
         WeightsError: It knows one, but the weights do not fit it.
+        PluginError: A package that the architecture needs is not installed.
         MemoryError: The network does not fit into memory.
     """
     library = spandrel()
@@ -110,8 +117,10 @@ def describe(tensors: Mapping[str, Tensor], what: str) -> Any:
             f"{what} holds the weights of no architecture that spandrel {spandrel_version()} knows ({names} ...); "
             "update spandrel, or look for another model"
         ) from None
-    except MemoryError:
+    except (MemoryError, PluginError):
         raise
+    except ImportError as error:  # an architecture imports a package when it is built
+        raise PluginError(f"spandrel cannot build the network of {what} ({error}): {_install(error)}") from error
     except Exception as error:  # what an architecture's code does with weights that do not fit it
         if "can't allocate memory" in str(error):
             raise MemoryError(str(error)) from None
