@@ -1,13 +1,15 @@
-"""``pysr plugins new``: what it writes works at once, and no name can do harm."""
+"""``pysr plugins``, and ``pysr plugins new``: what it writes works at once, and no name can do harm."""
 
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from pysr.cli import app
+from pysr.cli import plugins as plugins_module
 from pysr.cli.plugins import KINDS, write_plugin
 
 
@@ -44,6 +46,18 @@ def test_plugins_of_every_kind_pass_their_tests_and_the_conformance_checks(tmp_p
         shown = "reader" if kind == "model-file" else kind
         assert f"pysr-my-{kind}: {shown} my-{kind} PASSED" in done.stdout
         assert f"test_my_{kind.replace('-', '_')}.py::" in done.stdout
+
+
+def test_what_backends_lack_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins_module, "find_spec", lambda package: None)
+    assert plugins_module._state("ncnn", "pysr-ncnn", {"pysr-vdsr"}) == "(not installed: pip install pysr-ncnn)"
+    assert plugins_module._state("ncnn", "pysr-ncnn", {"pysr-ncnn"}) == "(not installed: pip install ncnn)"
+
+
+def test_a_backend_of_another_distribution_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "packages_distributions", lambda: {"unittest": ["pytest"]})
+    assert plugins_module._state("unittest", "pysr-onnx", ()) == metadata.version("pytest")
+    assert plugins_module._state("json", "pysr-onnx", ()) == "of an unknown version"
 
 
 def test_the_folder_is_complete_and_named_in_what_to_do_next(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 import tempfile
+from collections.abc import Collection
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,11 +19,11 @@ from .options import CliState, verbosity_options
 from .terminal import eprint, plugins_table, print_json, print_table
 
 KINDS = ("model", "loss", "preprocessor", "metric", "degradation", "model-file")
-BACKENDS = {  # what computes networks: the distribution, and how to get it
-    "torch": ("torch", "pip install torch"),
-    "OpenVINO": ("openvino", "pip install 'pysr-sdk[openvino]'"),
-    "ONNX Runtime": ("onnxruntime", "pip install pysr-onnx"),
-    "ncnn": ("ncnn", "pip install pysr-ncnn"),
+BACKENDS = {  # what computes networks: the package, and what to install for it
+    "torch": ("torch", "torch"),
+    "OpenVINO": ("openvino", "'pysr-sdk[openvino]'"),
+    "ONNX Runtime": ("onnxruntime", "pysr-onnx"),
+    "ncnn": ("ncnn", "pysr-ncnn"),
 }
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _LONGEST_NAME = 60
@@ -51,17 +52,26 @@ def plugins(ctx: click.Context, /, json: bool) -> None:
         print_json([asdict(plugin) for plugin in found])
     else:
         print_table(plugins_table(found))
-        print("networks are computed by", "; ".join(f"{name} {_state(*how)}" for name, how in BACKENDS.items()))
+        here = {plugin.distribution for plugin in found}
+        print("networks are computed by", "; ".join(f"{name} {_state(*how, here)}" for name, how in BACKENDS.items()))
 
 
-def _state(distribution: str, command: str) -> str:
-    """The version of a backend, or how to get it; nothing is imported."""
-    from importlib.metadata import PackageNotFoundError, version
+def _state(package: str, source: str, here: Collection[str]) -> str:
+    """The version of a backend, or how to get it; nothing is imported.
 
+    Args:
+        package: What is imported, which is also what its distribution is usually called.
+        source: What to install for it.
+        here: The distributions of plugins that are installed; one may be so without what it needs.
+    """
+    from importlib.metadata import PackageNotFoundError, packages_distributions, version
+
+    if not find_spec(package):
+        return f"(not installed: pip install {package if source in here else source})"
     try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return f"(not installed: {command})"
+        return version(package)
+    except PackageNotFoundError:  # such as onnxruntime-gpu
+        return next(map(version, packages_distributions().get(package, ())), "of an unknown version")
 
 
 @plugins.command("new")
