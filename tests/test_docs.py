@@ -148,6 +148,13 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
         assert not anchor or anchor in anchors(file), f"{target}#{anchor}"
 
 
+def test_every_page_is_linked_from_the_readme() -> None:
+    linked = re.findall(r"\]\((docs/[\w/-]+\.md)[#)]", (ROOT / "README.md").read_text())
+    pages = [page for page in PAGES if page.startswith("docs/") and not page.startswith("docs/reference/")]
+    assert len(pages) > 30
+    assert not set(pages) - set(linked)
+
+
 def test_every_page_is_in_the_navigation_of_the_site() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text().split("\nnav:\n")[1]
     named = re.findall(r": (\S+\.md)$", navigation, re.MULTILINE)
