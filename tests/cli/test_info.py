@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -84,6 +85,31 @@ def test_what_is_known_about_a_model_file(folder: Path, capsys: pytest.CaptureFi
     assert (found["name"], found["licence"], found["file"]) == ("mine", "MIT", str(folder / "mine.fake"))
     assert found["sha256"] == "9372c470eeadd5ecd9c3c74c2b3cb633f8e2f2fad799250a0f70d652b6b825e4"
     assert "PYSR_MODELS" not in os.environ
+
+
+def test_scales_are_listed_rising_with_the_default(
+    folder: Path, install: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = Weights(Path("x.safetensors"), "12ab", "CC0", "DIV2K")
+    scales = (4, 2, 8, 3)
+    install(Model("falling", scales, network, "", weights=dict.fromkeys((4, 3), weights), receptive_field=1))
+    assert main(["info", "falling"]) == 0
+    assert "x2 x3 x4 x8 (x4 by default)" in capsys.readouterr().out
+    assert main(["models"]) == 0
+    assert re.search(r"x3 x4 .*\n *\(x2 x8: no weights\)", capsys.readouterr().out)
+    assert main(["info", "falling", "-s", "5"]) == 2
+    assert "is 5; it can be 2, 3, 4, 8" in capsys.readouterr().err
+
+
+def test_a_licence_that_no_model_has_is_answered_by_those_there_are(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", "--licence", "gpl"]) == 0
+    told = capsys.readouterr().err
+    assert "no model's weights have a licence with 'gpl' in it; there are" in told
+    assert "CC BY-NC 4.0" in told
+    assert main(["models", "--licence", "by-nc"]) == 0
+    assert not capsys.readouterr().err
 
 
 def test_models_are_listed_with_files_and_filtered_by_licence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

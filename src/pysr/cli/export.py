@@ -14,7 +14,7 @@ from .terminal import eprint
 @click.command()
 @click.argument("model", metavar="MODEL")
 @click.option("-o", "--output", "--out", metavar="FILE", type=PATH, help="File to write. Default: MODEL_x2.onnx.")
-@scale_option("Enlargement per side: 3, x3 or 3x. Default: the model's first, or the first in --weights.")
+@scale_option("Enlargement per side: 3, x3 or 3x. Default: the model's (see `pysr info`), or the first in --weights.")
 @click.option("--variant", metavar="NAME", help="Variant of the model. Default: its first.")
 @weights_option("Safetensors file to use in place of the weights shipped with the model.")
 @click.option("--strength", metavar="X", type=float, help="How much a model for compressed images does, 0 to 1 (all).")

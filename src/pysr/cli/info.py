@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -13,7 +13,7 @@ from .terminal import facts_table, print_json, print_table
 
 @click.command()
 @click.argument("name", metavar="MODEL")
-@scale_option("Scale at which the network is counted. Default: the model's first.")
+@scale_option("Scale at which the network is counted. Default: the model's, which is named among its scales.")
 @models_folder_option
 @click.option("--json", is_flag=True, help="Print JSON.")
 @verbosity_options
@@ -36,6 +36,11 @@ def info(state: CliState, /, name: str, scale: int | None, json: bool) -> None:
         print_table(facts_table(dict(_lines(facts))))
 
 
+def _scales(scales: Sequence[int]) -> str:
+    listed = " ".join(f"x{scale}" for scale in sorted(scales))
+    return f"{listed} (x{scales[0]} by default)" if len(scales) > 1 else listed
+
+
 def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What is shown, and how."""
     yield "model", ", ".join([facts["name"], *facts["aliases"]])
@@ -46,7 +51,7 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "file" in facts:
         yield "file", facts["file"]
         yield "SHA-256", facts["sha256"]
-    yield "scales", " ".join(f"x{scale}" for scale in facts["scales"])
+    yield "scales", _scales(facts["scales"])
     if facts["variants"]:
         yield "variants", ", ".join(facts["variants"])
     yield "colour", facts["colour"]
@@ -61,7 +66,7 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "computed by", facts["computed_by"] + how
     field = facts["receptive_field"]
     yield "receptive field", "the whole image: patches are blended" if field is None else f"{field} pixels to each side"
-    yield "scores", ", ".join(f"x{scale} {db:.2f} dB" for scale, db in facts["scores"].items()) or "not measured"
+    yield "scores", ", ".join(f"x{scale} {db:.2f} dB" for scale, db in sorted(facts["scores"].items())) or "not measured"
     if facts["licence"] or "file" in facts:
         yield "licence", facts["licence"] or "the file states none; ask where it comes from"
     for weights in facts["weights"]:

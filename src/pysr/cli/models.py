@@ -10,7 +10,7 @@ import click
 
 from ..errors import PysrError
 from .options import CliState, models_folder_option, verbosity_options
-from .terminal import files_table, models_table, print_error, print_json, print_table
+from .terminal import eprint, files_table, models_table, print_error, print_json, print_table
 
 if TYPE_CHECKING:
     from ..plugin import Model
@@ -36,13 +36,23 @@ def list_models(state: CliState, /, licence: str | None, json: bool) -> None:
     if json or licence is not None:
         models += _opened(paths)
     if licence is not None:
-        models = [model for model in models if any(licence.lower() in text.lower() for text in _licences(model))]
+        models = _under(licence, models)
     if json:
         print_json([_facts(model) for model in models])
         return
     print_table(models_table(models))
     if paths and licence is None:
         print_table(files_table({path: _read_by(path) for path in paths}))
+
+
+def _under(licence: str, models: Sequence[Model]) -> list[Model]:
+    """The models whose weights' licence has a text in it; where there is none, which licences there are is told."""
+    found = [model for model in models if any(licence.lower() in text.lower() for text in _licences(model))]
+    if not found:
+        known = sorted({text for model in models for text in _licences(model)})
+        listed = f"there are {', '.join(known)}" if known else "none states one"
+        eprint(f"pysr: no model's weights have a licence with {licence!r} in it; {listed}")
+    return found
 
 
 def _opened(paths: Sequence[Path]) -> Iterator[Model]:

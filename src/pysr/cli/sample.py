@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 )
 @click.option("-m", "--model", metavar="NAME", default="pixelcnn", show_default=True, help="Generative model.")
 @weights_option("Safetensors file to use in place of the weights shipped with the model.")
-@scale_option("Enlargement per side: 3, x3 or 3x. Default: the model's first, or the first in --weights.")
+@scale_option("Enlargement per side: 3, x3 or 3x. Default: the model's (see `pysr info`), or the first in --weights.")
 @click.option(
     "-n",
     "count",

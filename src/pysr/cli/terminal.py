@@ -213,8 +213,8 @@ def models_table(models: Iterable[Model]) -> Table:
         if model.paper:
             about.append(f"\n{model.paper}", "dim")
         trained = set(model.trained_scales)
-        scales = Text(" ".join(f"x{scale}" for scale in model.scales if scale in trained))
-        if untrained := [f"x{scale}" for scale in model.scales if scale not in trained]:
+        scales = Text(" ".join(f"x{scale}" for scale in sorted(trained)))
+        if untrained := [f"x{scale}" for scale in sorted({*model.scales} - trained)]:
             scales.append(("\n" if trained else "") + f"({' '.join(untrained)}: no weights)", "dim")
         name = Text(model.name, "bold")
         if model.aliases:

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     " input.",
 )
 @network_options(
-    "Enlargement per side: 3, x3, 3x or 1.5. Default: that noted by `pysr shrink`, or the model's first (2 for auto),"
-    " or the first in --weights."
+    "Enlargement per side: 3, x3, 3x or 1.5. Default: that noted by `pysr shrink`, or the model's, which `pysr info` tells"
+    " (2 for auto), or the first in --weights."
 )
 @click.option("-f", "--format", metavar="EXT", help="Output format: png, jpg, webp, tif, ... Default: the input's.")
 @output_options
@@ -209,7 +209,7 @@ def _noted_scale(options: UpscaleOptions, sources: Sequence[Any]) -> int | None:
     offered = auto_scales() if model == AUTO else Chain.parse(model).scales
     if scale and scale not in offered:
         raise InputError(
-            f"what is to be upscaled was shrunk by {scale}, and {model} offers {', '.join(map(str, offered))};"
+            f"what is to be upscaled was shrunk by {scale}, and {model} offers {', '.join(map(str, sorted(offered)))};"
             " choose another model (-m), or the scale (-s)"
         )
     return scale

@@ -54,7 +54,7 @@ def document(models: Sequence[Mapping[str, Any]], limits: Limits) -> dict[str, A
 def _upscale(names: Sequence[str]) -> dict[str, Any]:
     fields = {
         "model": {"enum": list(names), "default": "auto", "description": "A model's name or alias."},
-        "scale": {"type": "integer", "description": "Enlargement per side; default: the model's first."},
+        "scale": {"type": "integer", "description": "Enlargement per side; default: the model's own."},
         "strength": {"type": "number", "minimum": 0, "maximum": 1, "description": "Of models that have one."},
         "format": {"enum": list(FORMATS), "description": "Default: the image's own if browsers show it, else png."},
     }

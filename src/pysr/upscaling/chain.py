@@ -34,7 +34,8 @@ def validate_choice(what: str, value: Any, allowed: tuple[Any, ...], hint: str =
     if value is None and allowed:
         return allowed[0]
     if value not in allowed:
-        raise InputError(f"{what} is {value!r}; it can be {', '.join(map(str, allowed)) or 'nothing'}{hint}")
+        listed = sorted(allowed) if all(isinstance(choice, int) for choice in allowed) else allowed
+        raise InputError(f"{what} is {value!r}; it can be {', '.join(map(str, listed)) or 'nothing'}{hint}")
     return allowed[allowed.index(value)]  # 2 for 2.0
 
 
@@ -177,7 +178,7 @@ def common_scales(offers: Mapping[str, Sequence[int]]) -> list[int]:
 
 def listed_scales(offers: Mapping[str, Sequence[int]]) -> str:
     """Format the scales that models offer as "srcnn: 2 3 4, vdsr: 2 3"."""
-    return ", ".join(f"{name}: {' '.join(map(str, scales))}" for name, scales in offers.items())
+    return ", ".join(f"{name}: {' '.join(map(str, sorted(scales)))}" for name, scales in offers.items())
 
 
 def _is_file(name: str) -> bool:

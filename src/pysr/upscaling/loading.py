@@ -367,7 +367,7 @@ def _load_pre_upsampler(name: ModelName, model: Model, scale: int, hardware: Har
             "bicubic, to replace; leave it out"
         )
     if scale not in spec.scales:
-        offered = ", ".join(map(str, spec.scales))
+        offered = ", ".join(map(str, sorted(spec.scales)))
         raise InputError(
             f"{spec.name} cannot be the pre-upsampler of {model.name} at scale {scale}: it offers only {offered}; "
             "choose one of these, or another pre-upsampler"
