@@ -129,7 +129,10 @@ def test_what_goes_wrong_there_is_one_error_here(
     ("statement", "message"),
     [
         ("import pysr_missing", "cannot be loaded .*; pip install pysr_missing, or reinstall"),
-        ("raise RuntimeError('built for CUDA')", r"cannot be loaded \(built for CUDA\); reinstall the package pysr_prob"),
+        (
+            "raise RuntimeError('built for CUDA')",
+            r"cannot be loaded \(built for CUDA\); reinstall the package pysr_prob",
+        ),
         ("from pysr.errors import PluginError; raise PluginError('get it: pip install x')", "^get it: pip install x$"),
     ],
 )

@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM})  # FAT, SMB, FUSE
 _EXCLUSIVE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _SIBLING = re.compile(r"\.pysr-\d+-[0-9a-f]{16}(-[0-9a-f]{8})?")  # the last part is that of earlier versions
+_OF_THE_SYSTEM = ("/dev", "/proc", "/sys")  # which show what it consists of, and keep no files
+_BUT = ("/dev/shm",)
 unfinished: set[str] = set()  # siblings, whether they have their names already or not
 _LONGEST_NAME = 255  # bytes in a file's name: the limit of ext4, XFS, Btrfs, APFS and NTFS
 
@@ -60,6 +62,20 @@ def special_kind(path: FilePath) -> str | None:
     return "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
 
 
+def check_not_of_the_system(path: FilePath) -> None:
+    """Check that a new file, or a folder for it, does not lie where the system shows devices and processes.
+
+    Raises:
+        InputError: It does.
+    """
+    target = os.path.realpath(file_name(path))
+    lies_in = next((folder for folder in _OF_THE_SYSTEM if target.startswith(f"{folder}/")), None)
+    if lies_in and not os.path.exists(target) and not target.startswith(tuple(f"{folder}/" for folder in _BUT)):
+        raise InputError(
+            f"{os.fspath(path)} would lie in {lies_in}, where the system keeps no files; choose another folder"
+        )
+
+
 def check_place(path: FilePath, *, folder_is_made: bool = False, replaces_folder: bool = False) -> None:
     """Check that a file can be written, before computing the result that it will hold.
 
@@ -69,10 +85,11 @@ def check_place(path: FilePath, *, folder_is_made: bool = False, replaces_folder
         replaces_folder: Whether what is written is a folder itself, which takes the place of one.
 
     Raises:
-        InputError: The folder is missing or write-protected, or the path is a folder, a device, write-protected or
-            too long.
+        InputError: The folder is missing, write-protected or the system's, or the path is a folder, a device,
+            write-protected or too long.
     """
     name = file_name(path)
+    check_not_of_the_system(name)
     target = os.path.realpath(name)
     folder = os.path.dirname(target)
     while folder_is_made and not os.path.lexists(folder) and folder != os.path.dirname(folder):

@@ -1,3 +1,4 @@
+import errno
 import os
 import pty
 import subprocess
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from rich.table import Table
 
-from pysr.cli.terminal import Bar, eprint, evaluation_table, print_table
+from pysr.cli.terminal import Bar, eprint, evaluation_table, explain_error, print_table
 from pysr.evaluation.protocols import Evaluation, ImageResult, ScaleResult
 from pysr.plugin import Metric
 
@@ -38,6 +39,13 @@ def test_a_table_on_a_terminal_stays_within_it() -> None:
     os.close(ours)
     assert len(lines) > 5
     assert max(map(len, lines)) < 100  # 60 and what makes letters bold
+
+
+def test_a_refusal_of_the_system_comes_with_advice() -> None:
+    error = PermissionError(errno.EPERM, "Operation not permitted", "/sys/out")
+    assert explain_error(error) == (
+        "Operation not permitted: '/sys/out'; check the permissions there, or choose another place"
+    )
 
 
 def test_the_rate_is_that_since_the_first_report(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -239,6 +239,10 @@ def test_options_reach_load(photo: Any, monkeypatch: pytest.MonkeyPatch) -> None
         (["photo.png", "b.png", "-m", "nearest", "-o", "out", "--html", "c.html"], "--html shows a single image"),
         (["photo.png", "-m", "nearest", "--html", "photo.png"], "--html photo.png is the input or the output"),
         (["photo.png", "-m", "nearest", "--html", "none/c.html"], "there is no folder"),
+        (["photo.png", "-m", "nearest", "-o", "none/big.png"], "for 'none/big.png'; create it first"),
+        (["photo.png", "-m", "nearest", "-o", "/proc/new.png"], "/proc/new.png would lie in /proc"),
+        (["photo.png", "-m", "nearest", "-o", "/sys/out"], "/sys/out would lie in /sys"),
+        (["photo.png", "-m", "nearest", "-o", "/dev/null"], "is a device or a pipe"),
     ],
 )
 def test_wrong_usage_is_one_sentence(

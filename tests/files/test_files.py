@@ -18,6 +18,7 @@ import pytest
 from image_samples import FORMATS, encoded, make_image, same
 from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
+from pysr.atomic import check_not_of_the_system
 from pysr.errors import InputError
 from pysr.files import READABLE, WRITABLE, check_output, image_files, read_image, write_image
 from pysr.files.output import Output
@@ -283,6 +284,16 @@ def test_a_write_protected_place_is_refused(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(os, "access", lambda path, _: Path(path) != tmp_path / protected)
     with pytest.raises(InputError, match="write-protected"):
         check_output(tmp_path / "a.png", (1, 1), "RGB")
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc"), reason="there is no /proc")
+def test_a_place_where_the_system_keeps_no_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/proc/1")
+    for name in ("/proc/new.png", "/dev/new.png", "/sys/out/a.png", tmp_path / "link" / "a.png"):
+        with pytest.raises(InputError, match="where the system keeps no files; choose another folder"):
+            check_output(name, (1, 1), "RGB")
+    check_not_of_the_system("/dev/shm/new.png")
+    check_not_of_the_system("/dev/null")  # which is there, and refused for what it is
 
 
 @pytest.mark.parametrize("ending", [".tif", ".bmp"])

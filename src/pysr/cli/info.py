@@ -66,7 +66,10 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "computed by", facts["computed_by"] + how
     field = facts["receptive_field"]
     yield "receptive field", "the whole image: patches are blended" if field is None else f"{field} pixels to each side"
-    yield "scores", ", ".join(f"x{scale} {db:.2f} dB" for scale, db in sorted(facts["scores"].items())) or "not measured"
+    yield (
+        "scores",
+        ", ".join(f"x{scale} {db:.2f} dB" for scale, db in sorted(facts["scores"].items())) or "not measured",
+    )
     if facts["licence"] or "file" in facts:
         yield "licence", facts["licence"] or "the file states none; ask where it comes from"
     for weights in facts["weights"]:

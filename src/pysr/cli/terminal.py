@@ -5,6 +5,7 @@ Rich is imported only when something is drawn with it.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ..registry import Plugin
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and line breaks
+_REFUSALS = frozenset((errno.EACCES, errno.EPERM, errno.EROFS))  # of the system, to read or to write
 _STATE_STYLES = {"ok": "green", "partly": "bold yellow", "failed": "bold red", "disabled": "dim"}
 
 
@@ -77,6 +79,8 @@ def _nowhere() -> TextIO:
 def explain_error(error: BaseException) -> str:
     """Format an error as one line, with advice for the command line."""
     text = format_error(error)
+    if isinstance(error, OSError) and error.errno in _REFUSALS and not isinstance(error, PysrError):
+        return f"{text}; check the permissions there, or choose another place"
     if isinstance(error, PysrError) or (isinstance(error, OSError) and error.strerror):
         return text
     if isinstance(error, MemoryError):

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     " input.",
 )
 @network_options(
-    "Enlargement per side: 3, x3, 3x or 1.5. Default: that noted by `pysr shrink`, or the model's, which `pysr info` tells"
-    " (2 for auto), or the first in --weights."
+    "Enlargement per side: 3, x3, 3x or 1.5. Default: that noted by `pysr shrink`, or the model's, which `pysr info`"
+    " tells (2 for auto), or the first in --weights."
 )
 @click.option("-f", "--format", metavar="EXT", help="Output format: png, jpg, webp, tif, ... Default: the input's.")
 @output_options
@@ -163,9 +163,11 @@ def jobs_of(
     options: UpscaleOptions, sources: Sequence[Any], output: Output, enlargement: Enlargement
 ) -> Sequence[FileJob]:
     """Which file is written for which input."""
+    from ..atomic import check_not_of_the_system
     from ..files.formats import WRITABLE
-    from ..files.remote import as_place
+    from ..files.remote import as_place, is_url
     from ..files.writer import format_by_name
+    from ..files.zarr_store import check_target
     from ..upscaling.folder import plan_files, plan_in_place, plan_one
 
     if options.in_place:
@@ -174,12 +176,16 @@ def jobs_of(
         if sys.stdout.isatty():
             raise click.UsageError("an image would be written to the terminal; name a file (-o), or use a pipe")
         return [plan_one(sources[0], sys.stdout.buffer, enlargement)]
+    if options.output and not is_url(options.output):
+        check_not_of_the_system(options.output)
     if options.output and options.reads_stream:
         jobs = [plan_one(sources[0], as_place(options.output), enlargement)]
     else:
         naming = {"format": options.format, "suffix": options.suffix}
         jobs = plan_files(sources, options.output, enlargement, **naming, recursive=options.recursive)
     names_file = options.reads_stream or options.names_file()
+    if options.output and names_file:
+        check_target(options.output)  # a folder is made for several results, and not for a file of which it is part
     if options.output and names_file and os.path.splitext(options.output)[1].lower() in WRITABLE:
         output.check_format(format_by_name(options.output).name)
     return jobs

@@ -83,7 +83,9 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         self._check_variant()
         if wrong := set(self.scales) - set(self.model.scales):
-            raise InputError(f"{self.model.name} has no scale {min(wrong)}; it has {_listed(sorted(self.model.scales))}")
+            raise InputError(
+                f"{self.model.name} has no scale {min(wrong)}; it has {_listed(sorted(self.model.scales))}"
+            )
         if isinstance(self.recipe, Fit):
             self._check_fit(self.recipe)
         else:
