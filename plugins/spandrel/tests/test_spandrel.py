@@ -273,7 +273,7 @@ def test_a_package_that_spandrel_lacks_is_named(
             with pytest.raises(PluginError, match=f"No module named '{name}'.*: {command}"):
                 pysr.load(tmp_path / "a.safetensors")
         with monkeypatch.context() as importing:
-            importing.setattr(library.importlib, "import_module", lacks(name))
+            importing.setattr(importlib, "import_module", lacks(name))
             with pytest.raises(PluginError, match=f"cannot be imported .*'{name}'.*: {command}"):
                 library.spandrel.__wrapped__()
 

@@ -8,9 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
-
-from PIL import Image
 
 _log = logging.getLogger(__name__)
 _one_at_a_time = threading.RLock()
@@ -40,8 +39,11 @@ def messages_to_log(name: str) -> Iterator[None]:
 @cache
 def _setters() -> tuple[Callable[[Any], Any], ...]:
     """The functions of libtiff that take a handler and return the one before; none if it does not offer them."""
+    found = find_spec("PIL._imaging")
+    if not found or not found.origin:
+        return ()
     try:
-        library = ctypes.CDLL(Image.core.__file__)  # finds what the libraries offer that it is linked to
+        library = ctypes.CDLL(found.origin)  # finds what the libraries offer that it is linked to
         names = "TIFFSetErrorHandler", "TIFFSetWarningHandler"
         prototype = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)
         return tuple(prototype((name, library)) for name in names)
