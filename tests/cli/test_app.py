@@ -336,7 +336,7 @@ def test_a_bar_is_drawn_on_a_terminal(photo: Any) -> None:
     environment = os.environ | {"COLUMNS": "100", "TERM": "xterm"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=its, env=environment) as process:
         os.close(its)
-        shown, until = b"", time.monotonic() + 20
+        shown, until = b"", time.monotonic() + 60
         while b"50%" not in shown and time.monotonic() < until:
             if select.select([ours], [], [], 1)[0]:
                 shown += os.read(ours, 4096)

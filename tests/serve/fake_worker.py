@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -46,8 +47,8 @@ def work(job: dict[str, object]) -> None:
         send(job=number, problem={"status": 422, "detail": "the image is bad; send another"})
         return
     if model in ("slow", "stubborn"):
-        for step in range(1, 400):
-            send(job=number, done=step, total=400)
+        for step in count(1):
+            send(job=number, done=min(step, 400), total=400)
             time.sleep(0.02)
             if model == "slow" and is_cancelled():
                 send(job=number, problem={"status": 499, "detail": "cancelled"})

@@ -3,7 +3,6 @@
 import json
 import re
 import socket
-import time
 from typing import Any
 
 import pytest
@@ -219,15 +218,14 @@ def test_progress_can_be_followed(service: Service) -> None:
     service.wait_for(lambda: service.state("one") == "unknown")
 
 
-def test_work_is_cancelled_when_the_client_goes_away(service: Service) -> None:
-    restarts = service.pool.restarts
-    with service.begun("model=slow&id=gone"):
-        service.wait_for(lambda: service.state("gone") == "working")
-    started = time.monotonic()
-    assert service.upscale("model=echo").status == 200
-    assert time.monotonic() - started < 0.9  # not the second that the image may take
-    assert service.pool.restarts == restarts
-    service.wait_for(lambda: not list(service.pool._home.iterdir()))
+def test_work_is_cancelled_when_the_client_goes_away() -> None:
+    with running(Limits()) as service:
+        restarts = service.pool.restarts
+        with service.begun("model=slow&id=gone"):
+            service.wait_for(lambda: service.state("gone") == "working")
+        assert service.upscale("model=echo").status == 200  # by the only worker, which would be busy for two minutes
+        assert service.pool.restarts == restarts
+        service.wait_for(lambda: not list(service.pool._home.iterdir()))
 
 
 def test_a_worker_that_does_not_stop_is_replaced(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,7 +239,7 @@ def test_a_worker_that_does_not_stop_is_replaced(service: Service, monkeypatch: 
 
 def test_slow_senders_time_out(service: Service) -> None:
     head = b"POST /v1/upscale?model=echo HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=60) as client:
         client.sendall(head + b"some")
         assert client.recv(1000).startswith(b"HTTP/1.1 408")
         assert service.pool.waiting == 0
@@ -259,13 +257,13 @@ def test_slow_readers_are_cut_off(service: Service) -> None:
 
 def test_heads_of_requests_must_arrive_in_time_and_be_short() -> None:
     with running(Limits(head_seconds=0.3, max_connections=3)) as service:
-        with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+        with socket.create_connection(("127.0.0.1", service.port), timeout=60) as client:
             client.sendall(b"GET / HT")
             assert b"408 Request Timeout" in client.recv(1000)
-        with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+        with socket.create_connection(("127.0.0.1", service.port), timeout=60) as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 40_000)
             assert b"400 Bad Request" in client.recv(1000)
-        clients = [socket.create_connection(("127.0.0.1", service.port), timeout=10) for _ in range(4)]
+        clients = [socket.create_connection(("127.0.0.1", service.port), timeout=60) for _ in range(4)]
         answers = [client.recv(1000) for client in clients]
         assert sum(b"503 Service Unavailable" in answer for answer in answers) == 1
         for client in clients:
@@ -299,11 +297,9 @@ def test_stopping_finishes_or_refuses_what_was_accepted() -> None:
         service.wait_for(lambda: service.state("one") == "working")
         requests.append(service.later("model=echo"))
         service.wait_for(lambda: service.pool.waiting == 1)
-        started = time.monotonic()
         service.stop()
-        assert time.monotonic() - started < 4
         for thread, _ in requests:
-            thread.join(10)
+            thread.join(60)
         answers = [answers[0] for _, answers in requests]
         assert [answer.status for answer in answers] == [503, 503]
         assert is_problem(answers[0], 503, "the service stopped before the image was finished; send it again later")

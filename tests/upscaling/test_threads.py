@@ -24,7 +24,7 @@ def test_a_slow_item_holds_up_no_other() -> None:
     def work(item: int) -> int:
         if item == 0:
             for _ in range(5):
-                assert others.acquire(timeout=20)
+                assert others.acquire(timeout=60)
         else:
             others.release()
         return item
@@ -88,6 +88,6 @@ def test_the_end_of_the_block_interrupts_the_work_and_cleans_up() -> None:
     with in_any_order(work, range(4), 3, weigh=lambda item: 1, most=100) as results:
         assert next(results) == 0
         for _ in range(4):
-            assert begun.acquire(timeout=20)
+            assert begun.acquire(timeout=60)
     assert sorted(cleaned, key=str) == [0, 1, 2, 3]
     assert threading.active_count() == before
