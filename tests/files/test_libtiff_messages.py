@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -74,5 +75,14 @@ def test_what_libtiff_says_in_other_threads_is_not_taken_from_them(
     meanwhile(monkeypatch, decode)
     read(tmp_path / "a.tif")
     assert capfd.readouterr().err == usual
-    decode()  # and its usual way is given back
+    decode()  # and afterwards
     assert capfd.readouterr().err == usual
+
+
+def test_threads_that_read_at_once_log_each_its_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = [tmp_path / f"{number}.tif" for number in range(24)]
+    with caplog.at_level(logging.DEBUG, "pysr"), ThreadPoolExecutor(8) as threads:
+        list(threads.map(read, files))
+    said = [record.getMessage() for record in caplog.records if "its decoder says" in record.getMessage()]
+    assert len({message.partition(": ")[0] for message in said}) == len(said) == len(files)
+    assert len({message.partition(": ")[2] for message in said}) == 1

@@ -6,16 +6,25 @@ import ctypes
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
 _log = logging.getLogger(__name__)
-_one_at_a_time = threading.RLock()
 _LONGEST = 1000  # bytes of a message that are logged
 _MESSAGES = 20  # of a file, likewise
 _Handler = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p)  # module, format, va_list
+
+
+class _Listening(threading.local):
+    """What libtiff has said in this thread; None where nobody listens."""
+
+    messages: list[str] | None = None
+
+
+_here = _Listening()
+_kept: list[Any] = []  # for good: another thread may be on its way into a handler at any time
 
 
 @contextmanager
@@ -27,13 +36,21 @@ def messages_to_log(name: str) -> Iterator[None]:
     Args:
         name: Of the file, for the log.
     """
-    messages: list[str] = []
-    with _one_at_a_time, ExitStack() as handlers:
-        for setter in _setters():
-            handlers.enter_context(_handled(setter, messages))
+    _install()
+    outer, _here.messages = _here.messages, []
+    try:
         yield
-    if messages:
-        _log.debug("%r: its decoder says: %s", name, "; ".join(messages))
+    finally:
+        messages, _here.messages = _here.messages, outer
+        if messages:
+            _log.debug("%r: its decoder says: %s", name, "; ".join(messages))
+
+
+@cache
+def _install() -> None:
+    """Put handlers before those of libtiff."""
+    for setter in _setters():
+        _put_before(setter)
 
 
 @cache
@@ -51,14 +68,13 @@ def _setters() -> tuple[Callable[[Any], Any], ...]:
         return ()
 
 
-@contextmanager
-def _handled(setter: Callable[[Any], Any], messages: list[str]) -> Iterator[None]:
-    """Collect what is said in this thread; hand on what is said in others."""
-    thread = threading.get_ident()
+def _put_before(setter: Callable[[Any], Any]) -> None:
+    """Collect what is said in threads that listen, and hand on what is said in others."""
     usual: int | None = None
 
     def collect(module: bytes | None, form: bytes, arguments: int) -> None:
-        if threading.get_ident() != thread:
+        messages = _here.messages
+        if messages is None:
             if usual:
                 _Handler(usual)(module, form, arguments)
         elif len(messages) < _MESSAGES:
@@ -67,8 +83,5 @@ def _handled(setter: Callable[[Any], Any], messages: list[str]) -> Iterator[None
             messages.append(text.value.decode(errors="replace"))
 
     handler = _Handler(collect)
+    _kept.append(handler)
     usual = setter(ctypes.cast(handler, ctypes.c_void_p))
-    try:
-        yield
-    finally:
-        setter(usual)
