@@ -1,7 +1,11 @@
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from pysr.cli import collector
 
 SHOW = """
 import gc, sys
@@ -42,3 +46,59 @@ main(["upscale", "missing.png"])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True False"
+
+
+LEAVE = """
+import atexit, gc, sys
+atexit.register(lambda: print(gc.get_freeze_count() > 1000))
+from pysr.cli import app
+class Log:
+    def __init__(self, mode="w"):
+        self.file, self.itself = open(sys.argv.pop(), mode), self
+def write(log, words="all of it"):
+    log.file.write(words)
+{leave}
+app.main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs /dev/fd")
+@pytest.mark.parametrize(
+    "leave",
+    [
+        "write(Log())",
+        "write(Log()); gc.freeze()",  # while torch is imported
+        "run, log = app._run, Log()\napp._run = lambda *given: (atexit.register(write, log), run(*given))[1]",
+        "write(Log(mode='wb'), b'all of it')",
+        "class Closed(Log): pass\nlog = Closed(); write(log); log.file.close(); del log",
+    ],
+)
+def test_the_last_collection_is_left_out_and_files_are_written_to_their_ends(tmp_path: Path, leave: str) -> None:
+    path = tmp_path / "log.txt"
+    command = [sys.executable, "-c", LEAVE.replace("{leave}", leave), "--version", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (path.read_text(), done.stderr) == ("all of it", "")
+    assert done.stdout.splitlines()[-1] == "True"
+
+
+def test_files_are_looked_for_only_where_one_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[bool] = []
+    monkeypatch.setattr(collector, "_flush_files", lambda: flushed.append(True))
+    monkeypatch.setattr(collector.gc, "freeze", lambda: None)
+    monkeypatch.setattr(collector, "_is_written", lambda number: number in written)
+    written: set[int] = set()
+    collector.skip_last_collection()
+    assert not flushed
+    with open(tmp_path / "a", "w") as file:
+        written.add(file.fileno())
+        collector.skip_last_collection()
+    assert flushed == [True]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fcntl")
+def test_what_counts_as_a_file_that_is_written(tmp_path: Path) -> None:
+    with open(tmp_path / "a", "w") as written, open(tmp_path / "a") as read, open(os.devnull, "w") as nowhere:
+        assert [collector._is_written(file.fileno()) for file in (written, read, nowhere)] == [True, False, False]
+        closed = os.dup(0)
+        os.close(closed)
+        assert not collector._is_written(closed)

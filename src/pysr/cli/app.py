@@ -6,6 +6,7 @@ Exit codes are those of `EXIT_CODES`, which ``pysr --help`` shows.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ with stopped_at_once():
 
     from .. import __version__
     from ..errors import InputError, PysrError, Stop, UnknownNameError
+    from .collector import skip_last_collection
     from .compare import compare
     from .evaluate import evaluate
     from .export import export
@@ -84,6 +86,7 @@ def main(args: Sequence[str] | None = None) -> int:
     is_program = args is None
     if is_program:
         open_standard_streams()
+        atexit.register(skip_last_collection)  # before all others, so that it is called after them
     stopping, code = Stopping(), 0
     with suppress(Stop), stopping.within(for_good=is_program):
         code = _run(args, stopping)

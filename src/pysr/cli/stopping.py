@@ -7,7 +7,6 @@ exception, that thread ends the process. Nothing is half-written then either (se
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
@@ -99,7 +98,6 @@ def leave(code: int) -> NoReturn:
 
 def end_in_time(code: int) -> None:
     """End the process soon, with this exit code, even if a plugin has started a thread that does not end."""
-    gc.freeze()  # else Python looks through all that torch has made once more, which takes up to a second
     timer = threading.Timer(_ENDING, _end, (code,))
     timer.daemon = True
     timer.start()
