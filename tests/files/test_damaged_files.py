@@ -90,6 +90,21 @@ def test_what_is_printed_while_lzw_is_decoded_stays_on_standard_error(
     assert same(image, make_image())
 
 
+def test_strips_of_lzw_beyond_4_gib_are_refused_by_the_header(tmp_path: Path) -> None:
+    pytest.importorskip("tifffile")
+    path, side = tmp_path / "a.tif", 2**16
+    for bytes_in_file in (2**20, 2**32 - 2**8):
+        rows = side if bytes_in_file == 2**20 else 16
+        tags = [(256, 4, 1, side), (257, 4, 1, rows), (258, 3, 1, 8), (259, 3, 1, 5), (262, 3, 1, 1), (273, 4, 1, 256)]
+        tags += [(277, 3, 1, 1), (278, 4, 1, rows), (279, 4, 1, bytes_in_file)]
+        path.write_bytes(b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)))
+        with path.open("ab") as file:
+            file.write(b"".join(struct.pack("<HHII", *tag) for tag in tags))
+        os.truncate(path, 256 + bytes_in_file)
+        with pytest.raises(InputError, match="strips of 4 GiB or more"):
+            read_image(path)
+
+
 def test_lzw_may_have_the_bits_of_its_bytes_in_reverse(tmp_path: Path) -> None:
     make_image().save(tmp_path / "a.tif", compression="tiff_lzw", tiffinfo={266: 2})
     assert same(read_image(tmp_path / "a.tif"), make_image())

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import logging
+import os
 from collections.abc import Iterator
 from functools import cached_property
 from typing import IO
 
 import numpy as np
 from PIL import Image
-from PIL.JpegImagePlugin import JpegImageFile
 
 from .interface import ImageReader
-from .jpeg_rows import END, MARKER, SCAN, decoded_rows, decodes_by_rows
+from .jpeg_end import END_MARKER, completed, end_of_scans, has_all_scans
+from .jpeg_rows import decoded_rows, decodes_by_rows
 from .pillow import PillowReader
 from .raster import Pixels
 from .raster_rows import RasterRows
 
 _log = logging.getLogger(__name__)
-_END = b"\xff\xd9"
-_FRAMES = 0xC0, 0xC1, 0xC2  # markers of Huffman-coded images
-_BARE = 0x01, 0xD8  # markers without a length behind them
 _BANDS = 8  # in a band of other formats, as rows of pixels lie twice in memory while they are decoded
 _NOTHING = {127, 128}  # levels of what libjpeg fills in for missing data: gray
-_FILLERS = [unit * 64 for unit in (b"\x00", b"\xaa", b"\x55", b"\x13\x37", b"\xfe\x01\x6d")]  # data of unlike images
 
 
 class JpegReader(PillowReader):
@@ -67,36 +63,25 @@ class JpegReader(PillowReader):
     def loaded(self) -> Image.Image:
         """As `PillowReader.loaded`.
 
-        A file that lacks nothing but its end marker, or half of it, is read, with a warning. Whether its last scan is
-        complete is told by decoding it with different bytes appended: they matter only if data of pixels are missing.
+        A file that lacks nothing but its end marker, or half of it, is read, with a warning.
         """
+        image: Image.Image | None
         try:
             image = super().loaded()
         except OSError:
-            self._file.seek(0)
-            data = self._file.read().removesuffix(_END[:1])  # half of an end marker, or else a missing end of the data
-            if not _has_all_scans(data):
-                raise
-            if not (completed := self._completed(data)):
+            if not has_all_scans(self._file) or not (image := completed(self._file, self._length())):
                 raise
             _log.warning("%r lacks its end marker; the image in it is complete", self._name)
-            return completed
+            return image
         width, height = image.size
         self._check_end(np.asarray(image.crop((width - 1, height - 1, width, height))).reshape(-1))
         return image
 
-    def _completed(self, data: bytes, *, reduced: bool = False) -> Image.Image | None:
-        """Decode a file that ends without an end marker; None if data of pixels are missing."""
-        first: Image.Image | None = None
-        for filler in _FILLERS:
-            image = JpegImageFile(io.BytesIO(data + filler + _END))
-            if reduced:  # to an eighth, by which less is computed
-                image.draft(None, (1, 1))
-            image.load()
-            first = first or image
-            if first.tobytes() != image.tobytes():
-                return None
-        return first
+    def _length(self) -> int:
+        """Of the file, without half of an end marker."""
+        length = self._file.seek(0, os.SEEK_END)
+        self._file.seek(max(length - 1, 0))
+        return length - (self._file.read(1) == END_MARKER[:1])
 
     def _check_end(self, last: Pixels) -> None:
         """Warn if the data of pixels end early although an end marker follows.
@@ -112,42 +97,8 @@ class JpegReader(PillowReader):
             return
         self._is_checked = True
         place = self._file.tell()
-        self._file.seek(0)
-        data = self._file.read()
-        self._file.seek(place)
-        if progressive and not _has_all_scans(data):
+        if progressive and not has_all_scans(self._file):
             _log.warning("%r is incomplete: it ends within its pixels, and fine detail is missing", self._name)
-        elif not progressive and not self._completed(data[: _end_of_scans(data)], reduced=True):
+        elif not progressive and not completed(self._file, end_of_scans(self._file), reduced=True):
             _log.warning("%r is incomplete: it ends within its pixels, and the rest is gray", self._name)
-
-
-def _end_of_scans(data: bytes) -> int:
-    """Where the end marker of the image in a JPEG file begins."""
-    at = 2
-    while marker := MARKER.search(data, at):
-        if marker[1][0] == END:
-            return marker.start()
-        length = int.from_bytes(data[marker.end() : marker.end() + 2], "big")
-        at = marker.end() + (length if marker[1][0] not in _BARE else 0)
-    return len(data)
-
-
-def _has_all_scans(data: bytes) -> bool:
-    """Whether the scans of a JPEG file together hold every bit of every coefficient (ITU-T T.81, B.2.3 and G.1.1.1)."""
-    components: set[int] = set()
-    found: set[tuple[int, int]] = set()  # component and coefficient
-    at = 2
-    while marker := MARKER.search(data, at):
-        at = marker.end()
-        kind, length = marker[1][0], int.from_bytes(data[at : at + 2], "big")
-        body = data[at + 2 : at + length]
-        if kind == END:
-            break
-        if kind in _FRAMES and len(body) > 6:
-            components = set(body[6::3])
-        elif kind == SCAN and body and len(body) >= 4 + 2 * body[0]:
-            first, last, precision = body[-3:]
-            if not precision & 15:
-                found |= {(one, number) for one in body[1:-3:2] for number in range(first, last + 1)}
-        at += length if kind not in _BARE else 0
-    return bool(components) and len(found) == 64 * len(components)
+        self._file.seek(place)

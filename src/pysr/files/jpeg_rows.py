@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
@@ -12,14 +11,12 @@ from typing import IO, Any
 
 import numpy as np
 
+from .jpeg_end import END, SCAN, find_marker
 from .metadata.jpeg import segments
 from .raster import Pixels
 
 _ROWS = 16  # of the largest blocks that are decoded together
 _FETCHED = 2**16  # bytes at a time: between larger ones, the lines that libvips keeps would leave gaps in the heap
-_PART = 2**20  # bytes that are searched at a time
-MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # but those that may lie within pixels
-SCAN, END = 0xDA, 0xD9
 
 
 def decodes_by_rows(file: IO[bytes]) -> bool:
@@ -30,12 +27,8 @@ def decodes_by_rows(file: IO[bytes]) -> bool:
     """
     if not find_spec("pyvips") or not _has_libvips() or not any(marker == SCAN for marker, _ in segments(file)):
         return False
-    data = b""
-    while part := file.read(_PART):
-        data = data[-1:] + part
-        if found := MARKER.search(data):
-            return found[1][0] == END
-    return False
+    found = find_marker(file, file.tell())
+    return found is not None and found[0] == END
 
 
 @cache

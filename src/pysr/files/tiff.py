@@ -13,7 +13,7 @@ from .interface import BAND, Header, ImageReader
 from .raster import Pixels
 from .tiff_header import COMPRESSION, PLANAR, Directory
 from .tiff_layout import LOSSY, TiffLayout, describe_compression, palette_of, to_pixels, unsupported
-from .tiff_lzw import LZW, decode_lzw
+from .tiff_lzw import LARGEST, LZW, decode_lzw
 
 _LARGEST_PART = 2**28  # bytes of a strip or tile that may be decoded as a whole where rows are read one by one
 
@@ -29,6 +29,9 @@ class TiffReader(ImageReader):
             page: The image of the file to read.
             layout: Of that image.
             name: Of the file, for messages.
+
+        Raises:
+            InputError: Its compression is not known, or too large to be undone.
         """
         from tifffile import TIFF, TiffFile, TiffPage
 
@@ -45,6 +48,8 @@ class TiffReader(ImageReader):
         self._channels_apart = page.one(PLANAR, 1) == 2 and page.samples > 1
         self._plain = self._has_plain_rows()
         self._fill_order = self._page.fillorder if self._page.compression == LZW else 0
+        if self._fill_order and max(self._segment_bytes(0), *self._page.databytecounts) > LARGEST:
+            raise InputError(f"{name!r} has strips of 4 GiB or more, in LZW; save it with smaller ones, or in tiles")
         if self._fill_order:  # then tifffile gets what is decoded already
             self._page.compression = self._page.fillorder = 1
         self.by_rows = self._plain or self._row_bytes() * self._page.chunks[0] <= _LARGEST_PART

@@ -1,8 +1,7 @@
 """Decode the LZW of TIFF files by libtiff, inside imagecodecs.
 
 imagecodecs' own decoder, up to 2026.3 at least, trusts the code that follows a Clear code: one above 255 makes it read
-and write wherever the memory happens to say. Pillow has libtiff, too, but prints what is wrong with a file on standard
-error, which could only be kept away from there for all threads of the process.
+and write wherever the memory happens to say.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import struct
 
 LZW = 5  # the number of the compression
+LARGEST = 2**32 - 2**10  # bytes of a strip or tile, in the file or decoded: a TIFF file counts up to 4 GiB
 _TAGS = "<4sI H" + "HHII" * 9 + "I"
 
 
@@ -18,7 +18,7 @@ def decode_lzw(data: bytes, size: int, fill_order: int) -> bytes:
 
     Args:
         data: The strip or tile.
-        size: How many bytes it holds.
+        size: How many bytes it holds; at most `LARGEST`, as of ``data``.
         fill_order: 2 where the bits of each byte are in reverse, else 1.
 
     Raises:
