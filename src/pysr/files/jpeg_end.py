@@ -118,7 +118,7 @@ class _Ended(io.RawIOBase):
         self._at = bases[whence] + offset
         return self._at
 
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]  # any writable buffer
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # as `BufferedReader` calls it
         """Read into a buffer what there is up to the next join."""
         if self._at < self._end:
             self._file.seek(self._at)
