@@ -11,7 +11,8 @@ import pytest
 from image_samples import encoded, make_image
 from PIL import Image
 
-from pysr.cli import app
+from pysr.cli import app, reports
+from pysr.upscaling.file_jobs import FileJob
 
 
 def run(*args: Any) -> Any:
@@ -274,3 +275,27 @@ def test_a_frame_of_an_animation(photo: Path) -> None:
 def test_one_image_is_no_animation(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("upscale", photo, "-m", "nearest", "-o", photo.with_name("out.gif")) == 2
     assert "the image is none; write .png" in capsys.readouterr().err
+
+
+def test_without_a_terminal_long_work_is_told_ever_more_rarely(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("pysr.cli.reports.time.perf_counter", lambda: clock[0])
+    jobs = [FileJob(Path("big/a.jpg"), Path("a.png")), FileJob(Path("big/b.jpg"), Path("b.png"))]
+    with reports.REPORTS["bar"](jobs, quiet=False) as report:
+        assert report.wants_progress
+        for second in range(100):
+            clock[0] = float(second)
+            report.progress(jobs[0], second * 10, 1000)
+        clock[0] = 1000.0
+        report.progress(jobs[0], 1000, 1000)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "pysr: 1/2 a.jpg: 5% done, about 2 minutes to go"
+    assert [line.split(": ")[2].split("%")[0] for line in lines] == ["5", "15", "35", "75"]
+    assert not reports.REPORTS["bar"](jobs, quiet=True).wants_progress
+
+
+def test_short_work_is_told_without_a_line_of_progress(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("upscale", photo, "-m", "nearest") == 0
+    assert len(capsys.readouterr().err.splitlines()) == 1

@@ -11,7 +11,7 @@ import click
 
 from ..errors import InputError
 from .options import PLACE, CliState, output_options, verbosity_options
-from .terminal import facts_table, print_json, print_table
+from .terminal import facts_table, format_time, print_json, print_table
 from .upscale import enlargement_of, jobs_of
 from .upscale_options import UpscaleOptions, network_options
 
@@ -88,7 +88,7 @@ def _lines(plan: FilePlan) -> Iterator[tuple[str, str]]:
     yield "computed", f"on {plan.device} in {plan.precision}"
     yield "image in memory", _in_memory(plan)
     yield "memory", f"about {_bytes(plan.memory)}"
-    yield "time", f"about {_time(plan.seconds)}"
+    yield "time", f"about {format_time(plan.seconds)}"
     if plan.kept:
         yield "kept", ", ".join(plan.kept)
     for note in plan.changed:
@@ -111,9 +111,3 @@ def _bytes(count: float) -> str:
     if count >= 1e9:
         return f"{count / 1e9:.1f} GB"
     return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.2g} seconds" if seconds < 10 else f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

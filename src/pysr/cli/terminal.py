@@ -183,6 +183,13 @@ def _rich_progress(text: str) -> tuple[Any, Any]:
     return progress, progress.add_task(text, total=None, rate="")
 
 
+def format_time(seconds: float) -> str:
+    """Format a time as people say it, such as "64 seconds" or "2 minutes"."""
+    if seconds < 90:
+        return f"{seconds:.2g} seconds" if seconds < 10 else f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
 def print_json(facts: Any) -> None:
     """Print facts as JSON."""
     print_line(json.dumps(facts, indent=2))
