@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import pysr
@@ -15,7 +17,7 @@ from pysr.errors import InputError, WeightsError
 from pysr.plugin import Model, Weights
 from pysr.testing import check_model, photo
 from pysr.upscaling.strength import interpolate_weights
-from pysr.upscaling.weights import save_weights
+from pysr.upscaling.weights import load_weights, save_weights
 
 
 class Layer(nn.Module):
@@ -117,6 +119,33 @@ def test_weights_of_another_network_change_nothing(shipped: Callable[[str, nn.Mo
     with pytest.raises(WeightsError, match="is not for the network Layer"):
         interpolate_weights(network, shipped("other", nn.Conv2d(1, 1, 1)), 0.5)
     assert torch.equal(network.conv.weight, Layer(2).conv.weight)
+
+
+@pytest.mark.parametrize("kind", ["weights", "callable", "model"])
+def test_other_weights_of_strength_0_are_another_result(
+    kind: str,
+    mending: Model,
+    install: Callable[..., None],
+    shipped: Callable[[str, nn.Module], Weights],
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.full((4, 4), 90, np.uint8)).save(tmp_path / "in" / "1.png")
+    clean = Model("clean", (2,), lambda scale, variant: Layer(), "", colour="any", receptive_field=1)
+
+    def skips(seed: int, strength: float) -> list[bool]:
+        """Whether a run with clean weights of that seed skips the file."""
+        weights = shipped(f"clean{seed}", Layer(seed))
+        start = {"weights": weights, "model": "clean", "callable": partial(load_weights, weights=weights)}[kind]
+        install(replace(mending, strength_from={2: start}), replace(clean, weights={2: weights}))
+        up = pysr.load("mending", 2, device="cpu", strength=strength)
+        return [bool(file.skipped) for file in up.upscale_folder(tmp_path / "in", tmp_path / "out", resume=True)]
+
+    for seed in (1, 3):
+        assert skips(seed, 0.5) == [False]
+        assert skips(seed, 0.5) == [True]
+    assert skips(1, 1) == [False]
+    assert skips(3, 1) == [True]  # nothing is mixed in
 
 
 @pytest.mark.usefixtures("mending")

@@ -246,12 +246,12 @@ def _load_stage(
     backend: str = "torch",
 ) -> Stage:
     """Load a model with its weights, shipped or from a file."""
-    network = _load_network(model, scale, variant, weights)
+    network, mixed_in = _load_network(model, scale, variant, weights), ""
     if strength is not None:
-        load_clean = partial(_load_by_name, scale=scale)
-        network = with_strength(network, strength, model, scale, variant, load_clean, own_weights=weights is not None)
+        load_clean, has_own = partial(_load_by_name, scale=scale), weights is not None
+        network, mixed_in = with_strength(network, strength, model, scale, variant, load_clean, own_weights=has_own)
     chosen = Path(weights) if weights else model.weights_for(scale, variant or next(iter(model.variants), None))
-    return replace(make_stage(model, scale, network, hardware, backend=backend), weights=chosen)
+    return replace(make_stage(model, scale, network, hardware, backend=backend), weights=chosen, mixed_in=mixed_in)
 
 
 def _load_by_name(name: str, scale: int) -> nn.Module:

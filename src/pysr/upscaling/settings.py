@@ -32,7 +32,7 @@ class Settings:
         model: Name of the model, or of the chain.
         scale: Enlargement per side.
         precision: As `Upscaler.precision`.
-        weights: The sha256 of each file of weights, in the order of the models.
+        weights: The sha256 of each file of weights, in the order of the models, and of those that a strength mixes in.
         options: Whatever else was chosen, by name, as JSON has it.
         version: Of pysr.
         device: Where it was computed; this decides nothing.
@@ -100,6 +100,8 @@ def _digests(stage: Stage) -> Iterator[str]:
     elif found:
         status = found.stat()
         yield _digest_once(found, status.st_mtime_ns, status.st_size)
+    if stage.mixed_in:
+        yield stage.mixed_in
 
 
 @lru_cache(16)

@@ -51,6 +51,7 @@ class Stage:
         owner: The distribution that provides the model, for error messages.
         ensemble: Whether the result is the mean over the eight flips and quarter turns of the input.
         weights: Where its network's weights come from; None if it has none, or they came with the model's own file.
+        mixed_in: The digest of the weights of strength 0, where a strength is set (see `with_strength`).
         calibration: A sha256 that all images decide on which its network was calibrated for int8; empty if it was not.
         turn: Held while the network computes, so that of several threads one does at a time.
     """
@@ -62,6 +63,7 @@ class Stage:
     owner: str
     ensemble: bool = False
     weights: Weights | Path | None = None
+    mixed_in: str = ""
     calibration: str = ""
     turn: AbstractContextManager[Any] = nullcontext()  # noqa: RUF009 (it holds nothing)
 

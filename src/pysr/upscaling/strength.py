@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..plugin import Model, Weights
 from ..registry import registry
-from .weights import load_weights
+from .weights import load_weights, weights_digest
 
 
 class MixedOutputs(nn.Module):
@@ -42,7 +42,7 @@ def with_strength(
     load_clean: Callable[[str], nn.Module],
     *,
     own_weights: bool,
-) -> nn.Module:
+) -> tuple[nn.Module, str]:
     """Return a network that does only so much of what the given one does.
 
     Args:
@@ -53,6 +53,10 @@ def with_strength(
         variant: Its variant.
         load_clean: Loads the network of a model, by name, at this scale.
         own_weights: Whether the caller gave weights, for which there is no strength.
+
+    Returns:
+        The network, and the digest of the weights of strength 0 that went into it (see `weights_digest`); empty if none
+        did.
 
     Raises:
         InputError: The model has no strength at this scale, or the number is outside 0 to 1.
@@ -68,15 +72,14 @@ def with_strength(
     if not 0 <= strength <= 1:
         raise InputError(f"strength is {strength!r}; give a number from 0 (clean images) to 1 ({model.name} as it is)")
     if strength == 1:
-        return network
+        return network, ""
     if isinstance(start, str):
         clean = load_clean(start)
-        return MixedOutputs(clean, network, strength) if strength > 0 else clean
-    interpolate_weights(network, start, strength)
-    return network
+        return MixedOutputs(clean, network, strength) if strength > 0 else clean, weights_digest(clean)
+    return network, interpolate_weights(network, start, strength)
 
 
-def interpolate_weights(network: nn.Module, start: Weights | Callable[[nn.Module], None], strength: float) -> None:
+def interpolate_weights(network: nn.Module, start: Weights | Callable[[nn.Module], None], strength: float) -> str:
     """Take a network's weights back towards those that its training began from.
 
     This is network interpolation (Wang et al., ESRGAN, ECCV workshops 2018, section 3.4).
@@ -86,6 +89,9 @@ def interpolate_weights(network: nn.Module, start: Weights | Callable[[nn.Module
         start: The weights of strength 0, or what fills a network with them.
         strength: 0 to 1.
 
+    Returns:
+        The digest of the weights of strength 0.
+
     Raises:
         WeightsError: As `load_weights`.
     """
@@ -94,8 +100,10 @@ def interpolate_weights(network: nn.Module, start: Weights | Callable[[nn.Module
         load_weights(network, start)
     else:
         start(network)
+    digest = weights_digest(network)
     mixed = {
         name: torch.lerp(first, trained[name], strength) if first.is_floating_point() else trained[name]
         for name, first in network.state_dict().items()
     }
     network.load_state_dict(mixed)
+    return digest

@@ -66,14 +66,23 @@ def save_weights(network_or_tensors: nn.Module | Mapping[str, Tensor], path: Pat
     Raises:
         InputError: The file cannot be written.
     """
+    data = _as_file(network_or_tensors, metadata)
+    with atomic_write(path) as file:
+        file.write(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def weights_digest(network: nn.Module) -> str:
+    """Return the sha256 of a network's weights: that of a file of them without metadata, in lower-case hex."""
+    return hashlib.sha256(_as_file(network, {})).hexdigest()
+
+
+def _as_file(network_or_tensors: nn.Module | Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
     tensors = network_or_tensors.state_dict() if isinstance(network_or_tensors, nn.Module) else network_or_tensors
     copies = {  # safetensors refuses tensors that share memory
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
-    data = _with_sorted_header(save(copies, dict(metadata)))
-    with atomic_write(path) as file:
-        file.write(data)
-    return hashlib.sha256(data).hexdigest()
+    return _with_sorted_header(save(copies, dict(metadata)))
 
 
 def _with_sorted_header(data: bytes) -> bytes:
