@@ -33,56 +33,61 @@ if TYPE_CHECKING:
 STREAM = "-"  # in place of a file: standard input or output
 
 
+_model_option = click.option(
+    "-m",
+    "--model",
+    "-n",
+    "--model-name",
+    "model",
+    metavar="NAME",
+    default="auto",
+    show_default=True,
+    help="Model (see `pysr models`) or model file. auto: chosen for each image by its compression. A+B: A, then B.",
+)
+_patch_option = click.option(
+    "-t",
+    "--tile",
+    "--patch",
+    "patch",
+    metavar="PIXELS",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Side of the square patches processed one by one, in input pixels. 0 (default): as memory allows.",
+)
+_mode_option = click.option(
+    "--mode",
+    type=click.Choice(["auto", "exact", "blend", "mean"]),
+    default="auto",
+    show_default=True,
+    help="How patches are joined. auto: exact if the model allows it, else blend.",
+)
+_max_memory_option = click.option(
+    "--max-memory",
+    metavar="SIZE",
+    type=parse_memory,
+    help="Memory that the work of all workers may take, such as 4G: half of it for a network call.",
+)
+
+
 def network_options(scale_help: str) -> Callable[[Command], Command]:
     """Give a command the options that say which network enlarges by how much, and how it is computed."""
 
     def give(command: Command) -> Command:
         options = (
-            click.option(
-                "-m",
-                "--model",
-                "-n",
-                "--model-name",
-                "model",
-                metavar="NAME",
-                default="auto",
-                show_default=True,
-                help="Model (see `pysr models`) or model file. auto: chosen for each image by its compression. A+B: A,"
-                " then B.",
-            ),
+            _model_option,
             models_folder_option,
             variant_options,
             weights_option("Safetensors file to use in place of the weights shipped with the model."),
             strength_option,
             scale_option(scale_help, parse_enlargement),
             size_options,
-            click.option(
-                "-t",
-                "--tile",
-                "--patch",
-                "patch",
-                metavar="PIXELS",
-                type=click.IntRange(min=0),
-                default=0,
-                help="Side of the square patches processed one by one, in input pixels. 0 (default): as memory allows.",
-            ),
+            _patch_option,
             click.option("-g", "--gpu-id", metavar="N", type=click.IntRange(min=0), help="Same as --device cuda:N."),
             device_options,
             backend_options,
             click.option("--fp32", is_flag=True, help="Same as --precision float32."),
-            click.option(
-                "--mode",
-                type=click.Choice(["auto", "exact", "blend", "mean"]),
-                default="auto",
-                show_default=True,
-                help="How patches are joined. auto: exact if the model allows it, else blend.",
-            ),
-            click.option(
-                "--max-memory",
-                metavar="SIZE",
-                type=parse_memory,
-                help="Memory that the work of all workers may take, such as 4G: half of it for a network call.",
-            ),
+            _mode_option,
+            _max_memory_option,
             click.option(
                 "--match-histogram", is_flag=True, help="Match each colour channel's histogram to the input's."
             ),
