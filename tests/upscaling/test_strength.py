@@ -136,7 +136,7 @@ def test_other_weights_of_strength_0_are_another_result(
     def skips(seed: int, strength: float) -> list[bool]:
         """Whether a run with clean weights of that seed skips the file."""
         weights = shipped(f"clean{seed}", Layer(seed))
-        start = {"weights": weights, "model": "clean", "callable": partial(load_weights, weights=weights)}[kind]
+        start: Any = {"weights": weights, "model": "clean", "callable": partial(load_weights, weights=weights)}[kind]
         install(replace(mending, strength_from={2: start}), replace(clean, weights={2: weights}))
         up = pysr.load("mending", 2, device="cpu", strength=strength)
         return [bool(file.skipped) for file in up.upscale_folder(tmp_path / "in", tmp_path / "out", resume=True)]

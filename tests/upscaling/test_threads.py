@@ -49,6 +49,31 @@ def test_what_is_worked_on_fits_into_memory() -> None:
     assert max(total for total in seen if total not in range(21, 30)) <= 20  # an item above 20 comes alone
 
 
+def test_of_light_items_more_are_worked_on_at_the_same_time() -> None:
+    busy: set[int] = set()
+    light, heavy = 0, 0
+    lock = threading.Lock()
+
+    def work(item: int) -> int:
+        nonlocal light, heavy
+        with lock:
+            busy.add(item)
+            light = max(light, sum(item % 2 for item in busy))
+            heavy = max(heavy, sum(1 - item % 2 for item in busy))
+        time.sleep(0.002)
+        with lock:
+            busy.discard(item)
+        return item
+
+    def weigh(item: int) -> int:
+        return 1 if item % 2 else 2
+
+    assert len(results_of(work, range(60), threads=2, weigh=weigh, light=1, more=5)) == 60
+    assert heavy <= 2
+    assert len(results_of(work, range(1, 61, 2), threads=2, weigh=weigh, light=1, more=5)) == 30
+    assert 2 < light <= 7
+
+
 def test_results_that_nobody_takes_do_not_pile_up() -> None:
     begun: list[int] = []
     with in_any_order(begun.append, range(1000), 2, weigh=lambda item: 1, most=100) as results:

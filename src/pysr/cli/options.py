@@ -220,7 +220,8 @@ def folder_options(command: Command) -> Command:
             "--workers",
             metavar="N",
             type=click.IntRange(min=1),
-            help="Files to work on at the same time, as far as memory allows. Default: one for each processor.",
+            help="Files to work on at the same time, as far as memory allows. Default: one for each processor, and"
+            " more of small images.",
         ),
         click.option(
             "--resume",

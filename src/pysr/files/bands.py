@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, islice
 from typing import TypeVar
 
 import numpy as np
@@ -41,10 +42,15 @@ def rebanded(bands: Iterable[Pixels], height: int) -> Iterator[Pixels]:
 
 def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Call a function for each item in several threads; results come in order, and few wait in memory."""
+    items = iter(items)
+    beginning = list(islice(items, 2))
+    if len(beginning) < 2:  # a thread takes longer to start than a small image to compress
+        yield from map(work, beginning)
+        return
     threads = min(os.cpu_count() or 1, _MOST_THREADS)
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[Result]] = deque()
-        for item in items:
+        for item in chain(beginning, items):
             waiting.append(pool.submit(work, item))
             if len(waiting) > 2 * threads:
                 yield waiting.popleft().result()

@@ -28,7 +28,8 @@ from .remote_manifest import RemoteManifest, manifest_at, records_at
 from .report import Report, collected_warnings
 from .settings import Settings, file_digest, settings_of
 from .threads import in_any_order
-from .tiling import CALL_SHARE, ROWS_SHARE
+from .tiling import CALL_SHARE, ROWS_SHARE, TiledStage
+from .turns import AT_ONCE, SMALL, Turn
 
 if TYPE_CHECKING:
     from .upscaler import Upscaler
@@ -42,6 +43,7 @@ _PIXELS_OF_BYTE = 8  # of files elsewhere, whose headers are not read before the
 _THERE = "its result is there already"
 _SHARE = 0.5  # of the free memory, for all files that are worked on at the same time
 _MOST_WORKERS = 8  # where none are asked for: as many threads write a file
+_LIGHT, _MORE_LIGHT = 2**18, 2 * AT_ONCE  # bytes of small images, and workers more for them: they wait for each other
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class Course:
 
     Attributes:
         workers: How many are worked on at the same time, of which one computes with a network; 1: one by one, as the
-            results are taken; None: as many as suit the engine, in this process one for each processor.
+            results are taken; None: as many as suit the engine, in this process one for each processor, and some more
+            for small images, of which a network takes several at once.
         max_memory: Bytes that the work may take: half of it for a network call, of which there is one at a time, and
             half for all files, by their headers and with their rows of patches. None: shares of what is free.
         skip_existing: Whether those are skipped whose results are there already.
@@ -159,11 +162,11 @@ def work_locally(work: EngineWork) -> Generator[FileResult]:
         return result
 
     numbers = range(len(work.jobs))
-    if workers == 1 or len(numbers) == 1:
+    if work.workers == 1 or len(numbers) == 1:
         yield from map(do, numbers)
         return
-    most = work.max_memory or int(free_memory() * _SHARE)
-    with in_any_order(do, numbers, workers, weigh=work.weight, most=most) as results:
+    most, more = work.max_memory or int(free_memory() * _SHARE), 0 if work.workers else _MORE_LIGHT
+    with in_any_order(do, numbers, workers, weigh=work.weight, most=most, light=_LIGHT, more=more) as results:
         yield from results
 
 
@@ -230,6 +233,7 @@ class FileWorker:
     ) -> None:
         self._upscaler_for, self._output, self._course, self._records = upscaler_for, output, course, records
         self._loading, self._turn = threading.Lock(), threading.Lock()
+        self._shared: dict[Upscaler, Upscaler] = {}  # with networks that take turns
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FileWorker, (self._upscaler_for, self._output, self._course, self._records)
@@ -303,16 +307,22 @@ class FileWorker:
     def _chosen(self, job: FileJob, outcome: Outcome) -> Upscaler:
         if not outcome.upscaler:
             with self._loading:
-                outcome.upscaler = self._upscaler_for(job).chosen_for(job.source)
-            if self._course.workers != 1:
-                outcome.upscaler = _taking_turns(outcome.upscaler, self._turn)
+                chosen = self._upscaler_for(job).chosen_for(job.source)
+                if self._course.workers != 1 and chosen not in self._shared:
+                    self._shared[chosen] = _taking_turns(chosen, self._turn)
+                outcome.upscaler = self._shared.get(chosen, chosen)
         return outcome.upscaler
 
 
-def _taking_turns(upscaler: Upscaler, turn: threading.Lock) -> Upscaler:
-    """Return the same upscaler, whose networks compute only while they hold ``turn``."""
+def _taking_turns(upscaler: Upscaler, lock: threading.Lock) -> Upscaler:
+    """Return the same upscaler, whose networks compute only while they hold a lock."""
+
+    def in_turn(tiled: TiledStage) -> TiledStage:
+        most = tiled.affordable_area(channels=3, enough=AT_ONCE * SMALL)
+        return replace(tiled, stage=replace(tiled.stage, turn=Turn(lock, most)))
+
     shared = copy.copy(upscaler)
-    shared._stages = tuple(replace(tiled, stage=replace(tiled.stage, turn=turn)) for tiled in upscaler._stages)
+    shared._stages = tuple(map(in_turn, upscaler._stages))
     return shared
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from numbers import Integral
 from statistics import fmean
@@ -235,7 +236,7 @@ def samples(
     lows = [to_channels(unit_floats(image), channels)[None] for image in images]
     options: dict[str, Any] = {"seed": params.seed, "temperature": params.temperature}
     try:
-        with stage.turn:
+        with stage.turn.lock if stage.turn else nullcontext():
             if stage.runner.samples_together and not any(kept or ()):
                 outputs = stage.runner.sample_each(lows, params.n, **options, progress=progress)
             else:

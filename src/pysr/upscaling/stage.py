@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from ..ops.threads import threads_on_idle_processors
 from ..plugin import Model, Preprocess, Preprocessor, Weights
 from .blame import blamed
 from .runner import PreparedNetwork
+from .turns import Turn
 
 _WINDOW_BYTES = 8  # per value of a window and of its output: float32, and one copy (in transfer, or in a row of tiles)
 
@@ -53,7 +54,7 @@ class Stage:
         weights: Where its network's weights come from; None if it has none, or they came with the model's own file.
         mixed_in: The digest of the weights of strength 0, where a strength is set (see `with_strength`).
         calibration: A sha256 that all images decide on which its network was calibrated for int8; empty if it was not.
-        turn: Held while the network computes, so that of several threads one does at a time.
+        turn: By which several threads compute; None: all at the same time.
     """
 
     model: Model
@@ -65,7 +66,7 @@ class Stage:
     weights: Weights | Path | None = None
     mixed_in: str = ""
     calibration: str = ""
-    turn: AbstractContextManager[Any] = nullcontext()  # noqa: RUF009 (it holds nothing)
+    turn: Turn | None = None
 
     @property
     def halo(self) -> int | None:
@@ -104,8 +105,11 @@ class Stage:
             PluginError: The model returns a wrong shape, NaN or infinite pixels, or raises an exception.
         """
         windows = windows.to(self.runner.device)
+        return self.turn(self._compute, windows) if self.turn else self._compute(windows)
+
+    def _compute(self, windows: Tensor) -> Tensor:
         threads = threads_on_idle_processors() if windows.device.type == "cpu" else nullcontext()
-        with self.turn, threads, blamed(f"the model {self.model.name!r} of {self.owner} failed"):
+        with threads, blamed(f"the model {self.model.name!r} of {self.owner} failed"):
             return self._process_symmetries(windows) if self.ensemble else self._process_once(windows)
 
     def _process_symmetries(self, windows: Tensor) -> Tensor:

@@ -28,6 +28,8 @@ def in_any_order(
     *,
     weigh: Callable[[Item], int],
     most: int,
+    light: int = 0,
+    more: int = 0,
 ) -> Iterator[Iterator[Result]]:
     """Call a function for each item in several threads, within a ``with`` block; what is unfinished at its end stops.
 
@@ -39,11 +41,13 @@ def in_any_order(
         threads: How many items are worked on at the same time.
         weigh: Tells the bytes of memory that an item takes.
         most: Bytes that the items may take together. One that takes more is worked on alone.
+        light: Bytes up to which an item is light.
+        more: How many items more are worked on at the same time where they are light.
 
     Yields:
         The results, in the order in which they are ready. An exception of ``work`` or ``items`` ends them.
     """
-    crew = _Crew(work, items, threads, weigh, most)
+    crew = _Crew(work, items, threads, weigh, most, light, more)
     try:
         yield crew.results()
     finally:
@@ -58,8 +62,11 @@ class _Crew(Generic[Item, Result]):
         threads: int,
         weigh: Callable[[Item], int],
         most: int,
+        light: int,
+        more: int,
     ) -> None:
         self._work, self._items, self._weigh, self._most = work, iter(items), weigh, most
+        self._light, self._most_heavy, self._heavy = light, threads, 0  # items
         self._lock = threading.Lock()  # taken by itself, not by way of the condition, so that `_Stopped` cannot leak it
         self._changed = threading.Condition(self._lock)
         self._next: deque[tuple[Item, int]] = deque()  # the item whose turn it is, and its weight
@@ -68,8 +75,8 @@ class _Crew(Generic[Item, Result]):
         self._taken = 0  # bytes
         self._busy: set[int] = set()  # threads that are within the work
         self._is_stopped = False
-        self._running = threads
-        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
+        self._running = threads + more
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(self._running)]
 
     def results(self) -> Iterator[Result]:
         for thread in self._threads:
@@ -119,18 +126,26 @@ class _Crew(Generic[Item, Result]):
                     else:
                         return None
                 weight = self._next[0][1]
-                if self._taken == 0 or self._taken + weight <= self._most:
+                if self._fits(weight):
                     self._taken += weight
+                    self._heavy += weight > self._light
                     self._busy.add(threading.get_ident())
                     return self._next.popleft()
                 self._changed.wait()
         return None
+
+    def _fits(self, weight: int) -> bool:
+        """Whether an item can be begun beside those that are worked on."""
+        if weight > self._light and self._heavy == self._most_heavy:
+            return False
+        return self._taken == 0 or self._taken + weight <= self._most
 
     def _give(self, result: Result, weight: int) -> None:
         """Hand a result over; wait as long as too many of them wait."""
         with self._lock:
             self._busy.discard(threading.get_ident())
             self._taken -= weight
+            self._heavy -= weight > self._light
             self._results.append(result)
             self._changed.notify_all()
             while len(self._results) > len(self._threads) and not self._is_stopped:

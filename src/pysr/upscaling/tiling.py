@@ -118,7 +118,7 @@ class TiledStage:
             most = MOST_AT_ONCE if tiling.max_memory is None else tiling.max_memory // (4 * ROWS_SHARE)
             tallest = most // (channels * width * self.stage.scale**2) // (1 if mode == "exact" else _ROWS_BLENDED)
             whole = round_up(height, multiple_of) * round_up(width, multiple_of)
-            area = self._affordable_area(channels, whole)
+            area = self.affordable_area(channels, whole)
             patch = fit_patch((height, width), area=area, halo=margin, multiple_of=multiple_of, tallest=tallest)
         else:
             least = min(tiling.patch, overlap + multiple_of) if mode == "mean" else smallest_patch(margin, multiple_of)
@@ -291,9 +291,9 @@ class TiledStage:
         """How many patches a network call takes; larger batches are not faster on a CPU."""
         if self.stage.runner.device.type == "cpu":
             return 1
-        return max(1, int(self._affordable_area(channels) // math.prod(plan.patch)))
+        return max(1, int(self.affordable_area(channels) // math.prod(plan.patch)))
 
-    def _affordable_area(self, channels: int, enough: float = math.inf) -> float:
+    def affordable_area(self, channels: int, enough: float = math.inf) -> float:
         """Pixels of the image that one network call has the memory for; more than ``enough`` are of no use."""
         most = self.tiling.max_memory
         share = None if most is None else max(1, most // CALL_SHARE)
@@ -303,6 +303,6 @@ class TiledStage:
     def _warn_if_over_budget(self, plan: Plan, channels: int) -> None:
         if self.tiling.patch != "auto" or self.tiling.max_memory is None:
             return
-        if math.prod(plan.patch) > self._affordable_area(channels):
+        if math.prod(plan.patch) > self.affordable_area(channels):
             size = f"{plan.patch[1]} x {plan.patch[0]}"
             logger.warning("max_memory is too small even for patches of %s pixels; using these anyway", size)
