@@ -117,29 +117,13 @@ def upscale_jobs(
     engine = registry().engine(course.engine)
     reports = FilesProgress(progress, jobs, scale) if progress else None
     with ExitStack() as stack:
-        manifest: Manifest | RemoteManifest | None = None
-        records: Mapping[str, Record] = {}
-        if course.manifest and course.dry_run:
-            records = records_at(course.manifest)
-        elif course.manifest:
-            manifest = stack.enter_context(manifest_at(course.manifest))
-            records = manifest.records
+        manifest, records = _opened_manifest(course, stack)
         worker = FileWorker(upscaler_for, output, course, records)
-
-        def finish(number: int, done: Done) -> FileResult:
-            result, record = done
-            if reports:
-                if result.error and result.error is reports.error:
-                    raise result.error
-                reports.end(number, skipped=bool(result.skipped))
-            if manifest and record:
-                manifest.add(record)
-            return replace(result, source=jobs[number].source, target=jobs[number].target)
 
         work = EngineWork(
             jobs,
             worker,
-            finish,
+            lambda number, done: _finished(number, jobs[number], done, reports, manifest),
             progress=reports.of if reports else lambda number: None,
             lost=worker.lost,
             workers=course.workers,
@@ -151,6 +135,34 @@ def upscale_jobs(
             yield result
             if result.error and course.fail_fast:
                 return
+
+
+def _opened_manifest(course: Course, stack: ExitStack) -> tuple[Manifest | RemoteManifest | None, Mapping[str, Record]]:
+    """Open the manifest for as long as a stack lasts; return it, unless nothing is to be written, and what it says."""
+    if not course.manifest:
+        return None, {}
+    if course.dry_run:
+        return None, records_at(course.manifest)
+    manifest = stack.enter_context(manifest_at(course.manifest))
+    return manifest, manifest.records
+
+
+def _finished(
+    number: int,
+    job: FileJob,
+    done: Done,
+    reports: FilesProgress | None,
+    manifest: Manifest | RemoteManifest | None,
+) -> FileResult:
+    """Note what became of a file, and return it as callers get it."""
+    result, record = done
+    if reports:
+        if result.error and result.error is reports.error:
+            raise result.error
+        reports.end(number, skipped=bool(result.skipped))
+    if manifest and record:
+        manifest.add(record)
+    return replace(result, source=job.source, target=job.target)
 
 
 def work_locally(work: EngineWork) -> Generator[FileResult]:
