@@ -58,9 +58,11 @@ def test_what_waits_is_computed_together_once_the_bits_are_known_to_be_the_same(
         return windows * 2
 
     windows = [window(number) for number in range(2 * AT_ONCE + 1)]
+    before = torch.get_rng_state()
     for own, output in zip(windows, outcomes(double, windows), strict=True):
         assert torch.equal(output, own * 2)
-    assert sizes == [AT_ONCE, *[1] * AT_ONCE, AT_ONCE, 1]
+    assert sizes == [AT_ONCE, *[1] * AT_ONCE, AT_ONCE, AT_ONCE, 1]
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_where_a_batch_gives_other_bits_each_is_computed_alone() -> None:
@@ -73,6 +75,30 @@ def test_where_a_batch_gives_other_bits_each_is_computed_alone() -> None:
     windows = [window(0.5) for _ in range(3 * AT_ONCE)]
     assert all(torch.equal(output, window(0.5)) for output in outcomes(rounded_otherwise, windows))
     assert sizes.count(AT_ONCE) == 1
+
+
+@pytest.mark.parametrize("first", [[0.0] * AT_ONCE, [1.0] * AT_ONCE])
+def test_images_that_are_alike_prove_nothing_for_others(first: list[float]) -> None:
+    def relative_to_the_brightest(windows: Tensor) -> Tensor:
+        return windows / windows.amax().clamp(min=0.1)
+
+    windows = [window(value) for value in [*first, *(number / 10 for number in range(1, AT_ONCE + 1))]]
+    for own, output in zip(windows, outcomes(relative_to_the_brightest, windows), strict=True):
+        assert torch.equal(output, relative_to_the_brightest(own))
+
+
+def test_a_network_that_changes_its_input_gets_each_image_once() -> None:
+    calls = 0
+
+    def halve(windows: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise ValueError("once")
+        return windows.mul_(0.5)
+
+    found = outcomes(halve, [window(1.0) for _ in range(AT_ONCE)])
+    assert all(isinstance(output, ValueError) or torch.equal(output, window(0.5)) for output in found)
 
 
 def test_an_image_that_fails_costs_no_other() -> None:
