@@ -25,8 +25,7 @@ _log = logging.getLogger(__name__)
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM})  # FAT, SMB, FUSE
 _EXCLUSIVE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _SIBLING = re.compile(r"\.pysr-\d+-[0-9a-f]{16}(-[0-9a-f]{8})?")  # the last part is that of earlier versions
-_OF_THE_SYSTEM = ("/dev", "/proc", "/sys")  # which show what it consists of, and keep no files
-_BUT = ("/dev/shm",)
+_OF_THE_SYSTEM, _BUT = ("/dev/", "/proc/", "/sys/"), "/dev/shm/"  # which show what it consists of, and keep no files
 unfinished: set[str] = set()  # siblings, whether they have their names already or not
 _LONGEST_NAME = 255  # bytes in a file's name: the limit of ext4, XFS, Btrfs, APFS and NTFS
 
@@ -62,18 +61,22 @@ def special_kind(path: FilePath) -> str | None:
     return "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
 
 
+def is_of_the_system(path: str) -> bool:
+    """Tell whether an absolute path lies where the system shows devices and processes; /dev/shm holds files."""
+    return path.startswith(_OF_THE_SYSTEM) and not path.startswith(_BUT)
+
+
 def check_not_of_the_system(path: FilePath) -> None:
     """Check that a new file, or a folder for it, does not lie where the system shows devices and processes.
 
     Raises:
         InputError: It does.
     """
-    target = os.path.realpath(file_name(path))
-    lies_in = next((folder for folder in _OF_THE_SYSTEM if target.startswith(f"{folder}/")), None)
-    if lies_in and not os.path.exists(target) and not target.startswith(tuple(f"{folder}/" for folder in _BUT)):
-        raise InputError(
-            f"{os.fspath(path)} would lie in {lies_in}, where the system keeps no files; choose another folder"
-        )
+    name = file_name(path)
+    target = os.path.realpath(name)
+    if is_of_the_system(target) and not os.path.exists(name):  # a pipe is there, though its real path is not
+        folder = "/" + target.split("/")[1]
+        raise InputError(f"{name} would lie in {folder}, where the system keeps no files; choose another folder")
 
 
 def check_place(path: FilePath, *, folder_is_made: bool = False, replaces_folder: bool = False) -> None:
@@ -98,7 +101,7 @@ def check_place(path: FilePath, *, folder_is_made: bool = False, replaces_folder
         raise InputError(f"{folder!r}, where {name!r} is to lie, is not a folder; choose another one")
     if not os.path.isdir(folder):
         raise InputError(f"there is no folder {folder!r} for {name!r}; create it first")
-    if os.path.exists(target) and not (os.path.isdir if replaces_folder else os.path.isfile)(target):
+    if os.path.exists(name) and not (os.path.isdir if replaces_folder else os.path.isfile)(target):
         raise InputError(f"{name!r} is a folder or a device, not a file; choose another name")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"the folder {folder!r} is write-protected; choose another one")

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,13 @@ def test_outputs_that_are_folders(folder: Path, tmp_path: Path, output: str) -> 
     jobs = plan_files(inputs, f"{tmp_path}/{output}", Enlargement(2))
     assert {job.target.parent for job in jobs} == {tmp_path / output}
     assert not (tmp_path / output).exists()
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="there is no folder in memory")
+def test_a_folder_in_memory_is_a_place(folder: Path) -> None:
+    for output, target in (("/dev/shm/new.png", "/dev/shm/new.png"), ("/dev/shm/new/", "/dev/shm/new/a.png")):
+        (job,) = plan_files([folder / "a.png"], output, Enlargement(2))
+        assert (job.target, job.error) == (Path(target), None)
 
 
 @pytest.mark.parametrize("output", ["/dev/stdout", "/dev/null", "/dev/fd/1"])

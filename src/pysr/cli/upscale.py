@@ -163,9 +163,8 @@ def jobs_of(
     options: UpscaleOptions, sources: Sequence[Any], output: Output, enlargement: Enlargement
 ) -> Sequence[FileJob]:
     """Which file is written for which input."""
-    from ..atomic import check_not_of_the_system
     from ..files.formats import WRITABLE
-    from ..files.remote import as_place, is_url
+    from ..files.remote import as_place
     from ..files.writer import format_by_name
     from ..files.zarr_store import check_target
     from ..upscaling.folder import plan_files, plan_in_place, plan_one
@@ -176,8 +175,6 @@ def jobs_of(
         if sys.stdout.isatty():
             raise click.UsageError("an image would be written to the terminal; name a file (-o), or use a pipe")
         return [plan_one(sources[0], sys.stdout.buffer, enlargement)]
-    if options.output and not is_url(options.output):
-        check_not_of_the_system(options.output)
     if options.output and options.reads_stream:
         jobs = [plan_one(sources[0], as_place(options.output), enlargement)]
     else:

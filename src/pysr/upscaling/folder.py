@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import IO
 
-from ..atomic import FilePath, file_name
+from ..atomic import FilePath, check_not_of_the_system, file_name, is_of_the_system
 from ..errors import InputError
 from ..files import READABLE, WRITABLE, image_metadata, open_for_reading, upright_size
 from ..files.formats import ENDINGS, detect_format, format_of_ending
@@ -314,7 +314,8 @@ def _not_all_failed(jobs: list[FileJob]) -> list[FileJob]:
 
 
 def _check_is_no_device(output: str) -> None:
-    if output.startswith(("/dev/", "/proc/")) or (os.path.exists(output) and not _is_place(output)):
+    check_not_of_the_system(output)
+    if is_of_the_system(output) or (os.path.exists(output) and not _is_place(output)):
         raise InputError(
             f"{output} is a device or a pipe, which can hold no complete file; write to a file, or to standard output"
             " with -o -"
