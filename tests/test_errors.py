@@ -2,7 +2,7 @@
 
 import pytest
 
-from pysr.errors import InputError, OutOfMemoryError, format_error
+from pysr.errors import InputError, OutOfMemoryError, explain_import, format_error
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,17 @@ from pysr.errors import InputError, OutOfMemoryError, format_error
 )
 def test_an_error_is_one_line(error: BaseException, line: str) -> None:
     assert format_error(error) == line
+
+
+@pytest.mark.parametrize(
+    ("missing", "advice"),
+    [
+        ("no_such_package.part", "pip install no_such_package, or reinstall the package pysr_probe"),
+        ("pytest.gone", "pip install -U pytest, or reinstall the package pysr_probe"),
+        ("pysr.gone", "pip install -U pysr-sdk, or reinstall the package pysr_probe"),  # "pysr" is another program's
+        ("pysr_probe.gone", "reinstall the package pysr_probe"),
+    ],
+)
+def test_what_an_import_lacks_is_named_as_pip_knows_it(missing: str, advice: str) -> None:
+    error = ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+    assert explain_import("pysr_probe:build", error) == f"pysr_probe:build cannot be loaded ({error}); {advice}"

@@ -12,8 +12,11 @@ A message says what was given, what is allowed and what to do: in lower case, wi
 """
 
 import signal
+import sys
 
 __all__ = ["InputError", "OutOfMemoryError", "PluginError", "PysrError", "UnknownNameError", "WeightsError"]
+
+_DISTRIBUTIONS = {"pysr": "pysr-sdk"}  # what pip knows a package as; "pysr" is another program's
 
 
 class PysrError(Exception):
@@ -88,10 +91,11 @@ def explain_import(target: str, error: BaseException) -> str:
         target: What was to be imported, as ``"pysr_vdsr.network:build"``.
         error: What that raised.
     """
-    package = target.partition(".")[0]
+    package = target.partition(":")[0].partition(".")[0]
     missing = ((error.name or "") if isinstance(error, ModuleNotFoundError) else "").partition(".")[0]
-    command = "" if missing in ("", package) else f"pip install {missing}, or "
-    return f"{target} cannot be loaded ({error}); {command}reinstall the package {package}"
+    update = "-U " if missing in sys.modules else ""  # it is there, but has no such part
+    command = "" if missing in ("", package) else f"pip install {update}{_DISTRIBUTIONS.get(missing, missing)}, or "
+    return f"{target} cannot be loaded ({error}); {command}reinstall the package {_DISTRIBUTIONS.get(package, package)}"
 
 
 def _message(error: BaseException) -> str:
