@@ -350,15 +350,16 @@ class FilesProgress:
         self._report, self._jobs, self._lock = report, jobs, threading.Lock()
         self._pixels = [_pixels(job) * (job.scale or scale) ** 2 for job in jobs]
         self._done = [0] * len(jobs)
+        self._all_pixels, self._all_done = sum(self._pixels), 0  # kept up, as there may be very many files
 
     def of(self, number: int) -> Progress:
         """Report that a file has started, and return the callback for its progress."""
 
         def report(done: int, total: int) -> None:
             with self._lock:
-                self._done[number] = self._pixels[number] * done // total
+                self._set_done(number, self._pixels[number] * done // total)
                 try:
-                    self._report(self._jobs[number], sum(self._done), sum(self._pixels))
+                    self._report(self._jobs[number], self._all_done, self._all_pixels)
                 except Exception as error:
                     self.error = error
                     raise
@@ -370,8 +371,13 @@ class FilesProgress:
         """Count a file as done; or not at all if there was nothing to do, so that it does not change the speed."""
         with self._lock:
             if skipped:
+                self._all_pixels -= self._pixels[number]
                 self._pixels[number] = 0
-            self._done[number] = self._pixels[number]
+            self._set_done(number, self._pixels[number])
+
+    def _set_done(self, number: int, pixels: int) -> None:
+        self._all_done += pixels - self._done[number]
+        self._done[number] = pixels
 
 
 def _weight(job: FileJob, scale: int, max_memory: int | None) -> int:
