@@ -23,6 +23,10 @@ def test_a_marker_is_found_across_pieces_of_the_file() -> None:
             assert jpeg_end.find_marker(io.BytesIO(data[:-5]), 3) is None
 
 
+def test_long_runs_of_fill_bytes_are_gone_through_once() -> None:
+    assert jpeg_end.find_marker(io.BytesIO(b"\xff" * 10**7), 0) is None  # else it takes minutes
+
+
 class Counting(io.BytesIO):
     """A file that knows how much of it was asked for at once."""
 

@@ -13,7 +13,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 SCAN, END = 0xDA, 0xD9
 END_MARKER = b"\xff\xd9"
-_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # but those that may lie within pixels
+_MARKER = re.compile(rb"(?<!\xff)\xff+([^\x00\xff\xd0-\xd7])")  # but those within pixels; each run is tried once
 _FRAMES = 0xC0, 0xC1, 0xC2  # markers of Huffman-coded images
 _BARE = 0x01, 0xD8  # markers without a length behind them
 _FIRST_PIECE, _PIECE = 2**8, 2**16  # bytes that are searched at a time, at first and then
