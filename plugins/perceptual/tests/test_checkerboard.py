@@ -51,6 +51,16 @@ def test_chance_evens_out_over_a_batch() -> None:
     assert LOSS(images + noise, images) < LOSS(images[:1] + noise[:1], IMAGE) / 2.5
 
 
+def test_a_grid_does_not_hide_behind_an_opposite_one() -> None:
+    """Smooth on the left, textured on the right, and a grid that is the other way round there."""
+    target = torch.full((1, 3, 64, 128), 0.5)
+    target[..., 64:] += 0.2 * torch.randn((1, 3, 64, 64), generator=torch.Generator().manual_seed(0))
+    opposite = torch.zeros_like(target)
+    opposite[..., 1::4, 2::4] = 0.01
+    opposite[..., 64:] *= -1
+    assert checkerboard("4", "calm")(target + opposite, target) > 3 * LOSS(target + opposite, target)
+
+
 def test_gradients_flow() -> None:
     output = (IMAGE + grid(4)).requires_grad_()
     LOSS(output, IMAGE).backward()
@@ -62,5 +72,7 @@ def test_what_cannot_be_is_said() -> None:
     for period in ("1", "17", "x", "4.0"):
         with pytest.raises(InputError, match="2 to 16 pixels, as in 'checkerboard:4'"):
             checkerboard(period)
+    with pytest.raises(InputError, match=r"takes the option calm, .*; got loud"):
+        checkerboard("4", "loud")
     with pytest.raises(InputError, match="80 x 5 pixels have no cell of checkerboard:4; take larger patches"):
         LOSS(torch.rand(1, 3, 5, 80), torch.rand(1, 3, 5, 80))

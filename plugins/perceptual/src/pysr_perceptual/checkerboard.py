@@ -4,11 +4,14 @@ from collections.abc import Callable
 from functools import partial
 
 from torch import Tensor
+from torch.nn.functional import pad
 
 from pysr.errors import InputError
 
+FAINT = 0.02  # detail that counts as little as none: some noise
 
-def unevenness(output: Tensor, target: Tensor, period: int) -> Tensor:
+
+def unevenness(output: Tensor, target: Tensor, period: int, *, calm: bool = False) -> Tensor:
     """Measure how much the positions in the cells of a grid differ in their mean error.
 
     A network that enlarges computes each position of a cell of ``period`` x ``period`` pixels by different weights, and
@@ -17,10 +20,14 @@ def unevenness(output: Tensor, target: Tensor, period: int) -> Tensor:
     Laplacian), are averaged at each position over all cells of all images; the loss is the mean absolute deviation of
     these means from their mean over the cell, with a quarter of that for detail. Detail that does not repeat is free.
 
+    A network can learn to hide a grid on smooth areas from this by an opposite one where there is texture. So cells may
+    count the more the calmer they are.
+
     Args:
         output: (N, C, H, W) float in [0, 1].
         target: The same shape and range.
         period: Side of a cell in pixels. Pixels beyond whole cells are ignored.
+        calm: Whether a cell counts by how little detail the target has in it, else all count alike.
 
     Returns:
         A scalar, 0 if no position is special.
@@ -31,12 +38,27 @@ def unevenness(output: Tensor, target: Tensor, period: int) -> Tensor:
     height, width = output.shape[-2:]
     if min(height, width) < period + 2:
         raise InputError(f"{width} x {height} pixels have no cell of checkerboard:{period}; take larger patches")
-    return _deviation(output - target, period) + _deviation(detail(output) - detail(target), period) / 4
+    wanted = detail(target)
+    around = pad(wanted, (1, 1, 1, 1), "replicate")
+    return (
+        _deviation(output - target, _shares(around, period, calm), period)
+        + _deviation(detail(output) - wanted, _shares(wanted, period, calm), period) / 4
+    )
 
 
-def _deviation(errors: Tensor, period: int) -> Tensor:
-    cells = errors.unfold(-2, period, period).unfold(-2, period, period)  # (N, C, down, across, period, period)
-    means = cells.mean((0, 2, 3))  # (C, period, period)
+def _cells(planes: Tensor, period: int) -> Tensor:
+    """(N, C, H, W) -> (N, C, down, across, period, period)."""
+    return planes.unfold(-2, period, period).unfold(-2, period, period)
+
+
+def _shares(details: Tensor, period: int, calm: bool) -> Tensor:
+    """How much each cell counts, (N, 1, down, across, 1, 1), by the target's detail; 1 in all."""
+    shares = (_cells(details, period).mean((1, -2, -1)) + FAINT) ** (-2 if calm else 0)
+    return (shares / shares.sum())[:, None, :, :, None, None]
+
+
+def _deviation(errors: Tensor, shares: Tensor, period: int) -> Tensor:
+    means = (_cells(errors, period) * shares).sum((0, 2, 3))  # (C, period, period)
     deviation: Tensor = (means - means.mean((-2, -1), keepdim=True)).abs().mean()
     return deviation
 
@@ -48,18 +70,21 @@ def detail(images: Tensor) -> Tensor:
     return (4 * inner - around).abs()
 
 
-def checkerboard(period: str = "4") -> Callable[[Tensor, Tensor], Tensor]:
+def checkerboard(period: str = "4", *options: str) -> Callable[[Tensor, Tensor], Tensor]:
     """Build the loss "checkerboard".
 
     Args:
         period: Period of the grid in pixels, 2 to 16: the scale of the enlargement.
+        options: ``calm``, so that smooth areas count most.
 
     Returns:
         `unevenness` with that period.
 
     Raises:
-        InputError: The period is not one of these.
+        InputError: The period is not one of these, or the option is unknown.
     """
     if period not in map(str, range(2, 17)):
         raise InputError(f"checkerboard takes a period of 2 to 16 pixels, as in 'checkerboard:4'; got {period!r}")
-    return partial(unevenness, period=int(period))
+    if options not in ((), ("calm",)):
+        raise InputError(f"checkerboard takes the option calm, as in 'checkerboard:4,calm'; got {', '.join(options)}")
+    return partial(unevenness, period=int(period), calm=bool(options))
