@@ -97,6 +97,9 @@ def test_scales_are_listed_rising_with_the_default(
     assert "x2 x3 x4 x8 (x4 by default)" in capsys.readouterr().out
     assert main(["models"]) == 0
     assert re.search(r"x3 x4 .*\n *\(x2 x8: no weights\)", capsys.readouterr().out)
+    assert main(["models", "--json"]) == 0
+    (falling,) = (found for found in json.loads(capsys.readouterr().out) if found["name"] == "falling")
+    assert (falling["scales"], falling["trained_scales"]) == ([4, 2, 8, 3], [4, 3])
     assert main(["info", "falling", "-s", "5"]) == 2
     assert "is 5; it can be 2, 3, 4, 8" in capsys.readouterr().err
 

@@ -246,14 +246,6 @@ def test_progress_as_json(photo: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert (start["output"], start["number"], start["of"]) == (str(out / "bad.jpg"), 1, 3)
 
 
-def test_models_without_weights_say_so(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("models") == 0
-    assert "(x8: no weights)" in capsys.readouterr().out
-    assert run("models", "--json") == 0
-    models = {model["name"]: model for model in json.loads(capsys.readouterr().out)}
-    assert (models["perceptual"]["scales"], models["perceptual"]["trained_scales"]) == ([4, 8], [4])
-
-
 def test_a_frame_of_an_animation(photo: Path) -> None:
     frames = [Image.new("RGB", (6, 4), colour) for colour in ("red", "lime", "blue")]
     moving = photo.with_name("moving.gif")

@@ -97,11 +97,6 @@ def test_the_style_networks_reach_at_every_place_of_its_grid() -> None:
     assert reach == STYLE.receptive_field
 
 
-def test_without_weights_it_says_how_to_get_some() -> None:
-    with pytest.raises(InputError, match=r"without weights for scale 8.*`pysr train perceptual --scale 8"):
-        pysr.load("perceptual", 8)
-
-
 def test_at_x8_it_begins_as_the_network_for_x4() -> None:
     torch.manual_seed(0)
     begun, small = SuperResolution(8), SuperResolution(4)
@@ -114,14 +109,20 @@ def test_at_x8_it_begins_as_the_network_for_x4() -> None:
     assert all(torch.equal(value, before[name]) for name, value in small.state_dict().items())
 
 
+def scores(model: str, scale: int, variant: str | None = None) -> dict[str, float]:
+    metrics = build_metrics(["psnr", "perceptual"])
+    return measure(pysr.load(model, scale, variant=variant, device="cpu"), "photo", read_planes(PHOTO), metrics).scores
+
+
 def test_features_cost_psnr_and_gain_in_perception() -> None:
-    truth, metrics = read_planes(PHOTO), build_metrics(["psnr", "perceptual"])
-    features, pixels = (
-        measure(pysr.load("perceptual", variant=name, device="cpu"), "photo", truth, metrics).scores
-        for name in ("features", "pixels")
-    )
+    features, pixels = (scores("perceptual", 4, variant) for variant in ("features", "pixels"))
     assert features["psnr"] < pixels["psnr"] - 0.05
     assert features["perceptual"] < pixels["perceptual"]
+
+
+def test_at_x8_it_is_more_exact_than_bicubic() -> None:
+    features, pixels = (scores("perceptual", 8, variant)["psnr"] for variant in ("features", "pixels"))
+    assert scores("bicubic", 8)["psnr"] < features < pixels
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
@@ -155,11 +156,12 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
-@pytest.mark.parametrize(("name", "scale"), [("shipped", 4), ("shipped", 8), ("pixel", 4)])
+@pytest.mark.parametrize(("name", "scale"), [("shipped", 4), ("pixel", 4), ("shipped-x8", 8), ("pixel-x8", 8)])
 def test_recipes_run(name: str, scale: int, data: Path, tmp_path: Path) -> None:
     full = recipe(SR, name)
     assert isinstance(full, Recipe)
-    small = replace(full, scales=(scale,), steps=2, batch=2, patch=48, rescale_augment=(1.0,))
+    assert full.scales == (scale,)
+    small = replace(full, steps=2, batch=2, patch=48, rescale_augment=(1.0,))
     best = train(SR, [data], tmp_path / "out", recipe=small, validation=data, options=CPU)
     upscaler = pysr.load("perceptual", scale, weights=best)
     assert upscaler.upscale(np.zeros((5, 6, 3), np.uint8)).shape == (5 * scale, 6 * scale, 3)
@@ -182,5 +184,5 @@ def test_the_papers_recipe() -> None:
     assert paper.losses == {"perceptual:vgg16/relu2_2": 1.0}
     assert (paper.batch, paper.patch, paper.steps) == (4, 288, 200_000)
     names = [model.recipes for model in pysr_models()]
-    assert [list(each) for each in names] == [["shipped", "pixel", "paper"], ["shipped"]]
+    assert [list(each) for each in names] == [["shipped", "pixel", "shipped-x8", "pixel-x8", "paper"], ["shipped"]]
     assert registry().model("perceptual-style").domain == "style"

@@ -19,10 +19,12 @@ def pysr_models() -> list[Model]:
                 sha256={
                     (4, "features"): "6245cef5a21b0e6fe1a25745298961d6ab05b5d489f8d996f9054dd493c12536",
                     (4, "pixels"): "005feba312977c5eead2433f32c99b9f4eb9fe63efa85d22340a32eab4e58f6e",
+                    (8, "features"): "913ac5f00c655cbfad16c983a521699e903b3979cbefdc64ab64ec4d5192ff8a",
+                    (8, "pixels"): "a4207d35c11d26ba7b80a08f9b22a2e010633f659716d88df84482e95c275b24",
                 },
                 trained_on=TRAINED_ON,
             ),
-            scores={4: 29.48},
+            scores={4: 29.48, 8: 25.06},
             variants=("features", "pixels"),  # the loss that it was trained with
             summary="Trained with a feature loss: sharper than its variant for pixels, at a lower PSNR",
             receptive_field=14,
@@ -30,6 +32,8 @@ def pysr_models() -> list[Model]:
             recipes={
                 "shipped": lazy("pysr_perceptual.train:recipe"),
                 "pixel": lazy("pysr_perceptual.train:pixel"),
+                "shipped-x8": lazy("pysr_perceptual.train:recipe_x8"),
+                "pixel-x8": lazy("pysr_perceptual.train:pixel_x8"),
                 "paper": lazy("pysr_perceptual.train:paper"),
             },
             paper=PAPER,
