@@ -1,5 +1,6 @@
 """Johnson's networks as in the paper, and recipes that run."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,7 +110,7 @@ def test_at_x8_it_begins_as_the_network_for_x4() -> None:
     assert all(torch.equal(value, before[name]) for name, value in small.state_dict().items())
 
 
-def scores(model: str, scale: int, variant: str | None = None) -> dict[str, float]:
+def scores(model: str, scale: int, variant: str | None = None) -> Mapping[str, float]:
     metrics = build_metrics(["psnr", "perceptual"])
     return measure(pysr.load(model, scale, variant=variant, device="cpu"), "photo", read_planes(PHOTO), metrics).scores
 
