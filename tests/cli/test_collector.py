@@ -66,10 +66,10 @@ app.main()
 @pytest.mark.parametrize(
     "leave",
     [
-        "write(Log())",
+        "log = Log(); write(log)",
         "write(Log()); gc.freeze()",  # while torch is imported
         "run, log = app._run, Log()\napp._run = lambda *given: (atexit.register(write, log), run(*given))[1]",
-        "write(Log(mode='wb'), b'all of it')",
+        "log = Log(mode='wb'); write(log, b'all of it')",
         "class Closed(Log): pass\nlog = Closed(); write(log); log.file.close(); del log",
     ],
 )

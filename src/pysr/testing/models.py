@@ -47,7 +47,8 @@ def check_model(name: str, *, scales: tuple[int, ...] | None = None, untrained: 
     model = registry().model(name)
     for scale in scales or model.trained_scales or model.scales:
         for variant in model.variants or (None,):
-            with _random_weights(model, scale, variant) if untrained else nullcontext() as weights:
+            filled = _random_weights(model, scale, variant) if untrained else nullcontext()
+            with _one_thread(), filled as weights:
                 _check_at(model, scale, variant, weights)
 
 
@@ -65,6 +66,17 @@ def _check_at(model: Model, scale: int, variant: str | None, weights: Path | Non
     _check_state_dict(model, scale, variant)
     if model.clean_counterpart(scale, variant):
         _check_strength(model.name, scale, variant)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch compute by one thread: with more it may round otherwise, and while processors are busy it has fewer."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextmanager
