@@ -24,6 +24,7 @@ from ..registry import registry
 from .file_jobs import FileJob, FileResult
 from .manifest import Manifest, Record
 from .memory import free_memory
+from .progress import FilesProgress, JobProgress
 from .remote_manifest import RemoteManifest, manifest_at, records_at
 from .report import Report, collected_warnings
 from .settings import Settings, file_digest, settings_of
@@ -34,7 +35,6 @@ from .turns import AT_ONCE, SMALL, Turn
 if TYPE_CHECKING:
     from .upscaler import Upscaler
 
-JobProgress = Callable[[FileJob, int, int], None]  # the file, and pixels of all results: done, total
 Done = tuple[FileResult, Record | None]  # what became of a file, for the caller and for the manifest
 
 _BYTES_PER_PIXEL = 12  # of an image and of its result: decoded, filtered and compressed
@@ -115,7 +115,9 @@ def upscale_jobs(
         InputError: The manifest or the engine cannot be used.
     """
     engine = registry().engine(course.engine)
-    reports = FilesProgress(progress, jobs, scale) if progress else None
+    reports = (
+        FilesProgress(progress, jobs, [_pixels(job) * (job.scale or scale) ** 2 for job in jobs]) if progress else None
+    )
     with ExitStack() as stack:
         manifest, records = _opened_manifest(course, stack)
         worker = FileWorker(upscaler_for, output, course, records)
@@ -336,48 +338,6 @@ def _taking_turns(upscaler: Upscaler, lock: threading.Lock) -> Upscaler:
     shared = copy.copy(upscaler)
     shared._stages = tuple(map(in_turn, upscaler._stages))
     return shared
-
-
-class FilesProgress:
-    """Progress over several files, in pixels of output.
-
-    Attributes:
-        error: The exception that the caller's callback raised, if any. Unlike an error in a file, it ends the work.
-    """
-
-    def __init__(self, report: JobProgress, jobs: Sequence[FileJob], scale: int) -> None:
-        self.error: Exception | None = None
-        self._report, self._jobs, self._lock = report, jobs, threading.Lock()
-        self._pixels = [_pixels(job) * (job.scale or scale) ** 2 for job in jobs]
-        self._done = [0] * len(jobs)
-        self._all_pixels, self._all_done = sum(self._pixels), 0  # kept up, as there may be very many files
-
-    def of(self, number: int) -> Progress:
-        """Report that a file has started, and return the callback for its progress."""
-
-        def report(done: int, total: int) -> None:
-            with self._lock:
-                self._set_done(number, self._pixels[number] * done // total)
-                try:
-                    self._report(self._jobs[number], self._all_done, self._all_pixels)
-                except Exception as error:
-                    self.error = error
-                    raise
-
-        report(0, 1)
-        return report
-
-    def end(self, number: int, *, skipped: bool) -> None:
-        """Count a file as done; or not at all if there was nothing to do, so that it does not change the speed."""
-        with self._lock:
-            if skipped:
-                self._all_pixels -= self._pixels[number]
-                self._pixels[number] = 0
-            self._set_done(number, self._pixels[number])
-
-    def _set_done(self, number: int, pixels: int) -> None:
-        self._all_done += pixels - self._done[number]
-        self._done[number] = pixels
 
 
 def _weight(job: FileJob, scale: int, max_memory: int | None) -> int:

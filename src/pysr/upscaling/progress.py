@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 
 from ..plugin import Progress
+from .file_jobs import FileJob
+
+JobProgress = Callable[[FileJob, int, int], None]  # the file, and pixels of all results: done, total
 
 
 def progress_shares(progress: Progress | None, sizes: Iterable[int]) -> Iterator[Progress | None]:
@@ -51,3 +55,50 @@ def progress_sums(progress: Progress | None, sizes: Sequence[int]) -> Iterator[P
                 progress(sum(done), sum(sizes))
 
         yield report if progress else None
+
+
+class FilesProgress:
+    """Progress over several files, in pixels of output.
+
+    Args:
+        report: The caller's callback.
+        jobs: The files.
+        pixels: Of the result of each.
+
+    Attributes:
+        error: The exception that the caller's callback raised, if any. Unlike an error in a file, it ends the work.
+    """
+
+    def __init__(self, report: JobProgress, jobs: Sequence[FileJob], pixels: Sequence[int]) -> None:
+        self.error: Exception | None = None
+        self._report, self._jobs, self._lock = report, jobs, threading.Lock()
+        self._pixels = list(pixels)
+        self._done = [0] * len(jobs)
+        self._all_pixels, self._all_done = sum(self._pixels), 0  # kept up, as there may be very many files
+
+    def of(self, number: int) -> Progress:
+        """Report that a file has started, and return the callback for its progress."""
+
+        def report(done: int, total: int) -> None:
+            with self._lock:
+                self._set_done(number, self._pixels[number] * done // total)
+                try:
+                    self._report(self._jobs[number], self._all_done, self._all_pixels)
+                except Exception as error:
+                    self.error = error
+                    raise
+
+        report(0, 1)
+        return report
+
+    def end(self, number: int, *, skipped: bool) -> None:
+        """Count a file as done; or not at all if there was nothing to do, so that it does not change the speed."""
+        with self._lock:
+            if skipped:
+                self._all_pixels -= self._pixels[number]
+                self._pixels[number] = 0
+            self._set_done(number, self._pixels[number])
+
+    def _set_done(self, number: int, pixels: int) -> None:
+        self._all_done += pixels - self._done[number]
+        self._done[number] = pixels
