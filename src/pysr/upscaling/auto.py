@@ -85,6 +85,8 @@ def choose_model(scale: int, compression: Compression) -> Choice:
     fitting = [model for model in models if model.made_for == made_for]
     model = max(fitting or models, key=lambda model: model.scores.get(scale, -math.inf))
     reason = f"because it is the most exact for {made_for} images at x{scale}"
+    if scale not in model.scores:
+        reason = f"because no model that enlarges photographs states how exact it is at x{scale}"
     if not fitting:
         reason = f"because no model for {made_for} images is installed for x{scale}, and it is the next best"
     return Choice(model, reason)
