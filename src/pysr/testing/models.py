@@ -76,7 +76,9 @@ def _one_thread() -> Iterator[None]:
     try:
         yield
     finally:
+        found = torch.get_num_threads()
         torch.set_num_threads(threads)
+    assert found == 1, f"the plugin changed torch's number of threads to {found}; leave it as it is"
 
 
 @contextmanager
