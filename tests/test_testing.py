@@ -1,6 +1,7 @@
 """The conformance check finds what it is there to find."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,18 @@ class Unloadable(Doubling):
         return super().forward(low * self.gain)
 
 
+class Starting(Doubling):
+    """Adds what a layer sees, which at first is nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 3, 5, padding=2, padding_mode="replicate")
+        nn.init.zeros_(self.layer.weight)
+
+    def forward(self, low: Tensor) -> Tensor:
+        return super().forward(low + self.layer(low))
+
+
 def model(network: type[nn.Module], name: str = "probe", receptive_field: int = 0) -> Model:
     return Model(name, (2,), lambda scale, variant: network(), "", colour="rgb", receptive_field=receptive_field)
 
@@ -106,6 +119,15 @@ def test_a_model_without_weights_does_not_pass(install: Callable[..., None]) -> 
     install(Model("untrained", (2,), lambda scale, variant: nn.Conv2d(3, 3, 3, padding=1), "", recipes=recipes))
     with pytest.raises(InputError, match="untrained comes without weights for scale 2"):
         check_model("untrained")
+
+
+def test_layers_that_begin_at_zero_do_not_hide_what_is_before_them(install: Callable[..., None]) -> None:
+    recipes: dict[str, Callable[..., Any]] = {"only": lambda: None}
+    starting = replace(model(Starting, receptive_field=2), recipes=recipes)
+    install(starting, replace(starting, name="other", receptive_field=1))
+    check_model("probe", untrained=True)
+    with pytest.raises(AssertionError, match="is its receptive_field really 1"):
+        check_model("other", untrained=True)
 
 
 def test_a_wrong_size_is_found(install: Callable[..., None]) -> None:

@@ -60,10 +60,10 @@ def _check_at(model: Model, scale: int, variant: str | None, weights: Path | Non
     _check_repeatable(upscaler)
     _check_threads(upscaler)
     if not model.stochastic:
-        _check_network(model, scale, variant)
+        _check_network(model, scale, variant, weights)
     _check_tiled(upscaler, variant, weights)
-    _check_receptive_field(model, scale, variant)
-    _check_state_dict(model, scale, variant)
+    _check_receptive_field(model, scale, variant, weights)
+    _check_state_dict(model, scale, variant, weights)
     if model.clean_counterpart(scale, variant):
         _check_strength(model.name, scale, variant)
 
@@ -83,20 +83,28 @@ def _one_thread() -> Iterator[None]:
 
 @contextmanager
 def _random_weights(model: Model, scale: int, variant: str | None) -> Iterator[Path | None]:
-    """Write the weights of a new network to a file; None if the model needs none, or has some."""
+    """Write the weights of a new network to a file; None if the model needs none, or has some.
+
+    Layers that begin at zero get random numbers: as they are, no check would see what comes before them.
+    """
     network = model.network(scale, variant)
     if model.weights_for(scale, variant) or not any(True for _ in network.parameters()):
         yield None
         return
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for value in network.parameters():
+            if not value.any():
+                value.normal_(0, 0.02, generator=generator)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "random.safetensors"
         save_weights(network, path, {})
         yield path
 
 
-def _check_network(model: Model, scale: int, variant: str | None) -> None:
+def _check_network(model: Model, scale: int, variant: str | None, weights: Path | None) -> None:
     """Check the network by itself: what it does to its input, its dtype, and that items of a batch are independent."""
-    network = _trained(model, scale, variant)
+    network = _trained(model, scale, variant, weights)
     side = math.ceil(24 / model.multiple_of) * model.multiple_of
     low = torch.rand(2, model.channels, side, side, generator=torch.Generator().manual_seed(0))
     low[1] *= 0.5  # so that their means differ
@@ -243,9 +251,9 @@ def _check_tiled(upscaler: Upscaler, variant: str | None, weights: Path | None) 
     )
 
 
-def _trained(model: Model, scale: int, variant: str | None) -> nn.Module:
+def _trained(model: Model, scale: int, variant: str | None, weights: Path | None) -> nn.Module:
     network = model.network(scale, variant).eval()
-    if weights := model.weights_for(scale, variant):
+    if weights := weights or model.weights_for(scale, variant):
         load_weights(network, weights)
     return network
 
@@ -273,12 +281,12 @@ def measured_receptive_field(network: nn.Module, channels: int, scale: int, reac
     return int(max((rows - centre).abs().max(), (columns - centre).abs().max()))
 
 
-def _check_receptive_field(model: Model, scale: int, variant: str | None) -> None:
+def _check_receptive_field(model: Model, scale: int, variant: str | None, weights: Path | None) -> None:
     declared = model.receptive_field
     if declared is None:
         return
     found = measured_receptive_field(
-        _trained(model, scale, variant),
+        _trained(model, scale, variant, weights),
         model.channels,
         1 if registry().enlarges_first(model) else scale,
         declared,
@@ -290,8 +298,8 @@ def _check_receptive_field(model: Model, scale: int, variant: str | None) -> Non
     )
 
 
-def _check_state_dict(model: Model, scale: int, variant: str | None) -> None:
-    first, second = _trained(model, scale, variant), model.network(scale, variant).eval()
+def _check_state_dict(model: Model, scale: int, variant: str | None, weights: Path | None) -> None:
+    first, second = _trained(model, scale, variant, weights), model.network(scale, variant).eval()
     second.load_state_dict(first.state_dict(), strict=True)
     side = math.ceil(24 / model.multiple_of) * model.multiple_of
     low = torch.rand(1, model.channels, side, side)
