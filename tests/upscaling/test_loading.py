@@ -17,7 +17,7 @@ from pysr.cli import app
 from pysr.errors import InputError, OutOfMemoryError, PluginError, UnknownNameError
 from pysr.plugin import Model
 from pysr.testing import photo
-from pysr.upscaling.planes import step_counts
+from pysr.upscaling.planes import shares
 from pysr.upscaling.weights import save_weights
 
 EXACT: dict[str, Any] = {"device": "cpu", "precision": "float32"}
@@ -227,7 +227,7 @@ def test_patches_give_exactly_the_whole_image(
     whole = pysr.load("main", scale, pre_upsampler="start", **EXACT)
     patched = pysr.load("main", scale, pre_upsampler="start", tiling=Tiling(1), **EXACT)
     image = photo(71, 97)
-    assert all(count > 1 for count in step_counts(patched._stages, (3, 71, 97), torch.device("cpu")))
+    assert all(count > 1 for count in shares(patched._stages, (3, 71, 97), torch.device("cpu")))
     assert np.abs(patched.upscale(image) - whole.upscale(image)).max() <= 1e-5
     assert np.abs(whole.upscale(image) - pysr.load("main", scale, **EXACT).upscale(image)).max() > 1e-3
 

@@ -253,8 +253,8 @@ def _check_tiled(upscaler: Upscaler, variant: str | None, weights: Path | None) 
 
 def _trained(model: Model, scale: int, variant: str | None, weights: Path | None) -> nn.Module:
     network = model.network(scale, variant).eval()
-    if weights := weights or model.weights_for(scale, variant):
-        load_weights(network, weights)
+    if file := weights or model.weights_for(scale, variant):
+        load_weights(network, file)
     return network
 
 

@@ -44,6 +44,7 @@ class OpenVINONetwork(PreparedNetwork):
 
     def __init__(self, model: Any, prepared: PreparedNetwork) -> None:
         self._in_forks, self.bytes_per_pixel, self.resampler = prepared, prepared.bytes_per_pixel, None
+        self.parameters = prepared.parameters
         self.device, self.dtype = _CPU, prepared.dtype
         self._use(model)
 

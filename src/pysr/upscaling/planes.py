@@ -38,7 +38,7 @@ def upscale_planes(
     scale = prod(tiled.stage.scale for tiled in stages)
     opened = opened.gray_if_neutral() if keeps_neutral(stages) else opened
     parts = opened.parts(scale)
-    reports = progress_shares(progress, (n for low, _ in parts for n in step_counts(stages, low.shape, device_of(low))))
+    reports = progress_shares(progress, (n for low, _ in parts for n in shares(stages, low.shape, device_of(low))))
     for low, high in parts:
         _upscale_colours(stages, low, high, reports)
         if matches_histogram:
@@ -51,10 +51,11 @@ def keeps_neutral(stages: Stages) -> bool:
     return all(tiled.stage.model.domain != "style" for tiled in stages)
 
 
-def step_counts(stages: Stages, shape: Sequence[int], device: torch.device) -> Iterator[int]:
-    """Yield how often each stage reports progress for an image of shape (C, H, W) on a device."""
+def shares(stages: Stages, shape: Sequence[int], device: torch.device) -> Iterator[int]:
+    """Yield each stage's share of the work on an image of shape (C, H, W): of the only one, its reports of progress."""
     for tiled in stages:
-        yield tiled.steps(shape, device)
+        steps = tiled.steps(shape, device)  # of every stage: one that cannot be planned is told before any work
+        yield steps if len(stages) == 1 else tiled.stage.work(shape)
         shape = (shape[0], *(side * tiled.stage.scale for side in shape[1:]))
 
 

@@ -16,7 +16,7 @@ from ..files.raster_rows import RasterRows
 from ..imaging.colour import is_neutral, white_of
 from ..imaging.planes import Array
 from ..plugin import Progress
-from .planes import Stages, keeps_neutral, step_counts
+from .planes import Stages, keeps_neutral, shares
 from .progress import progress_sums
 from .rows import SlidingRows
 from .tiling import Place, TiledStage
@@ -86,7 +86,7 @@ class _Work:
         neutral = [self._is_neutral(number) for number in range(len(self._known.split(self._sample)))]
         parts = [self._colours(number, is_gray) for number, is_gray in enumerate(neutral)] + self._alphas()
         shape = self._raster.size[::-1]
-        counts = [n for part in parts for n in step_counts(part.stages, (part.channels, *shape), _CPU)]
+        counts = [n for part in parts for n in shares(part.stages, (part.channels, *shape), _CPU)]
         reports = progress_sums(self._progress, counts)
         made: list[Pixels] = []  # the band that the first part is put into
 

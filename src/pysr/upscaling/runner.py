@@ -30,6 +30,7 @@ class PreparedNetwork:
         device: Where it computes.
         dtype: Its precision; float32 if a lower one would gain nothing.
         bytes_per_pixel: Estimate of the working memory per pixel of the network's input.
+        parameters: Number of its parameters; None if another runtime than torch holds them.
         resampler: The network, if it is an interpolation that the native kernel computes here.
 
     Args:
@@ -45,6 +46,7 @@ class PreparedNetwork:
         self, network: nn.Module, device: torch.device, dtype: torch.dtype, probe_shape: tuple[int, int, int]
     ) -> None:
         resampler = network if isinstance(network, Resampler) else None
+        self.parameters: int | None = sum(value.numel() for value in network.parameters())
         network = copy.deepcopy(network).float().eval().requires_grad_(False)
         network = nn.Sequential(network)  # so that every layer has a parent
         readers, self.bytes_per_pixel = calibrate(network, probe_shape, dtype)
@@ -112,7 +114,7 @@ class ForeignNetwork(PreparedNetwork):
     def __init__(self, network: nn.Module, bytes_per_pixel: float) -> None:
         self.device, self.dtype = torch.device("cpu"), torch.float32
         self.bytes_per_pixel = bytes_per_pixel + _OWN_BYTES
-        self.resampler = None
+        self.parameters, self.resampler = None, None
         self._network = network.eval()
 
     @torch.inference_mode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from .blame import blamed
 from .runner import PreparedNetwork
 from .turns import Turn
 
+_PARAMETERS = 1_000_000  # of a network that cannot be asked: as many as model files have
+_TAPS = 16  # multiplications per pixel of an interpolation
 _WINDOW_BYTES = 8  # per value of a window and of its output: float32, and one copy (in transfer, or in a row of tiles)
 
 
@@ -83,11 +86,21 @@ class Stage:
         """The interpolation that is all this stage does, if the native kernel computes it."""
         return None if self.steps or self.ensemble else self.runner.resampler
 
+    def work(self, shape: Sequence[int]) -> int:
+        """Estimate the multiplications that an image of shape (C, H, W) takes: one for each weight at each pixel."""
+        channels, height, width = shape
+        weights = _PARAMETERS if self.runner.parameters is None else self.runner.parameters
+        return height * width * self._network_pixels(channels) * (weights or _TAPS)
+
+    def _network_pixels(self, channels: int) -> int:
+        """Return how many pixels, one channel after another, the network sees for each pixel of an image."""
+        enlarged = self.scale**2 if any(step.spec.enlarges for step in self.steps) else 1
+        return enlarged * (channels if self.model.colour == "any" else 1)
+
     def bytes_per_pixel(self, channels: int) -> float:
         """Estimate the working memory per pixel of a window of that many channels, in bytes, with input and output."""
-        enlarged = self.scale**2 if any(step.spec.enlarges for step in self.steps) else 1
-        networks = channels if self.model.colour == "any" else 1
-        largest = max(self.runner.bytes_per_pixel * enlarged * networks, *(s.bytes_per_pixel for s in self.steps), 0)
+        largest = self.runner.bytes_per_pixel * self._network_pixels(channels)
+        largest = max(largest, *(step.bytes_per_pixel for step in self.steps), 0)
         buffers = 2 if self.ensemble else 1  # the sum over the symmetries is kept beside each output
         return largest + buffers * _WINDOW_BYTES * channels * (1 + self.scale**2)
 

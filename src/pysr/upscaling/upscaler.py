@@ -131,8 +131,8 @@ class Upscaler:
             out: An array (NumPy's, a memmap, Zarr's, h5py's) to be filled by bands, for images that are arrays; of the
                 result's shape and the image's dtype. By default a new one is made.
             seed: For models that draw their result at random, 0 to 2^64 - 1; by default 0.
-            progress: Called as progress(done, total), in patches, after each network call; an exception that it raises
-                stops the work.
+            progress: Called as progress(done, total) after each network call, in patches, or for a chain in
+                multiplications, about; an exception that it raises stops the work.
 
         Returns:
             The image, ``scale`` times as large per side: of the same type, dtype, mode and device; for a file, an
