@@ -8,7 +8,7 @@ PysrError
 └── OutOfMemoryError   even the smallest tile did not fit                 (also a MemoryError)
 
 A message says what was given, what is allowed and what to do: in lower case, without a full stop, as in
-``"scale of vdsr is 5; it can be 2, 3, 4"``.
+``"vdsr has no scale 5; it has 2, 3, 4"``.
 """
 
 import signal

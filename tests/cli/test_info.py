@@ -101,7 +101,7 @@ def test_scales_are_listed_rising_with_the_default(
     (falling,) = (found for found in json.loads(capsys.readouterr().out) if found["name"] == "falling")
     assert (falling["scales"], falling["trained_scales"]) == ([4, 2, 8, 3], [4, 3])
     assert main(["info", "falling", "-s", "5"]) == 2
-    assert "is 5; it can be 2, 3, 4, 8" in capsys.readouterr().err
+    assert "falling has no scale 5; it has 2, 3, 4, 8" in capsys.readouterr().err
 
 
 def test_a_licence_that_no_model_has_is_answered_by_those_there_are(

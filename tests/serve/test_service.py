@@ -64,7 +64,7 @@ def test_samples_are_asked_for(service: Service) -> None:
     [
         ("model=nothing", 422, "there is no model 'nothing'; there are echo, slow"),
         ("model=../../etc/passwd", 422, "there is no model '../../etc/passwd'"),
-        ("model=echo&scale=7", 422, "scale of echo is 7; it can be 2, 3"),
+        ("model=echo&scale=7", 422, "echo has no scale 7; it has 2, 3"),
         ("model=echo&scale=x", 422, "scale is 'x'; give a whole number"),
         ("model=echo&scale=99999999999999999999999", 422, "give a whole number"),
         ("model=echo&strength=nan", 422, "strength is 'nan'; give a number from 0 to 1"),

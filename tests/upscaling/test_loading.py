@@ -93,8 +93,9 @@ def copying(name: str = "copy", gain: float = 1, **fields: Any) -> Model:
     ("arguments", "error", "message"),
     [
         ({"model": "bicubix"}, UnknownNameError, "did you mean 'bicubic'"),
-        ({"scale": 99}, InputError, "scale of bicubic is 99; it can be 2, 3"),
-        ({"variant": "large"}, InputError, "variant of bicubic is 'large'"),
+        ({"scale": 1.5}, InputError, r"bicubic has no scale 1.5; it has 2, .* upscale_file takes output="),
+        ({"scale": 99}, InputError, "bicubic has no scale 99; it has 2, 3"),
+        ({"variant": "large"}, InputError, "bicubic has no variant 'large'; it has none"),
         ({"device": "gpu"}, InputError, "'gpu'"),
         ({"precision": "fp8"}, InputError, "'fp8'"),
         ({"device": "meta"}, InputError, "'meta'"),

@@ -204,7 +204,7 @@ def samples_request(fields: Mapping[str, str], models: Sequence[Mapping[str, Any
 def _model_request(fields: Mapping[str, str], model: Mapping[str, Any]) -> dict[str, Any]:
     scale = _whole(fields, "scale", 1, 99, None)
     if scale is not None and scale not in model["scales"]:
-        raise Problem(422, f"scale of {model['name']} is {scale}; it can be {', '.join(map(str, model['scales']))}")
+        raise Problem(422, f"{model['name']} has no scale {scale}; it has {', '.join(map(str, model['scales']))}")
     return {"model": model["name"], "scale": scale}
 
 

@@ -19,7 +19,7 @@ from .model_files import find_model, model_path
 ModelName = str | os.PathLike[str]  # of an installed model, or a model file's path
 
 
-def validate_choice(what: str, value: Any, allowed: tuple[Any, ...], hint: str = "") -> Any:
+def validate_choice(what: str, value: Any, allowed: tuple[Any, ...], hint: str = "", *, of: str = "") -> Any:
     """Return the value, or for None the first one allowed.
 
     Args:
@@ -27,6 +27,7 @@ def validate_choice(what: str, value: Any, allowed: tuple[Any, ...], hint: str =
         value: What was asked for.
         allowed: The allowed values; the first is the default.
         hint: Appended to the message.
+        of: Name of the model whose choice it is, if it is a model's.
 
     Raises:
         InputError: The value is not allowed.
@@ -35,7 +36,12 @@ def validate_choice(what: str, value: Any, allowed: tuple[Any, ...], hint: str =
         return allowed[0]
     if value not in allowed:
         listed = sorted(allowed) if all(isinstance(choice, int) for choice in allowed) else allowed
-        raise InputError(f"{what} is {value!r}; it can be {', '.join(map(str, listed)) or 'nothing'}{hint}")
+        choices = ", ".join(map(str, listed)) or "none"
+        raise InputError(
+            f"{of} has no {what} {value!r}; it has {choices}{hint}"
+            if of
+            else f"{what} is {value!r}; it can be {choices}{hint}"
+        )
     return allowed[allowed.index(value)]  # 2 for 2.0
 
 
@@ -111,9 +117,11 @@ class Chain:
         equal_parts = len(self.models) > 1 and not self.parts
         example = "+".join(f"{spec.name}:{spec.scales[0]}" for spec in self.models)
         hint = f" (in equal parts); for any other, name the parts, as in {example}" if equal_parts else ""
-        if len(self.models) == 1 and scale not in self.scales and (names := chain_for(self.models[0], scale)):
+        if isinstance(scale, float) and not scale.is_integer():
+            hint = "; for sizes between, upscale_file takes output=pysr.Output(size=1.5)"
+        elif len(self.models) == 1 and scale not in self.scales and (names := chain_for(self.models[0], scale)):
             hint = f"; for {scale}, use the chain {names}"
-        scale = validate_choice(f"scale of {self.name}", scale, self.scales, hint)
+        scale = validate_choice("scale", scale, self.scales, hint, of=self.name)
         if self.parts:
             return self
         part = next(part for part in self.models[0].scales if part ** len(self.models) == scale)
@@ -194,4 +202,4 @@ def _parse_part(name: ModelName) -> tuple[Model, int | None]:
     spec = find_model(name)
     if not scale.isdecimal():
         raise InputError(f"scale of {spec.name} is {scale!r}; give a whole number, as in {spec.name}:{spec.scales[0]}")
-    return spec, int(validate_choice(f"scale of {spec.name}", int(scale), spec.scales))
+    return spec, int(validate_choice("scale", int(scale), spec.scales, of=spec.name))

@@ -40,7 +40,7 @@ def model_facts(name: str | os.PathLike[str], scale: int | None = None) -> dict[
         PysrError: As `pysr.load`.
     """
     model = find_model(name)
-    scale = validate_choice(f"scale of {model.name}", scale, model.scales)
+    scale = validate_choice("scale", scale, model.scales, of=model.name)
     facts = {field: getattr(model, field) for field in _SHOWN_AS_THEY_ARE}
     facts["plugin"] = registry().owner(model.name)
     if model.file:

@@ -262,7 +262,7 @@ def _load_network(
     model: Model, scale: int, variant: str | None = None, weights: str | PathLike[str] | None = None
 ) -> nn.Module:
     variants = model.variants
-    variant = validate_choice(f"variant of {model.name}", variant, variants) if variant or variants else None
+    variant = validate_choice("variant", variant, variants, of=model.name) if variant or variants else None
     network = _build_network(model, scale, variant)
     if weights and model.file:
         raise InputError(f"{model.file} has its own weights; leave weights out, or give {weights} as the model")
