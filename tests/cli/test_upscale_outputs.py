@@ -264,6 +264,24 @@ def test_a_frame_of_an_animation(photo: Path) -> None:
             assert getattr(image, "n_frames", 1) == 3
 
 
+@pytest.mark.parametrize("ending", ["gif", "apng"])
+def test_animations_keep_a_format_that_only_they_are_written_in(
+    photo: Path, ending: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = [Image.new("RGB", (6, 4), colour) for colour in ("red", "lime")]
+    moving = [photo.with_name(name) for name in ("one.gif", "two.gif")]
+    for file in moving:
+        frames[0].save(file, save_all=True, append_images=frames[1:], duration=50)
+    out = photo.with_name("out")
+    assert run("upscale", *moving, photo, "-m", "nearest", "-f", ending, "-o", out) == 3
+    assert "the image is none; write .png" in capsys.readouterr().err
+    assert sorted(file.name for file in out.iterdir()) == [f"one.{ending}", f"two.{ending}"]
+    with Image.open(out / f"two.{ending}") as image:
+        assert (image.size, getattr(image, "n_frames", 1)) == ((12, 8), 2)
+    assert run("upscale", *moving, "-m", "nearest", "-f", ending, "--quality", "30") == 2
+    assert "has no quality to choose" in capsys.readouterr().err
+
+
 def test_one_image_is_no_animation(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("upscale", photo, "-m", "nearest", "-o", photo.with_name("out.gif")) == 2
     assert "the image is none; write .png" in capsys.readouterr().err

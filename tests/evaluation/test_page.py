@@ -198,3 +198,9 @@ def test_the_command_refuses_what_it_cannot_use(
     assert main(["compare", "a.png", "b.png", "--html", "page.html", *options]) == 2
     assert message in capsys.readouterr().err
     assert not Path("page.html").exists()
+
+
+def test_a_page_for_a_folder_that_is_missing_says_so(tmp_path: Path) -> None:
+    image = Image.new("RGB", (4, 3))
+    with pytest.raises(InputError, match=r"there is no folder .*/none' for .*create it first"):
+        compare([image, image]).save(tmp_path / "none" / "page.html")

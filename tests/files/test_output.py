@@ -70,7 +70,7 @@ def test_sizes_that_contradict_themselves(choices: dict[str, Any], message: str)
         ({"compression": "zip"}, "compression is 'zip'"),
         ({"background": "blurple"}, "give the name of a colour"),
         ({"background": "#ffffff00"}, "transparent itself"),
-        ({"format": "gif"}, "cannot write the format 'gif'"),
+        ({"format": "psd"}, "cannot write the format 'psd'"),
         ({"format": "png", "quality": 90}, "PNG loses nothing"),
         ({"format": "jpg", "lossless": True}, "JPEG cannot be written without losses"),
         ({"format": "tif", "compression": 9}, "can be none, lzw, deflate, packbits"),

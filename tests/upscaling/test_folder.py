@@ -255,7 +255,7 @@ def test_results_come_one_by_one(folder: Path, tmp_path: Path) -> None:
         ("in", "out", {"format": "xyz"}, "cannot write the format 'xyz'"),
         ("in", "in/a.png", {}, "names a file"),
         ("in", "out.png", {}, "names a file"),
-        ("in", "in", {}, "would be overwritten"),
+        ("in", "in", {}, "would be overwritten.*; choose another folder for the results, or a suffix"),
     ],
 )
 def test_what_cannot_be_done_is_refused_at_once(

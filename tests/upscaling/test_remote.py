@@ -219,8 +219,19 @@ def test_a_result_that_breaks_off_on_its_way_leaves_the_old_one(
 
 def test_without_the_package_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fsspec.core", None)
-    with pytest.raises(InputError, match=r"fsspec is not installed; .* pip install 'pysr-sdk\[remote\]'"):
+    with pytest.raises(
+        InputError, match=r"takes fsspec, which is not installed, .* pip install 'pysr-sdk\[remote\]' s3fs$"
+    ):
         pysr.load("nearest", 2).upscale_file("s3://scans/1.png", tmp_path / "a.png")
+
+
+def test_without_the_package_for_a_kind_of_storage_the_error_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    fsspec.filesystem("file")  # imports what is there
+    with pytest.raises(InputError, match=r"takes another package \(.*aiohttp.*\); install it; or download the file"):
+        pysr.load("nearest", 2).upscale_file("https://scans.invalid/1.png", tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("name", ["C://scans", "C:\\scans", "a:b.png", "12:30.png", "s3:/scans", "/a//b"])

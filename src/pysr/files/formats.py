@@ -49,6 +49,7 @@ FORMATS = (
 )
 WRITABLE = tuple(ending for kind in FORMATS for ending in kind.endings)
 ENDINGS = {kind.name: kind.endings for kind in FORMATS}
+ANIMATIONS = {".gif": "GIF", ".apng": "PNG"}  # endings that are written for animations only
 _HEIC = (".heic", ".heif", ".hif") if find_spec("pillow_heif") else ()
 READABLE = (*WRITABLE, ".mpo", ".gif", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".j2k", ".jpf", ".jpx", *_HEIC)
 
@@ -89,6 +90,15 @@ _KNOWN = 4096  # bytes at the start of a file that tell what it is
 def format_of(start: bytes) -> str | None:
     """Tell a format, such as "PNG" or "JPEG", by the first 64 bytes of a file; None if they tell of none."""
     return next((kind for magic, kind in _MAGIC if re.match(magic, start[:64], re.DOTALL)), None)
+
+
+def name_of_ending(ending: str) -> str:
+    """Return the name of the format of files that end so, those for animations only included.
+
+    Raises:
+        InputError: pysr does not write such files.
+    """
+    return ANIMATIONS.get(f".{ending.lower().lstrip('.')}") or format_of_ending(ending).name
 
 
 def format_of_ending(ending: str) -> Format:

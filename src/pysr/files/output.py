@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from ..errors import InputError
-from .formats import format_of_ending
+from .formats import name_of_ending
 from .tiff_writer import COMPRESSIONS, check_compression
 
 Fit = Literal["inside", "outside", "fill"]
@@ -89,7 +89,7 @@ class TargetSize:
             return min(enough)
         raise InputError(
             f"the result is to be {float(needed):.3g} times as large, and the largest scale here is {max(offered)};"
-            " choose a smaller size, or several models in turn, as in vdsr+vdsr"
+            " choose a smaller size, or a chain of models, such as vdsr+vdsr"
         )
 
 
@@ -158,7 +158,7 @@ class Output:
         if self.in_place and self.format:
             raise InputError("a file that is replaced keeps its format; leave the format out")
         if self.format:
-            self.check_format(format_of_ending(self.format).name)
+            self.check_format(name_of_ending(self.format))
         self.background_colour()
         self.target_size()
 

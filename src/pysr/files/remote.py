@@ -19,6 +19,7 @@ from ..errors import InputError, format_error
 
 Result = TypeVar("Result")
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # two letters at least: one is a drive of Windows
+_PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs", "http": "aiohttp requests", "https": "aiohttp requests"}
 _TRIES = 3
 _PAUSE = 1.0  # seconds before it is tried again, longer each time
 _PIECE = 2**24  # bytes that are sent at a time
@@ -247,11 +248,15 @@ def _system(url: FilePath) -> tuple[Any, str]:
 
         system, path = url_to_fs(name)
     except ImportError as error:
-        missing = "fsspec is not installed" if (error.name or "").startswith("fsspec") else str(error)
-        raise InputError(
-            f"{name!r} takes fsspec and a package for its kind of storage, such as s3fs, and {missing}; install them,"
-            " with pip install 'pysr-sdk[remote]' s3fs"
-        ) from error
+        instead = "; or download the file first" if name.lower().startswith("http") else ""
+        if (error.name or "").startswith("fsspec"):
+            needed = _PACKAGES.get(name.partition(":")[0].lower(), "")
+            raise InputError(
+                f"{name!r} takes fsspec, which is not installed, and a package for its kind of storage;"
+                f" pip install 'pysr-sdk[remote]' {needed}".rstrip()
+                + instead
+            ) from error
+        raise InputError(f"{name!r} takes another package ({error}); install it{instead}") from error
     except ValueError as error:
         raise InputError(f"{name!r} cannot be reached ({error}); check how it begins") from error
     return system, str(path)

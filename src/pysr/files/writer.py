@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from PIL import Image
 
-from ..atomic import FilePath, NotCopiedError, atomic_write, file_name
+from ..atomic import FilePath, NotCopiedError, atomic_write, check_place, file_name
 from ..atomic_folder import atomic_folder
 from ..errors import InputError, format_error
 from .encoders import FOLDERS, Sink, encode_image
@@ -314,6 +314,8 @@ def open_for_writing(path: FilePath) -> Iterator[IO[bytes]]:
         InputError: It cannot be written, or the ``with`` block raised an `Exception`; the message says what
             became of the old file.
     """
+    if not is_url(path):
+        check_place(path)
     with _errors_named(path), open_url_for_writing(path) if is_url(path) else atomic_write(path) as file:
         yield file
 

@@ -37,11 +37,9 @@ def validate_choice(what: str, value: Any, allowed: tuple[Any, ...], hint: str =
     if value not in allowed:
         listed = sorted(allowed) if all(isinstance(choice, int) for choice in allowed) else allowed
         choices = ", ".join(map(str, listed)) or "none"
-        raise InputError(
-            f"{of} has no {what} {value!r}; it has {choices}{hint}"
-            if of
-            else f"{what} is {value!r}; it can be {choices}{hint}"
-        )
+        if of:
+            raise InputError(f"{of} has no {what} {value!r}; it has {choices}{hint}")
+        raise InputError(f"{what} is {value!r}; it can be {choices}{hint}")
     return allowed[allowed.index(value)]  # 2 for 2.0
 
 
@@ -108,7 +106,7 @@ class Chain:
             if all(part in spec.trained_scales for spec, part in zip(chain.models, chain.parts, strict=True))
         )
 
-    def at(self, scale: int | None) -> Chain:
+    def at(self, scale: float | None) -> Chain:
         """Return the chain with a scale for each model, whose product is ``scale`` (None: the default).
 
         Raises:

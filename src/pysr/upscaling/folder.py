@@ -19,7 +19,7 @@ from typing import IO
 from ..atomic import FilePath, check_not_of_the_system, file_name, is_of_the_system
 from ..errors import InputError
 from ..files import READABLE, WRITABLE, image_metadata, open_for_reading, upright_size
-from ..files.formats import ENDINGS, detect_format, format_of_ending
+from ..files.formats import ANIMATIONS, ENDINGS, detect_format, name_of_ending
 from ..files.frames import FORMATS as ANIMATED
 from ..files.frames import count_frames
 from ..files.original import noted_original
@@ -31,7 +31,6 @@ from .file_jobs import FileJob
 from .inputs import InputFile, Inputs, input_files, is_folder
 
 _log = logging.getLogger(__name__)
-_MOVING = {ending for endings in ANIMATED.values() for ending in endings} - {*WRITABLE}  # written for animations only
 
 
 @dataclass(frozen=True)
@@ -130,14 +129,14 @@ def plan_one(source: Place | Buffered, target: Place | IO[bytes], enlargement: E
 
 def _holds_frames(source: Place | Buffered, target: Place) -> bool:
     """Tell whether an image is an animation, and its result a file that holds one."""
-    if target.suffix.lower() not in _MOVING:
+    if target.suffix.lower() not in ANIMATIONS:
         return False
     format, frames = count_frames(source)
     return format in ANIMATED and frames > 1
 
 
 def _unwritten(target: Place) -> str:
-    if target.suffix.lower() in _MOVING:
+    if target.suffix.lower() in ANIMATIONS:
         return f"{target} would be an animation, and the image is none; write .png, or another format for one image"
     listed = ", ".join(WRITABLE)
     return f"{target} ends neither like an image file that pysr writes ({listed}) nor like a folder (/)"
@@ -221,7 +220,7 @@ class _Naming:
 
 def _plan(inputs: Inputs, naming: _Naming, enlargement: Enlargement) -> list[FileJob]:
     if naming.format:
-        format_of_ending(naming.format)
+        name_of_ending(naming.format)  # raises an error if it has none
     jobs: list[FileJob] = []
     renamed: list[Callable[[str], Place]] = []  # for each job: its target with a mark in the name
     for file in input_files(inputs):
@@ -234,6 +233,8 @@ def _plan(inputs: Inputs, naming: _Naming, enlargement: Enlargement) -> list[Fil
         except InputError as reason:
             error = reason
         target = naming.target(file, kind, size)
+        if not error and target.suffix.lower() in ANIMATIONS and not _holds_frames(source, target):
+            error = InputError(_unwritten(target))
         jobs.append(FileJob(source, target, scale, error))
         renamed.append(partial(naming.target, file, kind, size))
         if not naming.format:
@@ -294,8 +295,8 @@ def _target_error(job: FileJob, sources: set[str]) -> InputError | None:
     same = isinstance(source, Path) and os.path.exists(target) and os.path.samefile(target, source)
     if same or _key(target) in sources:
         return InputError(
-            f"{target} is an input and would be overwritten by the result for {name_of(source)}; "
-            "if it is the result of an earlier run, give a folder for the output"
+            f"{target} is an input and would be overwritten by the result for {name_of(source)}; choose another folder "
+            "for the results, or a suffix for their names; to replace inputs for good, ask for it (in place)"
         )
     try:
         check_target(target, folder_is_made=True)
