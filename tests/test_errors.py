@@ -36,3 +36,8 @@ def test_an_error_is_one_line(error: BaseException, line: str) -> None:
 def test_what_an_import_lacks_is_named_as_pip_knows_it(missing: str, advice: str) -> None:
     error = ModuleNotFoundError(f"No module named {missing!r}", name=missing)
     assert explain_import("pysr_probe:build", error) == f"pysr_probe:build cannot be loaded ({error}); {advice}"
+
+
+def test_what_is_to_be_reinstalled_is_named_as_pip_knows_it() -> None:
+    told = explain_import("pysr.files:reader", AttributeError("no reader"))
+    assert told == "pysr.files:reader cannot be loaded (no reader); reinstall the package pysr-sdk"

@@ -101,6 +101,14 @@ def test_a_network_that_changes_its_input_gets_each_image_once() -> None:
     assert all(isinstance(output, ValueError) or torch.equal(output, window(0.5)) for output in found)
 
 
+def test_a_network_that_changes_its_input_is_judged_all_the_same() -> None:
+    def add(windows: Tensor) -> Tensor:
+        return windows.add_(1 if len(windows) > 1 else 2)
+
+    found = outcomes(add, [window(0) for _ in range(AT_ONCE)])
+    assert all(torch.equal(output, window(2)) for output in found)
+
+
 def test_an_image_that_fails_costs_no_other() -> None:
     def compute(windows: Tensor) -> Tensor:
         if (windows < 0).any():
