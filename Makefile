@@ -100,7 +100,7 @@ $(VENV)/.environment: constraints.txt
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.environment $(SOURCES)
-	$(PIP) install -q -c constraints.txt --no-build-isolation ".[cli,train]"
+	$(PIP) install -q -c constraints.txt --no-build-isolation ".[cli,serve,train]"
 	$(PIP) install -q --no-build-isolation --no-deps $(patsubst %/pyproject.toml,./%,$(PLUGINS))
 	touch $@
 

@@ -128,7 +128,10 @@ def main() -> int:
     original = cropped(read_image(options.photo), options.scale)
     low = shrunk(original, options.scale)
     names = options.models or model_names(options.scale)
-    results = [upscaled(name, low, original, options.scale) for name in names]
+    results = []
+    for name in names:
+        print(f"upscaling by {name}", flush=True)
+        results.append(upscaled(name, low, original, options.scale))
     detail = tuple(options.detail or (EYE if options.photo == PHOTO else ())) or "auto"
 
     options.out.mkdir(parents=True, exist_ok=True)

@@ -61,6 +61,18 @@ def test_the_rate_is_that_since_the_first_report(monkeypatch: pytest.MonkeyPatch
     assert shown == [None, "2 steps/s"]
 
 
+def test_without_a_terminal_long_work_is_told_unless_it_is_to_be_quiet(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    for bar in (Bar("evaluating", unit="images"), Bar("in silence", unit="images", shown=False)):
+        for done in range(8):
+            clock[0] += 2
+            bar.update(done, 10)
+    assert capsys.readouterr().err == "pysr: evaluating: 30% done, about 14 seconds to go\n"
+
+
 def test_an_evaluation_has_a_block_a_data_set_and_gaps(capsys: pytest.CaptureFixture[str]) -> None:
     def at(scale: Any, psnr: Any) -> Any:
         scores = {"psnr": psnr, "ssim": 0.5}

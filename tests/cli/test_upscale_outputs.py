@@ -291,7 +291,7 @@ def test_without_a_terminal_long_work_is_told_ever_more_rarely(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = [0.0]
-    monkeypatch.setattr("pysr.cli.reports.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("pysr.cli.terminal.time.perf_counter", lambda: clock[0])
     jobs = [FileJob(Path("big/a.jpg"), Path("a.png")), FileJob(Path("big/b.jpg"), Path("b.png"))]
     with reports.REPORTS["bar"](jobs, quiet=False) as report:
         assert report.wants_progress

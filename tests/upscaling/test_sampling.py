@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +285,17 @@ def test_a_wrong_shape_is_the_plugins_error(dots: Callable[..., Any], monkeypatc
 def test_the_contract_holds_for_them(dots: Callable[..., Any]) -> None:
     dots()
     check_model("dots")
+
+
+def test_a_photograph_given_to_a_model_of_small_faces_is_told(
+    install: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dots = Model("dots", (2,), lambda scale, variant: Dots(), "", domain="face", stochastic=True)
+    install(dots, replace(dots, name="any", domain="photo"))
+    for side, model, told in ((64, "dots", False), (65, "dots", True), (65, "any", False)):
+        Image.new("RGB", (side, 9)).save(tmp_path / "a.png")
+        assert main(["sample", str(tmp_path / "a.png"), "-m", model, "-n", "1"]) == 0
+        assert ("a.png has 65 x 9 pixels, and dots is made for a face" in capsys.readouterr().err) == told
 
 
 def test_the_command_writes_samples_sheet_and_uncertainty(dots: Callable[..., Any], tmp_path: Path) -> None:

@@ -9,13 +9,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from .terminal import Bar, eprint, explain_error, format_time
+from .terminal import Bar, eprint, explain_error
 
 if TYPE_CHECKING:
     from ..upscaling.file_jobs import FileJob, FileResult
 
 _INTERVAL = 0.1  # seconds between two lines of progress, at least
-_PATIENCE = 5.0  # seconds without a line until what is left is told where there is no bar; twice as many the next time
 
 
 def file_name(file: Any) -> str:
@@ -53,14 +52,12 @@ class Report(ExitStack):
 
 
 class BarReport(Report):
-    """Shows a bar with the remaining time on a terminal; elsewhere, where it takes long, a line of what is left."""
+    """Shows a bar with the remaining time on a terminal; elsewhere, where it takes long, lines of what is left."""
 
     def __init__(self, jobs: Sequence[FileJob], *, quiet: bool) -> None:
         super().__init__(jobs, quiet=quiet)
         self._bar = Bar("starting", unit="MP", shown=not quiet)
         self.wants_progress = not quiet
-        self._began: tuple[float, int] | None = None  # clock, and pixels done, at the first progress
-        self._silent_since, self._patience = 0.0, _PATIENCE
 
     def __enter__(self) -> Self:
         self.enter_context(self._bar)
@@ -70,27 +67,12 @@ class BarReport(Report):
         """As `Report.progress`."""
         name, files = file_name(job.source).rpartition("/")[2], len(self._numbers)
         counted = f"{min(self._finished + 1, files)}/{files} {name}" if files > 1 else name
-        if self._bar.shown:
-            self._bar.update(done / 1e6, total / 1e6, counted)
-        else:
-            self._tell(done, total, counted)
+        self._bar.update(done / 1e6, total / 1e6, counted)
 
     def finished(self, result: FileResult) -> None:
         """As `Report.finished`."""
         super().finished(result)
-        self._silent_since = time.perf_counter()
-
-    def _tell(self, done: int, total: int, counted: str) -> None:
-        """Print how far the work has come, after a while and then ever more rarely."""
-        now = time.perf_counter()
-        if not self._began:
-            self._began, self._silent_since = (now, done), now
-        began, before = self._began
-        if not before < done < total or now - self._silent_since < self._patience:
-            return
-        self._silent_since, self._patience = now, 2 * self._patience
-        left = format_time((now - began) * (total - done) / (done - before))
-        eprint(f"pysr: {counted}: {done / total:.0%} done, about {left} to go")
+        self._bar.other_line()
 
 
 class JsonReport(Report):

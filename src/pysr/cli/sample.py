@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,11 @@ from .terminal import Bar, eprint
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from ..plugin import Model
+
+_LARGEST = 64  # pixels of a side of what still may be a small face
+_log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -81,6 +87,8 @@ def _sample(state: CliState, options: SampleOptions) -> None:
         raise InputError(f"{options.model} draws nothing at random; use pysr upscale, or a model that samples")
     _check_names(options)
     images = [_read(source) for source in options.sources]
+    for source, image in zip(options.sources, images, strict=True):
+        _warn_of_size(source, image, upscaler.model)
     folders = [options.folder(source) for source in options.sources]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
@@ -133,6 +141,15 @@ def _write(stem: str, folder: Path, image: Image.Image, samples: Sequence[Image.
     largest, uncertainty = uncertainty_image(samples)
     write_image(uncertainty, folder / f"{stem}_uncertainty.png")
     write_image(_sheet(image, samples, uncertainty, largest), folder / f"{stem}_sheet.png")
+
+
+def _warn_of_size(source: Path, image: Image.Image, model: Model) -> None:
+    """Say so if an image is a photograph rather than what a model of small faces or digits draws."""
+    if model.domain in ("face", "digit") and max(image.size) > _LARGEST:
+        _log.warning(
+            "%s has %d x %d pixels, and %s is made for a %s of a few: it takes long and invents what it draws",
+            *(source, *image.size, model.name, model.domain),
+        )
 
 
 def _black_and_white(image: Image.Image) -> Image.Image:

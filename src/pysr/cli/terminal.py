@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..plugin import Metric, Model
     from ..registry import Plugin
 
+_PATIENCE = 5.0  # seconds without a line until what is left is told where there is no bar; twice as many the next time
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and line breaks
 _REFUSALS = frozenset((errno.EACCES, errno.EPERM, errno.EROFS))  # of the system, to read or to write
 _STATE_STYLES = {"ok": "green", "partly": "bold yellow", "failed": "bold red", "disabled": "dim"}
@@ -127,18 +128,19 @@ def show_log(level: int, *, as_json: bool = False) -> None:
 
 
 class Bar:
-    """A progress bar with the remaining time and the throughput; drawn on a terminal only.
+    """A progress bar with the remaining time and the throughput; without a terminal, lines of what is left.
 
     Args:
         text: Shown before the bar.
         unit: What ``done`` and ``total`` of `update` count, for the throughput.
-        shown: False draws nothing.
+        shown: False shows nothing.
     """
 
     def __init__(self, text: str, *, unit: str, shown: bool = True) -> None:
         self.shown = shown and sys.stderr.isatty()
-        self._unit = unit
+        self._tells, self._text, self._unit = shown and not self.shown, text, unit
         self._began: tuple[float, float] | None = None  # clock, and ``done``, at the first update
+        self._silent_since, self._patience = 0.0, _PATIENCE
         if self.shown:
             self._progress, self._task = _rich_progress(text)
 
@@ -155,16 +157,33 @@ class Bar:
 
     def update(self, done: float, total: float, text: str | None = None) -> None:
         """Show progress; ``text`` replaces the text before the bar."""
+        now, self._text = time.perf_counter(), text or self._text
+        if not self._began:
+            self._began, self._silent_since = (now, done), now
+        if self._tells:
+            self._tell(now, done, total)
         if not self.shown:
             return
-        now = time.perf_counter()
-        began, before = self._began = self._began or (now, done)
+        began, before = self._began
         changes: dict[str, Any] = {}
         if done > before and now > began:
             changes["rate"] = f"{(done - before) / (now - began):.3g} {self._unit}/s"
         if text is not None:
             changes["description"] = text
         self._progress.update(self._task, completed=done, total=total, **changes)
+
+    def other_line(self) -> None:
+        """Note that something else has been told, so that a line of progress can wait."""
+        self._silent_since = time.perf_counter()
+
+    def _tell(self, now: float, done: float, total: float) -> None:
+        """Print how far the work has come, after a while and then ever more rarely."""
+        began, before = self._began or (now, done)
+        if not before < done < total or now - self._silent_since < self._patience:
+            return
+        self._silent_since, self._patience = now, 2 * self._patience
+        left = format_time((now - began) * (total - done) / (done - before))
+        eprint(f"pysr: {self._text}: {done / total:.0%} done, about {left} to go")
 
 
 def _rich_progress(text: str) -> tuple[Any, Any]:
