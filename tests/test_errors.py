@@ -30,6 +30,8 @@ def test_an_error_is_one_line(error: BaseException, line: str) -> None:
         ("no_such_package.part", "pip install no_such_package, or reinstall the package pysr_probe"),
         ("pytest.gone", "pip install -U pytest, or reinstall the package pysr_probe"),
         ("pysr.gone", "pip install -U pysr-sdk, or reinstall the package pysr_probe"),  # "pysr" is another program's
+        ("cv2", "pip install opencv-python, or reinstall the package pysr_probe"),
+        ("json.gone", "reinstall the package pysr_probe"),  # Python's own have no packages
         ("pysr_probe.gone", "reinstall the package pysr_probe"),
     ],
 )

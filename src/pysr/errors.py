@@ -16,7 +16,14 @@ import sys
 
 __all__ = ["InputError", "OutOfMemoryError", "PluginError", "PysrError", "UnknownNameError", "WeightsError"]
 
-_DISTRIBUTIONS = {"pysr": "pysr-sdk"}  # what pip knows a package as; "pysr" is another program's
+_DISTRIBUTIONS = {  # what pip knows a package as; "pysr" is another program's
+    "pysr": "pysr-sdk",
+    "PIL": "pillow",
+    "cv2": "opencv-python",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
 
 
 class PysrError(Exception):
@@ -94,7 +101,8 @@ def explain_import(target: str, error: BaseException) -> str:
     package = target.partition(":")[0].partition(".")[0]
     missing = ((error.name or "") if isinstance(error, ModuleNotFoundError) else "").partition(".")[0]
     update = "-U " if missing in sys.modules else ""  # it is there, but has no such part
-    command = "" if missing in ("", package) else f"pip install {update}{_DISTRIBUTIONS.get(missing, missing)}, or "
+    own = missing in ("", package) or missing in sys.stdlib_module_names  # Python's have no packages
+    command = "" if own else f"pip install {update}{_DISTRIBUTIONS.get(missing, missing)}, or "
     return f"{target} cannot be loaded ({error}); {command}reinstall the package {_DISTRIBUTIONS.get(package, package)}"
 
 

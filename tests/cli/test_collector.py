@@ -87,10 +87,10 @@ def test_the_last_collection_is_left_out_and_files_are_written_to_their_ends(tmp
 
 def test_files_are_looked_for_only_where_one_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flushed: list[bool] = []
+    written = {0, 1, 2}  # the standard streams do not count
     monkeypatch.setattr(collector, "_flush_files", lambda: flushed.append(True))
     monkeypatch.setattr("gc.freeze", lambda: None)
     monkeypatch.setattr(collector, "_is_written", lambda number: number in written)
-    written = {0, 1, 2}  # the standard streams do not count
     collector.skip_last_collection()
     assert not flushed
     with open(tmp_path / "a", "w") as file:

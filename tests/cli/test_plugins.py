@@ -54,6 +54,15 @@ def test_what_backends_lack_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert plugins_module._state("ncnn", "pysr-ncnn", {"pysr-ncnn"}) == "(not installed: pip install ncnn)"
 
 
+def test_what_installed_plugins_lack_is_named_by_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(plugins_module, "find_spec", lambda package: None)
+    assert app.main(["plugins"]) == 0
+    backends = capsys.readouterr().out.rpartition("networks are computed by")[2]
+    assert "ncnn (not installed: pip install ncnn)" in backends, "pysr-ncnn is installed"
+
+
 def test_a_backend_of_another_distribution_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metadata, "packages_distributions", lambda: {"unittest": ["pytest"]})
     assert plugins_module._state("unittest", "pysr-onnx", ()) == metadata.version("pytest")

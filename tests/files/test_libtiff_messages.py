@@ -17,7 +17,7 @@ from PIL import Image
 
 from pysr.errors import InputError
 from pysr.files import read_image
-from pysr.files.libtiff_messages import _setters
+from pysr.files.libtiff_messages import _setters, messages_to_log
 from pysr.files.pillow_tiff_file import TiffFile
 
 pytestmark = pytest.mark.skipif(not _setters(), reason="this Pillow hides its libtiff")
@@ -77,6 +77,28 @@ def test_what_libtiff_says_in_other_threads_is_not_taken_from_them(
     assert capfd.readouterr().err == usual
     decode()  # and afterwards
     assert capfd.readouterr().err == usual
+
+
+def test_the_end_of_one_reading_leaves_others_their_messages(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    begun, other_begun = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with messages_to_log("first"):
+            begun.set()
+            assert other_begun.wait(60)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert begun.wait(60)
+    with caplog.at_level(logging.DEBUG, "pysr"), messages_to_log("second"):
+        other_begun.set()
+        thread.join()
+        with suppress(OSError):
+            Image.open(io.BytesIO(DAMAGED)).load()
+    assert "'second': its decoder says: Bad code word" in caplog.text
+    assert capfd.readouterr().err == ""
 
 
 def test_threads_that_read_at_once_log_each_its_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -48,7 +48,7 @@ class TiffReader(ImageReader):
         self._channels_apart = page.one(PLANAR, 1) == 2 and page.samples > 1
         self._plain = self._has_plain_rows()
         self._fill_order = self._page.fillorder if self._page.compression == LZW else 0
-        if self._fill_order and max(self._segment_bytes(0), *self._page.databytecounts) > LARGEST:
+        if self._fill_order and max([self._segment_bytes(0), *self._page.databytecounts]) > LARGEST:
             raise InputError(f"{name!r} has strips of 4 GiB or more, in LZW; save it with smaller ones, or in tiles")
         if self._fill_order:  # then tifffile gets what is decoded already
             self._page.compression = self._page.fillorder = 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -100,9 +101,10 @@ class _Crew(Generic[Item, Result]):
             for ident in self._busy:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(_Stopped))
             self._changed.notify_all()
+        end = time.monotonic() + _LONGEST_END
         for thread in self._threads:
             if thread.ident:
-                thread.join(_LONGEST_END)
+                thread.join(max(end - time.monotonic(), 0))
 
     def _run(self) -> None:
         try:
