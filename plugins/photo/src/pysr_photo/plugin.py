@@ -25,10 +25,7 @@ def pysr_models() -> list[Model]:
             summary="SRResNet for photographs as people have them: compressed, noisy and soft",
             made_for="compressed",
             scores={4: 30.68, 2: 34.35},
-            strength_from={
-                2: lazy("pysr_photo.network:fill_from_srresnet"),
-                4: "srresnet",  # the weights are too far apart to be mixed
-            },
+            strength_from={2: "srresnet", 4: "srresnet"},  # their weights are too far apart to be mixed
             receptive_field=HALF_FIELD,
             recipes={"shipped": lazy("pysr_photo.train:recipe")},
         ),
