@@ -31,6 +31,7 @@ dev: $(VENV)/.dev
 	$(PIP) install -q --no-build-isolation --no-deps $(patsubst %/pyproject.toml,-e ./%,$(PLUGINS))
 
 torture: $(VENV)/.dev
+	-$(PIP) install -q --only-binary :all: atheris
 	PYTHONPATH=tests $(BIN)/python -m torture
 
 browser: $(VENV)/.dev
