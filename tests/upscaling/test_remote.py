@@ -230,7 +230,7 @@ def test_without_the_package_for_a_kind_of_storage_the_error_names_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     fsspec.filesystem("file")  # imports what is there
-    with pytest.raises(InputError, match=r"takes another package \(.*aiohttp.*\); install it; or download the file"):
+    with pytest.raises(InputError, match=r"takes another package \(.*aiohttp.*\); install it, or download the file"):
         pysr.load("nearest", 2).upscale_file("https://scans.invalid/1.png", tmp_path / "a.png")
 
 

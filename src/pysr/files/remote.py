@@ -248,7 +248,7 @@ def _system(url: FilePath) -> tuple[Any, str]:
 
         system, path = url_to_fs(name)
     except ImportError as error:
-        instead = "; or download the file first" if name.lower().startswith("http") else ""
+        instead = ", or download the file first" if name.lower().startswith("http") else ""
         if (error.name or "").startswith("fsspec"):
             needed = _PACKAGES.get(name.partition(":")[0].lower(), "")
             raise InputError(
