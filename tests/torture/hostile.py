@@ -19,14 +19,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from crowded_files import crowded_files
 from file_samples import noise, png
 from image_samples import encoded, make_image
 
 from pysr.errors import PysrError
-from pysr.files import read_image
+from pysr.files import read_raster
 from pysr.files.compression import compression_of
 from pysr.files.encoders import encode_image
-from pysr.files.metadata import Metadata
+from pysr.files.metadata import Metadata, fit
 from pysr.files.raster import Kind, Pixels, Raster
 
 from .experiment import Outcome
@@ -164,7 +165,8 @@ def _structure(name: str) -> Callable[[bytes, Random], bytes]:
 
 
 def bombs() -> Iterator[tuple[str, bytes]]:
-    """Small files that declare huge, or very thin, images."""
+    """Small files that declare huge, or very thin, images, or have crowds of parts."""
+    yield from crowded_files()
     sound = samples()
     sizes = [
         (23_000, 23_000),
@@ -224,11 +226,13 @@ def hostile_files(count: int) -> Iterator[tuple[str, bytes]]:
 
 
 def read(data: bytes) -> None:
-    """Read an image as a user's program does, and what tells which model suits it."""
+    """Read an image as a user's program does, and what tells which model suits it; write it to other formats."""
     try:
-        read_image(io.BytesIO(data))
+        raster = read_raster(io.BytesIO(data))
     finally:
         compression_of(io.BytesIO(data))
+    for kind in ("PNG", "JPEG"):
+        fit(raster.metadata, kind, raster.size)
 
 
 def run(count: int, folder: Path) -> Outcome:

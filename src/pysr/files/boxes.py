@@ -7,13 +7,15 @@ from collections.abc import Iterator
 
 _FULL = {b"meta": 4}  # bytes before the boxes inside
 _CONTAINERS = {b"meta", b"iprp", b"ipco", b"jp2h"}
+_MOST_LEVELS = 4  # of boxes inside each other
 
 
-def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def boxes(data: bytes, levels: int = _MOST_LEVELS) -> Iterator[tuple[bytes, bytes]]:
     """Walk the boxes of a file, and those inside containers that describe images.
 
     Args:
         data: The file, or as much of it as holds what is sought; incomplete boxes at the end are cut off.
+        levels: How many boxes inside each other are walked.
 
     Yields:
         The type of each box and its content.
@@ -30,6 +32,6 @@ def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             return
         content = data[start:end]
         yield kind, content
-        if kind in _CONTAINERS:
-            yield from boxes(content[_FULL.get(kind, 0) :])
+        if kind in _CONTAINERS and levels > 1:
+            yield from boxes(content[_FULL.get(kind, 0) :], levels - 1)
         at = end

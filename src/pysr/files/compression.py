@@ -9,8 +9,9 @@ from typing import IO
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
-from .pillow_tiff_file import TiffFile
+from .jpeg_image import JpegImage
 from .streams import Source, open_for_reading
+from .tiff_header import COMPRESSION, read_directories
 
 HEADER = 1 << 16  # bytes; a WebP file names its codec in the first chunk but for metadata, which may come before it
 
@@ -41,6 +42,7 @@ class Compression:
     name: str
 
 
+_LOSSY_TIFF = (6, 7, 50001)  # JPEG, in two ways, and WebP
 LOSSLESS = Compression(False, None, "lossless")
 
 
@@ -60,7 +62,7 @@ def compression_of(source: Source) -> Compression:
         head = file.read(HEADER)
         if head.startswith(b"\xff\xd8"):
             return _jpeg(file)
-        if head[:4] in (b"II*\0", b"MM\0*"):
+        if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
             return _tiff(file)
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         lossy = _has_chunk(head, b"VP8 ")
@@ -105,7 +107,7 @@ def jpeg_quality(table: list[int]) -> int:
 def _jpeg(file: IO[bytes]) -> Compression:
     file.seek(0)
     try:
-        with JpegImagePlugin.JpegImageFile(file) as image:  # PIL.Image.open refuses large images
+        with JpegImage(file) as image:  # PIL.Image.open refuses large images
             tables = image.quantization
     except (OSError, SyntaxError, ValueError):
         tables = {}  # a damaged file is reported where it is decoded
@@ -142,8 +144,9 @@ def _has_chunk(head: bytes, name: bytes) -> bool:
 def _tiff(file: IO[bytes]) -> Compression:
     file.seek(0)
     try:
-        with TiffFile(file) as image:
-            lossy = str(image.info.get("compression", "")) in ("jpeg", "tiff_jpeg", "webp")
-    except (OSError, SyntaxError, ValueError):
-        lossy = False
+        pages = read_directories(file)[0]
+    except (OSError, ValueError):
+        return LOSSLESS  # a damaged file is reported where it is decoded
+    page = next((page for page in pages if page.is_image), pages[0])
+    lossy = page.one(COMPRESSION) in _LOSSY_TIFF
     return Compression(True, None, "TIFF with JPEG inside") if lossy else LOSSLESS

@@ -11,8 +11,9 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
+from ..errors import InputError
 from .interface import ImageReader
-from .jpeg_end import END_MARKER, completed, end_of_scans, has_all_scans
+from .jpeg_end import END_MARKER, completed, end_of_scans, has_all_scans, has_too_many_scans
 from .jpeg_rows import decoded_rows, decodes_by_rows
 from .pillow import PillowReader
 from .raster import Pixels
@@ -66,6 +67,11 @@ class JpegReader(PillowReader):
         A file that lacks nothing but its end marker, or half of it, is read, with a warning.
         """
         image: Image.Image | None
+        if has_too_many_scans(self._file):
+            raise InputError(
+                f"{self._name!r} has more scans than any program writes: it is damaged, or made to take long; use"
+                " another copy of it"
+            )
         try:
             image = super().loaded()
         except OSError:

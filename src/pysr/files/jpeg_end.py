@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from typing import IO
 
 from PIL import Image
-from PIL.JpegImagePlugin import JpegImageFile
+
+from .jpeg_image import JpegImage
 
 SCAN, END = 0xDA, 0xD9
 END_MARKER = b"\xff\xd9"
 _MARKER = re.compile(rb"(?<!\xff)\xff+([^\x00\xff\xd0-\xd7])")  # but those within pixels; each run is tried once
 _FRAMES = 0xC0, 0xC1, 0xC2  # markers of Huffman-coded images
+_PROGRESSIVE = 0xC2
+_MOST_SCANS = 200  # encoders write about ten
 _BARE = 0x01, 0xD8  # markers without a length behind them
 _FIRST_PIECE, _PIECE = 2**8, 2**16  # bytes that are searched at a time, at first and then
 _FILLERS = [unit * 64 for unit in (b"\x00", b"\xaa", b"\x55", b"\x13\x37", b"\xfe\x01\x6d")]  # data of unlike images
@@ -68,11 +71,24 @@ def has_all_scans(file: IO[bytes]) -> bool:
     for marker, _, body in _markers(file):
         if marker in _FRAMES and len(body) > 6:
             components = set(body[6::3])
-        elif marker == SCAN and body and len(body) >= 4 + 2 * body[0]:
+        elif marker == SCAN and body and body[0] <= 4 and len(body) == 4 + 2 * body[0]:
             first, last, precision = body[-3:]
             if not precision & 15:
                 found |= {(one, number) for one in body[1:-3:2] for number in range(first, last + 1)}
     return bool(components) and len(found) == 64 * len(components)
+
+
+def has_too_many_scans(file: IO[bytes]) -> bool:
+    """Whether a file has more scans than any program writes: each, however short, costs the time for a whole image."""
+    components, count = 0, 0
+    for marker, _, body in _markers(file):
+        if marker in _FRAMES and len(body) > 6:
+            components = body[5] if marker != _PROGRESSIVE else 256
+        elif marker == SCAN:
+            count += 1
+            if count > _MOST_SCANS or (body and body[0] == components):  # the only scan, which holds all components
+                return count > _MOST_SCANS
+    return False
 
 
 def completed(file: IO[bytes], end: int, *, reduced: bool = False) -> Image.Image | None:
@@ -87,7 +103,7 @@ def completed(file: IO[bytes], end: int, *, reduced: bool = False) -> Image.Imag
     """
     first: Image.Image | None = None
     for filler in _FILLERS:
-        image = JpegImageFile(io.BufferedReader(_Ended(file, end, filler + END_MARKER)))
+        image = JpegImage(io.BufferedReader(_Ended(file, end, filler + END_MARKER)))
         if reduced:
             image.draft(None, (1, 1))
         image.load()

@@ -15,6 +15,7 @@ import re
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
+from .metadata.xmp import remove_properties
 from .raster import Described
 
 NAMESPACE = "urn:pysr:1.0#"
@@ -22,6 +23,9 @@ _PROPERTIES = ("Width", "Height", "Scale")
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _NEW = f'<rdf:RDF xmlns:rdf="{_RDF}"></rdf:RDF>'.encode()  # no wrapper: its 150 bytes count in a file of 2,000
 _END = re.compile(rb"</([\w.-]+):RDF\s*>")
+_EMPTY = re.compile(  # what is left of a note without its properties
+    rb"<[\w.-]+:Description(?:\s+[\w.-]+:about=\S*)?\s+xmlns:[\w.-]+\s*=\s*[\"']%b[\"']\s*/>" % NAMESPACE.encode()
+)
 _log = logging.getLogger(__name__)
 
 
@@ -90,11 +94,7 @@ def note_original(xmp: bytes, original: Original) -> bytes:
 
 def without_note(xmp: bytes) -> bytes:
     """Return XMP without the note, empty if nothing else is in it."""
-    for prefix in set(re.findall(rb"xmlns:([\w.-]+)\s*=\s*[\"']%b[\"']" % re.escape(NAMESPACE.encode()), xmp)):
-        name = prefix + b":(?:" + "|".join(_PROPERTIES).encode() + b")"
-        xmp = re.sub(rb"\s+%b\s*=\s*(?:\"[^\"]*\"|'[^']*')" % name, b"", xmp)
-        xmp = re.sub(rb"<(%b)\s*>[^<]*</\1\s*>\s*" % name, b"", xmp)
-        xmp = re.sub(rb"<([\w.-]+:Description)(?:\s+[\w.-]+:about=\S*)?\s+xmlns:%b=\S+\s*/>" % prefix, b"", xmp)
+    xmp = _EMPTY.sub(b"", remove_properties(xmp.rstrip(b"\0"), [NAMESPACE], "|".join(_PROPERTIES)))
     return b"" if xmp == _NEW else xmp
 
 

@@ -12,7 +12,6 @@ from PIL import (
     GifImagePlugin,
     Image,
     ImageFile,
-    JpegImagePlugin,
     PngImagePlugin,
     PpmImagePlugin,
     TgaImagePlugin,
@@ -22,6 +21,7 @@ from PIL import (
 from ..errors import InputError
 from .compression import is_lossy_webp
 from .interface import Header, WholeImageReader
+from .jpeg_image import JpegImage
 from .raster import Kind, Pixels, Raster
 from .raster_rows import RasterRows
 
@@ -30,7 +30,7 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())  # instead of stderr,
 LOSSY = {"JPEG", "AVIF"}  # formats that always are, as far as their headers tell
 PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "PNG": PngImagePlugin.PngImageFile,
-    "JPEG": JpegImagePlugin.JpegImageFile,
+    "JPEG": JpegImage,
     "WEBP": WebPImagePlugin.WebPImageFile,
     "AVIF": AvifImagePlugin.AvifImageFile,
     "TGA": TgaImagePlugin.TgaImageFile,

@@ -29,6 +29,7 @@ _TYPES = {
 }
 _MOST_VALUES = 2**24  # of a tag that is read; strips of an image of that many rows
 _MOST_PAGES = 2**16
+_SLACK = 2**16  # bytes that may be read more than twice
 
 SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 STRIPS, SAMPLES, STRIP_BYTES, PLANAR, SUB_IFDS, EXTRA_SAMPLES, SAMPLE_FORMAT = 273, 277, 279, 284, 330, 338, 339
@@ -119,7 +120,7 @@ def read_directories(file: IO[bytes]) -> tuple[list[Directory], list[Directory]]
     try:
         reader = _Reader(file)
         chain = list(reader.chain())
-        offsets = [int(offset) for page in chain for offset in page.tags.get(SUB_IFDS, ())][:_MOST_PAGES]
+        offsets = dict.fromkeys(int(offset) for page in chain for offset in page.tags.get(SUB_IFDS, ()))
         parts = [reader.directory(0, offset)[0] for offset in offsets if 0 < offset < reader.length]
     except (struct.error, OverflowError) as error:
         raise ValueError("its directory of images is incomplete") from error
@@ -147,6 +148,7 @@ class _Reader:
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self.length = file.seek(0, os.SEEK_END)
+        self._room = 2 * self.length + _SLACK
         file.seek(0)
         start = file.read(4)
         self._order = "<" if start[:2] == b"II" else ">"
@@ -166,8 +168,7 @@ class _Reader:
         (count,) = self._unpack(self._count, offset)
         entry = 20 if self._big else 12
         start = offset + struct.calcsize(self._count)
-        self._file.seek(start)
-        block = self._file.read(count * entry)
+        block = self._read(start, count * entry)
         tags: dict[int, tuple[float, ...]] = {}
         for at in range(0, len(block) - entry + 1, entry):
             tag, kind, length = struct.unpack_from(self._order + ("HHQ" if self._big else "HHI"), block, at)
@@ -190,6 +191,13 @@ class _Reader:
         return values
 
     def _unpack(self, layout: str, offset: int) -> tuple[Any, ...]:
-        self._file.seek(offset)
         layout = self._order + layout
-        return struct.unpack(layout, self._file.read(struct.calcsize(layout)))
+        return struct.unpack(layout, self._read(offset, struct.calcsize(layout)))
+
+    def _read(self, offset: int, size: int) -> bytes:
+        self._file.seek(offset)
+        data = self._file.read(size)
+        self._room -= len(data)
+        if self._room < 0:
+            raise ValueError("its directories of images lie over each other")
+        return data

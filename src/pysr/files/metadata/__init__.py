@@ -17,7 +17,7 @@ from . import exif, xmp
 from .fit import Changes, fit, holds_colours, holds_exif, holds_profile, make_true, names_of
 from .heif import avif_arguments, read_heif, read_jpeg2000
 from .jpeg import embed_jpeg, read_jpeg
-from .model import Metadata, Note, Text
+from .model import Metadata, Note, Text, TooManyPartsError
 from .other import embed_bmp, read_bmp, read_gif
 from .png import ANIMATION, MOST_COMPRESSED, embed_png, longest_part, png_chunks, read_png
 from .png import pixels_only as png_pixels_only
@@ -78,10 +78,19 @@ def read_metadata(file: IO[bytes], format: str, position: int | None = None) -> 
 
     Returns:
         What was found; what is damaged is noted as lost. Empty for formats that hold nothing that is known.
+
+    Raises:
+        TooManyPartsError: Decoders, too, would take long to find the pixels.
     """
     reader = partial(read_tiff, position=position) if format == "TIFF" else _READERS.get(format)
     try:
-        return reader(file) if reader else Metadata()
+        found = reader(file) if reader else Metadata()
+        if len(found.xmp) > xmp.MOST:
+            reason = f"its {len(found.xmp)} bytes are more than any program writes"
+            return replace(found, xmp=b"").with_lost("XMP", reason)
+        return found
+    except TooManyPartsError:
+        raise
     except Exception as error:  # whatever is wrong with the metadata must not cost the image
         return Metadata().with_lost("metadata", f"they are damaged: {format_error(error)}")
 

@@ -23,6 +23,7 @@ _HOLDS: Mapping[str, tuple[str, ...]] = {  # fields of Metadata that a format ha
     "GIF": ("comments",),
     "BMP": ("resolution",),
 }
+_MOST_NAMES = 20  # in a line
 _NAMES = {"icc": "colour profile", "exif": "EXIF", "xmp": "XMP", "modified": "time of the last change"}
 _TEXT_AS_EXIF = {
     "Description": exif.DESCRIPTION,
@@ -64,7 +65,12 @@ def _listed(notes: tuple[Note, ...]) -> str:
     reasons: dict[str, list[str]] = {}
     for note in notes:
         reasons.setdefault(note.reason, []).append(note.what)
-    return "; ".join(f"{', '.join(names)} ({reason})" for reason, names in reasons.items())
+    return "; ".join(f"{_few(names)} ({reason})" for reason, names in reasons.items())
+
+
+def _few(names: list[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names) if more <= 1 else f"{', '.join(names[:_MOST_NAMES])} and {more} more"
 
 
 def make_true(metadata: Metadata, size: tuple[int, int]) -> Metadata:
@@ -183,7 +189,7 @@ class _Fitting:
     def _make_xmp_true(self, geometry: Geometry) -> None:
         packet, changed, dropped = xmp.update_xmp(self.metadata.xmp, geometry)
         self.note("XMP", changed, dropped)
-        if not xmp.is_sound(packet) and xmp.mentions_companions(packet):
+        if xmp.mentions_companions(packet) and not xmp.is_sound(packet):
             self.put("xmp", b"")
             self.drop("XMP", "it is damaged, and speaks of further images")
             return

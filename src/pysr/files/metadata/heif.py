@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -132,11 +133,11 @@ def _read_boxes(data: bytes, items: _Items) -> None:
 
 def _with_items(file: IO[bytes], items: _Items, found: Metadata) -> Metadata:
     for item, kind in items.kinds.items():
-        if kind.startswith(b"Exif"):
+        if kind.startswith(b"Exif") and not found.exif:
             data = _item(file, items, item)
             start = 4 + struct.unpack_from(">I", data)[0]
             found = replace(found, exif=data[start:].removeprefix(b"Exif\0\0"))
-        elif kind.startswith(b"mime") and b"rdf+xml" in kind:
+        elif kind.startswith(b"mime") and b"rdf+xml" in kind and not found.xmp:
             found = replace(found, xmp=as_utf8(_item(file, items, item)))
     own = [items.properties[at] for at in items.of_item.get(items.primary, ())]
     profiles = [box[4:] for kind, box in own if kind == b"colr" and box[:4] in (b"prof", b"rICC")]
@@ -149,10 +150,10 @@ def _with_items(file: IO[bytes], items: _Items, found: Metadata) -> Metadata:
 
 
 def _item(file: IO[bytes], items: _Items, item: int) -> bytes:
-    parts = []
-    for method, start, length in items.extents.get(item, ()):
-        if length > _MOST_ITEM:
-            raise ValueError(f"an item has {length} bytes")
+    parts, extents = [], items.extents.get(item, [])
+    if sum(length for _, _, length in extents) > min(_MOST_ITEM, file.seek(0, io.SEEK_END)):
+        raise ValueError("an item is longer than the file, or than any metadata")
+    for method, start, length in extents:
         if method == 1:
             parts.append(items.contents[start : start + length])
         else:
@@ -204,7 +205,10 @@ def _locations(box: bytes) -> Iterator[tuple[int, list[tuple[int, int, int]]]]:
         fields.number(2)
         start = fields.number(base)
         extents = []
-        for _ in range(fields.number(2)):
+        count = fields.number(2)
+        if count > 1 and not offset + length:
+            raise ValueError("an item has several parts without places")
+        for _ in range(count):
             fields.number(index if version else 0)
             at = fields.number(offset)
             extents.append((method, start + at, fields.number(length)))

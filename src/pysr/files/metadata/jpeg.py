@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import IO
 
 from . import exif, xmp
-from .model import Metadata
+from .model import Metadata, TooManyPartsError
 from .resolution import Resolution
 from .tags import DamagedTagsError, TagBlock
 
@@ -25,8 +25,9 @@ _OWN = ((_APP1, _EXIF), (_APP1, _XMP), (_APP1, _EXTENSION), (_APP2, _ICC), (_APP
 _OF_THE_FILE = (b"Adobe", b"Ducky", b"JFXX\0", b"JFIF\0")  # how the pixels were encoded, and the oldest thumbnails
 MOST_EXIF, MOST_XMP = MOST - len(_EXIF), MOST - len(_XMP)
 MOST_ICC, MOST_COMMENT = 255 * (MOST - len(_ICC) - 2), MOST
-_MOST_EXTENSION = 2**28
+_MOST_EXTENSION = 2**26
 _UNITS = ("", "inch", "cm")
+_MOST_SEGMENTS = 100_000  # extended XMP of that length takes 4,096
 
 
 @dataclass
@@ -52,11 +53,19 @@ def read_jpeg(file: IO[bytes]) -> Metadata:
 
 
 def segments(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield (marker, data) of each segment up to the pixels, where the file then stands."""
+    """Yield (marker, data) of each segment up to the pixels, where the file then stands.
+
+    Raises:
+        TooManyPartsError: There are more than any file needs.
+    """
     file.seek(0)
     if file.read(2) != b"\xff\xd8":
         return
+    count = 0
     while (byte := file.read(1)) == b"\xff":
+        count += 1
+        if count > _MOST_SEGMENTS:
+            raise TooManyPartsError(f"it has over {_MOST_SEGMENTS} segments before its pixels")
         while byte == b"\xff":  # any number of them may come before a marker
             byte = file.read(1)
         size = file.read(2)
@@ -87,7 +96,7 @@ def _take(found: _Found, marker: int, data: bytes) -> None:
     elif marker == _APP13 and data.startswith(_PHOTOSHOP):
         known = replace(known, photoshop=known.photoshop + data.removeprefix(_PHOTOSHOP))
     elif marker == _COMMENT:
-        known = replace(known, comments=(*known.comments, data))
+        known = known.with_comment(data)
     elif marker == _APP2 and data.startswith(_MPF):
         if count := _further_images(data.removeprefix(_MPF)):
             what = "a further image" if count == 1 else f"{count} further images"

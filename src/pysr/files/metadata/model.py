@@ -9,6 +9,13 @@ from typing import Any
 from . import exif, photoshop, xmp
 from .resolution import Resolution
 
+MOST_PIECES = 1000  # of a kind: no sensible file has as many, and each one more costs a copy of those before
+_TOO_MANY = f"there are over {MOST_PIECES} of them"
+
+
+class TooManyPartsError(ValueError):
+    """A file has more parts before its pixels than any program writes; to read them all would take long."""
+
 
 @dataclass(frozen=True)
 class Text:
@@ -79,13 +86,25 @@ class Metadata:
         noted = exif.find_orientation(self.exif)
         return xmp.find_orientation(self.xmp) if noted is None else noted or 1
 
+    def with_text(self, text: Text) -> Metadata:
+        """Return it with one more text of a PNG file, unless it has too many."""
+        if len(self.text) < MOST_PIECES:
+            return replace(self, text=(*self.text, text))
+        return self.with_lost("further PNG texts", _TOO_MANY)
+
+    def with_comment(self, comment: bytes) -> Metadata:
+        """Return it with one more comment, unless it has too many."""
+        if len(self.comments) < MOST_PIECES:
+            return replace(self, comments=(*self.comments, comment))
+        return self.with_lost("further comments", _TOO_MANY)
+
     def with_lost(self, what: str, reason: str) -> Metadata:
         """Return it with a note of something that is lost."""
-        return replace(self, lost=(*self.lost, Note(what, reason)))
+        return replace(self, lost=notes) if (notes := _noted(self.lost, Note(what, reason))) else self
 
     def with_change(self, what: str, reason: str) -> Metadata:
         """Return it with a note of something that was done to the image."""
-        return replace(self, changed=(*self.changed, Note(what, reason)))
+        return replace(self, changed=notes) if (notes := _noted(self.changed, Note(what, reason))) else self
 
     @classmethod
     def from_info(cls, info: Mapping[Any, Any], size: tuple[int, int] | None = None) -> Metadata:
@@ -126,6 +145,13 @@ class Metadata:
         if self.resolution and self.resolution.unit:
             info["dpi"] = self.resolution.per("inch")
         return info
+
+
+def _noted(notes: tuple[Note, ...], note: Note) -> tuple[Note, ...] | None:
+    """Add a note; None if it is the last one again, or there are too many, which is noted, too."""
+    if len(notes) > MOST_PIECES or note in notes[-1:]:
+        return None
+    return (*notes, note if len(notes) < MOST_PIECES else Note("more", _TOO_MANY))
 
 
 def _resolution(dpi: Any) -> Resolution | None:

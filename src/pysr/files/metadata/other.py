@@ -34,7 +34,10 @@ def read_gif(file: IO[bytes]) -> Metadata:
                 xmp = b"".join(blocks[1:])[:-_MAGIC_TRAILER]
         else:
             break
-    return Metadata(xmp=as_utf8(xmp), comments=tuple(comments))
+    found = Metadata(xmp=as_utf8(xmp))
+    for comment in comments:
+        found = found.with_comment(comment)
+    return found
 
 
 def _palette_size(flags: int) -> int:

@@ -19,7 +19,7 @@ from .xmp import as_utf8
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOURS = ("gAMA", "cHRM", "sRGB", "cICP", "mDCV", "cLLI")
 _XMP = "XML:com.adobe.xmp"
-_MOST_TEXT = 2**26  # bytes of a text when decompressed; ComfyUI's longest are of some 2**21
+_MOST_TEXT = 2**26  # bytes of all texts when decompressed; ComfyUI's longest are of some 2**21
 _MOST_CHUNK = 2**28  # bytes of a chunk of metadata
 MOST_COMPRESSED = 2**20  # Pillow's reader refuses to decompress longer texts
 _OWN = (b"iCCP", b"eXIf", b"pHYs", b"tEXt", b"zTXt", b"iTXt", b"tIME", *(name.encode() for name in COLOURS))
@@ -43,7 +43,7 @@ _PER_METRE = 2**31 - 1
 
 def read_png(file: IO[bytes]) -> Metadata:
     """Read the metadata of a PNG file; damaged chunks are left out and named."""
-    found, moves = Metadata(), True
+    found, moves, inflate = Metadata(), True, _Inflate()
     for name, length in walk_chunks(file):
         if name in _CONTROLS:
             moves = _reads_control(file, name, length) and moves
@@ -59,7 +59,7 @@ def read_png(file: IO[bytes]) -> Metadata:
         try:
             if not _is_sound(name, data, check):
                 raise ValueError("its checksum is wrong")
-            found = _with_chunk(found, name.decode(), data)
+            found = _with_chunk(found, name.decode(), data, inflate)
         except (ValueError, zlib.error, struct.error, IndexError) as error:
             found = found.with_lost(_named(name, data), f"it is damaged: {error}")
     if not moves:
@@ -98,18 +98,18 @@ def _named(name: bytes, data: bytes = b"") -> str:
     return _NAMES.get(name, f"PNG chunk {name.decode('latin-1')}")
 
 
-def _with_chunk(found: Metadata, name: str, data: bytes) -> Metadata:
+def _with_chunk(found: Metadata, name: str, data: bytes, inflate: _Inflate) -> Metadata:
     if name.encode() in _HINTS:
         return found.with_change(f"PNG chunk {name}", "left out: a hint for showing the old pixels")
     if name in COLOURS:
         return replace(found, colours={**found.colours, name: data})
     if name in ("tEXt", "zTXt", "iTXt"):
-        return _with_text(found, _read_text(name, data))
+        return _with_text(found, _read_text(name, data, inflate))
     if name == "pHYs":
         x, y, unit = struct.unpack(">IIB", data)
         return replace(found, resolution=Resolution.checked(x, y, "metre" if unit == 1 else ""))
     if name == "iCCP":
-        return replace(found, icc=_inflated(data.split(b"\0", 1)[1][1:]))
+        return replace(found, icc=inflate(data.split(b"\0", 1)[1][1:]))
     return replace(found, exif=data.removeprefix(b"Exif\0\0")) if name == "eXIf" else replace(found, modified=data)
 
 
@@ -118,29 +118,37 @@ def _with_text(found: Metadata, text: Text) -> Metadata:
         return replace(found, xmp=as_utf8(text.value.encode()))
     if profile := _RAW_PROFILE.fullmatch(text.keyword):
         return _with_raw_profile(found, profile[1].lower(), text.value)
-    return replace(found, text=(*found.text, text))
+    return found.with_text(text)
 
 
-def _inflated(data: bytes) -> bytes:
-    decompressor = zlib.decompressobj()
-    result = decompressor.decompress(data, _MOST_TEXT)
-    if decompressor.unconsumed_tail:
-        raise ValueError(f"it has more than {_MOST_TEXT} bytes")
-    if not decompressor.eof:
-        raise ValueError("its end is missing")
-    return result
+class _Inflate:
+    """Decompresses the chunks of a file, as long as all together are not too long."""
+
+    def __init__(self) -> None:
+        self._room = _MOST_TEXT
+
+    def __call__(self, data: bytes) -> bytes:
+        decompressor = zlib.decompressobj()
+        result = decompressor.decompress(data, self._room)
+        if decompressor.unconsumed_tail:
+            self._room = max(self._room // 2, 1)  # so that many of them take no longer than two
+            raise ValueError(f"it has more than {_MOST_TEXT} bytes, with those before it")
+        if not decompressor.eof:
+            raise ValueError("its end is missing")
+        self._room = max(self._room - len(result), 1)
+        return result
 
 
-def _read_text(name: str, data: bytes) -> Text:
+def _read_text(name: str, data: bytes, inflate: _Inflate) -> Text:
     keyword, rest = data.split(b"\0", 1) if b"\0" in data else (data, b"")
     key = keyword.decode("latin-1")
     if name == "tEXt":
         return Text(key, rest.decode("latin-1"))
     if name == "zTXt":
-        return Text(key, _inflated(rest[1:]).decode("latin-1"), compressed=True)
+        return Text(key, inflate(rest[1:]).decode("latin-1"), compressed=True)
     compressed = rest[0] == 1
     language, translated, value = rest[2:].split(b"\0", 2)
-    value = _inflated(value) if compressed else value
+    value = inflate(value) if compressed else value
     return Text(key, value.decode(), language.decode("latin-1"), translated.decode(), compressed)
 
 

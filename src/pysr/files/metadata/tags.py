@@ -19,6 +19,7 @@ SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12:
 _CODES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 _SWAPPED = {5: 4, 10: 4} | {type: size for type, size in SIZES.items() if size > 1 and type not in (5, 10)}
 _MOST_ENTRIES = 4096  # cameras write about a hundred
+_SLACK = 2**15  # entries that may be read more than four times
 
 
 class DamagedTagsError(ValueError):
@@ -101,6 +102,7 @@ class TagBlock:
         self.entry_size = 20 if self.big else 12
         self.link = 8 if self.big else 4  # where the position of the first directory is noted
         self.first: int = self.unpack(self.position_code, self.link)
+        self._room = 4 * len(data) // self.entry_size + _SLACK  # entries that may still be read
 
     def unpack(self, code: str, position: int) -> Any:
         """Read one number of a `struct` code."""
@@ -120,6 +122,9 @@ class TagBlock:
         end = start + count * self.entry_size
         if count > _MOST_ENTRIES or end > len(self.data):
             raise DamagedTagsError(f"a directory of {count} entries does not fit into it")
+        self._room -= count
+        if self._room < 0:
+            raise DamagedTagsError("its directories lie over each other")
         found = {at: self._entry(at) for at in range(start, end, self.entry_size)}
         unreadable = tuple(self.unpack("H", at) for at, entry in found.items() if entry is None)
         room = end + struct.calcsize("=" + self.position_code) <= len(self.data)
@@ -159,9 +164,17 @@ class TagBlock:
             return None
 
     def tags(self, directory: Directory, pointers: tuple[int, ...] = (), depth: int = 3) -> dict[int, Tag]:
-        """Copy the tags of a directory, and those of the directories that ``pointers`` point to."""
+        """Copy the tags of a directory, and those of the directories that ``pointers`` point to; each tag once.
+
+        Raises:
+            DamagedTagsError: The values of a directory lie over each other.
+        """
+        if sum(entry.size for entry in directory.entries) > len(self.data):
+            raise DamagedTagsError("it has values that lie over each other")
         found: dict[int, Tag] = {}
         for entry in directory.entries:
+            if entry.tag in found:
+                continue
             if entry.tag not in pointers:
                 found[entry.tag] = Tag(entry.type, entry.count, self.bytes_of(entry))
             elif depth and (inner := self.sub_directory(directory, entry.tag)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from xml.parsers import expat
 from xml.sax.saxutils import quoteattr
@@ -33,6 +33,11 @@ COMPANIONS = {  # by their namespaces: properties of what a file holds beside th
     _GOOGLE + "1.0/camera/": "motion photo",
 }
 
+MOST = 2**24  # bytes of a packet; Lightroom's longest histories are of some 2**22
+_MOST_LEVELS = 100  # of elements inside each other
+_MOST_ELEMENTS = 2**16
+_LONGEST_PREFIX = 100  # bytes
+
 
 def as_utf8(xmp: bytes) -> bytes:
     """Return a packet in UTF-8, without a byte order mark and the zeros that some writers end it with."""
@@ -52,9 +57,8 @@ def is_empty(xmp: bytes) -> bool:
     found = _elements(xmp)
     if found is None:
         return False
-    return not any(
-        element.depth > _depth_of_descriptions(found) or _has_properties(element.attributes) for element in found
-    )
+    depth = _depth_of_descriptions(found)
+    return not any(element.depth > depth or _has_properties(element.attributes) for element in found)
 
 
 def update_xmp(xmp: bytes, geometry: Geometry) -> tuple[bytes, set[str], set[str]]:
@@ -66,22 +70,23 @@ def update_xmp(xmp: bytes, geometry: Geometry) -> tuple[bytes, set[str], set[str
     before, changed, dropped = xmp, set(), set()
     for side, names in enumerate((("ImageWidth", "PixelXDimension"), ("ImageLength", "PixelYDimension"))):
         for namespace, name in zip((TIFF, EXIF), names, strict=True):
-            xmp = _set_number(xmp, namespace, name, geometry.new_size[side])
+            xmp = _with_numbers(xmp, namespace, name, geometry.new_size[side])
     if xmp != before:
         changed.add("sizes")
     before = xmp
     if geometry.orientation:
-        xmp = _set_number(xmp, TIFF, "Orientation", 1)
+        xmp = _with_numbers(xmp, TIFF, "Orientation", 1)
     if xmp != before:
         changed.add("Orientation")
     before = xmp
     for names, scale in zip((("Width", "Left"), ("Height", "Top")), geometry.scale, strict=True):
-        xmp = _scale_numbers(xmp, _PANORAMA, rf"\w+(?:{names[0]}|{names[1]})Pixels", scale)
+        name = rf"\w+(?:{names[0]}|{names[1]})Pixels"
+        xmp = _with_numbers(xmp, _PANORAMA, name, scale=scale)
     if xmp != before:
         changed.add("sizes of the panorama")
     before = xmp
-    for namespace in _REGIONS if geometry.turned else ():
-        xmp = remove_properties(xmp, namespace)
+    if geometry.turned:
+        xmp = remove_properties(xmp, _REGIONS)
     if xmp != before:
         dropped.add("face regions")
     return xmp, changed, dropped
@@ -93,15 +98,12 @@ def remove_companions(xmp: bytes) -> tuple[bytes, set[str]]:
     Returns:
         The packet, and the names of what those properties described.
     """
-    found = set()
-    for namespace, name in COMPANIONS.items():
-        without = remove_properties(xmp, namespace)
-        if without != xmp:
-            found.add(name)
-        xmp = without
+    prefixes = _prefixes(xmp, COMPANIONS)
+    xmp, gone = _without_properties(xmp, set(prefixes), ".+")
+    found = {COMPANIONS[prefixes[prefix]] for prefix in gone}
     if len(found) > 1:
         found.discard(_DIRECTORY)
-    return remove_properties(xmp, NOTE, "HasExtendedXMP"), found
+    return remove_properties(xmp, [NOTE], "HasExtendedXMP"), found
 
 
 def mentions_companions(xmp: bytes) -> bool:
@@ -111,27 +113,35 @@ def mentions_companions(xmp: bytes) -> bool:
 
 def remove_gps(xmp: bytes) -> bytes:
     """Take out the position of the photograph: every property whose name begins with GPS."""
-    for namespace in {value for _, value in _bound_prefixes(xmp)}:
-        xmp = remove_properties(xmp, namespace.decode("utf-8", "replace"), r"(?:GPS|Gps)\w*")
-    return xmp
+    return _without_properties(xmp, {match[1] for match in _BINDING.finditer(xmp)}, r"(?:GPS|Gps)\w*")[0]
 
 
-def remove_properties(xmp: bytes, namespace: str, name: str = r"[\w.-]+") -> bytes:
-    """Remove the properties of a namespace whose names match a pattern, in a packet that is sound."""
-    for prefix in _prefixes(xmp, namespace):
-        qualified = re.compile(rb"%b:%b" % (re.escape(prefix), name.encode()))
-        xmp = re.sub(rb"\s%b\s*=\s*(?:\"[^\"]*\"|'[^']*')" % qualified.pattern, b"", xmp)
-        gone = [element for element in _elements(xmp) or () if qualified.fullmatch(element.name)]
-        outermost = [a for a in gone if not any(b.start < a.start and a.end <= b.end for b in gone)]
-        for element in reversed(outermost):
-            xmp = xmp[: element.start] + xmp[element.end :]
-    return xmp
+def remove_properties(xmp: bytes, namespaces: Iterable[str], name: str = ".+") -> bytes:
+    """Remove the properties of namespaces whose names match a pattern, in a packet that is sound."""
+    return _without_properties(xmp, set(_prefixes(xmp, namespaces)), name)[0]
+
+
+def _without_properties(xmp: bytes, prefixes: set[bytes], name: str) -> tuple[bytes, set[bytes]]:
+    """Remove the properties with any of some prefixes; returns the prefixes of those that there were, too."""
+    pattern, gone = re.compile(name.encode()), set[bytes]()
+
+    def goes(prefix: bytes, local: bytes) -> bool:
+        if prefix not in prefixes or not pattern.fullmatch(local):
+            return False
+        gone.add(prefix)
+        return True
+
+    if prefixes:
+        xmp = _ATTRIBUTE.sub(lambda match: b"" if goes(match[1], match[2]) else match[0], xmp)
+        elements = _elements(xmp) or []
+        xmp = _cut(xmp, [element for element in elements if goes(*element.name.partition(b":")[::2])])
+    return xmp, gone
 
 
 def find_orientation(xmp: bytes) -> int:
     """Return the orientation that a packet notes, 1 to 8; 1 where there is none."""
-    found = [match for pattern in _numbers(TIFF, "Orientation", xmp) for match in pattern.finditer(xmp)]
-    value = int(found[0][2]) if found else 1
+    match = next(_numbers(xmp, TIFF, "Orientation"), None)
+    value = int(match[2]) if match else 1
     return value if 1 <= value <= 8 else 1
 
 
@@ -143,7 +153,7 @@ def merge(xmp: bytes, extension: bytes) -> bytes | None:
     end = _end_of_rdf(xmp, main)
     parts = [element for element in extra if element.depth == _depth_of_descriptions(extra)]
     joined = xmp[:end] + b"".join(extension[part.start : part.end] for part in parts) + xmp[end:]
-    return remove_properties(joined, NOTE, "HasExtendedXMP") if end and is_sound(joined) else None
+    return remove_properties(joined, [NOTE], "HasExtendedXMP") if end and is_sound(joined) else None
 
 
 def split(xmp: bytes, most: int) -> tuple[bytes, bytes] | None:
@@ -163,8 +173,7 @@ def split(xmp: bytes, most: int) -> tuple[bytes, bytes] | None:
     if size > most or not moved:
         return None
     extension = b'<rdf:RDF xmlns:rdf="%b">%b</rdf:RDF>' % (_RDF.encode(), b"".join(_alone(xmp, e) for e in moved))
-    for element in sorted(moved, key=lambda element: -element.start):
-        xmp = xmp[: element.start] + xmp[element.end :]
+    xmp = _cut(xmp, sorted(moved, key=lambda element: element.start))
     end = _end_of_rdf(xmp, _elements(xmp) or [])
     return (xmp[:end] + _note(digest(extension)) + xmp[end:], extension) if end else None
 
@@ -175,9 +184,13 @@ def digest(extension: bytes) -> str:
 
 
 def _alone(xmp: bytes, element: _Element) -> bytes:
-    """A property in a description of its own."""
-    scope = "".join(f" {name}={quoteattr(value)}" for name, value in element.scope.items() if name != "xmlns:rdf")
-    return b'<rdf:Description rdf:about=""%b>%b</rdf:Description>' % (scope.encode(), xmp[element.start : element.end])
+    """A property in a description of its own, with the declarations that hold for its prefixes."""
+    content = xmp[element.start : element.end]
+    prefixes = {prefix.decode() for prefix in re.findall(rb"(?<![\w.-])([\w.-]+):", content)}
+    names = ["xmlns", *(f"xmlns:{prefix}" for prefix in sorted(prefixes))]
+    bound = [(name, element.declaration(name)) for name in names if name != "xmlns:rdf"]
+    scope = "".join(f" {name}={quoteattr(value)}" for name, value in bound if value is not None)
+    return b'<rdf:Description rdf:about=""%b>%b</rdf:Description>' % (scope.encode(), content)
 
 
 def _note(name: str) -> bytes:
@@ -190,26 +203,34 @@ def _note(name: str) -> bytes:
 
 @dataclass
 class _Element:
-    """An element of a packet: ``start`` and ``end`` are positions in it, ``scope`` are the declarations in force."""
+    """An element of a packet: ``start`` and ``end`` are positions in it."""
 
     name: bytes
     attributes: dict[str, str]
     depth: int
     start: int
-    scope: dict[str, str]
+    parent: _Element | None
     end: int = 0
+
+    def declaration(self, name: str) -> str | None:
+        """The value of the attribute of a declaration ("xmlns:prefix") that is in force around the element."""
+        outer = self.parent
+        while outer and name not in outer.attributes:
+            outer = outer.parent
+        return outer.attributes[name] if outer else None
 
 
 def _elements(xmp: bytes) -> list[_Element] | None:
-    """Find the elements of a packet in the order of their starts; None if it is not well-formed."""
+    """Find the elements of a packet in the order of their starts; None if it is not well-formed, or monstrous."""
     found: list[_Element] = []
     stack: list[_Element] = []
     parser = expat.ParserCreate()
 
     def begin(name: str, attributes: dict[str, str]) -> None:
-        scope = {key: value for key, value in attributes.items() if key.startswith("xmlns")}
-        scope = (stack[-1].scope if stack else {}) | scope
-        stack.append(_Element(name.encode(), attributes, len(stack), parser.CurrentByteIndex, scope))
+        if len(stack) == _MOST_LEVELS or len(found) == _MOST_ELEMENTS:
+            raise ValueError("no XMP has as many elements, or as many inside each other")
+        parent = stack[-1] if stack else None
+        stack.append(_Element(name.encode(), attributes, len(stack), parser.CurrentByteIndex, parent))
         found.append(stack[-1])
 
     def finish(_: str) -> None:
@@ -226,6 +247,18 @@ def _elements(xmp: bytes) -> list[_Element] | None:
     return found
 
 
+def _cut(xmp: bytes, elements: Iterable[_Element]) -> bytes:
+    """Take out elements, given in the order of their starts, with all that is in them."""
+    parts, at = [], 0
+    for element in elements:
+        if element.start >= at:
+            parts.append(xmp[at : element.start])
+            at = element.end
+    return b"".join(parts) + xmp[at:]
+
+
+_ATTRIBUTE = re.compile(rb"\s([\w.-]+):([\w.-]+)\s*=\s*(?:\"[^\"<]*\"|'[^'<]*')")
+_BINDING = re.compile(rb"xmlns:([\w.-]+)\s*=\s*[\"']([^\"']*)[\"']")
 _OPENING = re.compile(rb"<[^\s>/]+(?:\s+[^\s=<>/]+\s*=\s*(?:\"[^\"]*\"|'[^']*'))*\s*/?>")
 
 
@@ -251,28 +284,27 @@ def _has_properties(attributes: dict[str, str]) -> bool:
     return any(not re.match(r"xmlns|[\w.-]+:about$|about$|x:xmptk$", name) for name in attributes)
 
 
-def _bound_prefixes(xmp: bytes) -> Iterator[tuple[bytes, bytes]]:
-    for match in re.finditer(rb"xmlns:([\w.-]+)\s*=\s*[\"']([^\"']*)[\"']", xmp):
-        yield match[1], match[2]
+def _prefixes(xmp: bytes, namespaces: Iterable[str]) -> dict[bytes, str]:
+    """The prefixes that a packet binds to some namespaces."""
+    wanted = {namespace.encode(): namespace for namespace in namespaces if namespace.encode() in xmp}
+    bound = _BINDING.finditer(xmp) if wanted else ()
+    return {match[1]: wanted[match[2]] for match in bound if match[2] in wanted}
 
 
-def _prefixes(xmp: bytes, namespace: str) -> set[bytes]:
-    return {prefix for prefix, value in _bound_prefixes(xmp) if value == namespace.encode()}
+def _numbers(xmp: bytes, namespace: str, name: str) -> Iterator[re.Match[bytes]]:
+    """Find the whole numbers that are the values of the properties whose names match a pattern, as group 2."""
+    prefixes = _prefixes(xmp, [namespace]) or ({b"tiff": TIFF} if namespace == TIFF else {})
+    pattern = rb"(:%b(?:\s*=\s*[\"']|\s*>)\s*)(\d{1,9})(?!\d)" % name.encode()
+    for match in re.finditer(pattern, xmp) if prefixes else ():
+        before = re.search(rb"[\w.-]*\Z", xmp[max(match.start() - _LONGEST_PREFIX, 0) : match.start()])
+        if before and before[0] in prefixes:
+            yield match
 
 
-def _numbers(namespace: str, name: str, xmp: bytes) -> Iterator[re.Pattern[bytes]]:
-    """Patterns for the whole numbers that are the values of a property: group 1 is what stands before."""
-    for prefix in _prefixes(xmp, namespace) or ({b"tiff"} if namespace == TIFF else set()):
-        yield re.compile(rb"\b(%b:%b(?:\s*=\s*[\"']|\s*>)\s*)(\d+)" % (re.escape(prefix), name.encode()))
-
-
-def _set_number(xmp: bytes, namespace: str, name: str, value: int) -> bytes:
-    for pattern in _numbers(namespace, name, xmp):
-        xmp = pattern.sub(rb"\g<1>%d" % value, xmp)
-    return xmp
-
-
-def _scale_numbers(xmp: bytes, namespace: str, name: str, scale: float) -> bytes:
-    for pattern in _numbers(namespace, name, xmp):
-        xmp = pattern.sub(lambda match: match[1] + b"%d" % round(int(match[2]) * scale), xmp)
-    return xmp
+def _with_numbers(xmp: bytes, namespace: str, name: str, value: int = 0, scale: float = 0) -> bytes:
+    """Set those numbers to a value, or if a scale is given, multiply them by it."""
+    parts, at = [], 0
+    for match in _numbers(xmp, namespace, name):
+        parts += [xmp[at : match.start(2)], b"%d" % (round(int(match[2]) * scale) if scale else value)]
+        at = match.end()
+    return b"".join(parts) + xmp[at:]
