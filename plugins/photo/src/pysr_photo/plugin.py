@@ -39,7 +39,7 @@ def pysr_models() -> list[Model]:
                 sha256={4: "07da41e1d43b92b2f74ac853176afeda4ac0a9dc274e0100f4f19fe301d91e8f"},
                 trained_on=TRAINED_ON,
             ),
-            summary="The same, trained against discriminators to look real",
+            summary="SRResNet for photographs as people have them, trained against discriminators to look real",
             made_for="compressed",
             scores={4: 29.67},
             receptive_field=HALF_FIELD,
