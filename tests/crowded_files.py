@@ -15,6 +15,7 @@ from metadata_samples import RDF, chunk, jpeg_with, packet, png_with, segment
 from PIL import Image
 
 LENGTH = 400_000  # bytes
+_START = b"II*\0\x08\0\0\0"  # of a TIFF file or EXIF block whose directory follows
 _TIFF, _CONTAINER = "http://ns.adobe.com/tiff/1.0/", "http://ns.google.com/photos/1.0/container/"
 _EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 
@@ -56,6 +57,19 @@ _PNG: dict[str, Callable[[], bytes]] = {
     "png, hints": lambda: png_with(repeated(chunk(b"bKGD", b"\0") + chunk(b"hIST", b"\0"))),
     "png, texts that grow": lambda: _unpacked(b"zTXt", b"a\0\0", bytes(2**26 - 9), 12),
     "png, profiles that grow": lambda: _unpacked(b"iCCP", b"a\0\0", bytes(2**26 - 9), 12),
+    "png, exif and empty texts": lambda: png_with(
+        chunk(b"eXIf", _START + directory(*((300 + i, 1, 1, 0) for i in range(4000)))),
+        *[chunk(b"tEXt", b"Description\0")] * 900,
+    ),
+    "png, exif in itself that grows": lambda: _unpacked(
+        b"zTXt",
+        b"Raw profile type exif\0\0",
+        b"exif\n %d\n" % (2**21 + 50) + (_in_itself() + bytes(2**21)).hex().encode(),
+    ),
+    "png, spaces that grow": lambda: _unpacked(b"zTXt", b"Raw profile type exif\0\0", b"exif\n 9\n" + b"ab " * 10**7),
+    "png, resources that grow": lambda: _unpacked(
+        b"zTXt", b"Raw profile type 8bim\0\0", b"8bim\n 12000000\n" + (b"8BIM\4\4" + bytes(6)).hex().encode() * 10**6
+    ),
     "png, xmp that grows": lambda: _unpacked(b"iTXt", _ITXT, packet("", "<b/>" * 2**21)),
     "png, xmp of a container that grows": lambda: _unpacked(
         b"iTXt", _ITXT, packet(f'xmlns:g="{_CONTAINER}"', "<g:b/>" * 2**21)
@@ -86,6 +100,7 @@ _JPEG: dict[str, Callable[[], bytes]] = {
     "jpeg, unknown segments": lambda: jpeg_with(counted(lambda i: segment(0xE5, b"%d\0" % i))),
     "jpeg, manifests": lambda: jpeg_with(repeated(segment(0xEB, b"c2pa"))),
     "jpeg, resources": lambda: jpeg_with(repeated(segment(0xED, b"Photoshop 3.0\0" + b"8BIM\4\4" + bytes(6)))),
+    "jpeg, exif": lambda: jpeg_with(repeated(segment(0xE1, b"Exif\0\0" + bytes(50)))),
     "jpeg, extended xmp": lambda: jpeg_with(
         segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + packet("")), _extended(packet("", "<b/>" * (LENGTH // 4)))
     ),
@@ -117,13 +132,16 @@ def box(kind: bytes, content: bytes = b"") -> bytes:
     return struct.pack(">I4s", 8 + len(content), kind) + content
 
 
-def _items(count: int, parts: int, length: int, sizes: bytes = b"\x44\0") -> bytes:
-    """A box that says of that many EXIF items that each has as many parts, all from the start of the file."""
-    entries = b"".join(box(b"infe", b"\3\0\0\0" + struct.pack(">IH", item, 0) + b"Exif") for item in range(count))
+def _items(count: int, parts: int, length: int, sizes: bytes = b"\x44\0", kind: bytes = b"Exif") -> bytes:
+    """A box that says of that many items that each has as many parts, all from the start of the file."""
+    entries = b"".join(box(b"infe", b"\3\0\0\0" + struct.pack(">IH", item, 0) + kind) for item in range(count))
     part = struct.pack(">II", 0, length) if sizes[0] else b""
     places = b"".join(struct.pack(">IHHH", item, 0, 0, parts) + part * parts for item in range(count))
     infos = box(b"iinf", b"\1\0\0\0" + struct.pack(">I", count) + entries)
     return box(b"meta", bytes(4) + infos + box(b"iloc", b"\2\0\0\0" + sizes + struct.pack(">I", count) + places))
+
+
+_PACKET_ITEM = b"mimeapplication/rdf+xml\0"
 
 
 def _nested(levels: int) -> bytes:
@@ -134,6 +152,9 @@ _BOXES: dict[str, Callable[[], bytes]] = {
     "avif, items in one place": lambda: encoded(make_image(), "AVIF") + _items(LENGTH // 60, 1, LENGTH),
     "avif, parts in one place": lambda: encoded(make_image(), "AVIF") + _items(1, 60_000, LENGTH),
     "avif, parts without places": lambda: encoded(make_image(), "AVIF") + _items(LENGTH // 60, 65_535, 0, bytes(2)),
+    "avif, empty packets": lambda: (
+        encoded(make_image(), "AVIF") + _items(LENGTH // 90, 1, LENGTH // 2, kind=_PACKET_ITEM) + bytes(LENGTH)
+    ),
     "avif, boxes in boxes": lambda: encoded(make_image(), "AVIF") + _nested(LENGTH // 12),
 }
 
@@ -142,9 +163,6 @@ def directory(*entries: tuple[int, int, int, int], next: int = 0) -> bytes:
     """A directory of (tag, type, count, value)."""
     packed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
     return struct.pack("<H", len(entries)) + packed + struct.pack("<I", next)
-
-
-_START = b"II*\0\x08\0\0\0"
 
 
 def _chain(entries: int) -> bytes:
@@ -170,6 +188,19 @@ _TIFF_FILES: dict[str, Callable[[], bytes]] = {
         _START + directory(*((300 + i, 1, LENGTH, 8) for i in range(4000))) + bytes(LENGTH)
     ),
 }
+
+
+def _in_itself() -> bytes:
+    """An EXIF block of three pointers to itself and an array, 50 bytes long without that."""
+    pointers = [(tag, 4, 1, 8) for tag in (34665, 34853, 40965)]
+    return (
+        b"MM\0*\0\0\0\x08"
+        + struct.pack(">H", 4)
+        + b"".join(struct.pack(">HHII", *p) for p in pointers)
+        + struct.pack(">HHII", 41000, 3, 2**20 - 40, 50)
+    ).ljust(50, b"\0")
+
+
 _EXIF: dict[str, Callable[[], bytes]] = {
     "in itself": lambda: _START + directory(*[(34665, 4, 1, 8)] * 4096),
     "of values over each other": lambda: (
@@ -215,5 +246,7 @@ _PACKETS: dict[str, Callable[[], bytes]] = {
     "of properties": lambda: packet("", "<b>1</b>" * (LENGTH // 8)),
     "of digits": lambda: packet(f'xmlns:tiff="{_TIFF}"', f"<tiff:Orientation>{'1' * LENGTH}</tiff:Orientation>"),
     "of numbers": lambda: packet(f'xmlns:tiff="{_TIFF}"', "<tiff:ImageWidth>1</tiff:ImageWidth>" * (LENGTH // 36)),
+    "of one long namespace": lambda: packet(f'xmlns:p="u{"x" * 55_000}"', "<p:a/>" * (LENGTH // 12)),
+    "of attributes": lambda: packet(counted(lambda i: b' a%d=""' % i).decode()),
     "without RDF": f'<x {RDF} xmlns:g="{_CONTAINER}"><g:a/>{"<b/>" * (LENGTH // 4)}</x>'.encode,
 }

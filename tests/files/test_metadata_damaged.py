@@ -90,7 +90,7 @@ def test_a_damaged_chunk_is_named_and_its_neighbours_are_kept(part: bytes, what:
     result, changes = convert(png_with(part, chunk(b"tEXt", b"Author\0Ann")), "PNG", "PNG")
     assert opened(result).info["Author"] == "Ann"
     assert what in changes.warning
-    assert "damaged" in changes.warning
+    assert "damaged" in changes.warning or "64 MiB" in changes.warning
 
 
 def test_damaged_exif_and_xmp_are_named() -> None:

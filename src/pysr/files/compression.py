@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -10,8 +11,10 @@ import numpy as np
 from PIL import Image, JpegImagePlugin
 
 from .jpeg_image import JpegImage
+from .metadata.jpeg import segments
 from .streams import Source, open_for_reading
 from .tiff_header import COMPRESSION, read_directories
+from .tiff_layout import LOSSY
 
 HEADER = 1 << 16  # bytes; a WebP file names its codec in the first chunk but for metadata, which may come before it
 
@@ -42,7 +45,6 @@ class Compression:
     name: str
 
 
-_LOSSY_TIFF = (6, 7, 50001)  # JPEG, in two ways, and WebP
 LOSSLESS = Compression(False, None, "lossless")
 
 
@@ -107,6 +109,8 @@ def jpeg_quality(table: list[int]) -> int:
 def _jpeg(file: IO[bytes]) -> Compression:
     file.seek(0)
     try:
+        deque(segments(file), 0)  # so that no crowd of them reaches Pillow
+        file.seek(0)
         with JpegImage(file) as image:  # PIL.Image.open refuses large images
             tables = image.quantization
     except (OSError, SyntaxError, ValueError):
@@ -145,8 +149,7 @@ def _tiff(file: IO[bytes]) -> Compression:
     file.seek(0)
     try:
         pages = read_directories(file)[0]
-    except (OSError, ValueError):
+        compression = next((page for page in pages if page.is_image), pages[0]).one(COMPRESSION, 1)
+    except (OSError, ValueError, OverflowError):
         return LOSSLESS  # a damaged file is reported where it is decoded
-    page = next((page for page in pages if page.is_image), pages[0])
-    lossy = page.one(COMPRESSION) in _LOSSY_TIFF
-    return Compression(True, None, "TIFF with JPEG inside") if lossy else LOSSLESS
+    return Compression(True, None, f"TIFF with {LOSSY[compression]} inside") if compression in LOSSY else LOSSLESS

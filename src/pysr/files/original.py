@@ -23,8 +23,9 @@ _PROPERTIES = ("Width", "Height", "Scale")
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _NEW = f'<rdf:RDF xmlns:rdf="{_RDF}"></rdf:RDF>'.encode()  # no wrapper: its 150 bytes count in a file of 2,000
 _END = re.compile(rb"</([\w.-]+):RDF\s*>")
+_ABOUT = rb"(?:\s+[\w.-]+:about=(?:\"[^\"]*\"|'[^']*'))?"
 _EMPTY = re.compile(  # what is left of a note without its properties
-    rb"<[\w.-]+:Description(?:\s+[\w.-]+:about=\S*)?\s+xmlns:[\w.-]+\s*=\s*[\"']%b[\"']\s*/>" % NAMESPACE.encode()
+    rb"<[\w.-]+:Description%b\s+xmlns:[\w.-]+\s*=\s*[\"']%b[\"']\s*/>" % (_ABOUT, NAMESPACE.encode())
 )
 _log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """Pillow's TIFF reader without its process-wide limit on the number of pixels.
 
-The only place where pysr depends on private parts of Pillow; ``tests/files/test_files.py`` fails if they change.
+Depends on private parts of Pillow, as `jpeg_image` does; ``tests/files/test_files.py`` fails if they change.
 """
 
 from PIL import Image, TiffImagePlugin

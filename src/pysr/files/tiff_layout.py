@@ -40,7 +40,12 @@ _COLOURS: dict[int, tuple[Kind, int]] = {  # PhotometricInterpretation
 _DEPTHS = {"unsigned": (1, 2, 4, 8, 10, 12, 14, 16, 32), "signed": (8, 16, 32), "float": (16, 32, 64)}
 MIN_IS_WHITE, RGB, PALETTE, YCBCR, LAB, ICC_LAB = 0, 2, 3, 6, 8, 9
 JPEG = 7  # of the tag Compression
-LOSSY = {6, 7, 33003, 33005, 34712, 34892, 50001, 50002}  # JPEG, JPEG 2000, WebP, JPEG XL
+LOSSY = {  # kinds of compression
+    **dict.fromkeys((6, 7, 34892), "JPEG"),
+    **dict.fromkeys((33003, 33005, 34712), "JPEG 2000"),
+    50001: "WebP",
+    50002: "JPEG XL",
+}
 _NAMES = {7: "JPEG", 34712: "JPEG 2000", 34887: "LERC", 32809: "ThunderScan", 34676: "SGILog", 34677: "SGILog24"}
 
 

@@ -85,9 +85,8 @@ def read_metadata(file: IO[bytes], format: str, position: int | None = None) -> 
     reader = partial(read_tiff, position=position) if format == "TIFF" else _READERS.get(format)
     try:
         found = reader(file) if reader else Metadata()
-        if len(found.xmp) > xmp.MOST:
-            reason = f"its {len(found.xmp)} bytes are more than any program writes"
-            return replace(found, xmp=b"").with_lost("XMP", reason)
+        if xmp.is_too_large(found.xmp):
+            return replace(found, xmp=b"").with_lost("XMP", f"its {len(found.xmp)} bytes are more than pysr reads")
         return found
     except TooManyPartsError:
         raise
@@ -148,10 +147,12 @@ def _without_gps(metadata: Metadata) -> Metadata:
         block = exif.without_gps(metadata.exif)
     except (DamagedTagsError, struct.error):
         block = b""  # whatever is in it
-    packet = metadata.xmp
+    block, packet = block if exif.is_readable(block) else b"", metadata.xmp
     if b"GPS" in packet or b"Gps" in packet:
-        packet = xmp.remove_gps(packet) if xmp.is_sound(packet) else b""
-    return replace(metadata, exif=block if exif.is_readable(block) else b"", xmp=packet)
+        if not xmp.is_sound(packet):
+            return replace(metadata, exif=block, xmp=b"").with_lost("XMP", "it is damaged, and mentions GPS")
+        packet = xmp.remove_gps(packet)
+    return replace(metadata, exif=block, xmp=packet)
 
 
 def with_software(metadata: Metadata, format: str, note: str) -> Metadata:

@@ -14,6 +14,7 @@ from .tags import LONG, RATIONAL, SHORT, DamagedTagsError, Directory, TagBlock
 
 _THUMBNAIL, _THUMBNAIL_LENGTH = 513, 514
 _FOCAL_PLANE_X, _FOCAL_PLANE_Y = 41486, 41487  # pixels per unit on the sensor
+_MOST_PIXELS = 2**22  # of a thumbnail that is decoded
 _SUBJECT = {37396: "SubjectArea", 41492: "SubjectLocation"}  # x, y, and for an area its size
 
 
@@ -124,6 +125,8 @@ def _turn_thumbnail(block: TagBlock, position: int, orientation: int) -> bool:
     start, length = place
     try:
         image = JpegImagePlugin.JpegImageFile(io.BytesIO(bytes(block.data[start : start + length])))
+        if image.width * image.height > _MOST_PIXELS:
+            return False
         file = io.BytesIO()
         image.transpose(TURN_BACK[orientation]).save(file, "JPEG", quality=85)
     except Exception:  # decoders raise anything, and a damaged thumbnail must not cost the EXIF

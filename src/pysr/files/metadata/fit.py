@@ -206,13 +206,16 @@ class _Fitting:
 
     def move_text(self) -> None:
         """Move PNG's texts to where the format has a place of the same meaning."""
+        known = self.metadata.exif
+        filled = {tag for tag in _TEXT_AS_EXIF.values() if exif.find_text(known, tag)}
         for text in self.metadata.text:
             name = f'PNG text "{text.keyword}"'
             tag = _TEXT_AS_EXIF.get(text.keyword)
             if text.keyword == "Comment" and "comments" in self.holds:
                 self.put("comments", (*self.metadata.comments, text.value.encode()))
                 self.move(name, f"a comment in {self.named}")
-            elif tag and "exif" in self.holds and not exif.find_text(self.metadata.exif, tag):
+            elif tag and "exif" in self.holds and tag not in filled:
+                filled.add(tag)
                 self.put("exif", exif.with_text(self.metadata.exif, tag, text.value))
                 self.move(name, f"EXIF in {self.named}")
             else:
@@ -271,7 +274,12 @@ class _Fitting:
         if self.format == "TIFF" and self.metadata.exif:
             if exif.has_maker_note(self.metadata.exif):
                 self.changed.append(Note("maker note", "a TIFF holds it elsewhere, which some readers do not expect"))
-            for name, reason in describe_left_out(TagBlock(self.metadata.exif)):
+            try:
+                left_out = describe_left_out(TagBlock(self.metadata.exif))
+            except DamagedTagsError as error:
+                left_out = [("EXIF", f"it is damaged: {error}")]
+                self.put("exif", b"")
+            for name, reason in left_out:
                 self.drop(name, reason)
 
     def drop_what_is_too_long(self) -> None:

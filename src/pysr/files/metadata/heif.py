@@ -132,13 +132,14 @@ def _read_boxes(data: bytes, items: _Items) -> None:
 
 
 def _with_items(file: IO[bytes], items: _Items, found: Metadata) -> Metadata:
-    for item, kind in items.kinds.items():
-        if kind.startswith(b"Exif") and not found.exif:
-            data = _item(file, items, item)
-            start = 4 + struct.unpack_from(">I", data)[0]
-            found = replace(found, exif=data[start:].removeprefix(b"Exif\0\0"))
-        elif kind.startswith(b"mime") and b"rdf+xml" in kind and not found.xmp:
-            found = replace(found, xmp=as_utf8(_item(file, items, item)))
+    blocks = [item for item, kind in items.kinds.items() if kind.startswith(b"Exif")]
+    packets = [item for item, kind in items.kinds.items() if kind.startswith(b"mime") and b"rdf+xml" in kind]
+    if blocks:
+        data = _item(file, items, blocks[-1])
+        start = 4 + struct.unpack_from(">I", data)[0]
+        found = replace(found, exif=data[start:].removeprefix(b"Exif\0\0"))
+    if packets:
+        found = replace(found, xmp=as_utf8(_item(file, items, packets[-1])))
     own = [items.properties[at] for at in items.of_item.get(items.primary, ())]
     profiles = [box[4:] for kind, box in own if kind == b"colr" and box[:4] in (b"prof", b"rICC")]
     found = replace(found, icc=profiles[0] if profiles else b"", exif=_with_orientation(found.exif, dict(own)))

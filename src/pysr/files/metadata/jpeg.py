@@ -16,6 +16,7 @@ from .tags import DamagedTagsError, TagBlock
 MOST = 65_533  # bytes in a segment
 _APP0, _APP1, _APP2, _APP11, _APP13, _COMMENT, _SCAN = 0xE0, 0xE1, 0xE2, 0xEB, 0xED, 0xFE, 0xDA
 _END = b"\xff\xd9"
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # but for tables
 _NUMBER_OF_IMAGES = 0xB001
 _JFIF, _EXIF, _XMP = b"JFIF\0", b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
@@ -27,7 +28,7 @@ MOST_EXIF, MOST_XMP = MOST - len(_EXIF), MOST - len(_XMP)
 MOST_ICC, MOST_COMMENT = 255 * (MOST - len(_ICC) - 2), MOST
 _MOST_EXTENSION = 2**26
 _UNITS = ("", "inch", "cm")
-_MOST_SEGMENTS = 100_000  # extended XMP of that length takes 4,096
+_MOST_SEGMENTS = 10_000  # extended XMP of that length takes 1,024
 
 
 @dataclass
@@ -37,6 +38,7 @@ class _Found:
     metadata: Metadata = field(default_factory=Metadata)
     icc: dict[int, bytes] = field(default_factory=dict)
     icc_count: int = 0
+    photoshop: list[bytes] = field(default_factory=list)
     extension: dict[int, bytes] = field(default_factory=dict)
     extension_size: int = 0
 
@@ -77,6 +79,13 @@ def segments(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
             return
 
 
+def jpeg_size(file: IO[bytes]) -> tuple[int, int]:
+    """Return the (width, height) that a JPEG file declares; zeros if there is none."""
+    frames = (data for marker, data in segments(file) if marker in _FRAMES and len(data) > 4)
+    height, width = struct.unpack_from(">HH", next(frames, bytes(5)), 1)
+    return width, height
+
+
 def _take(found: _Found, marker: int, data: bytes) -> None:
     known = found.metadata
     if marker == _APP0 and data.startswith(_JFIF) and len(data) >= 12:
@@ -94,7 +103,7 @@ def _take(found: _Found, marker: int, data: bytes) -> None:
         found.icc_count = data[13]
         found.icc[data[12]] = data[14:]
     elif marker == _APP13 and data.startswith(_PHOTOSHOP):
-        known = replace(known, photoshop=known.photoshop + data.removeprefix(_PHOTOSHOP))
+        found.photoshop.append(data.removeprefix(_PHOTOSHOP))
     elif marker == _COMMENT:
         known = known.with_comment(data)
     elif marker == _APP2 and data.startswith(_MPF):
@@ -145,7 +154,7 @@ def _with_rest(known: Metadata, file: IO[bytes]) -> Metadata:
 
 
 def _joined(found: _Found) -> Metadata:
-    known = found.metadata
+    known = replace(found.metadata, photoshop=b"".join(found.photoshop))
     if found.icc:
         if sorted(found.icc) == list(range(1, found.icc_count + 1)):
             known = replace(known, icc=b"".join(found.icc[number] for number in sorted(found.icc)))
@@ -157,7 +166,9 @@ def _joined(found: _Found) -> Metadata:
 
 
 def _with_extension(known: Metadata, extension: bytes, found: _Found) -> Metadata:
-    if len(extension) != found.extension_size or len(extension) > _MOST_EXTENSION:
+    if len(extension) > _MOST_EXTENSION or xmp.is_too_large(extension, by_parts=True):
+        return known.with_lost("extended XMP", f"its {len(extension)} bytes are more than pysr reads")
+    if len(extension) != found.extension_size:
         return known.with_lost("extended XMP", "it is damaged: parts of it are missing")
     extension, companions = xmp.remove_companions(extension)
     for name in sorted(companions):

@@ -29,6 +29,7 @@ _CONTROLS = {b"acTL": 8, b"fcTL": 26}  # bytes of the chunks that tell of frames
 ANIMATION = "animation"
 _HINTS = (b"bKGD", b"hIST", b"sBIT", b"sPLT")  # of the old pixels, which no decoder needs
 _MOST_HINT = 2**20  # bytes
+_MOST_RESOURCES = 10_000
 _RAW_PROFILE = re.compile(r"Raw profile type (exif|APP1|xmp|iptc|8bim|icc|icm)", re.IGNORECASE)
 _NAMES = {
     b"iCCP": "colour profile",
@@ -60,6 +61,8 @@ def read_png(file: IO[bytes]) -> Metadata:
             if not _is_sound(name, data, check):
                 raise ValueError("its checksum is wrong")
             found = _with_chunk(found, name.decode(), data, inflate)
+        except _TooLongError as error:
+            found = found.with_lost(_named(name, data), str(error))
         except (ValueError, zlib.error, struct.error, IndexError) as error:
             found = found.with_lost(_named(name, data), f"it is damaged: {error}")
     if not moves:
@@ -121,6 +124,10 @@ def _with_text(found: Metadata, text: Text) -> Metadata:
     return found.with_text(text)
 
 
+class _TooLongError(ValueError):
+    """A chunk is sound, but unpacks to too much."""
+
+
 class _Inflate:
     """Decompresses the chunks of a file, as long as all together are not too long."""
 
@@ -132,7 +139,7 @@ class _Inflate:
         result = decompressor.decompress(data, self._room)
         if decompressor.unconsumed_tail:
             self._room = max(self._room // 2, 1)  # so that many of them take no longer than two
-            raise ValueError(f"it has more than {_MOST_TEXT} bytes, with those before it")
+            raise _TooLongError(f"it and others of the file unpack to more than {_MOST_TEXT >> 20} MiB")
         if not decompressor.eof:
             raise ValueError("its end is missing")
         self._room = max(self._room - len(result), 1)
@@ -155,7 +162,7 @@ def _read_text(name: str, data: bytes, inflate: _Inflate) -> Text:
 def _with_raw_profile(found: Metadata, kind: str, text: str) -> Metadata:
     """Take a profile as ImageMagick writes it: its kind, its length, and its bytes in hexadecimal digits."""
     _, length, digits = text.lstrip().split(maxsplit=2)
-    data = binascii.unhexlify("".join(digits.split()))
+    data = bytes.fromhex(digits)
     if len(data) != int(length):
         raise ValueError("its length is wrong")
     if kind in ("exif", "app1") and data.startswith(b"Exif\0\0"):
@@ -163,6 +170,8 @@ def _with_raw_profile(found: Metadata, kind: str, text: str) -> Metadata:
     if kind in ("xmp", "app1"):
         return found if found.xmp else replace(found, xmp=as_utf8(data.split(b"/xap/1.0/\0")[-1]))
     if kind in ("iptc", "8bim"):
+        if data.count(b"8BIM") > _MOST_RESOURCES:
+            raise ValueError(f"it has more than {_MOST_RESOURCES} resources")
         return replace(found, photoshop=data if data.startswith(b"8BIM") else photoshop.wrap_iptc(data))
     return found if found.icc else replace(found, icc=data)
 

@@ -10,16 +10,18 @@ positions from the start of the block, so nothing in it may move. What grows is 
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, UTF8 = 1, 2, 3, 4, 5, 7, 129  # UTF8: of EXIF 3.0
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8, UTF8: 1}
 _CODES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 _SWAPPED = {5: 4, 10: 4} | {type: size for type, size in SIZES.items() if size > 1 and type not in (5, 10)}
 _MOST_ENTRIES = 4096  # cameras write about a hundred
-_SLACK = 2**15  # entries that may be read more than four times
+_SLACK = 2**15  # entries, or bytes, that may be read more than four times
 
 
 class DamagedTagsError(ValueError):
@@ -103,6 +105,7 @@ class TagBlock:
         self.link = 8 if self.big else 4  # where the position of the first directory is noted
         self.first: int = self.unpack(self.position_code, self.link)
         self._room = 4 * len(data) // self.entry_size + _SLACK  # entries that may still be read
+        self._copies = 4 * len(data) + _SLACK  # bytes of values that may still be copied
 
     def unpack(self, code: str, position: int) -> Any:
         """Read one number of a `struct` code."""
@@ -164,17 +167,20 @@ class TagBlock:
             return None
 
     def tags(self, directory: Directory, pointers: tuple[int, ...] = (), depth: int = 3) -> dict[int, Tag]:
-        """Copy the tags of a directory, and those of the directories that ``pointers`` point to; each tag once.
+        """Copy the tags of a directory, and those of the directories that ``pointers`` point to.
+
+        Of entries with the same tag the first counts.
 
         Raises:
-            DamagedTagsError: The values of a directory lie over each other.
+            DamagedTagsError: Values, or directories, lie over each other.
         """
-        if sum(entry.size for entry in directory.entries) > len(self.data):
-            raise DamagedTagsError("it has values that lie over each other")
         found: dict[int, Tag] = {}
         for entry in directory.entries:
             if entry.tag in found:
                 continue
+            self._copies -= 0 if entry.tag in pointers else entry.size
+            if self._copies < 0:
+                raise DamagedTagsError("it has values that lie over each other")
             if entry.tag not in pointers:
                 found[entry.tag] = Tag(entry.type, entry.count, self.bytes_of(entry))
             elif depth and (inner := self.sub_directory(directory, entry.tag)):
@@ -293,8 +299,9 @@ def _swapped(tag: Tag) -> Tag:
     if tag.children is not None:
         return Tag(tag.type, tag.count, b"", swapped(tag.children))
     size = _SWAPPED.get(tag.type, 1)
-    parts: Iterator[bytes] = (tag.data[at : at + size][::-1] for at in range(0, len(tag.data), size))
-    return Tag(tag.type, tag.count, b"".join(parts)) if size > 1 else tag
+    if size == 1:
+        return tag
+    return Tag(tag.type, tag.count, np.frombuffer(tag.data, f"u{size}").byteswap().tobytes())
 
 
 def text_tag(text: str) -> Tag:

@@ -33,9 +33,10 @@ COMPANIONS = {  # by their namespaces: properties of what a file holds beside th
     _GOOGLE + "1.0/camera/": "motion photo",
 }
 
-MOST = 2**24  # bytes of a packet; Lightroom's longest histories are of some 2**22
+_MOST = 2**24  # bytes of a packet
 _MOST_LEVELS = 100  # of elements inside each other
-_MOST_ELEMENTS = 2**16
+_MOST_PARTS = 2**18  # elements, and attributes
+_MOST_GROWTH = 4  # times the length of a packet, of its properties with the declarations that they need
 _LONGEST_PREFIX = 100  # bytes
 
 
@@ -45,6 +46,11 @@ def as_utf8(xmp: bytes) -> bytes:
         if xmp.startswith(mark):
             xmp = xmp.decode(encoding, "replace").encode()
     return xmp.rstrip(b"\0").decode("utf-8", "replace").encode()
+
+
+def is_too_large(xmp: bytes, *, by_parts: bool = False) -> bool:
+    """Tell whether a packet has more elements or attributes than are read, or if not ``by_parts``, more bytes."""
+    return (len(xmp) > _MOST and not by_parts) or xmp.count(b"<") > 2 * _MOST_PARTS or xmp.count(b"=") > _MOST_PARTS
 
 
 def is_sound(xmp: bytes) -> bool:
@@ -131,11 +137,17 @@ def _without_properties(xmp: bytes, prefixes: set[bytes], name: str) -> tuple[by
         gone.add(prefix)
         return True
 
-    if prefixes:
-        xmp = _ATTRIBUTE.sub(lambda match: b"" if goes(match[1], match[2]) else match[0], xmp)
-        elements = _elements(xmp) or []
-        xmp = _cut(xmp, [element for element in elements if goes(*element.name.partition(b":")[::2])])
-    return xmp, gone
+    edits = []
+    for element in (_elements(xmp) or ()) if prefixes else ():
+        if goes(*element.name.partition(b":")[::2]):
+            edits.append((element.start, element.end, b""))
+        elif any(goes(*key.encode().partition(b":")[::2]) for key in element.attributes):
+            end = _end_of_tag(xmp, element.start)
+            kept = _ATTRIBUTE.sub(
+                lambda match: b"" if goes(*match[1].partition(b":")[::2]) else match[0], xmp[element.start : end]
+            )
+            edits.append((element.start, end, kept))
+    return _edited(xmp, edits), gone
 
 
 def find_orientation(xmp: bytes) -> int:
@@ -172,8 +184,10 @@ def split(xmp: bytes, most: int) -> tuple[bytes, bytes] | None:
             size -= element.end - element.start
     if size > most or not moved:
         return None
-    extension = b'<rdf:RDF xmlns:rdf="%b">%b</rdf:RDF>' % (_RDF.encode(), b"".join(_alone(xmp, e) for e in moved))
-    xmp = _cut(xmp, sorted(moved, key=lambda element: element.start))
+    extension = b'<rdf:RDF xmlns:rdf="%b">%b</rdf:RDF>' % (_RDF.encode(), _descriptions(xmp, moved))
+    if len(extension) > _MOST_GROWTH * len(xmp):
+        return None
+    xmp = _edited(xmp, sorted((element.start, element.end, b"") for element in moved))
     end = _end_of_rdf(xmp, _elements(xmp) or [])
     return (xmp[:end] + _note(digest(extension)) + xmp[end:], extension) if end else None
 
@@ -183,14 +197,26 @@ def digest(extension: bytes) -> str:
     return hashlib.md5(extension, usedforsecurity=False).hexdigest().upper()
 
 
-def _alone(xmp: bytes, element: _Element) -> bytes:
-    """A property in a description of its own, with the declarations that hold for its prefixes."""
-    content = xmp[element.start : element.end]
-    prefixes = {prefix.decode() for prefix in re.findall(rb"(?<![\w.-])([\w.-]+):", content)}
-    names = ["xmlns", *(f"xmlns:{prefix}" for prefix in sorted(prefixes))]
-    bound = [(name, element.declaration(name)) for name in names if name != "xmlns:rdf"]
-    scope = "".join(f" {name}={quoteattr(value)}" for name, value in bound if value is not None)
-    return b'<rdf:Description rdf:about=""%b>%b</rdf:Description>' % (scope.encode(), content)
+def _descriptions(xmp: bytes, elements: list[_Element]) -> bytes:
+    """Properties in descriptions of their own, one for those with the same declarations."""
+    by_scope: dict[bytes, list[bytes]] = {}
+    scopes: dict[tuple[int, tuple[str, ...]], bytes] = {}
+    for element in elements:
+        content = xmp[element.start : element.end]
+        prefixes = {prefix.decode() for prefix in re.findall(rb"(?<![\w.-])([\w.-]+):", content)} - {"rdf"}
+        names = ("xmlns", *(f"xmlns:{prefix}" for prefix in sorted(prefixes)))
+        key = id(element.parent), names
+        if key not in scopes:
+            scopes[key] = _declarations(element, names)
+        by_scope.setdefault(scopes[key], []).append(content)
+    start = b'<rdf:Description rdf:about=""'
+    return b"".join(b"%b%b>%b</rdf:Description>" % (start, scope, b"".join(each)) for scope, each in by_scope.items())
+
+
+def _declarations(element: _Element, names: Iterable[str]) -> bytes:
+    """Those of some declarations that hold for an element."""
+    bound = [(name, element.declaration(name)) for name in names]
+    return "".join(f" {name}={quoteattr(value)}" for name, value in bound if value is not None).encode()
 
 
 def _note(name: str) -> bytes:
@@ -201,7 +227,7 @@ def _note(name: str) -> bytes:
 # --- structure -------------------------------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(slots=True)
 class _Element:
     """An element of a packet: ``start`` and ``end`` are positions in it."""
 
@@ -220,17 +246,21 @@ class _Element:
         return outer.attributes[name] if outer else None
 
 
+_NONE: dict[str, str] = {}
+
+
 def _elements(xmp: bytes) -> list[_Element] | None:
-    """Find the elements of a packet in the order of their starts; None if it is not well-formed, or monstrous."""
+    """Find the elements of a packet in the order of their starts; None if it is not well-formed."""
     found: list[_Element] = []
     stack: list[_Element] = []
     parser = expat.ParserCreate()
 
     def begin(name: str, attributes: dict[str, str]) -> None:
-        if len(stack) == _MOST_LEVELS or len(found) == _MOST_ELEMENTS:
-            raise ValueError("no XMP has as many elements, or as many inside each other")
+        if len(stack) == _MOST_LEVELS:
+            raise ValueError("no XMP has as many elements inside each other")
         parent = stack[-1] if stack else None
-        stack.append(_Element(name.encode(), attributes, len(stack), parser.CurrentByteIndex, parent))
+        own = attributes or _NONE  # of which there may be many
+        stack.append(_Element(name.encode(), own, len(stack), parser.CurrentByteIndex, parent))
         found.append(stack[-1])
 
     def finish(_: str) -> None:
@@ -247,17 +277,17 @@ def _elements(xmp: bytes) -> list[_Element] | None:
     return found
 
 
-def _cut(xmp: bytes, elements: Iterable[_Element]) -> bytes:
-    """Take out elements, given in the order of their starts, with all that is in them."""
+def _edited(xmp: bytes, edits: Iterable[tuple[int, int, bytes]]) -> bytes:
+    """Put something else from one position to another, in that order; not within what another edit replaces."""
     parts, at = [], 0
-    for element in elements:
-        if element.start >= at:
-            parts.append(xmp[at : element.start])
-            at = element.end
+    for start, end, new in edits:
+        if start >= at:
+            parts += [xmp[at:start], new]
+            at = end
     return b"".join(parts) + xmp[at:]
 
 
-_ATTRIBUTE = re.compile(rb"\s([\w.-]+):([\w.-]+)\s*=\s*(?:\"[^\"<]*\"|'[^'<]*')")
+_ATTRIBUTE = re.compile(rb"\s+([^\s=<>/]+)\s*=\s*(?:\"[^\"]*\"|'[^']*')")  # in a tag, from its name on
 _BINDING = re.compile(rb"xmlns:([\w.-]+)\s*=\s*[\"']([^\"']*)[\"']")
 _OPENING = re.compile(rb"<[^\s>/]+(?:\s+[^\s=<>/]+\s*=\s*(?:\"[^\"]*\"|'[^']*'))*\s*/?>")
 
