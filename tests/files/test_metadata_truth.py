@@ -7,6 +7,7 @@ import struct
 from dataclasses import replace
 
 import pytest
+from crowded_files import box
 from image_samples import encoded, make_image
 from metadata_samples import (
     RDF,
@@ -170,6 +171,26 @@ def test_what_no_file_can_keep_is_named(part: bytes, what: str) -> None:
     result, changes = convert(jpeg_with(part), "JPEG", "JPEG")
     assert what in changes.warning
     assert part[4:12] not in result
+
+
+def test_metadata_of_a_further_image_are_not_those_of_the_image() -> None:
+    image, packets = (
+        encoded(make_image(), "AVIF"),
+        [packet(f'xmlns:n="n" n:of="{of}"') for of in ("image", "depth map")],
+    )
+    kind = b"mimeapplication/rdf+xml\0"
+    entries = b"".join(box(b"infe", b"\2\0\0\0" + struct.pack(">HH", item, 0) + kind) for item in (50, 51))
+    starts = len(image) + 8, len(image) + 8 + len(packets[0])
+    places = b"".join(
+        struct.pack(">HHHII", item, 0, 1, start, len(each))
+        for item, start, each in zip((50, 51), starts, packets, strict=True)
+    )
+    references = b"".join(box(b"cdsc", struct.pack(">HHH", item, 1, of)) for item, of in ((50, 1), (51, 2)))
+    meta = bytes(4) + box(b"iinf", bytes(4) + struct.pack(">H", 2) + entries)
+    meta += box(b"iloc", bytes(4) + b"\x44\0" + struct.pack(">H", 2) + places) + box(b"iref", bytes(4) + references)
+    data = image + box(b"free", b"".join(packets)) + box(b"meta", meta)
+    assert read(data, "AVIF").xmp == packets[0]
+    assert read(data.replace(b"cdsc\0\x33\0\1\0\2", b"cdsc\0\x33\0\1\0\1"), "AVIF").xmp == packets[1]
 
 
 def test_a_depth_map_in_extended_xmp_is_named() -> None:

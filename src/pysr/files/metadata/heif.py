@@ -38,12 +38,16 @@ _TURNS = {  # (quarter turns anticlockwise, whether and how it is mirrored): EXI
 
 @dataclass
 class _Items:
-    """The items of a file: images and metadata. ``extents`` are (method, start, length) of an item's parts."""
+    """The items of a file: images and metadata.
+
+    ``extents`` are (method, start, length) of an item's parts, ``described`` the items that an item of metadata is for.
+    """
 
     kinds: dict[int, bytes] = field(default_factory=dict)
     extents: dict[int, list[tuple[int, int, int]]] = field(default_factory=dict)
     properties: list[tuple[bytes, bytes]] = field(default_factory=list)
     of_item: dict[int, list[int]] = field(default_factory=dict)
+    described: dict[int, set[int]] = field(default_factory=dict)
     primary: int = 0
     contents: bytes = b""
 
@@ -127,22 +131,26 @@ def _read_boxes(data: bytes, items: _Items) -> None:
             items.extents = dict(_locations(box))
         elif kind == b"idat":
             items.contents = box
+        elif kind == b"iref":
+            items.described = _descriptions(box)
         elif kind == b"ipma":
             items.of_item = dict(_associations(box))
 
 
 def _with_items(file: IO[bytes], items: _Items, found: Metadata) -> Metadata:
-    blocks = [item for item, kind in items.kinds.items() if kind.startswith(b"Exif")]
-    packets = [item for item, kind in items.kinds.items() if kind.startswith(b"mime") and b"rdf+xml" in kind]
+    usual = {items.primary}  # what an item is for that does not say it
+    own = [(item, kind) for item, kind in items.kinds.items() if usual & items.described.get(item, usual)]
+    blocks = [item for item, kind in own if kind.startswith(b"Exif")]
+    packets = [item for item, kind in own if kind.startswith(b"mime") and b"rdf+xml" in kind]
     if blocks:
         data = _item(file, items, blocks[-1])
         start = 4 + struct.unpack_from(">I", data)[0]
         found = replace(found, exif=data[start:].removeprefix(b"Exif\0\0"))
     if packets:
         found = replace(found, xmp=as_utf8(_item(file, items, packets[-1])))
-    own = [items.properties[at] for at in items.of_item.get(items.primary, ())]
-    profiles = [box[4:] for kind, box in own if kind == b"colr" and box[:4] in (b"prof", b"rICC")]
-    found = replace(found, icc=profiles[0] if profiles else b"", exif=_with_orientation(found.exif, dict(own)))
+    properties = [items.properties[at] for at in items.of_item.get(items.primary, ())]
+    profiles = [box[4:] for kind, box in properties if kind == b"colr" and box[:4] in (b"prof", b"rICC")]
+    found = replace(found, icc=profiles[0] if profiles else b"", exif=_with_orientation(found.exif, dict(properties)))
     for name in sorted({_auxiliary(box) for kind, box in items.properties if kind == b"auxC"} - {"alpha"}):
         found = found.with_lost(name, "it belongs to the old image")
     if any(kind.startswith(b"tmap") for kind in items.kinds.values()):
@@ -214,6 +222,18 @@ def _locations(box: bytes) -> Iterator[tuple[int, list[tuple[int, int, int]]]]:
             at = fields.number(offset)
             extents.append((method, start + at, fields.number(length)))
         yield item, extents
+
+
+def _descriptions(box: bytes) -> dict[int, set[int]]:
+    """Read which items the items of metadata are for (references of the kind "cdsc", ISO/IEC 14496-12, 8.11.12)."""
+    found: dict[int, set[int]] = {}
+    size = 4 if box[0] else 2
+    for kind, reference in boxes(box[4:]):
+        fields = _Fields(reference, 0)
+        if kind == b"cdsc":
+            item = fields.number(size)
+            found.setdefault(item, set()).update(fields.number(size) for _ in range(fields.number(2)))
+    return found
 
 
 def _associations(box: bytes) -> Iterator[tuple[int, list[int]]]:
