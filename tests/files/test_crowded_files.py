@@ -117,6 +117,7 @@ def test_a_large_packet_that_is_sound_keeps_all_but_the_position() -> None:
 def test_a_packet_that_is_too_large_or_damaged_is_not_dropped_without_a_word() -> None:
     large = packet("", "<b/>" * 2**19)
     assert "XMP (its 2097" in convert(write(Metadata(xmp=large), "PNG"), "PNG", "PNG")[1].warning
+    assert str(Metadata.from_info({"xmp": large}).lost[0]).startswith("XMP (its 2097")
     damaged = stripped(sized(Metadata(xmp=b"<x exif:GPSLatitude='1'>"), 12, 8), "gps")
     assert damaged.xmp == b""
     assert "damaged, and mentions GPS" in str(damaged.lost[0])

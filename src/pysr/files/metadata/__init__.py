@@ -84,10 +84,7 @@ def read_metadata(file: IO[bytes], format: str, position: int | None = None) -> 
     """
     reader = partial(read_tiff, position=position) if format == "TIFF" else _READERS.get(format)
     try:
-        found = reader(file) if reader else Metadata()
-        if xmp.is_too_large(found.xmp):
-            return replace(found, xmp=b"").with_lost("XMP", f"its {len(found.xmp)} bytes are more than pysr reads")
-        return found
+        return (reader(file) if reader else Metadata()).limited()
     except TooManyPartsError:
         raise
     except Exception as error:  # whatever is wrong with the metadata must not cost the image

@@ -106,6 +106,12 @@ class Metadata:
         """Return it with a note of something that was done to the image."""
         return replace(self, changed=notes) if (notes := _noted(self.changed, Note(what, reason))) else self
 
+    def limited(self) -> Metadata:
+        """Return it without XMP that is larger than any program writes."""
+        if not xmp.is_too_large(self.xmp):
+            return self
+        return replace(self, xmp=b"").with_lost("XMP", f"its {len(self.xmp)} bytes are more than pysr reads")
+
     @classmethod
     def from_info(cls, info: Mapping[Any, Any], size: tuple[int, int] | None = None) -> Metadata:
         """Take what Pillow has read: ``info`` of a PIL image of that size."""
@@ -119,7 +125,7 @@ class Metadata:
 
         block = found("exif").removeprefix(b"Exif\0\0")
         comment = found("comment")
-        return cls(
+        taken = cls(
             icc=found("icc_profile"),
             exif=block,
             xmp=xmp.as_utf8(found("xmp", "XML:com.adobe.xmp")),
@@ -128,6 +134,7 @@ class Metadata:
             comments=(comment,) if comment else (),
             size=size,
         )
+        return taken.limited()
 
     def to_info(self) -> dict[Any, Any]:
         """Return what Pillow knows of, as it would be in ``info`` of a PIL image."""
