@@ -189,11 +189,11 @@ class _Fitting:
     def _make_xmp_true(self, geometry: Geometry) -> None:
         packet, changed, dropped = xmp.update_xmp(self.metadata.xmp, geometry)
         self.note("XMP", changed, dropped)
-        if xmp.mentions_companions(packet) and not xmp.is_sound(packet):
+        packet, companions = xmp.remove_companions(packet)
+        if not companions and xmp.mentions_companions(packet) and not xmp.is_sound(packet):
             self.put("xmp", b"")
             self.drop("XMP", "it is damaged, and speaks of further images")
             return
-        packet, companions = xmp.remove_companions(packet)
         if companions:
             self.dropped = [note for note in self.dropped if note.what not in companions]
         for name in sorted(companions):

@@ -265,9 +265,10 @@ def _elements(xmp: bytes) -> list[_Element] | None:
 
     def finish(_: str) -> None:
         element = stack.pop()
-        opening = _end_of_tag(xmp, element.start)
-        is_empty = xmp[opening - 2 : opening] == b"/>"
-        element.end = opening if is_empty else xmp.index(b">", parser.CurrentByteIndex) + 1
+        at = parser.CurrentByteIndex
+        element.end = (
+            _end_of_tag(xmp, at) if at == element.start else xmp.index(b">", at) + 1
+        )  # <a/> ends where it begins
 
     parser.StartElementHandler, parser.EndElementHandler = begin, finish
     try:
