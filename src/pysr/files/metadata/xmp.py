@@ -54,8 +54,8 @@ def is_too_large(xmp: bytes, *, by_parts: bool = False) -> bool:
 
 
 def is_sound(xmp: bytes) -> bool:
-    """Tell whether a packet is well-formed XML, without a document type, which XMP must not have."""
-    return b"<!DOCTYPE" not in xmp and _elements(xmp) is not None
+    """Tell whether a packet is well-formed XML of few levels, without a document type, which XMP must not have."""
+    return _elements(xmp) is not None
 
 
 def is_empty(xmp: bytes) -> bool:
@@ -250,7 +250,9 @@ _NONE: dict[str, str] = {}
 
 
 def _elements(xmp: bytes) -> list[_Element] | None:
-    """Find the elements of a packet in the order of their starts; None if it is not well-formed."""
+    """Find the elements of a packet in the order of their starts; None if it is not sound (see `is_sound`)."""
+    if b"<!DOCTYPE" in xmp:
+        return None
     found: list[_Element] = []
     stack: list[_Element] = []
     parser = expat.ParserCreate()
