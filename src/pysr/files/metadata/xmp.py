@@ -267,10 +267,8 @@ def _elements(xmp: bytes) -> list[_Element] | None:
 
     def finish(_: str) -> None:
         element = stack.pop()
-        at = parser.CurrentByteIndex
-        element.end = (
-            _end_of_tag(xmp, at) if at == element.start else xmp.index(b">", at) + 1
-        )  # <a/> ends where it begins
+        at = parser.CurrentByteIndex  # for <a/>, where it begins
+        element.end = _end_of_tag(xmp, at) if at == element.start else xmp.index(b">", at) + 1
 
     parser.StartElementHandler, parser.EndElementHandler = begin, finish
     try:
