@@ -18,19 +18,23 @@ def pysr_models() -> list[Model]:
                 "srcnn-{variant}-x{scale}.safetensors",
                 sha256={
                     (2, "955"): "083e9a35f8d4e59bb1775025e49efed3654c6df21ef55bb3c7ffba394b14efbd",
-                    (3, "955"): "b4f711e5440f6b652c99d214c2c3cd0fd8b26a39c294fb5c465b05563d1e4c74",
-                    (4, "955"): "3b87f16d2be71b205a764f76c89c5939d3d84e3452ff9c32936ab3a8b02d7c5c",
+                    (3, "955"): "84f5dc5998e7d5967ec972475b98e0349e5046631c7f9a8c98e530bb21ba8ed6",
+                    (4, "955"): "e5042f13be1bf2f0cb619e22004a4a290b1112b50e2cdcb7dec6a622b529b018",
                     (2, "915"): "d05f7aab4d4015afc756c8cb52dadc828e2bf5d9e2862a2c65f8e5bb5c8e2548",
                     (3, "915"): "cbc3264408c048d46dc75b9c1217633782cbc95cc0113018684637293d86fb36",
                     (4, "915"): "4ab4221d99f56b298bb6a7573add539a8692eb910eba2d86c709a1ed94d168f9",
                 },
                 trained_on="T91, BSDS200 (without 302003, which is Set5's woman), BSDS500 test",
             ),
-            scores={2: 36.71, 3: 32.62, 4: 30.31},
+            scores={2: 36.71, 3: 32.66, 4: 30.36},
             variants=("955", "915"),  # sides of the filters of its three layers
             receptive_field=8,
             needs_float32=True,
-            recipes={"shipped": lazy("pysr_srcnn.train:recipe"), "paper": lazy("pysr_srcnn.train:paper")},
+            recipes={
+                "shipped": lazy("pysr_srcnn.train:recipe"),
+                "finetune": lazy("pysr_srcnn.train:finetune"),
+                "paper": lazy("pysr_srcnn.train:paper"),
+            },
             paper="Dong, Loy, He, Tang: Image Super-Resolution Using Deep Convolutional Networks, TPAMI 2016",
         )
     ]
