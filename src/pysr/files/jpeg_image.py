@@ -9,4 +9,4 @@ class JpegImage(JpegImageFile):
     """A JPEG file whose EXIF cannot keep Pillow from its pixels; pysr reads metadata itself."""
 
     def _read_dpi_from_exif(self) -> None:
-        """Do nothing: Pillow raises IndexError where a resolution is of a wrong type."""
+        """Do nothing: Pillow refuses the file where a resolution is of a wrong type."""
