@@ -14,7 +14,7 @@ from image_samples import encoded, make_image
 from metadata_samples import RDF, chunk, jpeg_with, packet, png_with, segment
 from PIL import Image
 
-LENGTH = 400_000  # bytes
+LENGTH = 300_000  # bytes
 _START = b"II*\0\x08\0\0\0"  # of a TIFF file or EXIF block whose directory follows
 _TIFF, _CONTAINER = "http://ns.adobe.com/tiff/1.0/", "http://ns.google.com/photos/1.0/container/"
 _EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"

@@ -1,9 +1,11 @@
 """Files with crowds of parts, or with parts that unpack to much, take little more than their length is worth."""
 
+import gc
 import io
 import resource
 import struct
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib.util import find_spec
 from itertools import pairwise
@@ -27,8 +29,16 @@ from pysr.files.metadata.tags import SHORT, Tag, pack_block
 from pysr.files.original import without_note
 
 
+@pytest.fixture
+def only_own_garbage() -> Iterator[None]:
+    """What other tests hold is not gone through again and again."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.mark.slow
-def test_each_is_read_and_written_in_good_time(tmp_path: Path) -> None:
+def test_each_is_read_and_written_in_good_time(tmp_path: Path, only_own_garbage: None) -> None:
     for name, data in crowded_files():
         source = tmp_path / name.partition(",")[0]
         source.write_bytes(data)

@@ -5,6 +5,7 @@ Clean is an image, or a `PysrError`, within two seconds of processor time and wi
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import os
@@ -296,6 +297,7 @@ def _child(files: Sequence[tuple[str, bytes]], read: Callable[[bytes], object], 
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + _MEMORY,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    gc.freeze()  # what the parent holds is not gone through again and again
     logging.getLogger("pysr").addHandler(logging.NullHandler())  # warnings are no errors, and not printed
     warnings.simplefilter("ignore")  # likewise Python's own
     printed = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the process)

