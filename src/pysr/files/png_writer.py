@@ -13,13 +13,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import chain
-from types import ModuleType
-from typing import IO, Any, cast
+from typing import IO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .bands import in_threads, rebanded
+from .igzip import is_installed, quickly_deflated
 from .interface import ImageWriter
 from .raster import Kind, Pixels
 
@@ -74,7 +74,7 @@ class PngWriter(ImageWriter):
         """
         self._chunks, self._by_rows = chunks, by_rows
         self._file, self._size, self._kind, self._palette, self._level = file, size, kind, palette, level
-        self._quick = _quick_zlib()
+        self._has_isal = is_installed()
 
     def write(self, bands: Iterable[Pixels]) -> None:
         """As `ImageWriter.write`; of uint8 or uint16."""
@@ -132,8 +132,8 @@ class PngWriter(ImageWriter):
         for _ in in_threads(lambda part: self._filter(*part), parts):
             pass
         is_photograph = self._compressibility(filtered) >= _WELL_COMPRESSIBLE
-        if self._level is None and is_photograph and self._quick is not zlib:
-            data = memoryview(self._quick.compress(filtered, 1))
+        if self._level is None and is_photograph and self._has_isal:
+            data = memoryview(quickly_deflated(filtered.data.cast("B"), zlib.MAX_WBITS))
         else:
             level = self._level if self._level is not None else 1 if is_photograph else _THOROUGH
             data = memoryview(deflate_encode(cast(bytes, filtered), level=level))  # takes any buffer
@@ -151,20 +151,16 @@ class PngWriter(ImageWriter):
     def _deflated(self, strip: _Strip) -> tuple[Bytes, bytes, bool]:
         filtered = np.empty((strip.rows.shape[0], strip.rows.shape[1] + 1), np.uint8)
         self._filter(strip, filtered)
-        compressor = self._compressor(filtered)
-        data = compressor.compress(filtered.data)
-        return filtered, data + compressor.flush(zlib.Z_FINISH if strip.is_last else zlib.Z_SYNC_FLUSH), strip.is_last
-
-    def _compressor(self, filtered: Bytes) -> Any:
-        """Return what compresses a strip by ``compress`` and ``flush``, as those of zlib do."""
+        flush = zlib.Z_FINISH if strip.is_last else zlib.Z_SYNC_FLUSH
         level, strategy = self._level, zlib.Z_DEFAULT_STRATEGY
         if level is None:
             level = _THOROUGH
             if self._compressibility(filtered) >= _WELL_COMPRESSIBLE:
-                if self._quick is not zlib:
-                    return self._quick.compressobj(1, zlib.DEFLATED, -15)
+                if self._has_isal:
+                    return filtered, quickly_deflated(filtered.data.cast("B"), -zlib.MAX_WBITS, flush), strip.is_last
                 level, strategy = 1, zlib.Z_RLE  # photographs repeat nothing; looking for it takes most of the time
-        return zlib.compressobj(level, zlib.DEFLATED, -15, 9, strategy)
+        compressor = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS, 9, strategy)
+        return filtered, compressor.compress(filtered.data) + compressor.flush(flush), strip.is_last
 
     def _filter(self, strip: _Strip, filtered: Bytes) -> None:
         """Filter a strip into (h, bytes + 1); the first byte of a row names the filter."""
@@ -194,21 +190,13 @@ class PngWriter(ImageWriter):
         return self._compressed_share(rows[middle : middle + height])
 
     def _compressed_share(self, rows: Bytes) -> float:
-        return len(self._quick.compress(rows.tobytes(), 1)) / rows.size
+        data = memoryview(rows.tobytes())
+        return len(quickly_deflated(data, zlib.MAX_WBITS) if self._has_isal else zlib.compress(data, 1)) / rows.size
 
     def _chunk(self, name: bytes, data: bytes | memoryview) -> None:
         self._file.write(struct.pack(">I", len(data)) + name)
         self._file.write(data)
         self._file.write(struct.pack(">I", zlib.crc32(data, zlib.crc32(name))))
-
-
-def _quick_zlib() -> ModuleType:
-    """Return the module that compresses fastest at level 1."""
-    if not find_spec("isal"):
-        return zlib
-    from isal import isal_zlib
-
-    return isal_zlib
 
 
 def _packed(band: Pixels, bits: int) -> Bytes:
