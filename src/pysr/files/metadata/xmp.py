@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from string import ascii_letters, digits
 from xml.parsers import expat
 from xml.sax.saxutils import quoteattr
 
@@ -38,6 +39,7 @@ _MOST_LEVELS = 100  # of elements inside each other
 _MOST_PARTS = 2**18  # elements, and attributes
 _MOST_GROWTH = 4  # times the length of a packet, of its properties with the declarations that they need
 _LONGEST_PREFIX = 100  # bytes
+_OF_PREFIXES = (ascii_letters + digits + "_.-").encode()
 
 
 def as_utf8(xmp: bytes) -> bytes:
@@ -153,7 +155,7 @@ def _without_properties(xmp: bytes, prefixes: set[bytes], name: str) -> tuple[by
 def find_orientation(xmp: bytes) -> int:
     """Return the orientation that a packet notes, 1 to 8; 1 where there is none."""
     match = next(_numbers(xmp, TIFF, "Orientation"), None)
-    value = int(match[2]) if match else 1
+    value = int(match[1]) if match else 1
     return value if 1 <= value <= 8 else 1
 
 
@@ -323,12 +325,12 @@ def _prefixes(xmp: bytes, namespaces: Iterable[str]) -> dict[bytes, str]:
 
 
 def _numbers(xmp: bytes, namespace: str, name: str) -> Iterator[re.Match[bytes]]:
-    """Find the whole numbers that are the values of the properties whose names match a pattern, as group 2."""
+    """Find the whole numbers that are the values of the properties whose names match a pattern, as group 1."""
     prefixes = _prefixes(xmp, [namespace]) or ({b"tiff": TIFF} if namespace == TIFF else {})
-    pattern = rb"(:%b(?:\s*=\s*[\"']|\s*>)\s*)(\d{1,9})(?!\d)" % name.encode()
+    pattern = rb":%b(?:\s*=\s*[\"']|\s*>)\s*(\d{1,9})(?!\d)" % name.encode()
     for match in re.finditer(pattern, xmp) if prefixes else ():
-        before = re.search(rb"[\w.-]*\Z", xmp[max(match.start() - _LONGEST_PREFIX, 0) : match.start()])
-        if before and before[0] in prefixes:
+        before = xmp[max(match.start() - _LONGEST_PREFIX, 0) : match.start()]
+        if before[len(before.rstrip(_OF_PREFIXES)) :] in prefixes:
             yield match
 
 
@@ -336,6 +338,6 @@ def _with_numbers(xmp: bytes, namespace: str, name: str, value: int = 0, scale: 
     """Set those numbers to a value, or if a scale is given, multiply them by it."""
     parts, at = [], 0
     for match in _numbers(xmp, namespace, name):
-        parts += [xmp[at : match.start(2)], b"%d" % (round(int(match[2]) * scale) if scale else value)]
+        parts += [xmp[at : match.start(1)], b"%d" % (round(int(match[1]) * scale) if scale else value)]
         at = match.end()
     return b"".join(parts) + xmp[at:]
