@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from importlib.util import find_spec
 
 _FIRST = 16  # bytes: as many as the way for short inputs takes whole
-
-
-def is_installed() -> bool:
-    """Whether `quickly_deflated` can be called."""
-    return find_spec("isal") is not None
 
 
 def quickly_deflated(data: memoryview, wbits: int, flush: int = zlib.Z_FINISH) -> bytes:
@@ -25,7 +19,7 @@ def quickly_deflated(data: memoryview, wbits: int, flush: int = zlib.Z_FINISH) -
         wbits: As for `zlib.compressobj`.
         flush: How the stream ends, as for its ``flush``.
     """
-    from isal import isal_zlib
+    from isal import isal_zlib  # of the extra "files"
 
     compressor = isal_zlib.compressobj(1, zlib.DEFLATED, wbits)
     start = compressor.compress(data[:_FIRST]) + compressor.flush(zlib.Z_SYNC_FLUSH)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bands import in_threads, rebanded
-from .igzip import is_installed, quickly_deflated
+from .igzip import quickly_deflated
 from .interface import ImageWriter
 from .raster import Kind, Pixels
 
@@ -74,7 +74,7 @@ class PngWriter(ImageWriter):
         """
         self._chunks, self._by_rows = chunks, by_rows
         self._file, self._size, self._kind, self._palette, self._level = file, size, kind, palette, level
-        self._has_isal = is_installed()
+        self._has_isal = bool(find_spec("isal"))
 
     def write(self, bands: Iterable[Pixels]) -> None:
         """As `ImageWriter.write`; of uint8 or uint16."""
