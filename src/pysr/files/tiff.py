@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import math
 from typing import IO, Any
@@ -11,14 +10,12 @@ import numpy as np
 
 from ..errors import InputError
 from .interface import BAND, Header, ImageReader
-from .metadata.jpeg import jpeg_size
 from .raster import Pixels
+from .tiff_coded import check_coded
 from .tiff_header import COMPRESSION, PLANAR, Directory
 from .tiff_layout import LOSSY, TiffLayout, describe_compression, palette_of, to_pixels, unsupported
 from .tiff_lzw import LARGEST, LZW, decode_lzw
 
-_JPEG = {6, 7, 34892}  # kinds of compression
-_SLACK = 2**16  # pixels: encoders fill up to whole blocks
 _LARGEST_PART = 2**28  # bytes of a strip or tile that may be decoded as a whole where rows are read one by one
 
 
@@ -128,21 +125,11 @@ class TiffReader(ImageReader):
         data = self._read(page.dataoffsets[number], page.databytecounts[number])
         if self._fill_order:
             data = decode_lzw(data, self._segment_bytes(number), self._fill_order)
-        if page.compression in _JPEG:
-            self._check_jpeg(data)
+        rows, columns = page.chunks[:2]
+        check_coded(data, page.compression, (columns, rows), self._name)
         tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
         part: Pixels = page.decode(data, number, **tables)[0][0]
         return part
-
-    def _check_jpeg(self, data: bytes) -> None:
-        """Refuse a strip or tile that declares to be far larger, and so would take far more memory, than it can be."""
-        rows, columns = self._page.chunks[:2]
-        width, height = jpeg_size(io.BytesIO(data))
-        if width * height > 4 * rows * columns + _SLACK:
-            raise InputError(
-                f"{self._name!r} is damaged: a strip or tile of {columns} x {rows} pixels holds {width} x {height}; use"
-                " another copy"
-            )
 
     def _segment_bytes(self, number: int) -> int:
         """How many bytes a strip or tile holds, as decoded."""

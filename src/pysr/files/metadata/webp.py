@@ -71,12 +71,28 @@ def embed_webp(encoded: IO[bytes], target: IO[bytes], metadata: Metadata) -> Non
 
 
 def _extended(name: bytes, data: bytes) -> bytes:
-    """Build the contents of a VP8X chunk from the header of the pixels (RFC 6386, 9.1; RFC 9649, 3.4)."""
-    if name == b"VP8L":
-        bits: int = struct.unpack_from("<I", data, 1)[0]
-        width, height, alpha = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, bits >> 28 & 1
-    else:
-        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 6))
-        alpha = 0
-    sizes = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    """Build the contents of a VP8X chunk from the header of the pixels."""
+    alpha = name == b"VP8L" and data[4] >> 4 & 1
+    sizes = b"".join((side - 1).to_bytes(3, "little") for side in _size(name, data))
     return bytes([_ALPHA if alpha else 0, 0, 0, 0]) + sizes
+
+
+def webp_size(data: bytes) -> tuple[int, int]:
+    """Return the (width, height) that a WebP file declares.
+
+    Raises:
+        struct.error: It ends before.
+    """
+    return _size(data[12:16], data[20:])
+
+
+def _size(name: bytes, data: bytes) -> tuple[int, int]:
+    """Read the (width, height) of a first chunk (RFC 6386, 9.1; RFC 9649, 2.7 and 3.4)."""
+    if name == b"VP8X":
+        width, more, height, most = struct.unpack_from("<HBHB", data, 4)
+        return (more << 16 | width) + 1, (most << 16 | height) + 1
+    if name == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 1)
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    width, height = struct.unpack_from("<HH", data, 6)
+    return width & 0x3FFF, height & 0x3FFF

@@ -1,0 +1,109 @@
+"""Whether compressed strips and tiles of TIFF files declare what they can hold, asked before they are decoded."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Callable
+
+from ..errors import InputError
+from .jpeg2000 import least_bytes
+from .metadata.jpeg import jpeg_size
+from .metadata.webp import webp_size
+
+_SLACK = 2**16  # pixels: encoders fill up to whole blocks
+_JPEG_2000 = (33003, 33004, 33005, 34712)  # values of the tag Compression
+_CODESTREAM = b"\xff\x4f\xff\x51"
+_JXL_START = b"\xff\x0a"
+_JXL_BITS = (9, 13, 18, 30)  # of a side, by its first two bits (ISO/IEC 18181-1, SizeHeader)
+_JXL_RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
+_JXR_SIDES = (0xBC80, 0xBC81)  # tags (ITU-T T.832, annex A)
+
+
+def check_coded(data: bytes, compression: int, size: tuple[int, int], name: str) -> None:
+    """Check that a strip or tile does not take far more memory than its pixels do.
+
+    Args:
+        data: Compressed.
+        compression: TIFF's number for how.
+        size: (width, height) that the strip or tile is to have.
+        name: Of the file, for messages.
+
+    Raises:
+        InputError: The data declare a far larger image, or tiles that they have no bytes for.
+    """
+    width, height = declared_size(data, compression) or (0, 0)
+    if width * height > 4 * size[0] * size[1] + _SLACK:
+        raise InputError(
+            f"{name!r} is damaged: a strip or tile of {size[0]} x {size[1]} pixels holds {width} x {height}; "
+            "use another copy"
+        )
+    if compression in _JPEG_2000 and width and (least := least_bytes(data[data.index(_CODESTREAM) :])) > len(data):
+        raise InputError(
+            f"{name!r} is damaged: a strip or tile has {len(data)} bytes, and its parts need {least}; use another copy"
+        )
+
+
+def declared_size(data: bytes, compression: int) -> tuple[int, int] | None:
+    """Return the (width, height) in pixels that the data of a strip or tile declare, or None if none can be read."""
+    start, read = _READERS.get(compression, (b"", None))
+    try:
+        return read(data) if read and data.startswith(start) else None
+    except (struct.error, ValueError, KeyError):
+        return None  # the decoder will say what is wrong
+
+
+def _size_of_jpeg2000(data: bytes) -> tuple[int, int]:
+    right, bottom, left, top = struct.unpack_from(">IIII", data, data.index(_CODESTREAM) + 8)
+    return right - left, bottom - top
+
+
+def _size_of_png(data: bytes) -> tuple[int, int]:
+    width, height = struct.unpack_from(">II", data, 16)
+    return width, height
+
+
+def _size_of_jpeg_xl(data: bytes) -> tuple[int, int]:
+    start = data.index(_JXL_START) + len(_JXL_START)
+    bits, at = int.from_bytes(data[start : start + 16], "little"), 0
+
+    def take(count: int) -> int:
+        nonlocal at
+        at += count
+        return bits >> (at - count) & (1 << count) - 1
+
+    by_eights = take(1)
+
+    def side() -> int:
+        return 8 * (take(5) + 1) if by_eights else take(_JXL_BITS[take(2)]) + 1
+
+    height = side()
+    if ratio := take(3):
+        numerator, denominator = _JXL_RATIOS[ratio]
+        return height * numerator // denominator, height
+    return side(), height
+
+
+def _size_of_jpeg_xr(data: bytes) -> tuple[int, int]:
+    (start,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, start)
+    entries = (struct.unpack_from("<HHII", data, start + 2 + 12 * number) for number in range(count))
+    sides = {tag: value for tag, _, _, value in entries}
+    return sides[_JXR_SIDES[0]], sides[_JXR_SIDES[1]]
+
+
+def _size_of_lerc(data: bytes) -> tuple[int, int]:
+    (version,) = struct.unpack_from("<i", data, 6)
+    height, width = struct.unpack_from("<ii", data, 14 if version > 2 else 10)  # a checksum since version 3
+    return width, height
+
+
+_READERS: dict[int, tuple[bytes, Callable[[bytes], tuple[int, int]]]] = {  # with how data begin, by Compression
+    **dict.fromkeys((6, 7, 33007, 34892), (b"", lambda data: jpeg_size(io.BytesIO(data)))),
+    **dict.fromkeys(_JPEG_2000, (b"", _size_of_jpeg2000)),
+    **dict.fromkeys((34927, 50001), (b"RIFF", webp_size)),
+    **dict.fromkeys((50002, 52546), (b"", _size_of_jpeg_xl)),
+    **dict.fromkeys((22610, 34934), (b"II\xbc", _size_of_jpeg_xr)),
+    34887: (b"Lerc2 ", _size_of_lerc),  # unless that is compressed again
+    34933: (b"\x89PNG", _size_of_png),
+}

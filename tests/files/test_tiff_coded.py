@@ -1,0 +1,90 @@
+"""Strips of TIFF files that declare more than they can hold."""
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from crowded_files import directory
+
+from pysr.errors import InputError
+from pysr.files import read_raster
+from pysr.files.tiff_coded import declared_size
+
+imagecodecs = pytest.importorskip("imagecodecs")
+
+GRAY, RGB = np.full((300, 200), 9, np.uint8), np.full((300, 200, 3), 9, np.uint8)
+HUGE = np.zeros((2000, 2000), np.uint8)
+NOISE = np.random.default_rng(0).integers(0, 255, RGB.shape, np.uint8)
+CODERS: dict[str, tuple[int, Callable[[Any], bytes]]] = {
+    "jpeg": (7, imagecodecs.jpeg_encode),
+    "jpeg-2000": (34712, imagecodecs.jpeg2k_encode),
+    "jpeg-2000-codestream": (33005, lambda pixels: imagecodecs.jpeg2k_encode(pixels, codecformat="J2K")),
+    "jpeg-xl": (50002, imagecodecs.jpegxl_encode),
+    "jpeg-xl-in-boxes": (50002, lambda pixels: imagecodecs.jpegxl_encode(pixels, usecontainer=True)),
+    "jpeg-xr": (34934, imagecodecs.jpegxr_encode),
+    "lerc": (34887, imagecodecs.lerc_encode),
+    "png": (34933, imagecodecs.png_encode),
+    "webp": (50001, lambda pixels: imagecodecs.webp_encode(np.dstack([pixels] * 3), lossless=True)),
+}
+
+
+def tiff(strip: bytes, compression: int, samples: int, side: int = 4) -> bytes:
+    entries = [(256, side), (257, side), (258, 8), (259, compression), (262, 2 if samples == 3 else 1)]
+    entries += [(273, 122), (277, samples), (278, side), (279, len(strip))]
+    return b"II*\0\x08\0\0\0" + directory(*((tag, 4, 1, value) for tag, value in entries)) + strip
+
+
+@pytest.mark.parametrize("kind", CODERS)
+def test_a_strip_that_declares_to_be_huge_is_refused(kind: str) -> None:
+    compression, encode = CODERS[kind]
+    strip = encode(HUGE)
+    assert len(strip) < 60_000
+    with pytest.raises(InputError, match=r"of 4 x 4 pixels holds 2000 x 2000; use another copy"):
+        read_raster(io.BytesIO(tiff(strip, compression, 3 if kind == "webp" else 1)))
+
+
+@pytest.mark.parametrize("kind", CODERS)
+def test_a_strip_of_its_size_is_read(kind: str) -> None:
+    compression, encode = CODERS[kind]
+    strip = encode(GRAY)
+    assert declared_size(strip, compression) == (200, 300)
+    width, height = declared_size(strip[:3], compression) or (0, 0)
+    assert width * height < 100
+    small = encode(np.full((32, 32), 9, np.uint8))
+    read = read_raster(io.BytesIO(tiff(small, compression, 3 if kind == "webp" else 1, side=32)))
+    assert np.abs(read.pixels.astype(int) - 9).max() <= 1
+
+
+def test_data_that_begin_otherwise_declare_nothing() -> None:
+    strip = zlib.compress(imagecodecs.lerc_encode(np.full((4, 4), 9, np.uint8)))
+    assert declared_size(strip, 34887) is None
+    assert declared_size(b"II*\0" + strip, 34934) is None
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: imagecodecs.webp_encode(NOISE, level=50, lossless=False),
+        lambda: imagecodecs.webp_encode(np.dstack([NOISE, NOISE[..., :1]]), level=50, lossless=False),
+    ],
+    ids=["lossy", "alpha"],
+)
+def test_every_header_of_webp_tells_its_size(made: Callable[[], bytes]) -> None:
+    assert declared_size(made(), 50001) == (200, 300)
+
+
+@pytest.mark.parametrize("sides", [(64, 64), (64, 128), (61, 9001), (300, 200), (8, 16), (700, 1)])
+def test_every_header_of_jpeg_xl_tells_its_size(sides: tuple[int, int]) -> None:
+    assert declared_size(imagecodecs.jpegxl_encode(np.zeros(sides, np.uint8)), 50002) == sides[::-1]
+
+
+def test_tiles_that_a_strip_has_no_bytes_for_are_refused() -> None:
+    """OpenJPEG takes memory for each, and leaves black what it does not find."""
+    strip = bytearray(imagecodecs.jpeg2k_encode(np.zeros((256, 256), np.uint8), codecformat="J2K"))
+    struct.pack_into(">II", strip, 24, 2, 1)
+    with pytest.raises(InputError, match=r"a strip or tile has \d+ bytes, and its parts need 458752"):
+        read_raster(io.BytesIO(tiff(bytes(strip), 34712, 1, side=256)))
