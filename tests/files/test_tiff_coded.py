@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from crowded_files import directory
+from PIL import Image
 
 from pysr.errors import InputError
 from pysr.files import read_raster
@@ -80,6 +81,31 @@ def test_every_header_of_webp_tells_its_size(made: Callable[[], bytes]) -> None:
 @pytest.mark.parametrize("sides", [(64, 64), (64, 128), (61, 9001), (300, 200), (8, 16), (700, 1)])
 def test_every_header_of_jpeg_xl_tells_its_size(sides: tuple[int, int]) -> None:
     assert declared_size(imagecodecs.jpegxl_encode(np.zeros(sides, np.uint8)), 50002) == sides[::-1]
+
+
+@pytest.mark.parametrize("kind", CODERS)
+def test_a_strip_that_is_cut_off_is_refused(kind: str) -> None:
+    """The decoders of JPEG and JPEG XR make up the rest without a word."""
+    compression, encode = CODERS[kind]
+    strip, samples = encode(NOISE[:256, :, 0].repeat(2, 1)[:, :256]), 3 if kind == "webp" else 1
+    read_raster(io.BytesIO(tiff(strip, compression, samples, side=256)))
+    for part in (0.3, 0.9, 0.99):
+        with pytest.raises(InputError, match="incomplete"):
+            read_raster(io.BytesIO(tiff(strip[: int(part * len(strip))], compression, samples, side=256)))
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_strip_of_jpeg_without_its_end_marker_is_read(progressive: bool) -> None:
+    file = io.BytesIO()
+    Image.fromarray(NOISE[:32, :32, 0]).save(file, "JPEG", progressive=progressive)
+    strip = file.getvalue()
+    whole = read_raster(io.BytesIO(tiff(strip, 7, 1, side=32))).pixels
+    for end in (b"", b"\xff", b"\xff\xd9\0\0"):
+        read = read_raster(io.BytesIO(tiff(strip[:-2] + end, 7, 1, side=32))).pixels
+        assert np.array_equal(read, whole)
+    if progressive:
+        with pytest.raises(InputError, match="is incomplete"):
+            read_raster(io.BytesIO(tiff(strip[: strip.rindex(b"\xff\xda")], 7, 1, side=32)))
 
 
 def test_tiles_that_a_strip_has_no_bytes_for_are_refused() -> None:

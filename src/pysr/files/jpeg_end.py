@@ -20,7 +20,7 @@ _PROGRESSIVE = 0xC2
 _MOST_SCANS = 200  # encoders write about ten
 _BARE = 0x01, 0xD8  # markers without a length behind them
 _FIRST_PIECE, _PIECE = 2**8, 2**16  # bytes that are searched at a time, at first and then
-_FILLERS = [unit * 64 for unit in (b"\x00", b"\xaa", b"\x55", b"\x13\x37", b"\xfe\x01\x6d")]  # data of unlike images
+FILLERS = [unit * 64 for unit in (b"\x00", b"\xaa", b"\x55", b"\x13\x37", b"\xfe\x01\x6d")]  # data of unlike images
 
 
 def find_marker(file: IO[bytes], start: int) -> tuple[int, int, int] | None:
@@ -102,7 +102,7 @@ def completed(file: IO[bytes], end: int, *, reduced: bool = False) -> Image.Imag
         reduced: Whether to decode to an eighth of the size, by which less is computed.
     """
     first: Image.Image | None = None
-    for filler in _FILLERS:
+    for filler in FILLERS:
         image = JpegImage(io.BufferedReader(_Ended(file, end, filler + END_MARKER)))
         if reduced:
             image.draft(None, (1, 1))

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import InputError
 from .interface import BAND, Header, ImageReader
 from .raster import Pixels
-from .tiff_coded import check_coded
+from .tiff_coded import check_coded, is_cut_off
 from .tiff_header import COMPRESSION, PLANAR, Directory
 from .tiff_layout import LOSSY, TiffLayout, describe_compression, palette_of, to_pixels, unsupported
 from .tiff_lzw import LARGEST, LZW, decode_lzw
@@ -127,8 +127,13 @@ class TiffReader(ImageReader):
             data = decode_lzw(data, self._segment_bytes(number), self._fill_order)
         rows, columns = page.chunks[:2]
         check_coded(data, page.compression, (columns, rows), self._name)
-        tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
-        part: Pixels = page.decode(data, number, **tables)[0][0]
+        if is_cut_off(data, page.compression, lambda data: self._decoded(data, number)):
+            raise self._incomplete()
+        return self._decoded(data, number)
+
+    def _decoded(self, data: bytes, number: int) -> Pixels:
+        tables = {"jpegtables": self._page.jpegtables, "jpegheader": self._page.jpegheader}
+        part: Pixels = self._page.decode(data, number, **tables)[0][0]
         return part
 
     def _segment_bytes(self, number: int) -> int:
@@ -144,8 +149,11 @@ class TiffReader(ImageReader):
         self._file.seek(offset)
         data = self._file.read(length)
         if not data or len(data) < length:
-            raise InputError(f"{self._name!r} is incomplete: it ends within its pixels; use another copy of it")
+            raise self._incomplete()
         return data
+
+    def _incomplete(self) -> InputError:
+        return InputError(f"{self._name!r} is incomplete: it ends within its pixels; use another copy of it")
 
 
 def _paste(part: Pixels, target: Pixels, top: int, left: int) -> None:

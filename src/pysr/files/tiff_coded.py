@@ -1,4 +1,4 @@
-"""Whether compressed strips and tiles of TIFF files declare what they can hold, asked before they are decoded."""
+"""Whether compressed strips and tiles of TIFF files declare what they can hold, and are complete."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import io
 import struct
 from collections.abc import Callable
 
+import numpy as np
+
 from ..errors import InputError
 from .jpeg2000 import least_bytes
+from .jpeg_end import END_MARKER, FILLERS, end_of_scans, has_all_scans
 from .metadata.jpeg import jpeg_size
 from .metadata.webp import webp_size
+from .raster import Pixels
 
 _SLACK = 2**16  # pixels: encoders fill up to whole blocks
-_JPEG_2000 = (33003, 33004, 33005, 34712)  # values of the tag Compression
+_JPEG, _JPEG_2000, _JPEG_XR = (6, 7, 33007, 34892), (33003, 33004, 33005, 34712), (22610, 34934)  # by Compression
+_IMAGE, _PROGRESSIVE = b"\xff\xd8", b"\xff\xc2"  # JPEG's markers
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _JXL_START = b"\xff\x0a"
 _JXL_BITS = (9, 13, 18, 30)  # of a side, by its first two bits (ISO/IEC 18181-1, SizeHeader)
@@ -42,6 +47,24 @@ def check_coded(data: bytes, compression: int, size: tuple[int, int], name: str)
         raise InputError(
             f"{name!r} is damaged: a strip or tile has {len(data)} bytes, and its parts need {least}; use another copy"
         )
+
+
+def is_cut_off(data: bytes, compression: int, decode: Callable[[bytes], Pixels]) -> bool:
+    """Whether data end before their pixels do, where decoders make up the rest without a word.
+
+    Such data are decoded with different bytes appended: they matter only if data are missing.
+    """
+    if compression in _JPEG_XR:
+        behind = FILLERS[:2]
+    elif compression in _JPEG and data.startswith(_IMAGE) and end_of_scans(file := io.BytesIO(data)) == len(data):
+        if _PROGRESSIVE in data and not has_all_scans(file):
+            return True
+        behind = [filler + END_MARKER for filler in FILLERS]
+        data = data.removesuffix(END_MARKER[:1])
+    else:
+        return False
+    first, *others = (decode(data + filler) for filler in behind)
+    return not all(np.array_equal(first, other) for other in others)
 
 
 def declared_size(data: bytes, compression: int) -> tuple[int, int] | None:
@@ -99,11 +122,11 @@ def _size_of_lerc(data: bytes) -> tuple[int, int]:
 
 
 _READERS: dict[int, tuple[bytes, Callable[[bytes], tuple[int, int]]]] = {  # with how data begin, by Compression
-    **dict.fromkeys((6, 7, 33007, 34892), (b"", lambda data: jpeg_size(io.BytesIO(data)))),
+    **dict.fromkeys(_JPEG, (b"", lambda data: jpeg_size(io.BytesIO(data)))),
     **dict.fromkeys(_JPEG_2000, (b"", _size_of_jpeg2000)),
     **dict.fromkeys((34927, 50001), (b"RIFF", webp_size)),
     **dict.fromkeys((50002, 52546), (b"", _size_of_jpeg_xl)),
-    **dict.fromkeys((22610, 34934), (b"II\xbc", _size_of_jpeg_xr)),
+    **dict.fromkeys(_JPEG_XR, (b"II\xbc", _size_of_jpeg_xr)),
     34887: (b"Lerc2 ", _size_of_lerc),  # unless that is compressed again
     34933: (b"\x89PNG", _size_of_png),
 }
