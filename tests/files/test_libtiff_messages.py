@@ -27,13 +27,15 @@ DAMAGED = _whole[:40] + bytes([0x35] * 40) + _whole[80:]  # within the strip, wh
 
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> None:
-    """Have something done in another thread while Pillow decodes."""
+    """Have something done in another thread while Pillow decodes for the first time."""
     prepare = TiffFile.load_prepare
+    others: list[threading.Thread] = []
 
     def decode(image: TiffFile) -> None:
-        other = threading.Thread(target=action)
-        other.start()
-        other.join()
+        if not others:
+            others.append(threading.Thread(target=action))
+            others[0].start()
+            others[0].join()
         prepare(image)
 
     monkeypatch.setattr(TiffFile, "load_prepare", decode)

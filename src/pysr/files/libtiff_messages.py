@@ -28,22 +28,31 @@ _kept: list[Any] = []  # for good: another thread may be on its way into a handl
 
 
 @contextmanager
-def messages_to_log(name: str) -> Iterator[None]:
-    """Log what libtiff says in the ``with`` block, in this thread, at the level of debugging.
+def messages_to_log(name: str) -> Iterator[list[str]]:
+    """Log what libtiff says in the ``with`` block, in this thread, at the level of debugging; yield it, too.
 
     What it says in other threads takes its usual way. Where libtiff cannot be asked, as on Windows, it prints.
 
     Args:
         name: Of the file, for the log.
     """
+    with collected_messages() as messages:
+        try:
+            yield messages
+        finally:
+            if messages:
+                _log.debug("%r: its decoder says: %s", name, "; ".join(messages))
+
+
+@contextmanager
+def collected_messages() -> Iterator[list[str]]:
+    """Collect what libtiff says in the ``with`` block, in this thread."""
     _install()
     outer, _here.messages = _here.messages, []
     try:
-        yield
+        yield _here.messages
     finally:
-        messages, _here.messages = _here.messages, outer
-        if messages:
-            _log.debug("%r: its decoder says: %s", name, "; ".join(messages))
+        _here.messages = outer
 
 
 @cache

@@ -11,6 +11,7 @@ from PIL import Image, ImageFile, TiffImagePlugin
 
 from ..errors import InputError
 from .depth import divided_by_alpha
+from .fax import FAX, is_cut_off
 from .interface import Header, WholeImageReader
 from .libtiff_messages import messages_to_log
 from .pillow_tiff_file import TiffFile
@@ -48,7 +49,7 @@ class PillowTiffReader(WholeImageReader):
             self._image.seek(page.number)
         except SyntaxError:  # "unknown pixel mode"
             raise _needs_library(name, layout) from None
-        self._layout, self._name = layout, name
+        self._layout, self._name, self._page = layout, name, page
         dtype = "uint8" if _upper_bits(layout) else layout.dtype
         lossless = page.one(COMPRESSION, 1) not in LOSSY
         size = self._image.size
@@ -60,8 +61,11 @@ class PillowTiffReader(WholeImageReader):
         if _upper_bits(layout):
             _log.warning("%r has 16 bits per colour; only the upper 8 are used", self._name)
         _keep_associated(image)
-        with messages_to_log(self._name):
+        is_cut = self._page.one(COMPRESSION, 1) in FAX and is_cut_off(image, self._page)
+        with messages_to_log(self._name) as said:
             image.load()
+        if is_cut or any(" at line " in message for message in said):
+            _log.warning("%r is damaged or incomplete: what cannot be read of it is made up", self._name)
         if layout.photometric in (LAB, YCBCR):
             return to_pixels(np.asarray(image), layout)
         raster = Raster.from_pil(image.copy() if image.mode != "La" else _straight(image))  # a copy has no TIFF tags

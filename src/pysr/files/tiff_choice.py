@@ -8,14 +8,13 @@ from importlib.util import find_spec
 from typing import IO
 
 from ..errors import InputError
+from .fax import FAX
 from .formats import DEVELOP
 from .interface import ImageReader
 from .pillow_tiff import PillowTiffReader
 from .pillow_tiff_file import TiffFile
 from .tiff_header import COMPRESSION, Directory, is_raw, read_directories
 from .tiff_layout import TiffLayout, layout_of
-
-_FAX = {2, 3, 4}  # CCITT: libtiff, inside Pillow, knows every variant
 
 
 def open_tiff(file: IO[bytes], name: str) -> ImageReader:
@@ -65,7 +64,8 @@ class TiffImages:
         return page, reader
 
     def _reader(self, page: Directory, layout: TiffLayout) -> ImageReader:
-        if page.one(COMPRESSION, 1) not in _FAX and find_spec("tifffile") and find_spec("imagecodecs"):
+        # libtiff, inside Pillow, knows every variant of fax
+        if page.one(COMPRESSION, 1) not in FAX and find_spec("tifffile") and find_spec("imagecodecs"):
             from .tiff import TiffReader
 
             return TiffReader(self._file, page, layout, self._name)
