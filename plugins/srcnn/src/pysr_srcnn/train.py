@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 
 from pysr.plugin import Recipe
-from pysr.training import constant, trapezoid
+from pysr.training import constant, muon_and_adam, trapezoid
 
 SCALES = (2,)  # one network per scale: `pysr train srcnn --scale 3` trains another
 
@@ -52,7 +52,7 @@ def finetune() -> Recipe:
     """A further stage from trained weights: ``--weights FILE``."""
     reasons = {
         "losses": "PSNR is judged by squared error; times 20, so that Adam's epsilon is small beside the gradients",
-        "optimizers": "half of the first stage's rate",
+        "optimizers": "Muon for the second layer, which has most weights, and half of the first stage's rate else",
         "schedule": "the rate falls from the beginning to zero",
         "rescale_augment": recipe().reasons["rescale_augment"],
         "hard_mining_candidates": "any position, as test images are not chosen by their detail",
@@ -60,12 +60,17 @@ def finetune() -> Recipe:
     return replace(
         recipe(),
         losses={"mse": 20.0},
-        optimizers=lambda network: [Adam(network.parameters(), 5e-4)],
+        optimizers=finetune_optimizers,
         schedule=trapezoid(rise=0.02, fall=0.98),
-        steps=4_500,
+        steps=15_000,
         hard_mining_candidates=1,
         reasons=reasons,
     )
+
+
+def finetune_optimizers(network: nn.Module) -> list[Optimizer]:
+    """Muon for the second layer, Adam for the first, the last and all biases."""
+    return muon_and_adam(network, [dict(network.named_parameters())["map.weight"]], (0.01, 5e-4))
 
 
 def paper() -> Recipe:
