@@ -13,7 +13,8 @@ from PIL import Image
 
 from pysr.errors import InputError
 from pysr.files import read_raster
-from pysr.files.tiff_coded import declared_size
+from pysr.files.jpeg2000 import least_bytes
+from pysr.files.tiff_coded import declared_size, is_cut_off
 
 imagecodecs = pytest.importorskip("imagecodecs")
 
@@ -114,3 +115,47 @@ def test_tiles_that_a_strip_has_no_bytes_for_are_refused() -> None:
     struct.pack_into(">II", strip, 24, 2, 1)
     with pytest.raises(InputError, match=r"a strip or tile has \d+ bytes, and its parts need 458752"):
         read_raster(io.BytesIO(tiff(bytes(strip), 34712, 1, side=256)))
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+def test_what_stands_beside_the_codestream_declares_nothing() -> None:
+    other = box(b"uuid", bytes(16) + imagecodecs.jpeg2k_encode(HUGE, codecformat="J2K")[:60] + b"\xff\x0a\xff\xff")
+    jp2 = imagecodecs.jpeg2k_encode(GRAY)
+    at = jp2.index(b"jp2c") - 4
+    assert declared_size(jp2[:at] + other + jp2[at:], 34712) == (200, 300)
+    jxl = imagecodecs.jpegxl_encode(GRAY, usecontainer=True)
+    at = jxl.index(b"jxlc") - 4
+    assert declared_size(jxl[:at] + other + jxl[at:], 50002) == (200, 300)
+    parts = jxl[:at] + box(b"jxlp", bytes(4) + jxl[at + 8 :])
+    assert declared_size(parts, 50002) == (200, 300)
+    assert declared_size(jxl[:at], 50002) is None
+
+
+def test_a_crowd_of_segments_hides_no_size() -> None:
+    jpeg = imagecodecs.jpeg_encode(HUGE)
+    crowd = jpeg[:2] + b"\xff\xfe\0\2" * 20_000 + jpeg[2:]
+    with pytest.raises(InputError, match="over 10000 segments"):
+        read_raster(io.BytesIO(tiff(crowd, 7, 1)))
+
+
+def test_not_a_number_is_not_taken_for_what_is_missing() -> None:
+    pixels = np.full((32, 32), 0.5, np.float32)
+    pixels[3, 4] = np.nan
+    strip = imagecodecs.jpegxr_encode(pixels)
+    assert not is_cut_off(strip, 34934, imagecodecs.jpegxr_decode, imagecodecs.jpegxr_decode(strip))
+
+
+def test_a_comment_makes_no_jpeg_progressive() -> None:
+    strip = imagecodecs.jpeg_encode(GRAY)[:-2]
+    strip = strip[:2] + b"\xff\xfe\0\x04\xff\xc2" + strip[2:]
+    assert not is_cut_off(strip, 7, imagecodecs.jpeg_decode, imagecodecs.jpeg_decode(strip))
+
+
+def test_channels_of_fewer_samples_need_fewer_bytes() -> None:
+    strip = bytearray(imagecodecs.jpeg2k_encode(np.zeros((256, 256, 3), np.uint8), codecformat="J2K"))
+    full = least_bytes(bytes(strip))
+    strip[46:48] = strip[49:51] = b"\2\2"  # XRsiz and YRsiz of the second and third
+    assert least_bytes(bytes(strip)) <= full

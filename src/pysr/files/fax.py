@@ -15,8 +15,10 @@ from .tiff_header import COMPRESSION, HEIGHT, PHOTOMETRIC, STRIP_BYTES, STRIPS, 
 
 FAX = {2, 3, 4}  # values of the tag Compression
 _ROWS_PER_STRIP = 278
-_CODING = COMPRESSION, PHOTOMETRIC, 266, 292, 293  # the last three: FillOrder, T4Options, T6Options
+_CODING = COMPRESSION, 266, 292, 293  # the last three: FillOrder, T4Options, T6Options
 _MOST_STRIPS = 64  # that are looked at, from the end: it is there that files are cut off
+_SLACK = 2**12  # bytes of a strip beside its pixels, of which none takes more than five bits
+_UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, struct.error)
 
 
 def is_cut_off(image: TiffFile, page: Directory) -> bool:
@@ -31,32 +33,36 @@ def is_cut_off(image: TiffFile, page: Directory) -> bool:
     file = image.fp
     assert file is not None
     place = file.tell()
-    coding = {tag: int(image.tag_v2[tag]) for tag in _CODING if tag in image.tag_v2}
     try:
+        coding = {tag: int(image.tag_v2[tag]) for tag in _CODING if tag in image.tag_v2}
         rows = int(image.tag_v2.get(_ROWS_PER_STRIP, 0)) or page.one(HEIGHT)
         return any(_depends_on_what_follows(data, size, coding) for data, size in _strips(file, page, rows))
+    except _UNREADABLE:
+        return False  # reading it will say what is wrong
     finally:
         file.seek(place)
 
 
 def _strips(file: IO[bytes], page: Directory, rows: int) -> Iterator[tuple[bytes, tuple[int, int]]]:
     """Yield the data of the last strips, and their widths and heights."""
-    places = list(enumerate(zip(page.tags.get(STRIPS, ()), page.tags.get(STRIP_BYTES, ()), strict=False)))
-    for number, (offset, count) in places[-_MOST_STRIPS:]:
-        file.seek(int(offset))
-        if (left := page.one(HEIGHT) - number * rows) > 0:
-            yield file.read(int(count)), (page.one(WIDTH), min(rows, left))
+    offsets, counts = page.tags.get(STRIPS, ()), page.tags.get(STRIP_BYTES, ())
+    number = min(len(offsets), len(counts))
+    for strip in range(max(0, number - _MOST_STRIPS), number):
+        width, height = page.one(WIDTH), min(rows, page.one(HEIGHT) - strip * rows)
+        if height > 0 and 0 < counts[strip] <= width * height + _SLACK:
+            file.seek(int(offsets[strip]))
+            yield file.read(int(counts[strip])), (width, height)
 
 
 def _depends_on_what_follows(data: bytes, size: tuple[int, int], coding: dict[int, int]) -> bool:
-    first, *others = (_decoded(data + filler, size, coding) for filler in FILLERS[:3])
-    return any(other != first for other in others)
+    return _decoded(data + FILLERS[0], size, coding) != _decoded(data + FILLERS[3], size, coding)
 
 
 def _decoded(data: bytes, size: tuple[int, int], coding: dict[int, int]) -> bytes:
     """Decode a strip by itself, to packed bits."""
     width, height = size
-    values = coding | {WIDTH: width, HEIGHT: height, _ROWS_PER_STRIP: height, STRIP_BYTES: len(data), STRIPS: 0}
+    values = {WIDTH: width, HEIGHT: height, PHOTOMETRIC: 1, _ROWS_PER_STRIP: height, STRIP_BYTES: len(data), STRIPS: 0}
+    values |= coding
     block = b""
     for _ in range(2):  # its length, where the data begin, is known once it is built
         values[STRIPS] = len(block)

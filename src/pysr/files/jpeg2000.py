@@ -109,13 +109,14 @@ def least_bytes(codestream: bytes) -> int:
 
     For these OpenJPEG takes memory and time before it looks for their data. A tile begins with the
     segments SOT and SOD (ISO/IEC 15444-1, A.4.2), and a precinct has a packet of a byte or more
-    in every component (B.9).
+    in every component (B.9); components of fewer samples do not count here.
     """
     found = dict(_segments(codestream))
     size: tuple[int, ...] = struct.unpack_from(">IIIIIIIIH", found[_SIZE], 2)
     right, bottom, left, top, tile_width, tile_height, tile_left, tile_top, count = size
     sides = (right - tile_left, tile_width), (bottom - tile_top, tile_height)
     tiles = math.prod(math.ceil(length / max(1, step)) for length, step in sides)
+    whole = sum(found[_SIZE][37 + 3 * number :][:2] == b"\1\1" for number in range(count))
     style = found.get(_CODING_STYLE, bytes(10))
     levels = style[5]
     precincts = 0
@@ -123,7 +124,7 @@ def least_bytes(codestream: bytes) -> int:
         for level, exponent in zip(range(levels, -1, -1), style[10:], strict=False):
             sides = (right - left, exponent & 15), (bottom - top, exponent >> 4)
             precincts += math.prod(length >> (level + power) for length, power in sides)
-    return tiles * _TILE + precincts * count
+    return tiles * _TILE + precincts * whole
 
 
 def _segments(codestream: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -78,6 +78,11 @@ def has_all_scans(file: IO[bytes]) -> bool:
     return bool(components) and len(found) == 64 * len(components)
 
 
+def is_progressive(file: IO[bytes]) -> bool:
+    """Whether the image comes in scans that add detail to each other."""
+    return any(marker == _PROGRESSIVE for marker, _, _ in _markers(file))
+
+
 def has_too_many_scans(file: IO[bytes]) -> bool:
     """Whether a file has more scans than any program writes: each, however short, costs the time for a whole image."""
     components, count = 0, 0

@@ -127,9 +127,10 @@ class TiffReader(ImageReader):
             data = decode_lzw(data, self._segment_bytes(number), self._fill_order)
         rows, columns = page.chunks[:2]
         check_coded(data, page.compression, (columns, rows), self._name)
-        if is_cut_off(data, page.compression, lambda data: self._decoded(data, number)):
+        part = self._decoded(data, number)
+        if is_cut_off(data, page.compression, lambda data: self._decoded(data, number), part):
             raise self._incomplete()
-        return self._decoded(data, number)
+        return part
 
     def _decoded(self, data: bytes, number: int) -> Pixels:
         tables = {"jpegtables": self._page.jpegtables, "jpegheader": self._page.jpegheader}
