@@ -154,8 +154,14 @@ def test_a_comment_makes_no_jpeg_progressive() -> None:
     assert not is_cut_off(strip, 7, imagecodecs.jpeg_decode, imagecodecs.jpeg_decode(strip))
 
 
-def test_channels_of_fewer_samples_need_fewer_bytes() -> None:
+def test_channels_of_fewer_samples_count_for_no_precincts() -> None:
     strip = bytearray(imagecodecs.jpeg2k_encode(np.zeros((256, 256, 3), np.uint8), codecformat="J2K"))
+    at = strip.index(b"\xff\x52")  # COD: its length, style, four bytes, and the number of levels
+    sizes = b"\x44" * (strip[at + 9] + 1)  # of precincts: 16 x 16 at each level
+    strip[at + 14 : at + 14] = sizes
+    strip[at + 3] += len(sizes)
+    strip[at + 4] |= 1
     full = least_bytes(bytes(strip))
     strip[46:48] = strip[49:51] = b"\2\2"  # XRsiz and YRsiz of the second and third
-    assert least_bytes(bytes(strip)) <= full
+    least = least_bytes(bytes(strip))
+    assert full - 14 == 3 * (least - 14) > 0  # but for the segments of the one tile
